@@ -1,0 +1,3 @@
+//! What the integration tests of the workspace share.
+
+pub mod coverage;
