@@ -1,0 +1,410 @@
+//! The driver over mio: sockets, one selector, one alarm, the monotonic clock.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+use sim_core::driver::{
+    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source, Token,
+};
+use sim_core::trace::Record;
+use sim_core::{Rng, RunError, Time};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::alarm::Bell;
+use crate::resolver::Resolver;
+use crate::sockets::{self, Sockets};
+
+/// What the selector calls the alarm; sockets have the indices of their table.
+const ALARM: mio::Token = mio::Token(usize::MAX);
+/// How many descriptors one wait reports. More that are ready are reported by the next.
+const EVENTS_MAX: usize = 1_024;
+/// How much one read takes, in bytes: the budget of a connection for a turn, in one call.
+const READ_BYTES: usize = 256 * 1_024;
+/// The longest wait, as asyncio's (contract A-25).
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most pieces that one call takes: the kernel's `UIO_MAXIOV`.
+const PIECES_MAX: usize = 1_024;
+
+/// The real driver: non-blocking sockets and `epoll`, through mio.
+///
+/// One driver serves one [`Engine`](sim_core::engine::Engine), on the thread that made it.
+/// [`new_loop`](crate::new_loop) puts the two together; use the driver itself to build something
+/// else on top of it.
+///
+/// * Every socket is made non-blocking and close-on-exec; every stream has `TCP_NODELAY`.
+/// * A socket is registered once, for edges of both directions: a small echo costs one
+///   `epoll_wait`, one `recv` and one `send`.
+/// * Waits are whole milliseconds, rounded up, so a timer is up to one late and never early.
+/// * Random streams are seeded by the operating system, anew with every call.
+///
+/// Linux only.
+///
+/// ```
+/// use sim_core::driver::{Driver, Next};
+///
+/// let driver = real_net::MioDriver::new()?;
+/// let before = driver.now();
+/// driver.wait(Next::Now, &mut Vec::new()).expect("the selector works");
+/// assert!(driver.now() >= before);
+/// # std::io::Result::Ok(())
+/// ```
+pub struct MioDriver {
+    epoch: Instant,
+    poll: RefCell<Poll>,
+    ready: RefCell<Events>,
+    sockets: RefCell<Sockets>,
+    bell: Arc<Bell>,
+    resolver: Resolver,
+    steps: Cell<u64>,
+    protocol_steps: Cell<u64>,
+    deadline: Cell<Option<(Time, Duration)>>,
+}
+
+impl MioDriver {
+    /// A driver without sockets, for a loop on this thread.
+    ///
+    /// # Errors
+    ///
+    /// What `epoll_create` and `eventfd` give: mostly `EMFILE`.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let bell = Bell::new(poll.registry(), ALARM)?;
+        Ok(Self {
+            epoch: Instant::now(),
+            poll: RefCell::new(poll),
+            ready: RefCell::new(Events::with_capacity(EVENTS_MAX)),
+            sockets: RefCell::default(),
+            bell: Arc::new(bell),
+            resolver: Resolver::default(),
+            steps: Cell::new(0),
+            protocol_steps: Cell::new(0),
+            deadline: Cell::new(None),
+        })
+    }
+
+    /// How many steps the engine has taken: the records that it [traced](Driver::trace).
+    pub fn events(&self) -> u64 {
+        self.steps.get()
+    }
+
+    /// How many of them concern a transport: a callback, a write, a close. A world is quiet when
+    /// the number stands still.
+    pub(crate) fn protocol_steps(&self) -> u64 {
+        self.protocol_steps.get()
+    }
+
+    /// Takes in a socket that is non-blocking already.
+    pub(crate) fn insert(&self, socket: Socket) -> io::Result<Source> {
+        self.sockets.borrow_mut().insert(socket)
+    }
+
+    /// Makes every wait after `limit` from now fail, so that a run cannot hang.
+    pub(crate) fn set_limit(&self, limit: Option<Duration>) {
+        self.deadline
+            .set(limit.map(|limit| (self.now() + limit, limit)));
+    }
+
+    /// How long to wait for `next`: zero, a time, or no limit.
+    fn timeout(&self, next: Next) -> Result<Option<Duration>, RunError> {
+        let at = match next {
+            Next::Now => None,
+            Next::At(at) => Some(at),
+            Next::Never => Some(Time::NEVER),
+        };
+        let Some((deadline, limit)) = self.deadline.get() else {
+            return Ok(match at {
+                None => Some(Duration::ZERO),
+                Some(Time::NEVER) => None,
+                Some(at) => Some((at - self.now()).min(WAIT_MAX)),
+            });
+        };
+        let now = self.now();
+        if now >= deadline {
+            return Err(RunError::Limit {
+                name: "limit",
+                bound: format!("{limit:?}"),
+            });
+        }
+        Ok(Some(at.map_or(Duration::ZERO, |at| {
+            (at.min(deadline) - now).min(WAIT_MAX)
+        })))
+    }
+
+    fn with<T>(
+        &self,
+        source: Source,
+        call: impl FnOnce(&Socket) -> io::Result<T>,
+    ) -> io::Result<T> {
+        call(self.sockets.borrow().get(source)?)
+    }
+
+    fn take(&self, source: Source) -> Option<Socket> {
+        self.sockets
+            .borrow_mut()
+            .remove(self.poll.borrow().registry(), source)
+    }
+}
+
+impl Driver for MioDriver {
+    #[inline]
+    fn now(&self) -> Time {
+        Time::ZERO + self.epoch.elapsed()
+    }
+
+    fn open(&self, kind: SocketKind, family: Family) -> io::Result<Source> {
+        let domain = match family {
+            Family::V4 => Domain::IPV4,
+            Family::V6 => Domain::IPV6,
+        };
+        let (kind, protocol) = match kind {
+            SocketKind::Stream => (Type::STREAM, Protocol::TCP),
+            SocketKind::Datagram => (Type::DGRAM, Protocol::UDP),
+        };
+        let socket = Socket::new(domain, kind.nonblocking(), Some(protocol))?;
+        if protocol == Protocol::TCP {
+            // A listener's connections inherit it.
+            socket.set_tcp_nodelay(true)?;
+        }
+        if family == Family::V6 {
+            socket.set_only_v6(true)?;
+        }
+        self.insert(socket)
+    }
+
+    fn set_option(&self, source: Source, option: SocketOption) -> io::Result<()> {
+        self.with(source, |socket| match option {
+            SocketOption::ReuseAddress(on) => socket.set_reuse_address(on),
+            SocketOption::ReusePort(on) => socket.set_reuse_port(on),
+            SocketOption::Broadcast(on) => socket.set_broadcast(on),
+            SocketOption::SendBuffer(bytes) => socket.set_send_buffer_size(bytes),
+            SocketOption::ReceiveBuffer(bytes) => socket.set_recv_buffer_size(bytes),
+            other => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("{other:?} is not known to this driver"),
+            )),
+        })
+    }
+
+    fn bind(&self, source: Source, local: SocketAddr) -> io::Result<()> {
+        self.with(source, |socket| socket.bind(&SockAddr::from(local)))
+    }
+
+    fn listen(&self, source: Source, backlog: u32) -> io::Result<()> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        self.with(source, |socket| socket.listen(backlog))
+    }
+
+    fn accept(&self, listener: Source) -> io::Result<(Source, SocketAddr)> {
+        let (descriptor, peer) = self.with(listener, |socket| {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            Ok(rustix::net::acceptfrom_with(socket, flags)?)
+        })?;
+        let peer = internet_address(peer)?;
+        Ok((self.insert(Socket::from(descriptor))?, peer))
+    }
+
+    fn connect(&self, source: Source, remote: SocketAddr) -> io::Result<()> {
+        self.with(source, |socket| {
+            match rustix::net::connect(socket, &remote) {
+                // An interrupted connect goes on by itself, as one in progress does.
+                Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+
+    fn finish_connect(&self, source: Source) -> io::Result<()> {
+        self.with(source, sockets::connect_outcome)
+    }
+
+    fn read_hint(&self, _source: Source) -> usize {
+        READ_BYTES
+    }
+
+    #[inline]
+    fn read(&self, source: Source, buf: &mut [u8]) -> io::Result<usize> {
+        self.with(source, |socket| {
+            let (length, _) = rustix::net::recv(socket, buf, RecvFlags::empty())?;
+            Ok(length)
+        })
+    }
+
+    #[inline]
+    fn write(&self, source: Source, data: &[u8]) -> io::Result<usize> {
+        self.with(source, |socket| {
+            Ok(rustix::net::send(socket, data, SendFlags::NOSIGNAL)?)
+        })
+    }
+
+    fn write_vectored(&self, source: Source, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        let pieces = &data[..data.len().min(PIECES_MAX)];
+        let flags = SendFlags::NOSIGNAL.bits() as i32;
+        self.with(source, |socket| {
+            socket.send_vectored_with_flags(pieces, flags)
+        })
+    }
+
+    fn shutdown_write(&self, source: Source) -> io::Result<()> {
+        self.with(source, |socket| socket.shutdown(Shutdown::Write))
+    }
+
+    fn send_to(&self, source: Source, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL;
+        self.with(source, |socket| match to {
+            Some(to) => Ok(rustix::net::sendto(socket, data, flags, &to)?),
+            None => Ok(rustix::net::send(socket, data, flags)?),
+        })
+    }
+
+    fn receive_from(&self, source: Source, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.with(source, |socket| {
+            let (length, _, sender) = rustix::net::recvfrom(socket, buf, RecvFlags::empty())?;
+            Ok((length, internet_address(sender)?))
+        })
+    }
+
+    fn close(&self, source: Source) {
+        drop(self.take(source));
+    }
+
+    fn reset(&self, source: Source) {
+        if let Some(socket) = self.take(source) {
+            sockets::reset_on_close(&socket);
+        }
+    }
+
+    fn local_addr(&self, source: Source) -> io::Result<SocketAddr> {
+        self.with(source, |socket| {
+            internet_address(Some(rustix::net::getsockname(socket)?))
+        })
+    }
+
+    fn peer_addr(&self, source: Source) -> io::Result<SocketAddr> {
+        self.with(source, |socket| {
+            internet_address(rustix::net::getpeername(socket)?)
+        })
+    }
+
+    fn register(&self, source: Source, token: Token) -> io::Result<()> {
+        self.sockets
+            .borrow_mut()
+            .register(self.poll.borrow().registry(), source, token)
+    }
+
+    fn wait(&self, next: Next, events: &mut Vec<Readiness>) -> Result<(), RunError> {
+        let timeout = self.timeout(next)?;
+        let mut ready = self.ready.borrow_mut();
+        match self.poll.borrow_mut().poll(&mut ready, timeout) {
+            Ok(()) => {}
+            // A signal's handler ran: coming back early, with nothing, is allowed.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let sockets = self.sockets.borrow();
+        for event in &*ready {
+            if event.token() == ALARM {
+                self.bell.heard();
+            } else if let Some(token) = sockets.token(event.token().0) {
+                events.push(readiness(token, event));
+            }
+        }
+        Ok(())
+    }
+
+    fn alarm(&self) -> Arc<dyn Alarm> {
+        Arc::clone(&self.bell) as Arc<dyn Alarm>
+    }
+
+    fn one_run_per_thread(&self) -> bool {
+        true
+    }
+
+    fn is_simulated(&self) -> bool {
+        false
+    }
+
+    /// Sleeps: a stand-in for work that keeps the thread, and with it the loop, busy.
+    fn spend(&self, cost: Duration) {
+        std::thread::sleep(cost);
+    }
+
+    fn resolve(&self, name: &str) -> Resolution {
+        self.resolver.resolve(name)
+    }
+
+    /// A stream seeded by the operating system, anew with every call.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random numbers, which a supported kernel always has.
+    fn rng(&self, _name: &str) -> Rng {
+        random_stream()
+    }
+
+    fn host(&self) -> &str {
+        "localhost"
+    }
+
+    #[inline]
+    fn trace(&self, record: &Record) {
+        self.steps.set(self.steps.get() + 1);
+        if let Record::Callback { .. } | Record::Write { .. } | Record::Control { .. } = record {
+            self.protocol_steps.set(self.protocol_steps.get() + 1);
+        }
+        tracing::trace!(target: "real_net", "{record}");
+    }
+}
+
+impl fmt::Debug for MioDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MioDriver")
+            .field("now", &self.now())
+            .field("sockets", &self.sockets.borrow().len())
+            .field("events", &self.events())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A random stream that nothing reproduces.
+///
+/// # Panics
+///
+/// If the operating system has no random numbers.
+pub(crate) fn random_stream() -> Rng {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the operating system gives random numbers");
+    Rng::from_seed(seed)
+}
+
+/// What mio says, in the engine's terms: an error and an end are reasons to try both directions.
+fn readiness(token: Token, event: &Event) -> Readiness {
+    let failed = event.is_error();
+    let read_closed = event.is_read_closed() || failed;
+    Readiness {
+        token,
+        readable: event.is_readable() || read_closed,
+        writable: event.is_writable() || event.is_write_closed() || failed,
+        read_closed,
+    }
+}
+
+/// The address of an internet socket. A socket without one, which a kernel reports for a peer that
+/// is gone already, is not connected.
+fn internet_address<A>(address: A) -> io::Result<SocketAddr>
+where
+    A: Into<Option<rustix::net::SocketAddrAny>>,
+{
+    let address = address.into().ok_or(Errno::NOTCONN)?;
+    Ok(SocketAddr::try_from(address)?)
+}
+
+#[cfg(test)]
+mod tests;

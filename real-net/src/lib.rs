@@ -1,0 +1,6 @@
+//! placeholder
+mod alarm;
+mod driver;
+mod resolver;
+mod sockets;
+pub use driver::MioDriver;
