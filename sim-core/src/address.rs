@@ -1,0 +1,98 @@
+//! Host names and ports, as calls take them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A host, by name or address, and a port.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct HostPort {
+    /// A name, or an address in its usual text form. Empty: every local address, where a call
+    /// listens (contract E-16).
+    pub host: String,
+    /// The port; 0 takes a free one, where a call binds.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// The address, if the host is numeric: such hosts need no resolver (E-02). An IPv6 scope
+    /// (`fe80::1%eth0`) does.
+    pub fn numeric(&self) -> Option<SocketAddr> {
+        self.host
+            .parse::<IpAddr>()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, self.port))
+    }
+}
+
+/// What names a host and a port: `("server", 7000)`, a socket address, an IP address with a port.
+pub trait ToHostPort {
+    /// The host and the port.
+    fn to_host_port(self) -> HostPort;
+}
+
+impl ToHostPort for HostPort {
+    fn to_host_port(self) -> HostPort {
+        self
+    }
+}
+
+impl ToHostPort for (&str, u16) {
+    fn to_host_port(self) -> HostPort {
+        HostPort {
+            host: self.0.to_owned(),
+            port: self.1,
+        }
+    }
+}
+
+impl ToHostPort for (String, u16) {
+    fn to_host_port(self) -> HostPort {
+        HostPort {
+            host: self.0,
+            port: self.1,
+        }
+    }
+}
+
+impl ToHostPort for (IpAddr, u16) {
+    fn to_host_port(self) -> HostPort {
+        SocketAddr::from(self).to_host_port()
+    }
+}
+
+impl ToHostPort for (Ipv4Addr, u16) {
+    fn to_host_port(self) -> HostPort {
+        SocketAddr::from(self).to_host_port()
+    }
+}
+
+impl ToHostPort for (Ipv6Addr, u16) {
+    fn to_host_port(self) -> HostPort {
+        SocketAddr::from(self).to_host_port()
+    }
+}
+
+impl ToHostPort for SocketAddr {
+    fn to_host_port(self) -> HostPort {
+        HostPort {
+            host: self.ip().to_string(),
+            port: self.port(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// E-02: numeric hosts bypass the resolver; a scoped address goes to it.
+    #[test]
+    fn numeric_hosts_are_told_from_names() {
+        assert!(("127.0.0.1", 1).to_host_port().numeric().is_some());
+        assert!(("::1", 1).to_host_port().numeric().is_some());
+        for name in ["server", "fe80::1%eth0", "", "127.0.0"] {
+            assert!((name, 1).to_host_port().numeric().is_none(), "{name:?}");
+        }
+        let addr: SocketAddr = "[::1]:80".parse().unwrap();
+        assert_eq!(addr.to_host_port().numeric(), Some(addr));
+    }
+}

@@ -1,0 +1,131 @@
+//! A slab whose keys carry a generation, so that a stale key finds nothing.
+
+use slab::Slab;
+
+/// A place in an [`Arena`], and which of the values that were there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Key {
+    pub(crate) index: u32,
+    generation: u32,
+}
+
+impl Key {
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self {
+            index: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Arena<T> {
+    slots: Slab<(u32, T)>,
+    next_generation: u32,
+}
+
+impl<T> Arena<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            slots: Slab::new(),
+            next_generation: 1,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, value: T) -> Key {
+        let generation = self.next_generation;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let index = self.slots.insert((generation, value));
+        Key {
+            index: u32::try_from(index).expect("fewer than 2³² entries"),
+            generation,
+        }
+    }
+
+    /// Inserts what `make` makes of the key that it will have.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> T
+    where
+        T: Clone,
+    {
+        let generation = self.next_generation;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let entry = self.slots.vacant_entry();
+        let index = u32::try_from(entry.key()).expect("fewer than 2³² entries");
+        let value = make(Key { index, generation });
+        entry.insert((generation, value.clone()));
+        value
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        match self.slots.get(key.index as usize) {
+            Some((generation, value)) if *generation == key.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        match self.slots.get_mut(key.index as usize) {
+            Some((generation, value)) if *generation == key.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        self.get(key)?;
+        Some(self.slots.remove(key.index as usize).1)
+    }
+
+    /// The key and value now at `index`, whatever their generation.
+    #[inline]
+    pub(crate) fn at_index(&mut self, index: u32) -> Option<(Key, &mut T)> {
+        let (generation, value) = self.slots.get_mut(index as usize)?;
+        Some((
+            Key {
+                index,
+                generation: *generation,
+            },
+            value,
+        ))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.slots.iter().map(|(index, (generation, value))| {
+            (
+                Key {
+                    index: index as u32,
+                    generation: *generation,
+                },
+                value,
+            )
+        })
+    }
+
+    /// Empties it. The values come back, so that they can be dropped outside any borrow.
+    pub(crate) fn take_all(&mut self) -> Vec<T> {
+        self.slots.drain().map(|(_, value)| value).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_a_removed_value_finds_nothing_in_its_old_place() {
+        let mut arena = Arena::new();
+        let first = arena.insert('a');
+        assert_eq!(arena.remove(first), Some('a'));
+        let second = arena.insert('b');
+        assert_eq!(second.index, first.index);
+        assert_eq!((arena.get(first), arena.get(second)), (None, Some(&'b')));
+        assert_eq!(Key::from_bits(second.to_bits()), second);
+    }
+}

@@ -1,0 +1,412 @@
+//! A protocol in its cell: how the loop and its users enter it, and the typed closures that wait
+//! for it.
+
+use std::any::{Any, type_name};
+use std::cell::{Cell, RefCell, RefMut};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+
+use slab::Slab;
+
+use crate::arena::Key;
+use crate::conn::AnyTransport;
+use crate::current;
+use crate::datagram::DatagramHandler;
+use crate::engine::callbacks::{Action, Posted};
+use crate::engine::report::ErrorContext;
+use crate::protocol::Eof;
+use crate::task::Task;
+use crate::timer::{Handle, Timer};
+use crate::trace::{Callback, Record};
+use crate::transport::stream::{ReadInto, StreamHandler};
+use crate::{Cx, DatagramProtocol, DatagramTransport, Time, Transport};
+
+/// A closure for a protocol.
+pub(crate) type PostedFn<P, T> = Box<dyn FnOnce(&mut P, &mut Cx<'_, P, T>)>;
+
+/// The callbacks of a stream protocol of type `P`, plain or buffered.
+#[expect(
+    unreachable_pub,
+    reason = "it is the value of a public trait's hidden associated type"
+)]
+pub trait StreamCallbacks<P: 'static> {
+    fn connection_made(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
+    fn mode(&self) -> ReadMode<P>;
+    fn eof_received(&self, protocol: &mut P, cx: &mut Cx<'_, P>) -> Eof;
+    fn pause_writing(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
+    fn resume_writing(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
+    fn connection_lost(&self, protocol: &mut P, cx: &mut Cx<'_, P>, error: Option<io::Error>);
+}
+
+/// How a stream protocol takes its data.
+#[expect(unreachable_pub, reason = "a public trait's method returns it")]
+pub enum ReadMode<P: 'static> {
+    Plain(fn(&mut P, &mut Cx<'_, P>, &[u8])),
+    Buffered {
+        get_buffer: for<'p> fn(&'p mut P, &mut Cx<'_, P>, usize) -> &'p mut [u8],
+        buffer_updated: fn(&mut P, &mut Cx<'_, P>, usize),
+    },
+}
+
+/// A protocol, its transport, and the closures, timers and tasks that belong to the pair.
+pub(crate) struct ProtocolCell<P: 'static, T: AnyTransport> {
+    this: Weak<Self>,
+    protocol: RefCell<P>,
+    transport: T,
+    callbacks: T::Callbacks<P>,
+    /// Closures that wait, each with the engine's key of its turn.
+    posted: RefCell<Slab<(Option<Key>, PostedFn<P, T>)>>,
+    tasks: RefCell<Vec<Task<()>>>,
+    detached: Cell<bool>,
+}
+
+impl<P: 'static, T: AnyTransport> ProtocolCell<P, T> {
+    pub(crate) fn new(protocol: P, transport: T, callbacks: T::Callbacks<P>) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            protocol: RefCell::new(protocol),
+            transport,
+            callbacks,
+            posted: RefCell::new(Slab::new()),
+            tasks: RefCell::default(),
+            detached: Cell::new(false),
+        })
+    }
+
+    fn rc(&self) -> Rc<Self> {
+        self.this.upgrade().expect("it is borrowed, so it lives")
+    }
+
+    pub(crate) fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    #[track_caller]
+    fn borrow(&self) -> RefMut<'_, P> {
+        match self.protocol.try_borrow_mut() {
+            Ok(protocol) => protocol,
+            Err(_) => panic!(
+                "the protocol {} was entered from inside itself; act on `self` and `cx` there, or \
+                 use call_soon",
+                type_name::<P>()
+            ),
+        }
+    }
+
+    /// Enters the protocol.
+    #[track_caller]
+    #[inline]
+    pub(crate) fn enter<R>(&self, code: impl FnOnce(&mut P, &mut Cx<'_, P, T>) -> R) -> R {
+        let mut protocol = self.borrow();
+        code(&mut protocol, &mut Cx::new(&self.transport, self))
+    }
+
+    /// Enters the protocol from outside its callbacks.
+    #[track_caller]
+    pub(crate) fn enter_from_outside<R>(
+        &self,
+        code: impl FnOnce(&mut P, &mut Cx<'_, P, T>) -> R,
+    ) -> R {
+        let _current = current::enter(&self.transport.event_loop().core);
+        self.enter(code)
+    }
+
+    fn post(&self, closure: PostedFn<P, T>, queue: impl FnOnce(Action) -> (Option<Key>, bool)) {
+        let slot = self.posted.borrow_mut().insert((None, closure));
+        let slot = u32::try_from(slot).expect("fewer than 2³² closures");
+        let (key, queued) = queue(Action::Posted(self.rc(), slot));
+        if queued && let Some(entry) = self.posted.borrow_mut().get_mut(slot as usize) {
+            entry.0 = key;
+        }
+    }
+
+    fn take(&self, slot: u32) -> Option<PostedFn<P, T>> {
+        let mut posted = self.posted.borrow_mut();
+        posted.try_remove(slot as usize).map(|(_, closure)| closure)
+    }
+
+    /// Cancels what belongs to the pair: its connection is over, or another protocol took it.
+    pub(crate) fn cancel_all(&self) {
+        if self.detached.replace(true) {
+            return;
+        }
+        let core = &self.transport.event_loop().core;
+        let posted: Vec<_> = self.posted.borrow_mut().drain().collect();
+        for (key, closure) in posted {
+            if let Some(key) = key {
+                core.cancel(key);
+            }
+            drop(closure);
+        }
+        for task in self.tasks.take() {
+            task.cancel_now();
+        }
+    }
+}
+
+impl<P: 'static, T: AnyTransport> Posted for ProtocolCell<P, T> {
+    fn run(&self, slot: u32) {
+        let Some(closure) = self.take(slot) else {
+            return;
+        };
+        let core = &self.transport.event_loop().core;
+        let connection = self.transport.connection_number();
+        core.trace(Record::Callback {
+            connection,
+            callback: Callback::Posted,
+            bytes: 0,
+        });
+        if let Err(message) = core.contain(|| self.enter(closure)) {
+            let context = ErrorContext::panic("Exception in callback", message);
+            core.report(context.on(connection, type_name::<P>()));
+        }
+    }
+
+    fn discard(&self, slot: u32) {
+        let closure = self.take(slot);
+        drop(closure);
+    }
+}
+
+/// Where a [`Cx`] posts closures for its protocol: the protocol's cell, or, for a part that was
+/// lent out, the way through the protocol that it is a part of.
+pub(crate) trait Mailbox<P: 'static, T: AnyTransport> {
+    fn post_soon(&self, closure: PostedFn<P, T>) -> Handle;
+    fn post_at(&self, at: Time, closure: PostedFn<P, T>) -> Timer;
+    /// Remembers a task that is to be cancelled with the pair.
+    fn adopt(&self, task: Task<()>);
+    /// The cell itself; `None` for a part.
+    fn cell(&self) -> Option<Rc<ProtocolCell<P, T>>>;
+    fn to_rc(&self) -> Rc<dyn Mailbox<P, T>>;
+}
+
+impl<P: 'static, T: AnyTransport> Mailbox<P, T> for ProtocolCell<P, T> {
+    fn post_soon(&self, closure: PostedFn<P, T>) -> Handle {
+        let core = &self.transport.event_loop().core;
+        if self.detached.get() {
+            drop(closure);
+            return Handle::cancelled_one(Rc::clone(core));
+        }
+        let mut handle = None;
+        self.post(closure, |action| {
+            let queued = core.call_soon(action);
+            let key = queued.key();
+            handle = Some(queued);
+            (key, key.is_some())
+        });
+        handle.expect("post queues it")
+    }
+
+    fn post_at(&self, at: Time, closure: PostedFn<P, T>) -> Timer {
+        let core = &self.transport.event_loop().core;
+        if self.detached.get() {
+            drop(closure);
+            return Timer::cancelled_one(Rc::clone(core), at);
+        }
+        let mut timer = None;
+        self.post(closure, |action| {
+            let armed = core.call_at(at, action);
+            let key = armed.key();
+            timer = Some(armed);
+            (key, key.is_some())
+        });
+        timer.expect("post arms it")
+    }
+
+    fn adopt(&self, task: Task<()>) {
+        if self.detached.get() {
+            return task.cancel_now();
+        }
+        let mut tasks = self.tasks.borrow_mut();
+        tasks.retain(|task| !task.done());
+        tasks.push(task);
+    }
+
+    fn cell(&self) -> Option<Rc<ProtocolCell<P, T>>> {
+        Some(self.rc())
+    }
+
+    fn to_rc(&self) -> Rc<dyn Mailbox<P, T>> {
+        self.rc()
+    }
+}
+
+/// The way to a part `Q` of a protocol `P`.
+pub(crate) struct PartMailbox<'a, P: 'static, Q: 'static, T: AnyTransport> {
+    pub(crate) whole: &'a dyn Mailbox<P, T>,
+    pub(crate) project: fn(&mut P) -> Option<&mut Q>,
+}
+
+/// [`PartMailbox`] for keeping.
+struct OwnedPartMailbox<P: 'static, Q: 'static, T: AnyTransport> {
+    whole: Rc<dyn Mailbox<P, T>>,
+    project: fn(&mut P) -> Option<&mut Q>,
+}
+
+impl<P: 'static, Q: 'static, T: AnyTransport> OwnedPartMailbox<P, Q, T> {
+    fn lent(&self) -> PartMailbox<'_, P, Q, T> {
+        PartMailbox {
+            whole: &*self.whole,
+            project: self.project,
+        }
+    }
+}
+
+impl<P: 'static, Q: 'static, T: AnyTransport> PartMailbox<'_, P, Q, T> {
+    /// The closure for the whole that runs `closure` on the part, if it is still there.
+    fn widen(&self, closure: PostedFn<Q, T>) -> PostedFn<P, T> {
+        let project = self.project;
+        Box::new(move |whole, cx| {
+            cx.lend(project, |part_cx| {
+                if let Some(part) = project(whole) {
+                    closure(part, part_cx);
+                }
+            });
+        })
+    }
+}
+
+impl<P: 'static, Q: 'static, T: AnyTransport> Mailbox<Q, T> for PartMailbox<'_, P, Q, T> {
+    fn post_soon(&self, closure: PostedFn<Q, T>) -> Handle {
+        self.whole.post_soon(self.widen(closure))
+    }
+
+    fn post_at(&self, at: Time, closure: PostedFn<Q, T>) -> Timer {
+        self.whole.post_at(at, self.widen(closure))
+    }
+
+    fn adopt(&self, task: Task<()>) {
+        self.whole.adopt(task);
+    }
+
+    fn cell(&self) -> Option<Rc<ProtocolCell<Q, T>>> {
+        None
+    }
+
+    fn to_rc(&self) -> Rc<dyn Mailbox<Q, T>> {
+        Rc::new(OwnedPartMailbox {
+            whole: self.whole.to_rc(),
+            project: self.project,
+        })
+    }
+}
+
+impl<P: 'static, Q: 'static, T: AnyTransport> Mailbox<Q, T> for OwnedPartMailbox<P, Q, T> {
+    fn post_soon(&self, closure: PostedFn<Q, T>) -> Handle {
+        self.lent().post_soon(closure)
+    }
+
+    fn post_at(&self, at: Time, closure: PostedFn<Q, T>) -> Timer {
+        self.lent().post_at(at, closure)
+    }
+
+    fn adopt(&self, task: Task<()>) {
+        self.whole.adopt(task);
+    }
+
+    fn cell(&self) -> Option<Rc<ProtocolCell<Q, T>>> {
+        None
+    }
+
+    fn to_rc(&self) -> Rc<dyn Mailbox<Q, T>> {
+        self.lent().to_rc()
+    }
+}
+
+impl<P: 'static> StreamHandler for ProtocolCell<P, Transport> {
+    fn connection_made(&self) {
+        self.enter(|protocol, cx| self.callbacks.connection_made(protocol, cx));
+    }
+
+    fn data_received(&self, data: &[u8]) {
+        if let ReadMode::Plain(data_received) = self.callbacks.mode() {
+            self.enter(|protocol, cx| data_received(protocol, cx, data));
+        }
+    }
+
+    fn with_buffer(&self, hint: usize, read: &mut ReadInto<'_>) -> Option<io::Result<usize>> {
+        match self.callbacks.mode() {
+            ReadMode::Plain(_) => None,
+            ReadMode::Buffered { get_buffer, .. } => {
+                Some(self.enter(|protocol, cx| read(get_buffer(protocol, cx, hint))))
+            }
+        }
+    }
+
+    fn buffer_updated(&self, bytes: usize) {
+        if let ReadMode::Buffered { buffer_updated, .. } = self.callbacks.mode() {
+            self.enter(|protocol, cx| buffer_updated(protocol, cx, bytes));
+        }
+    }
+
+    fn is_buffered(&self) -> bool {
+        matches!(self.callbacks.mode(), ReadMode::Buffered { .. })
+    }
+
+    fn eof_received(&self) -> Eof {
+        self.enter(|protocol, cx| self.callbacks.eof_received(protocol, cx))
+    }
+
+    fn pause_writing(&self) {
+        self.enter(|protocol, cx| self.callbacks.pause_writing(protocol, cx));
+    }
+
+    fn resume_writing(&self) {
+        self.enter(|protocol, cx| self.callbacks.resume_writing(protocol, cx));
+    }
+
+    fn connection_lost(&self, error: Option<io::Error>) {
+        self.enter(|protocol, cx| self.callbacks.connection_lost(protocol, cx, error));
+    }
+
+    fn protocol_name(&self) -> &'static str {
+        type_name::<P>()
+    }
+
+    fn detach(&self) {
+        self.cancel_all();
+    }
+
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
+    }
+}
+
+impl<P: DatagramProtocol> DatagramHandler for ProtocolCell<P, DatagramTransport> {
+    fn connection_made(&self) {
+        self.enter(|protocol, cx| protocol.connection_made(cx));
+    }
+
+    fn datagram_received(&self, data: &[u8], from: SocketAddr) {
+        self.enter(|protocol, cx| protocol.datagram_received(cx, data, from));
+    }
+
+    fn error_received(&self, error: io::Error) {
+        self.enter(|protocol, cx| protocol.error_received(cx, error));
+    }
+
+    fn pause_writing(&self) {
+        self.enter(|protocol, cx| protocol.pause_writing(cx));
+    }
+
+    fn resume_writing(&self) {
+        self.enter(|protocol, cx| protocol.resume_writing(cx));
+    }
+
+    fn connection_lost(&self, error: Option<io::Error>) {
+        self.enter(|protocol, cx| protocol.connection_lost(cx, error));
+    }
+
+    fn protocol_name(&self) -> &'static str {
+        type_name::<P>()
+    }
+
+    fn detach(&self) {
+        self.cancel_all();
+    }
+
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
+    }
+}

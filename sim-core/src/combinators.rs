@@ -1,0 +1,1 @@
+//! gather, wait, timeout and their kin.

@@ -1,0 +1,621 @@
+//! Datagram transports.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::arena::Key;
+use crate::cell::ProtocolCell;
+use crate::driver::{Readiness, Source, Token};
+use crate::engine::core::{Core, Life, Ready};
+use crate::engine::iteration::drain_flow;
+use crate::engine::report::ErrorContext;
+use crate::engine::sources::{Flow, Registered};
+use crate::trace::{Callback, Control, Record};
+use crate::transport::WriteBufferLimits;
+use crate::{Conn, Loop, SharedError};
+
+/// What each queued datagram counts beside its payload, in bytes (contract D-12, ruling 13).
+const HEADER: usize = 8;
+/// From this many dropped sends on, each is logged (D-15, C-69).
+const DROPPED_SENDS_LOGGED_FROM: u32 = 5;
+/// The largest datagram that is received whole.
+const DATAGRAM_MAX: usize = 64 << 10;
+
+/// A handle of a datagram endpoint: asyncio's datagram transport.
+///
+/// Handles are clones of each other. Every method acts at once, and none runs user code.
+#[derive(Clone)]
+pub struct DatagramTransport(pub(crate) Rc<Endpoint>);
+
+impl DatagramTransport {
+    /// Sends `data` as one datagram: to `to`, or to the remote address that the endpoint was made
+    /// with. An empty datagram is sent too (contract D-04).
+    ///
+    /// If the network takes none now, the datagram is queued (D-10). An error of the network
+    /// comes as `error_received`, right after this callback (D-07, D-09). After `close` it is
+    /// dropped (D-15).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `to` is missing and the endpoint has no remote address (D-06), or if it
+    /// is another address than the one that the endpoint is connected to (D-05).
+    pub fn send_to(&self, data: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
+        self.0.send_to(data, to)
+    }
+
+    /// Closes the endpoint: receiving stops, what is queued is sent, then `connection_lost(None)`
+    /// comes (D-13). Idempotent.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// Closes the endpoint at once; what is queued is dropped (D-14). Idempotent.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
+    /// True from `close` or `abort` on.
+    pub fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
+    /// Stops `datagram_received` (D-17). Idempotent.
+    pub fn pause_reading(&self) {
+        self.0.pause_reading();
+    }
+
+    /// Undoes [`pause_reading`](Self::pause_reading).
+    pub fn resume_reading(&self) {
+        self.0.resume_reading();
+    }
+
+    /// True unless paused or closing.
+    pub fn is_reading(&self) -> bool {
+        !self.0.paused_reading.get() && !self.0.is_closing()
+    }
+
+    /// True while at most the high-water mark is queued, and the endpoint is not closing.
+    pub fn is_writable(&self) -> bool {
+        !self.0.paused_writing.get() && !self.0.is_closing()
+    }
+
+    /// How much is queued: payload and 8 bytes for each datagram (D-12).
+    pub fn write_buffer_size(&self) -> usize {
+        self.0.queued.get()
+    }
+
+    /// The water marks.
+    pub fn write_buffer_limits(&self) -> WriteBufferLimits {
+        self.0.limits.get()
+    }
+
+    /// Sets the water marks, as [`Transport::set_write_buffer_limits`] does.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `high < low`; the old ones stay.
+    ///
+    /// [`Transport::set_write_buffer_limits`]: crate::Transport::set_write_buffer_limits
+    pub fn set_write_buffer_limits(&self, limits: WriteBufferLimits) -> io::Result<()> {
+        let limits = WriteBufferLimits::new(limits.high, limits.low)?;
+        if self.0.phase.get() != Phase::Lost {
+            self.0.limits.set(limits);
+            self.0.judge_pause();
+        }
+        Ok(())
+    }
+
+    /// The protocol in charge, if its type is `P`; `None` after the loss.
+    pub fn protocol<P: 'static>(&self) -> Option<Conn<P, Self>> {
+        let handler = self.0.handler()?;
+        let cell = handler.as_any().downcast::<ProtocolCell<P, Self>>().ok()?;
+        Some(Conn::new(cell))
+    }
+
+    /// The local address.
+    pub fn sockname(&self) -> Option<SocketAddr> {
+        self.0.sockname
+    }
+
+    /// The address it is connected to; `None` if it is not (D-23).
+    pub fn peername(&self) -> Option<SocketAddr> {
+        self.0.peername
+    }
+
+    /// The number that the loop gave this transport, counted from 1.
+    pub fn number(&self) -> u32 {
+        self.0.number
+    }
+
+    /// The loop it belongs to.
+    pub fn event_loop(&self) -> &Loop {
+        &self.0.lp
+    }
+}
+
+impl PartialEq for DatagramTransport {
+    /// True for handles of the same endpoint.
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for DatagramTransport {}
+
+impl fmt::Debug for DatagramTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramTransport")
+            .field("number", &self.number())
+            .field("sockname", &self.sockname())
+            .field("closing", &self.is_closing())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an endpoint calls: a protocol without its type.
+pub(crate) trait DatagramHandler {
+    fn connection_made(&self);
+    fn datagram_received(&self, data: &[u8], from: SocketAddr);
+    fn error_received(&self, error: io::Error);
+    fn pause_writing(&self);
+    fn resume_writing(&self);
+    fn connection_lost(&self, error: Option<io::Error>);
+    fn protocol_name(&self) -> &'static str;
+    fn detach(&self);
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Phase {
+    New,
+    Open,
+    Closing,
+    Losing,
+    Lost,
+}
+
+/// Where an endpoint sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Remote {
+    /// To whom each datagram says.
+    Any,
+    /// To the address that its socket is connected to.
+    Connected(SocketAddr),
+    /// To this address unless a datagram says otherwise; not connected, so that broadcasts and
+    /// their answers work (D-20).
+    Default(SocketAddr),
+}
+
+struct Queued {
+    data: Box<[u8]>,
+    to: Option<SocketAddr>,
+}
+
+pub(crate) struct Endpoint {
+    pub(crate) lp: Loop,
+    source: Source,
+    number: u32,
+    key: Cell<Key>,
+    sockname: Option<SocketAddr>,
+    peername: Option<SocketAddr>,
+    remote: Remote,
+    handler: RefCell<Option<Rc<dyn DatagramHandler>>>,
+    phase: Cell<Phase>,
+    made: Cell<bool>,
+    paused_reading: Cell<bool>,
+    readable: Cell<bool>,
+    read_queued: Cell<bool>,
+    in_still_readable: Cell<bool>,
+    queue: RefCell<VecDeque<Queued>>,
+    queued: Cell<usize>,
+    limits: Cell<WriteBufferLimits>,
+    paused_writing: Cell<bool>,
+    pause_undelivered: Cell<bool>,
+    dropped_sends: Cell<u32>,
+    outcome: RefCell<Option<Option<SharedError>>>,
+    wakers: RefCell<Vec<Waker>>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(lp: &Loop, source: Source, remote: Remote) -> Rc<Self> {
+        let core = &lp.core;
+        Rc::new(Self {
+            lp: lp.clone(),
+            source,
+            number: core.next_connection(),
+            key: Cell::new(Key::from_bits(u64::MAX)),
+            sockname: core.driver.local_addr(source).ok(),
+            peername: core.driver.peer_addr(source).ok(),
+            remote,
+            handler: RefCell::new(None),
+            phase: Cell::new(Phase::New),
+            made: Cell::new(false),
+            paused_reading: Cell::new(false),
+            readable: Cell::new(false),
+            read_queued: Cell::new(false),
+            in_still_readable: Cell::new(false),
+            queue: RefCell::default(),
+            queued: Cell::new(0),
+            limits: Cell::default(),
+            paused_writing: Cell::new(false),
+            pause_undelivered: Cell::new(false),
+            dropped_sends: Cell::new(0),
+            outcome: RefCell::new(None),
+            wakers: RefCell::default(),
+        })
+    }
+
+    /// Takes the endpoint into the loop's table and queues `connection_made`.
+    pub(crate) fn start(self: &Rc<Self>, handler: Rc<dyn DatagramHandler>) -> io::Result<()> {
+        let core = self.core();
+        self.handler.replace(Some(handler));
+        let key = core
+            .sources
+            .borrow_mut()
+            .insert(Registered::Endpoint(Rc::clone(self)));
+        self.key.set(key);
+        if let Err(error) = core.driver.register(self.source, Token(key.to_bits())) {
+            self.release();
+            let removed = core.sources.borrow_mut().remove(key);
+            drop(removed);
+            return Err(error);
+        }
+        core.push(Ready::Life(key, Life::ConnectionMade));
+        Ok(())
+    }
+
+    fn core(&self) -> &Rc<Core> {
+        &self.lp.core
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn handler(&self) -> Option<Rc<dyn DatagramHandler>> {
+        self.handler.borrow().clone()
+    }
+
+    fn trace(&self, callback: Callback, bytes: usize) {
+        let record = Record::Callback {
+            connection: self.number,
+            callback,
+            bytes: bytes as u32,
+        };
+        self.core().trace(record);
+    }
+
+    fn control(&self, control: Control) {
+        self.core().trace(Record::Control {
+            connection: self.number,
+            control,
+        });
+    }
+
+    /// Runs a callback; its failure is reported and costs nothing (D-18, C-86).
+    fn call(&self, callback: Callback, bytes: usize, code: impl FnOnce(&dyn DatagramHandler)) {
+        let Some(handler) = self.handler() else {
+            return;
+        };
+        self.trace(callback, bytes);
+        if let Err(message) = self.core().contain(|| code(&*handler)) {
+            self.callback_panicked(callback, &*handler, message);
+        }
+    }
+
+    fn callback_panicked(
+        &self,
+        callback: Callback,
+        handler: &dyn DatagramHandler,
+        message: Arc<str>,
+    ) {
+        let text = format!("Exception in callback protocol.{}()", callback.name());
+        let context = ErrorContext::panic(text, message);
+        self.core()
+            .report(context.on(self.number, handler.protocol_name()));
+    }
+
+    // Receiving: one datagram for each readiness and iteration (D-02).
+
+    fn wants_read(&self) -> bool {
+        self.phase.get() == Phase::Open && self.made.get() && !self.paused_reading.get()
+    }
+
+    pub(crate) fn note_readiness(&self, event: &Readiness) -> (bool, bool) {
+        if event.readable || event.read_closed {
+            self.readable.set(true);
+        }
+        let read = self.readable.get() && self.wants_read() && !self.in_still_readable.get();
+        let read = read && !self.read_queued.replace(true);
+        (read, event.writable && !self.queue.borrow().is_empty())
+    }
+
+    pub(crate) fn begin_read(&self) -> bool {
+        self.in_still_readable.set(false);
+        self.readable.get() && self.wants_read() && !self.read_queued.replace(true)
+    }
+
+    fn rearm_read(&self) {
+        if self.readable.get() && self.wants_read() && !self.in_still_readable.replace(true) {
+            self.core().push_still_readable(self.key.get());
+        }
+    }
+
+    pub(crate) fn on_readable(self: &Rc<Self>) {
+        if !self.read_queued.replace(false) || !self.wants_read() {
+            return;
+        }
+        let core = self.core();
+        let hint = core.driver.read_hint(self.source).min(DATAGRAM_MAX);
+        let mut buffer = core.buffer.take(hint);
+        match core.driver.receive_from(self.source, &mut buffer) {
+            Ok((bytes, from)) => {
+                self.call(Callback::DatagramReceived, bytes, |handler| {
+                    handler.datagram_received(&buffer[..bytes], from);
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable.set(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => self.deliver_error(error),
+        }
+        core.buffer.put_back(buffer);
+        self.rearm_read();
+    }
+
+    pub(crate) fn deliver_error(&self, error: io::Error) {
+        if self.phase.get() < Phase::Losing {
+            self.call(Callback::ErrorReceived, 0, |handler| {
+                handler.error_received(error)
+            });
+        }
+    }
+
+    fn pause_reading(&self) {
+        if self.is_closing() || self.paused_reading.replace(true) {
+            return;
+        }
+        self.control(Control::PauseReading);
+        self.read_queued.set(false);
+    }
+
+    fn resume_reading(&self) {
+        if self.is_closing() || !self.paused_reading.replace(false) {
+            return;
+        }
+        self.control(Control::ResumeReading);
+        self.rearm_read();
+    }
+
+    // Sending.
+
+    /// Where a datagram goes, as the driver wants it (D-05, D-06).
+    fn destination(&self, to: Option<SocketAddr>) -> io::Result<Option<SocketAddr>> {
+        let wrong = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        match (self.remote, to) {
+            (Remote::Any, Some(to)) => Ok(Some(to)),
+            (Remote::Any, None) => {
+                wrong("send_to(None): the endpoint has no remote address".into())
+            }
+            (Remote::Connected(remote), Some(to)) if to != remote => {
+                wrong(format!("invalid address {to}: must be None or {remote}"))
+            }
+            (Remote::Connected(_), _) => Ok(None),
+            (Remote::Default(remote), Some(to)) if to != remote => {
+                wrong(format!("invalid address {to}: must be None or {remote}"))
+            }
+            (Remote::Default(remote), _) => Ok(Some(remote)),
+        }
+    }
+
+    fn send_to(self: &Rc<Self>, data: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
+        let to = self.destination(to)?;
+        if self.is_closing() {
+            self.drop_send();
+            return Ok(());
+        }
+        self.core().trace(Record::Write {
+            connection: self.number,
+            bytes: data.len() as u32,
+        });
+        if self.queue.borrow().is_empty() {
+            match self.send_now(data, to) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    self.core().push_flow(Flow::Error(Rc::clone(self), error));
+                    return Ok(());
+                }
+            }
+        }
+        self.queue.borrow_mut().push_back(Queued {
+            data: data.into(),
+            to,
+        });
+        self.queued.set(self.queued.get() + data.len() + HEADER);
+        self.judge_pause();
+        Ok(())
+    }
+
+    fn drop_send(&self) {
+        let dropped = self.dropped_sends.get().saturating_add(1);
+        self.dropped_sends.set(dropped);
+        if dropped >= DROPPED_SENDS_LOGGED_FROM {
+            tracing::warn!(target: "sim_core", transport = self.number, "send on a closed endpoint");
+        }
+    }
+
+    fn send_now(&self, data: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
+        loop {
+            match self.core().driver.send_to(self.source, data, to) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map(drop),
+            }
+        }
+    }
+
+    fn judge_pause(self: &Rc<Self>) {
+        if self.queued.get() > self.limits.get().high && !self.paused_writing.replace(true) {
+            self.pause_undelivered.set(true);
+            self.core().push_flow(Flow::PauseDatagrams(Rc::clone(self)));
+        }
+    }
+
+    pub(crate) fn deliver_pause(&self) {
+        if self.pause_undelivered.replace(false) && self.phase.get() != Phase::Lost {
+            self.call(Callback::PauseWriting, 0, |handler| handler.pause_writing());
+        }
+    }
+
+    /// Sends from the queue. An error costs its datagram alone (D-16).
+    pub(crate) fn on_writable(self: &Rc<Self>) {
+        if self.phase.get() >= Phase::Losing {
+            return;
+        }
+        loop {
+            let Some(next) = self.queue.borrow_mut().pop_front() else {
+                break;
+            };
+            match self.send_now(&next.data, next.to) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.queue.borrow_mut().push_front(next);
+                    break;
+                }
+                result => {
+                    self.queued
+                        .set(self.queued.get() - next.data.len() - HEADER);
+                    if let Err(error) = result {
+                        self.deliver_error(error);
+                        drain_flow(self.core());
+                    }
+                }
+            }
+            if self.phase.get() >= Phase::Losing {
+                return;
+            }
+        }
+        if self.paused_writing.get() && self.queued.get() <= self.limits.get().low {
+            self.paused_writing.set(false);
+            self.call(Callback::ResumeWriting, 0, |handler| {
+                handler.resume_writing()
+            });
+            drain_flow(self.core());
+        }
+        if self.phase.get() == Phase::Closing && self.queue.borrow().is_empty() {
+            self.phase.set(Phase::Losing);
+            self.connection_lost();
+        }
+    }
+
+    // The beginning and the end.
+
+    pub(crate) fn connection_made(&self) {
+        self.call(Callback::ConnectionMade, 0, |handler| {
+            handler.connection_made()
+        });
+        self.made.set(true);
+        if self.phase.get() == Phase::New {
+            self.phase.set(Phase::Open);
+        }
+        self.rearm_read();
+        self.wake_all();
+    }
+
+    pub(crate) fn poll_made(&self, waker: &Waker) -> bool {
+        self.made.get() || self.add_waker(waker)
+    }
+
+    pub(crate) fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
+        let outcome = self.outcome.borrow().clone();
+        if outcome.is_none() {
+            self.add_waker(waker);
+        }
+        outcome
+    }
+
+    fn add_waker(&self, waker: &Waker) -> bool {
+        let mut wakers = self.wakers.borrow_mut();
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+        false
+    }
+
+    fn wake_all(&self) {
+        self.wakers.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.phase.get() >= Phase::Closing
+    }
+
+    pub(crate) fn close(&self) {
+        if self.is_closing() {
+            return;
+        }
+        self.control(Control::Close);
+        self.read_queued.set(false);
+        if self.queue.borrow().is_empty() {
+            self.lose();
+        } else {
+            self.phase.set(Phase::Closing);
+        }
+    }
+
+    fn abort(&self) {
+        if self.phase.get() >= Phase::Losing {
+            return;
+        }
+        self.control(Control::Abort);
+        self.queue.borrow_mut().clear();
+        self.queued.set(0);
+        self.read_queued.set(false);
+        self.lose();
+    }
+
+    fn lose(&self) {
+        self.phase.set(Phase::Losing);
+        self.core()
+            .push(Ready::Life(self.key.get(), Life::ConnectionLost));
+    }
+
+    pub(crate) fn connection_lost(&self) {
+        if self.phase.get() != Phase::Losing {
+            return;
+        }
+        self.phase.set(Phase::Lost);
+        self.call(Callback::ConnectionLost, 0, |handler| {
+            handler.connection_lost(None)
+        });
+        let core = self.core();
+        let registered = core.sources.borrow_mut().remove(self.key.get());
+        core.driver.close(self.source);
+        self.outcome.replace(Some(None));
+        let handler = self.handler.take();
+        if let Some(handler) = &handler {
+            handler.detach();
+        }
+        self.wake_all();
+        drop((handler, registered));
+    }
+
+    /// The loop is closed: no callback, the socket is closed.
+    pub(crate) fn release(&self) {
+        if self.phase.replace(Phase::Lost) == Phase::Lost {
+            return;
+        }
+        self.core().driver.close(self.source);
+        let handler = self.handler.take();
+        if let Some(handler) = &handler {
+            handler.detach();
+        }
+        self.wakers.take();
+        drop(handler);
+    }
+}

@@ -1,0 +1,356 @@
+//! The seam between the engine and a backend: what a third driver would have to provide.
+//!
+//! The engine is sans-IO: [`Engine::turn`] runs one asyncio iteration over the readiness it is
+//! handed and says when it wants to be called again. A [`Driver`] is everything else, and offers
+//! only what an operating system offers. A backend provides, in this order:
+//!
+//! 1. **A clock.** [`now`](Driver::now): monotonic, integer nanoseconds, an epoch of its own.
+//! 2. **Sockets**, in the words of the BSD calls and never blocking: [`open`](Driver::open),
+//!    [`bind`](Driver::bind), [`listen`](Driver::listen), [`connect`](Driver::connect),
+//!    [`finish_connect`](Driver::finish_connect), [`accept`](Driver::accept),
+//!    [`read`](Driver::read), [`write`](Driver::write), [`shutdown_write`](Driver::shutdown_write),
+//!    [`send_to`](Driver::send_to), [`receive_from`](Driver::receive_from),
+//!    [`close`](Driver::close), [`reset`](Driver::reset), and the addresses.
+//! 3. **Readiness**, edge-triggered: after [`register`](Driver::register) every change from "would
+//!    block" to "would not" is reported once, as a [`Readiness`], until
+//!    [`close`](Driver::close). Reporting too often is harmless; never reporting is a hang.
+//! 4. **Waiting.** [`wait`](Driver::wait): sleep until something is ready or a deadline has come.
+//!    Only the outermost run of a thread calls it. A world of several engines turns the others
+//!    inside it.
+//! 5. **Names.** [`resolve`](Driver::resolve): host names to addresses.
+//! 6. **Identity.** [`rng`](Driver::rng): named streams of random numbers.
+//! 7. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine.
+//!
+//! A driver never calls user code and never keeps a borrow across a return to the engine, so each
+//! method takes `&self`. Errors are `std::io::Error` with the kinds and raw codes that a kernel
+//! gives; `WouldBlock` and `Interrupted` are the engine's business and reach no protocol.
+//!
+//! The crate [`testing`](crate::testing) has the smallest complete driver: one socket, scripted.
+//!
+//! [`Engine::turn`]: crate::engine::Engine::turn
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::RunError;
+use crate::trace::Record;
+use crate::{Rng, Time};
+
+/// A socket of a driver. The driver chooses the number; it is never reused while the engine may
+/// still name it, that is until [`Driver::close`] or [`Driver::reset`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Source(pub u64);
+
+/// What the engine calls a registered socket. It carries a generation, so readiness that was
+/// reported for a socket closed meanwhile is recognised and dropped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Token(pub u64);
+
+/// A change in what a socket can do without blocking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Readiness {
+    /// The token it was registered with.
+    pub token: Token,
+    /// A read, accept or receive may succeed, or fail with something else than `WouldBlock`.
+    pub readable: bool,
+    /// A write, send or pending connect may succeed or fail.
+    pub writable: bool,
+    /// The peer has sent its end of stream, or the connection has failed: a short read is not the
+    /// last word, and the engine reads again until it sees the end or the error.
+    pub read_closed: bool,
+}
+
+/// Streams of bytes or datagrams.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SocketKind {
+    /// TCP.
+    Stream,
+    /// UDP.
+    Datagram,
+}
+
+/// The address family of a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6. Such a socket carries IPv6 alone (contract E-16).
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(addr: &SocketAddr) -> Self {
+        if addr.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// The wildcard address of the family, with port 0.
+    pub fn unspecified(self) -> SocketAddr {
+        match self {
+            Self::V4 => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
+            Self::V6 => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+        }
+    }
+}
+
+/// A switch on a socket, set between [`Driver::open`] and [`Driver::bind`] or
+/// [`Driver::connect`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SocketOption {
+    /// `SO_REUSEADDR`: binding ignores connections in TIME_WAIT.
+    ReuseAddress(bool),
+    /// `SO_REUSEPORT`: several sockets share one port, and the kernel spreads arrivals over them.
+    ReusePort(bool),
+    /// `SO_BROADCAST`: datagrams may go to a broadcast address.
+    Broadcast(bool),
+    /// `SO_SNDBUF`, in bytes: how much a stream takes beyond what its peer has acknowledged. The
+    /// backend may round it.
+    SendBuffer(usize),
+    /// `SO_RCVBUF`, in bytes: how much waits unread before the peer is held back.
+    ReceiveBuffer(usize),
+}
+
+/// What [`Driver::resolve`] answers.
+pub enum Resolution {
+    /// The answer is known.
+    Now(io::Result<Vec<IpAddr>>),
+    /// The answer will come; the future wakes its task.
+    Later(Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>>>>),
+}
+
+impl std::fmt::Debug for Resolution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now(answer) => f.debug_tuple("Now").field(answer).finish(),
+            Self::Later(_) => f.write_str("Later(..)"),
+        }
+    }
+}
+
+/// When an engine wants its next turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// At once: something is ready.
+    Now,
+    /// When the clock reaches this time, or readiness comes.
+    At(Time),
+    /// When readiness or a wake-up comes.
+    Never,
+}
+
+/// Tells a driver, from any thread, that an engine has work that arose outside its turns.
+///
+/// The engine calls it when the first wake-up enters an empty inbox. A driver that waits in the
+/// kernel must come out of [`Driver::wait`]; a simulator notes that the host is ready.
+pub trait Alarm: Send + Sync {
+    /// The engine has a wake-up to look at.
+    fn ring(&self);
+}
+
+/// A backend. See the [module's documentation](self) for the list of what one provides.
+pub trait Driver {
+    // 1. The clock.
+
+    /// The time now. Never goes back.
+    fn now(&self) -> Time;
+
+    // 2. Sockets.
+
+    /// Makes a socket. It is not bound, not connected and not registered.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` and its kin when there is no descriptor left.
+    fn open(&self, kind: SocketKind, family: Family) -> io::Result<Source>;
+
+    /// Sets a switch. A stream has `TCP_NODELAY` on from the start (contract C-18).
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt` gives.
+    fn set_option(&self, source: Source, option: SocketOption) -> io::Result<()>;
+
+    /// Gives the socket a local address. Port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`.
+    fn bind(&self, source: Source, local: SocketAddr) -> io::Result<()>;
+
+    /// Makes a bound stream socket accept connections, up to `backlog` of them waiting.
+    ///
+    /// # Errors
+    ///
+    /// What `listen` gives.
+    fn listen(&self, source: Source, backlog: u32) -> io::Result<()>;
+
+    /// Takes a waiting connection, with its peer's address.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when none waits; `EMFILE` and its kin when there is no descriptor for it.
+    fn accept(&self, listener: Source) -> io::Result<(Source, SocketAddr)>;
+
+    /// Connects. A datagram socket is connected on return. A stream reports writability when the
+    /// answer is there, and [`finish_connect`](Self::finish_connect) tells it.
+    ///
+    /// # Errors
+    ///
+    /// What `connect` gives at once. "In progress" is `Ok`.
+    fn connect(&self, source: Source, remote: SocketAddr) -> io::Result<()>;
+
+    /// The outcome of a stream's [`connect`](Self::connect).
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` while there is none yet, so a spurious readiness is harmless; else the reason.
+    fn finish_connect(&self, source: Source) -> io::Result<()>;
+
+    /// How large a buffer is worth offering to the next [`read`](Self::read), in bytes.
+    fn read_hint(&self, source: Source) -> usize;
+
+    /// Reads from a stream into `buf`, at least one byte, or 0 at its end.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing waits, `ConnectionReset`, `NotConnected`, ...
+    fn read(&self, source: Source, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes a prefix of `data`, which is not empty, to a stream, and says how long it was.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is no room, `BrokenPipe`, `ConnectionReset`, `NotConnected`, ...
+    fn write(&self, source: Source, data: &[u8]) -> io::Result<usize>;
+
+    /// [`write`](Self::write) for data in several pieces.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    fn write_vectored(&self, source: Source, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        let first = data.iter().find(|piece| !piece.is_empty());
+        first.map_or(Ok(0), |piece| self.write(source, piece))
+    }
+
+    /// Sends the end of the stream after what was written. Reading goes on.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`.
+    fn shutdown_write(&self, source: Source) -> io::Result<()>;
+
+    /// Sends one datagram, whole or not at all; to the connected peer if `to` is `None`.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is no room, `EMSGSIZE`, `ConnectionRefused` (an earlier datagram
+    /// met a closed port), ...
+    fn send_to(&self, source: Source, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize>;
+
+    /// Takes one datagram into `buf` and says how long it was and who sent it.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when none waits, `ConnectionRefused`, ...
+    fn receive_from(&self, source: Source, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
+
+    /// Closes the socket as `close` does: what was written is still sent; on a stream with unread
+    /// data the peer gets a reset (contract C-34). The source is gone.
+    fn close(&self, source: Source);
+
+    /// Closes the socket with a reset, discarding what was not sent (`SO_LINGER` 0). The source
+    /// is gone.
+    fn reset(&self, source: Source);
+
+    /// The address the socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname` gives.
+    fn local_addr(&self, source: Source) -> io::Result<SocketAddr>;
+
+    /// The address it is connected to.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`.
+    fn peer_addr(&self, source: Source) -> io::Result<SocketAddr>;
+
+    // 3. Readiness.
+
+    /// Reports readiness of `source` as `token` from now on, beginning with what is ready now.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel's selector gives.
+    fn register(&self, source: Source, token: Token) -> io::Result<()>;
+
+    // 4. Waiting.
+
+    /// Waits until `next`, readiness, or a ring of the [`alarm`](Self::alarm), and adds the
+    /// readiness to `events`. [`Next::Now`] only looks. May come back early, with nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] ends the run: in a world in which nothing can ever happen again
+    /// ([`RunError::Deadlock`]), at a limit, on a failure of the selector.
+    fn wait(&self, next: Next, events: &mut Vec<Readiness>) -> Result<(), RunError>;
+
+    /// What brings the engine back from outside a turn, from any thread.
+    fn alarm(&self) -> Arc<dyn Alarm>;
+
+    /// Work was queued on the engine outside its turns, on its own thread, by a call from a test or
+    /// from another host's turn. A driver of several engines notes that this one is ready.
+    fn schedule(&self) {}
+
+    /// True when a thread can run only one loop of this driver at a time (contract A-02).
+    fn one_run_per_thread(&self) -> bool;
+
+    /// True for a simulation: a wake-up from a foreign thread is an error there (ruling 8), and a
+    /// panic ends the run unless a policy says otherwise (ruling 2).
+    fn is_simulated(&self) -> bool;
+
+    /// Spends `cost` of processor time in the running callback: blocks on a real loop, moves the
+    /// host's clock after the callback in a simulation (ruling 10).
+    fn spend(&self, cost: Duration);
+
+    /// Until when the processor is busy with what [`spend`](Self::spend) cost, if it still is. The
+    /// engine stops its batch there and goes on with it then.
+    fn busy_until(&self) -> Option<Time> {
+        None
+    }
+
+    // 5. Names.
+
+    /// Looks a host name up. The engine handles numeric addresses itself (contract E-02).
+    fn resolve(&self, name: &str) -> Resolution;
+
+    /// The local address that a connection or endpoint of this host starts from when its user
+    /// names none.
+    fn default_local(&self, family: Family) -> Option<IpAddr> {
+        let _ = family;
+        None
+    }
+
+    // 6. Identity.
+
+    /// The random stream of this host called `name`: of the run's seed in a simulation, from the
+    /// operating system elsewhere.
+    fn rng(&self, name: &str) -> Rng;
+
+    // 7. Observation.
+
+    /// The name of the host that this engine runs, for logs and reports.
+    fn host(&self) -> &str;
+
+    /// Hears every step of the engine, in order.
+    fn trace(&self, record: &Record) {
+        let _ = record;
+    }
+}

@@ -1,0 +1,217 @@
+//! Making datagram endpoints.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::address::{HostPort, ToHostPort};
+use crate::cell::ProtocolCell;
+use crate::datagram::{Endpoint, Remote};
+use crate::driver::{Family, SocketKind, SocketOption};
+use crate::error::AddressError;
+use crate::handle::closed_error;
+use crate::socket::Socket;
+use crate::{Conn, DatagramProtocol, DatagramTransport, Loop};
+
+/// A datagram endpoint to be made, with options; [`Loop::datagram`] makes one.
+///
+/// ```
+/// # use sim_core::{Cx, DatagramProtocol, DatagramTransport, Loop};
+/// # use std::net::SocketAddr;
+/// # struct Ping;
+/// # impl DatagramProtocol for Ping {
+/// #     fn datagram_received(&mut self, _: &mut Cx<'_, Self, DatagramTransport>, _: &[u8], _: SocketAddr) {}
+/// # }
+/// async fn connected(client: Loop) -> std::io::Result<()> {
+///     let ping = client.datagram().remote(("server", 7)).bind(|| Ping).await?;
+///     ping.with(|_, cx| cx.send_to(b"ping", None))
+/// }
+/// # drop(connected);
+/// ```
+#[derive(Debug)]
+#[must_use = "an unused endpoint builder binds nothing"]
+pub struct DatagramBuilder {
+    lp: Loop,
+    local: Option<HostPort>,
+    remote: Option<HostPort>,
+    broadcast: bool,
+    options: Vec<SocketOption>,
+}
+
+impl DatagramBuilder {
+    pub(crate) fn new(lp: &Loop) -> Self {
+        Self {
+            lp: lp.clone(),
+            local: None,
+            remote: None,
+            broadcast: false,
+            options: Vec::new(),
+        }
+    }
+
+    /// The local address; its port may be 0. An empty host is every local address.
+    pub fn local(mut self, local: impl ToHostPort) -> Self {
+        self.local = Some(local.to_host_port());
+        self
+    }
+
+    /// The remote address: the endpoint is connected to it, and hears of it alone.
+    pub fn remote(mut self, remote: impl ToHostPort) -> Self {
+        self.remote = Some(remote.to_host_port());
+        self
+    }
+
+    /// Whether datagrams may go to a broadcast address. The endpoint is then not connected; a
+    /// remote address is where `send_to(.., None)` goes (contract D-20).
+    pub fn broadcast(mut self, broadcast: bool) -> Self {
+        self.broadcast = broadcast;
+        self
+    }
+
+    /// Whether other sockets may be bound to the same address, and share its arrivals.
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.options.push(SocketOption::ReusePort(reuse));
+        self
+    }
+
+    /// The size of the socket's send buffer, in bytes.
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.options.push(SocketOption::SendBuffer(bytes));
+        self
+    }
+
+    /// The size of the socket's receive buffer, in bytes.
+    pub fn receive_buffer(mut self, bytes: usize) -> Self {
+        self.options.push(SocketOption::ReceiveBuffer(bytes));
+        self
+    }
+
+    /// Makes the endpoint; see [`Loop::create_datagram_endpoint`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Loop::create_datagram_endpoint`].
+    pub async fn bind<P: DatagramProtocol>(
+        self,
+        factory: impl FnOnce() -> P,
+    ) -> io::Result<Conn<P, DatagramTransport>> {
+        if self.lp.core.is_closed() {
+            return Err(closed_error());
+        }
+        let mut first_error = None;
+        for (local, remote) in self.pairs().await? {
+            match self.open(local, remote) {
+                Ok((socket, remote)) => return self.start(socket, remote, factory).await,
+                // Of several pairs that fail, the first error is the answer (D-21).
+                Err(error) => _ = first_error.get_or_insert(error),
+            }
+        }
+        Err(first_error.expect("there is at least one pair"))
+    }
+
+    /// The address pairs to try, in order.
+    async fn pairs(&self) -> io::Result<Vec<(Option<SocketAddr>, Option<SocketAddr>)>> {
+        let invalid = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let locals = match &self.local {
+            Some(local) if local.host.is_empty() => {
+                vec![SocketAddr::new(Family::V4.unspecified().ip(), local.port)]
+            }
+            Some(local) => self.lp.getaddrinfo(local.clone()).await?,
+            None => Vec::new(),
+        };
+        let remotes = match &self.remote {
+            Some(remote) => self.lp.getaddrinfo(remote.clone()).await?,
+            None => Vec::new(),
+        };
+        match (locals.as_slice(), remotes.as_slice()) {
+            ([], []) => invalid("unexpected address family: give a local or a remote address"),
+            (locals, []) => Ok(locals.iter().map(|&local| (Some(local), None)).collect()),
+            ([], remotes) => Ok(remotes.iter().map(|&remote| (None, Some(remote))).collect()),
+            (locals, remotes) => {
+                let all = locals
+                    .iter()
+                    .flat_map(|&local| remotes.iter().map(move |&remote| (local, remote)));
+                let same = all.filter(|(local, remote)| Family::of(local) == Family::of(remote));
+                let pairs: Vec<_> = same
+                    .map(|(local, remote)| (Some(local), Some(remote)))
+                    .collect();
+                if pairs.is_empty() {
+                    return invalid(
+                        "can not get address information: local and remote differ in family",
+                    );
+                }
+                Ok(pairs)
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        local: Option<SocketAddr>,
+        remote: Option<SocketAddr>,
+    ) -> io::Result<(Socket, Remote)> {
+        let family = Family::of(
+            &local
+                .or(remote)
+                .expect("pairs() gives at least one of them"),
+        );
+        let socket = Socket::open(&self.lp, SocketKind::Datagram, family)?;
+        for &option in &self.options {
+            socket.set_option(option)?;
+        }
+        if self.broadcast {
+            socket.set_option(SocketOption::Broadcast(true))?;
+        }
+        let default = || {
+            self.lp
+                .default_local(family)
+                .map(|ip| SocketAddr::new(ip, 0))
+        };
+        if let Some(local) = local.or_else(default) {
+            socket.bind(local)?;
+        }
+        let remote = match remote {
+            None => Remote::Any,
+            Some(remote) if self.broadcast => Remote::Default(remote),
+            Some(remote) => {
+                let connected = self.lp.core.driver.connect(socket.source(), remote);
+                connected.map_err(|error| AddressError::wrap("connect to", remote, error))?;
+                Remote::Connected(remote)
+            }
+        };
+        Ok((socket, remote))
+    }
+
+    async fn start<P: DatagramProtocol>(
+        &self,
+        socket: Socket,
+        remote: Remote,
+        factory: impl FnOnce() -> P,
+    ) -> io::Result<Conn<P, DatagramTransport>> {
+        struct CloseUnlessMade<'a>(&'a Rc<Endpoint>, bool);
+        impl Drop for CloseUnlessMade<'_> {
+            fn drop(&mut self) {
+                if !self.1 {
+                    self.0.close();
+                }
+            }
+        }
+        let protocol = factory();
+        let endpoint = Endpoint::new(&self.lp, socket.into_source(), remote);
+        let cell = ProtocolCell::new(protocol, DatagramTransport(Rc::clone(&endpoint)), ());
+        endpoint.start(Rc::clone(&cell) as _)?;
+        let mut guard = CloseUnlessMade(&endpoint, false);
+        poll_fn(|cx| {
+            if endpoint.poll_made(cx.waker()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        guard.1 = true;
+        Ok(Conn::new(cell))
+    }
+}

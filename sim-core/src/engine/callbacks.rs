@@ -1,0 +1,258 @@
+//! Callbacks that wait, queued or timed.
+
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::Time;
+use crate::arena::{Arena, Key};
+use crate::time_queue::TimeQueue;
+
+/// What a callback does when its time comes.
+pub(crate) enum Action {
+    Call(Box<dyn FnOnce()>),
+    /// A closure of a protocol, in the protocol's own typed table.
+    Posted(Rc<dyn Posted>, u32),
+    Wake(Waker),
+}
+
+/// A table of typed closures, reached without its type.
+pub(crate) trait Posted {
+    fn run(&self, slot: u32);
+    /// Forgets the closure; its destructor runs here.
+    fn discard(&self, slot: u32);
+}
+
+impl Action {
+    /// Drops it with what belongs to it. Runs user destructors: call it outside any borrow.
+    pub(crate) fn discard(self) {
+        if let Self::Posted(table, slot) = self {
+            table.discard(slot);
+        }
+    }
+}
+
+pub(crate) struct Callback {
+    pub(crate) action: Action,
+    /// The deadline and the stamp in the queue, while it waits there.
+    timed: Option<(Time, u32)>,
+}
+
+/// The table of waiting callbacks, and the queue of those that wait for a time.
+///
+/// A cancelled timer leaves its queue entry behind; the entry's stamp no longer matches and it is
+/// skipped. `cancelled` counts such entries exactly (contract A-49).
+pub(crate) struct Callbacks {
+    table: Arena<Callback>,
+    queue: TimeQueue,
+    cancelled: usize,
+}
+
+/// From this many timers on, cancelled ones are swept out once they are the majority.
+const SWEEP_FROM: usize = 100;
+
+impl Callbacks {
+    pub(crate) const fn new() -> Self {
+        Self {
+            table: Arena::new(),
+            queue: TimeQueue::new(),
+            cancelled: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, action: Action) -> Key {
+        self.table.insert(Callback {
+            action,
+            timed: None,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn insert_timer(&mut self, at: Time, action: Action) -> Key {
+        if self.queue.stamps_left() == 0 {
+            self.renumber();
+        }
+        let key = self.table.insert(Callback {
+            action,
+            timed: None,
+        });
+        let stamp = self.queue.push(at, key.index);
+        self.table.get_mut(key).expect("just inserted").timed = Some((at, stamp));
+        key
+    }
+
+    fn renumber(&mut self) {
+        self.sweep();
+        let table = &mut self.table;
+        self.queue.renumber(|due, stamp| {
+            if let Some((_, callback)) = table.at_index(due.slot) {
+                callback.timed = Some((due.at, stamp));
+            }
+        });
+    }
+
+    /// Takes a callback out to run it.
+    #[inline]
+    pub(crate) fn take(&mut self, key: Key) -> Option<Action> {
+        self.table.remove(key).map(|callback| callback.action)
+    }
+
+    /// Takes a callback out for good; the deadline too, if it was still waiting for it.
+    pub(crate) fn cancel(&mut self, key: Key) -> Option<(Action, Option<Time>)> {
+        let callback = self.table.remove(key)?;
+        if callback.timed.is_some() {
+            self.cancelled += 1;
+        }
+        Some((callback.action, callback.timed.map(|(at, _)| at)))
+    }
+
+    pub(crate) fn contains(&self, key: Key) -> bool {
+        self.table.get(key).is_some()
+    }
+
+    pub(crate) fn action_mut(&mut self, key: Key) -> Option<&mut Action> {
+        self.table.get_mut(key).map(|callback| &mut callback.action)
+    }
+
+    #[inline]
+    fn is_live(table: &mut Arena<Callback>, slot: u32, stamp: u32) -> Option<Key> {
+        let (key, callback) = table.at_index(slot)?;
+        (callback.timed?.1 == stamp).then_some(key)
+    }
+
+    /// Drops cancelled entries from the head, and all of them when they are many.
+    fn clean(&mut self) {
+        if self.cancelled == 0 {
+            return;
+        }
+        if self.queue.len() > SWEEP_FROM && self.cancelled > self.queue.len() / 2 {
+            self.sweep();
+        }
+        while let Some(due) = self.queue.peek() {
+            if Self::is_live(&mut self.table, due.slot, due.stamp).is_some() {
+                break;
+            }
+            self.queue.pop();
+            self.cancelled -= 1;
+        }
+    }
+
+    fn sweep(&mut self) {
+        let table = &mut self.table;
+        self.queue
+            .retain(|due| Self::is_live(table, due.slot, due.stamp).is_some());
+        self.cancelled = 0;
+    }
+
+    /// The earliest live deadline.
+    #[inline]
+    pub(crate) fn next_deadline(&mut self) -> Option<Time> {
+        self.clean();
+        self.queue
+            .peek()
+            .map(|due| due.at)
+            .filter(|&at| at != Time::NEVER)
+    }
+
+    /// Takes the next timer that is due at `now` from the queue; its callback stays in the table.
+    #[inline]
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Key, Time)> {
+        loop {
+            let due = self
+                .queue
+                .peek()
+                .filter(|due| due.at <= now && due.at != Time::NEVER)?;
+            self.queue.pop();
+            let Some(key) = Self::is_live(&mut self.table, due.slot, due.stamp) else {
+                self.cancelled -= 1;
+                continue;
+            };
+            self.table.get_mut(key).expect("it is live").timed = None;
+            return Some((key, due.at));
+        }
+    }
+
+    pub(crate) fn take_all(&mut self) -> Vec<Action> {
+        self.queue.clear();
+        self.cancelled = 0;
+        self.table
+            .take_all()
+            .into_iter()
+            .map(|callback| callback.action)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timer(callbacks: &mut Callbacks, at: u64) -> Key {
+        callbacks.insert_timer(Time::from_nanos(at), Action::Wake(Waker::noop().clone()))
+    }
+
+    /// a cancelled timer at the head is not the next deadline.
+    #[test]
+    fn a_cancelled_head_is_skipped() {
+        let mut callbacks = Callbacks::new();
+        let near = timer(&mut callbacks, 1);
+        timer(&mut callbacks, 5);
+        assert!(callbacks.cancel(near).is_some());
+        assert_eq!(callbacks.next_deadline(), Some(Time::from_nanos(5)));
+        assert_eq!(callbacks.cancelled, 0);
+    }
+
+    /// more than a hundred timers, more than half of them cancelled: one sweep.
+    #[test]
+    fn the_majority_of_cancelled_timers_is_swept_out() {
+        for (cancelled, left_in_queue) in [(50, 101), (51, 50)] {
+            let mut callbacks = Callbacks::new();
+            let keys: Vec<Key> = (0..101).map(|at| timer(&mut callbacks, at)).collect();
+            for key in keys.iter().rev().take(cancelled) {
+                callbacks.cancel(*key);
+            }
+            callbacks.clean();
+            assert_eq!(
+                callbacks.queue.len(),
+                left_in_queue,
+                "{cancelled} cancelled"
+            );
+        }
+    }
+
+    /// a timer that has moved to the ready queue does not count when it is cancelled.
+    #[test]
+    fn cancelling_a_fired_timer_does_not_count() {
+        let mut callbacks = Callbacks::new();
+        timer(&mut callbacks, 3);
+        let (fired, _) = callbacks.pop_due(Time::from_nanos(3)).unwrap();
+        assert!(callbacks.cancel(fired).is_some());
+        assert_eq!(callbacks.cancelled, 0);
+    }
+
+    #[test]
+    fn a_recycled_slot_does_not_inherit_a_cancelled_deadline() {
+        let mut callbacks = Callbacks::new();
+        let first = timer(&mut callbacks, 3);
+        callbacks.cancel(first);
+        let second = timer(&mut callbacks, 9);
+        assert_eq!(second.index, first.index);
+        assert_eq!(callbacks.pop_due(Time::from_nanos(5)), None);
+        assert_eq!(
+            callbacks.pop_due(Time::from_nanos(9)),
+            Some((second, Time::from_nanos(9)))
+        );
+    }
+
+    #[test]
+    fn stamps_start_again_without_losing_order() {
+        let mut callbacks = Callbacks::new();
+        let keys: Vec<Key> = (0..4).map(|_| timer(&mut callbacks, 7)).collect();
+        callbacks.cancel(keys[1]);
+        callbacks.renumber();
+        let order: Vec<Key> = std::iter::from_fn(|| callbacks.pop_due(Time::from_nanos(7)))
+            .map(|due| due.0)
+            .collect();
+        assert_eq!(order, [keys[0], keys[2], keys[3]]);
+    }
+}

@@ -1,0 +1,326 @@
+//! What the parts of an engine share.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ReadBuffer;
+use super::callbacks::{Action, Callbacks};
+use super::inbox::{Inbox, Woken};
+use super::report::{ErrorContext, Reporter};
+use super::sources::{Flow, Registered};
+use crate::arena::{Arena, Key};
+use crate::current;
+use crate::driver::Driver;
+use crate::error::panic_message;
+use crate::handle::PanicPolicy;
+use crate::task::AnyTask;
+use crate::timer::{Handle, Timer};
+use crate::trace::Record;
+use crate::{Loop, Time};
+
+/// An entry of the ready queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ready {
+    Callback(Key),
+    Timer(Key, Time),
+    Task(Key),
+    Io {
+        source: Key,
+        read: bool,
+        write: bool,
+    },
+    /// A step in a source's life.
+    Life(Key, Life),
+}
+
+/// Steps in the life of a source that the loop takes, one iteration each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Life {
+    /// A listener has an accepted connection that needs its transport (contract E-31).
+    Accepted,
+    ConnectionMade,
+    ConnectionLost,
+    /// A listener tries to accept again after it ran out of descriptors (E-29).
+    RetryAccept,
+}
+
+pub(crate) struct Core {
+    pub(crate) driver: Rc<dyn Driver>,
+    pub(crate) buffer: ReadBuffer,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(super) ready: RefCell<VecDeque<Ready>>,
+    /// How many entries `ready` ever had: what orders wake-ups among them.
+    pub(super) ready_total: Cell<u64>,
+    /// How many entries of the running snapshot are left.
+    pub(super) batch_left: Cell<usize>,
+    pub(super) woken: RefCell<Vec<Woken>>,
+    pub(super) flow: RefCell<VecDeque<Flow>>,
+    pub(super) callbacks: RefCell<Callbacks>,
+    pub(super) tasks: RefCell<Arena<Rc<dyn AnyTask>>>,
+    pub(crate) sources: RefCell<Arena<Registered>>,
+    /// Sources whose last read did not empty them.
+    pub(super) still_readable: RefCell<VecDeque<Key>>,
+    pub(crate) current_task: RefCell<Option<Rc<dyn AnyTask>>>,
+    pub(super) in_turn: Cell<bool>,
+    pub(super) spent: Cell<bool>,
+    pub(crate) running: Cell<bool>,
+    pub(crate) stopping: Cell<bool>,
+    closed: Cell<bool>,
+    pub(crate) debug: Cell<bool>,
+    pub(crate) slow_callback: Cell<Duration>,
+    pub(crate) policy: Cell<PanicPolicy>,
+    pub(crate) reporter: Reporter,
+    connections: Cell<u32>,
+    task_numbers: Cell<u32>,
+}
+
+impl Core {
+    pub(crate) fn new(driver: Rc<dyn Driver>, buffer: ReadBuffer) -> Rc<Self> {
+        let simulated = driver.is_simulated();
+        let policy = if simulated {
+            PanicPolicy::EndRun
+        } else {
+            PanicPolicy::Contain
+        };
+        Rc::new(Self {
+            inbox: Arc::new(Inbox::new(driver.alarm(), simulated)),
+            driver,
+            buffer,
+            ready: RefCell::default(),
+            ready_total: Cell::new(0),
+            batch_left: Cell::new(0),
+            woken: RefCell::default(),
+            flow: RefCell::default(),
+            callbacks: RefCell::new(Callbacks::new()),
+            tasks: RefCell::new(Arena::new()),
+            sources: RefCell::new(Arena::new()),
+            still_readable: RefCell::default(),
+            current_task: RefCell::new(None),
+            in_turn: Cell::new(false),
+            spent: Cell::new(false),
+            running: Cell::new(false),
+            stopping: Cell::new(false),
+            closed: Cell::new(false),
+            debug: Cell::new(false),
+            slow_callback: Cell::new(Duration::from_millis(100)),
+            policy: Cell::new(policy),
+            reporter: Reporter::default(),
+            connections: Cell::new(0),
+            task_numbers: Cell::new(0),
+        })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    #[inline]
+    pub(crate) fn trace(&self, record: Record) {
+        self.driver.trace(&record);
+    }
+
+    /// Queues an entry for the next iteration.
+    #[inline]
+    pub(crate) fn push(&self, entry: Ready) {
+        let total = self.ready_total.get() + 1;
+        self.ready_total.set(total);
+        self.inbox.set_position(total);
+        self.ready.borrow_mut().push_back(entry);
+        self.woke_from_outside();
+    }
+
+    /// Tells the driver about work that arose outside a turn.
+    #[inline]
+    fn woke_from_outside(&self) {
+        if !self.in_turn.get() {
+            self.driver.schedule();
+        }
+    }
+
+    pub(crate) fn push_flow(&self, event: Flow) {
+        self.flow.borrow_mut().push_back(event);
+        self.woke_from_outside();
+    }
+
+    pub(crate) fn push_still_readable(&self, source: Key) {
+        self.still_readable.borrow_mut().push_back(source);
+        self.woke_from_outside();
+    }
+
+    /// Notes that the running callback cost processor time.
+    pub(crate) fn spend(&self, cost: Duration) {
+        self.driver.spend(cost);
+        self.spent.set(true);
+    }
+
+    // Callbacks and timers.
+
+    /// A handle for an action that was refused because the loop is closed (ruling 7).
+    fn refuse(self: &Rc<Self>, what: &'static str, action: Action) {
+        self.report(ErrorContext::message(format!(
+            "{what} on a closed event loop: dropped"
+        )));
+        action.discard();
+    }
+
+    pub(crate) fn call_soon(self: &Rc<Self>, action: Action) -> Handle {
+        if self.closed.get() {
+            self.refuse("call_soon", action);
+            return Handle::cancelled_one(Rc::clone(self));
+        }
+        let key = self.callbacks.borrow_mut().insert(action);
+        self.push(Ready::Callback(key));
+        Handle::new(Rc::clone(self), key)
+    }
+
+    pub(crate) fn call_at(self: &Rc<Self>, at: Time, action: Action) -> Timer {
+        if self.closed.get() {
+            self.refuse("call_at", action);
+            return Timer::cancelled_one(Rc::clone(self), at);
+        }
+        Timer::new(Rc::clone(self), self.insert_timer(at, action), at)
+    }
+
+    pub(crate) fn insert_timer(&self, at: Time, action: Action) -> Key {
+        let key = self.callbacks.borrow_mut().insert_timer(at, action);
+        self.trace(Record::TimerArmed { at });
+        self.woke_from_outside();
+        key
+    }
+
+    pub(crate) fn cancel(&self, key: Key) -> bool {
+        let Some((action, deadline)) = self.callbacks.borrow_mut().cancel(key) else {
+            return false;
+        };
+        if let Some(at) = deadline {
+            self.trace(Record::TimerCancelled { at });
+        }
+        action.discard();
+        true
+    }
+
+    pub(crate) fn is_waiting(&self, key: Key) -> bool {
+        self.callbacks.borrow().contains(key)
+    }
+
+    /// Replaces the waker of a waiting [`Action::Wake`].
+    pub(crate) fn replace_waker(&self, key: Key, waker: &std::task::Waker) {
+        let mut callbacks = self.callbacks.borrow_mut();
+        if let Some(Action::Wake(old)) = callbacks.action_mut(key)
+            && !old.will_wake(waker)
+        {
+            *old = waker.clone();
+        }
+    }
+
+    // Sources and tasks.
+
+    pub(crate) fn next_connection(&self) -> u32 {
+        self.connections.set(self.connections.get() + 1);
+        self.connections.get()
+    }
+
+    pub(crate) fn next_task(&self) -> u32 {
+        self.task_numbers.set(self.task_numbers.get() + 1);
+        self.task_numbers.get()
+    }
+
+    pub(crate) fn add_task(&self, make: impl FnOnce(Key) -> Rc<dyn AnyTask>) -> Rc<dyn AnyTask> {
+        let mut tasks = self.tasks.borrow_mut();
+        // The task must know its key: reserve the place with itself.
+        tasks.insert_with(make)
+    }
+
+    pub(crate) fn task(&self, key: Key) -> Option<Rc<dyn AnyTask>> {
+        self.tasks.borrow().get(key).cloned()
+    }
+
+    pub(crate) fn remove_task(&self, key: Key) {
+        let removed = self.tasks.borrow_mut().remove(key);
+        drop(removed);
+    }
+
+    pub(crate) fn all_tasks(&self) -> Vec<Rc<dyn AnyTask>> {
+        let mut all: Vec<_> = self
+            .tasks
+            .borrow()
+            .iter()
+            .map(|(_, task)| Rc::clone(task))
+            .collect();
+        all.sort_by_key(|task| task.header().number());
+        all
+    }
+
+    pub(crate) fn pending_tasks(&self) -> Vec<String> {
+        self.all_tasks()
+            .iter()
+            .map(|task| task.header().name())
+            .collect()
+    }
+
+    // Panics and reports.
+
+    /// Runs user code under the panic policy: `Err` with the panic's text if it was contained.
+    #[inline]
+    pub(crate) fn contain<R>(&self, code: impl FnOnce() -> R) -> Result<R, Arc<str>> {
+        match self.policy.get() {
+            PanicPolicy::EndRun => Ok(code()),
+            PanicPolicy::Contain => catch_unwind(AssertUnwindSafe(code))
+                .map_err(|payload: Box<dyn Any + Send>| panic_message(&*payload)),
+        }
+    }
+
+    pub(crate) fn report(self: &Rc<Self>, context: ErrorContext) {
+        self.trace(Record::Report);
+        self.reporter.report(&Loop::new(Rc::clone(self)), &context);
+    }
+
+    // The end.
+
+    pub(crate) fn close(self: &Rc<Self>) {
+        if self.closed.replace(true) {
+            return;
+        }
+        let _current = current::enter(self);
+        self.ready.borrow_mut().clear();
+        self.batch_left.set(0);
+        self.flow.borrow_mut().clear();
+        self.still_readable.borrow_mut().clear();
+        let callbacks = self.callbacks.borrow_mut().take_all();
+        callbacks.into_iter().for_each(Action::discard);
+        let sources = self.sources.borrow_mut().take_all();
+        for source in sources {
+            source.release();
+        }
+    }
+
+    /// Drops the tasks that are left, in order of creation, with a report each (contract A-16).
+    pub(crate) fn drop_tasks(self: &Rc<Self>) {
+        let _current = current::enter(self);
+        let pending = self.all_tasks();
+        let table = self.tasks.borrow_mut().take_all();
+        drop(table);
+        for task in pending {
+            let name = task.header().name();
+            self.report(ErrorContext::message(format!(
+                "Task was destroyed but it is pending: {name}"
+            )));
+            task.drop_future();
+        }
+        self.reporter.clear();
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("host", &self.driver.host())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! Where wakers leave the tasks they woke.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
+use std::thread::ThreadId;
+
+use crate::arena::Key;
+use crate::driver::Alarm;
+
+/// The wake-ups of one engine, in order, each with the length that the ready queue had reached.
+///
+/// Wakers are `Send`, so they cannot reach the ready queue itself. The next turn merges the two by
+/// position, so FIFO holds across `call_soon` and wake-ups (contract, ruling 8).
+pub(crate) struct Inbox {
+    woken: Mutex<Vec<Woken>>,
+    waiting: AtomicBool,
+    /// How many entries the ready queue has ever had. Written by the loop's thread alone.
+    position: AtomicU64,
+    in_turn: AtomicBool,
+    alarm: Arc<dyn Alarm>,
+    owner: ThreadId,
+    simulated: bool,
+    foreign: Mutex<Option<String>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Woken {
+    pub(crate) position: u64,
+    pub(crate) task: Key,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inbox {
+    pub(crate) fn new(alarm: Arc<dyn Alarm>, simulated: bool) -> Self {
+        Self {
+            woken: Mutex::new(Vec::new()),
+            waiting: AtomicBool::new(false),
+            position: AtomicU64::new(0),
+            in_turn: AtomicBool::new(false),
+            alarm,
+            owner: std::thread::current().id(),
+            simulated,
+            foreign: Mutex::new(None),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_position(&self, position: u64) {
+        self.position.store(position, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_in_turn(&self, in_turn: bool) {
+        self.in_turn.store(in_turn, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    fn push(&self, task: Key) {
+        let thread = std::thread::current();
+        let is_foreign = thread.id() != self.owner;
+        if is_foreign && self.simulated {
+            let name = thread
+                .name()
+                .map_or_else(|| format!("{:?}", thread.id()), str::to_owned);
+            lock(&self.foreign).get_or_insert(name);
+        }
+        let mut woken = lock(&self.woken);
+        woken.push(Woken {
+            position: self.position.load(Ordering::Relaxed),
+            task,
+        });
+        let is_first = !self.waiting.swap(true, Ordering::Release);
+        drop(woken);
+        let in_turn = self.in_turn.load(Ordering::Relaxed);
+        if is_first && (is_foreign || self.simulated && !in_turn) {
+            self.alarm.ring();
+        }
+    }
+
+    /// Moves everything into `into`, which is empty.
+    pub(crate) fn take(&self, into: &mut Vec<Woken>) {
+        let mut woken = lock(&self.woken);
+        std::mem::swap(&mut *woken, into);
+        self.waiting.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn foreign_thread(&self) -> Option<String> {
+        lock(&self.foreign).clone()
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The waker of one task.
+pub(crate) struct TaskWaker {
+    inbox: Arc<Inbox>,
+    task: Key,
+    queued: AtomicBool,
+}
+
+impl TaskWaker {
+    pub(crate) fn new(inbox: Arc<Inbox>, task: Key) -> Self {
+        Self {
+            inbox,
+            task,
+            queued: AtomicBool::new(false),
+        }
+    }
+
+    /// Queues the task for its next step, once.
+    pub(crate) fn queue(&self) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.inbox.push(self.task);
+        }
+    }
+
+    /// Marks it as queued by other means; false if it was queued before.
+    pub(crate) fn mark_queued(&self) -> bool {
+        !self.queued.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn begin_step(&self) {
+        self.queued.store(false, Ordering::Release);
+    }
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.queue();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.queue();
+    }
+}

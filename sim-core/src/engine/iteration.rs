@@ -1,0 +1,223 @@
+//! One iteration of the loop (contract A-20..A-26).
+
+use std::rc::Rc;
+
+use super::core::{Core, Ready};
+use super::report::ErrorContext;
+use super::sources::{self, Flow};
+use crate::driver::{Next, Readiness, Token};
+use crate::trace::Record;
+use crate::{Time, current, task};
+
+/// Marks the core as in its turn, and puts things right when a panic ends it.
+struct InTurn<'a>(&'a Core);
+
+impl<'a> InTurn<'a> {
+    fn begin(core: &'a Core) -> Self {
+        core.in_turn.set(true);
+        core.inbox.set_in_turn(true);
+        Self(core)
+    }
+}
+
+impl Drop for InTurn<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.batch_left.set(0);
+        }
+        self.0.in_turn.set(false);
+        self.0.inbox.set_in_turn(false);
+    }
+}
+
+pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> Next {
+    let _current = current::enter(core);
+    let _in_turn = InTurn::begin(core);
+    if core.batch_left.get() == 0 {
+        merge_wakeups(core);
+        drain_flow(core);
+        queue_still_readable(core);
+        queue_readiness(core, events);
+        queue_due_timers(core, now);
+        core.batch_left.set(core.ready.borrow().len());
+    } else {
+        queue_readiness(core, events);
+    }
+    run_batch(core);
+    next(core)
+}
+
+pub(super) fn next(core: &Core) -> Next {
+    let busy = core.driver.busy_until();
+    let is_ready = core.batch_left.get() > 0
+        || !core.ready.borrow().is_empty()
+        || core.inbox.is_waiting()
+        || !core.flow.borrow().is_empty()
+        || !core.still_readable.borrow().is_empty();
+    if is_ready {
+        return busy.map_or(Next::Now, Next::At);
+    }
+    match core.callbacks.borrow_mut().next_deadline() {
+        Some(at) => Next::At(busy.map_or(at, |until| at.max(until))),
+        None => Next::Never,
+    }
+}
+
+/// Puts woken tasks among the queued handles, where they were woken.
+fn merge_wakeups(core: &Core) {
+    if !core.inbox.is_waiting() {
+        return;
+    }
+    let mut woken = core.woken.take();
+    core.inbox.take(&mut woken);
+    let mut ready = core.ready.borrow_mut();
+    let total = core.ready_total.get();
+    let queued = ready.len();
+    let mut position = total - queued as u64;
+    let mut wakeups = woken.drain(..).peekable();
+    for _ in 0..queued {
+        while let Some(wakeup) = wakeups.next_if(|wakeup| wakeup.position <= position) {
+            ready.push_back(Ready::Task(wakeup.task));
+        }
+        let entry = ready.pop_front().expect("as many as counted");
+        ready.push_back(entry);
+        position += 1;
+    }
+    ready.extend(wakeups.map(|wakeup| Ready::Task(wakeup.task)));
+    core.ready_total.set(total + (ready.len() - queued) as u64);
+    drop(ready);
+    core.inbox.set_position(core.ready_total.get());
+    core.woken.replace(woken);
+}
+
+/// Sources that a read left with more to read come before new readiness, in the order of those
+/// reads (the key that contract A-27 asks for).
+fn queue_still_readable(core: &Core) {
+    let waiting = core.still_readable.borrow().len();
+    for _ in 0..waiting {
+        let Some(source) = core.still_readable.borrow_mut().pop_front() else {
+            break;
+        };
+        if sources::begin_read(core, source) {
+            core.push(Ready::Io {
+                source,
+                read: true,
+                write: false,
+            });
+        }
+    }
+}
+
+fn queue_readiness(core: &Core, events: &mut Vec<Readiness>) {
+    for event in events.drain(..) {
+        let source = key_of(event.token);
+        let (read, write) = sources::note_readiness(core, source, &event);
+        if read || write {
+            core.push(Ready::Io {
+                source,
+                read,
+                write,
+            });
+        }
+    }
+}
+
+fn key_of(token: Token) -> crate::arena::Key {
+    crate::arena::Key::from_bits(token.0)
+}
+
+fn queue_due_timers(core: &Core, now: Time) {
+    loop {
+        let due = core.callbacks.borrow_mut().pop_due(now);
+        let Some((key, at)) = due else { break };
+        core.push(Ready::Timer(key, at));
+    }
+}
+
+fn run_batch(core: &Rc<Core>) {
+    while core.batch_left.get() > 0 {
+        core.batch_left.set(core.batch_left.get() - 1);
+        let Some(entry) = core.ready.borrow_mut().pop_front() else {
+            core.batch_left.set(0);
+            break;
+        };
+        if core.debug.get() {
+            run_timed(core, entry);
+        } else {
+            run(core, entry);
+        }
+        drain_flow(core);
+        if core.spent.replace(false) && core.driver.busy_until().is_some() {
+            break;
+        }
+    }
+}
+
+/// Debug mode: reports a handle that took long (contract A-66).
+fn run_timed(core: &Rc<Core>, entry: Ready) {
+    let name = match entry {
+        Ready::Callback(_) | Ready::Timer(..) => "a callback".to_owned(),
+        Ready::Task(key) => core
+            .task(key)
+            .map_or_else(String::new, |task| task.header().name()),
+        Ready::Io { source, .. } | Ready::Life(source, _) => sources::describe(core, source),
+    };
+    let began = core.driver.now();
+    run(core, entry);
+    let ended = core
+        .driver
+        .busy_until()
+        .unwrap_or_else(|| core.driver.now());
+    let took = ended - began;
+    if took >= core.slow_callback.get() {
+        core.report(ErrorContext::message(format!(
+            "Executing {name} took {took:?}"
+        )));
+    }
+}
+
+fn run(core: &Rc<Core>, entry: Ready) {
+    match entry {
+        Ready::Callback(key) => run_callback(core, key, Record::Soon),
+        Ready::Timer(key, at) => run_callback(core, key, Record::TimerFired { at }),
+        Ready::Task(key) => task::step(core, key),
+        Ready::Io {
+            source,
+            read,
+            write,
+        } => sources::run_io(core, source, read, write),
+        Ready::Life(source, step) => sources::run_life(core, source, step),
+    }
+}
+
+fn run_callback(core: &Rc<Core>, key: crate::arena::Key, record: Record) {
+    use super::callbacks::Action;
+
+    let Some(action) = core.callbacks.borrow_mut().take(key) else {
+        return;
+    };
+    core.trace(record);
+    match action {
+        Action::Call(callback) => {
+            if let Err(message) = core.contain(callback) {
+                core.report(ErrorContext::panic("Exception in callback", message));
+            }
+        }
+        Action::Posted(table, slot) => table.run(slot),
+        Action::Wake(waker) => waker.wake(),
+    }
+}
+
+/// Delivers the flow events that the last callback caused, before anything else (ruling 1).
+pub(crate) fn drain_flow(core: &Rc<Core>) {
+    loop {
+        let Some(event) = core.flow.borrow_mut().pop_front() else {
+            break;
+        };
+        match event {
+            Flow::Pause(stream) => stream.deliver_pause(),
+            Flow::PauseDatagrams(endpoint) => endpoint.deliver_pause(),
+            Flow::Error(endpoint, error) => endpoint.deliver_error(error),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The engine: one asyncio iteration over whatever driver is below.
+//!
+//! An [`Engine`] owns one loop. [`turn`](Engine::turn) is the seam: it takes the time and the
+//! readiness that a driver gathered, runs exactly one iteration (contract A-20), and says when it
+//! wants to be called again. It never waits and does no input or output beyond the driver's
+//! non-blocking calls.
+//!
+//! Who owns what: the engine owns its core; the core owns tasks, timers, and the table of sources;
+//! a source owns its protocol. Handles ([`Loop`], [`Transport`](crate::Transport), ..) share the
+//! core, so protocols may keep them: dropping the engine empties the core and so breaks the cycle.
+
+pub(crate) mod callbacks;
+pub(crate) mod core;
+pub(crate) mod inbox;
+pub(crate) mod iteration;
+pub mod report;
+pub(crate) mod sources;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use self::core::Core;
+use crate::driver::{Driver, Next, Readiness};
+use crate::{Loop, Time};
+
+/// One loop's engine, owned. Dropping it closes the loop: tasks, timers and connections are
+/// dropped in order of creation, outside any borrow, and their sockets closed.
+///
+/// ```
+/// use sim_core::driver::Next;
+/// use sim_core::testing;
+///
+/// let engine = testing::engine();
+/// engine.handle().call_soon(|| {});
+/// assert_eq!(engine.next(), Next::Now);
+/// assert_eq!(engine.turn(sim_core::Time::ZERO, &mut Vec::new()), Next::Never);
+/// ```
+pub struct Engine {
+    core: Rc<Core>,
+}
+
+/// The buffer that reads go through, shared by all engines of a world. It grows to what reads
+/// need, up to 256 KiB.
+#[derive(Clone, Default)]
+pub struct ReadBuffer(Rc<RefCell<Vec<u8>>>);
+
+impl Engine {
+    /// An engine over `driver` that reads through `buffer`.
+    pub fn new(driver: Rc<dyn Driver>, buffer: ReadBuffer) -> Self {
+        Self {
+            core: Core::new(driver, buffer),
+        }
+    }
+
+    /// A handle of the loop.
+    pub fn handle(&self) -> Loop {
+        Loop::new(Rc::clone(&self.core))
+    }
+
+    /// Runs one iteration at `now`: the handles queued before it, then the readiness in `events`
+    /// (which is drained), then the timers that are due; exactly those (contract A-20, A-21).
+    ///
+    /// # Panics
+    ///
+    /// With what a callback panicked with, under [`PanicPolicy::EndRun`](crate::PanicPolicy). The
+    /// handles behind it stay queued (A-18).
+    pub fn turn(&self, now: Time, events: &mut Vec<Readiness>) -> Next {
+        iteration::turn(&self.core, now, events)
+    }
+
+    /// When the engine wants its next turn, as far as it knows without readiness.
+    pub fn next(&self) -> Next {
+        iteration::next(&self.core)
+    }
+
+    /// True when a task was woken and waits for a turn.
+    pub fn has_wakeups(&self) -> bool {
+        self.core.inbox.is_waiting()
+    }
+
+    /// The names of the tasks that are not done, in order of creation: for deadlock reports.
+    pub fn pending_tasks(&self) -> Vec<String> {
+        self.core.pending_tasks()
+    }
+
+    /// The name of a foreign thread that woke a task, if the driver is a simulation and one did.
+    pub fn foreign_wake(&self) -> Option<String> {
+        self.core.inbox.foreign_thread()
+    }
+
+    /// Closes the loop: queued callbacks and timers are discarded without running (A-14), sockets
+    /// are closed, and nothing can be scheduled any more (A-15). Closing twice does nothing.
+    pub fn close(&self) {
+        self.core.close();
+    }
+
+    pub(crate) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.core.close();
+        self.core.drop_tasks();
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("host", &self.core.driver.host())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The most that one read takes (contract C-31).
+const READ_MAX: usize = 256 << 10;
+
+impl ReadBuffer {
+    /// Takes the buffer out, at least `hint` and at most [`READ_MAX`] bytes long. User code runs
+    /// while it is out; a nested taker gets a fresh one.
+    pub(crate) fn take(&self, hint: usize) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut *self.0.borrow_mut());
+        let wanted = hint.clamp(1, READ_MAX);
+        if buffer.len() < wanted {
+            buffer.resize(wanted.next_power_of_two().clamp(512, READ_MAX), 0);
+        }
+        buffer
+    }
+
+    pub(crate) fn put_back(&self, buffer: Vec<u8>) {
+        let mut place = self.0.borrow_mut();
+        if place.len() < buffer.len() {
+            *place = buffer;
+        }
+    }
+}
+
+impl fmt::Debug for ReadBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadBuffer")
+            .field("len", &self.0.borrow().len())
+            .finish()
+    }
+}

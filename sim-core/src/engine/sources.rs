@@ -1,0 +1,115 @@
+//! The table of registered sockets: whom readiness concerns.
+
+use std::io;
+use std::rc::Rc;
+
+use super::core::{Core, Life};
+use crate::arena::Key;
+use crate::connect::PendingConnect;
+use crate::datagram::Endpoint;
+use crate::driver::Readiness;
+use crate::server::Listener;
+use crate::transport::stream::Stream;
+
+/// What a token stands for.
+#[derive(Clone)]
+pub(crate) enum Registered {
+    Connecting(Rc<PendingConnect>),
+    Stream(Rc<Stream>),
+    Endpoint(Rc<Endpoint>),
+    Listener(Rc<Listener>),
+}
+
+/// Events of flow control and sending that are delivered right after the callback that caused them.
+pub(crate) enum Flow {
+    Pause(Rc<Stream>),
+    PauseDatagrams(Rc<Endpoint>),
+    Error(Rc<Endpoint>, io::Error),
+}
+
+impl Registered {
+    /// The loop is closed: closes the socket without a callback.
+    pub(crate) fn release(self) {
+        match self {
+            Self::Connecting(connect) => connect.release(),
+            Self::Stream(stream) => stream.release(),
+            Self::Endpoint(endpoint) => endpoint.release(),
+            Self::Listener(listener) => listener.close(),
+        }
+    }
+}
+
+fn find(core: &Core, source: Key) -> Option<Registered> {
+    core.sources.borrow().get(source).cloned()
+}
+
+/// Takes readiness in. Says whether a read and a write handle are to be queued for it.
+pub(super) fn note_readiness(core: &Core, source: Key, event: &Readiness) -> (bool, bool) {
+    match find(core, source) {
+        None => (false, false),
+        Some(Registered::Connecting(connect)) => (false, connect.note_readiness(event)),
+        Some(Registered::Stream(stream)) => stream.note_readiness(event),
+        Some(Registered::Endpoint(endpoint)) => endpoint.note_readiness(event),
+        Some(Registered::Listener(listener)) => (listener.note_readable(event.readable), false),
+    }
+}
+
+/// A source that had more to read: says whether a read handle is to be queued for it.
+pub(super) fn begin_read(core: &Core, source: Key) -> bool {
+    match find(core, source) {
+        None | Some(Registered::Connecting(_)) => false,
+        Some(Registered::Stream(stream)) => stream.begin_read(),
+        Some(Registered::Endpoint(endpoint)) => endpoint.begin_read(),
+        Some(Registered::Listener(listener)) => listener.note_readable(true),
+    }
+}
+
+/// Runs the I/O handles of a source, the read handle before the write handle (contract A-26).
+pub(super) fn run_io(core: &Rc<Core>, source: Key, read: bool, write: bool) {
+    match find(core, source) {
+        None => {}
+        Some(Registered::Connecting(connect)) => connect.on_writable(),
+        Some(Registered::Stream(stream)) => {
+            if read {
+                stream.on_readable();
+            }
+            if write {
+                super::iteration::drain_flow(core);
+                stream.on_writable();
+            }
+        }
+        Some(Registered::Endpoint(endpoint)) => {
+            if read {
+                endpoint.on_readable();
+            }
+            if write {
+                super::iteration::drain_flow(core);
+                endpoint.on_writable();
+            }
+        }
+        Some(Registered::Listener(listener)) => listener.on_readable(),
+    }
+}
+
+pub(super) fn run_life(core: &Rc<Core>, source: Key, step: Life) {
+    match (find(core, source), step) {
+        (Some(Registered::Stream(stream)), Life::ConnectionMade) => stream.connection_made(),
+        (Some(Registered::Stream(stream)), Life::ConnectionLost) => stream.connection_lost(),
+        (Some(Registered::Endpoint(endpoint)), Life::ConnectionMade) => endpoint.connection_made(),
+        (Some(Registered::Endpoint(endpoint)), Life::ConnectionLost) => endpoint.connection_lost(),
+        (Some(Registered::Listener(listener)), Life::Accepted) => listener.build_transport(),
+        (Some(Registered::Listener(listener)), Life::RetryAccept) => listener.on_readable(),
+        _ => {}
+    }
+}
+
+/// What debug mode calls a source.
+pub(super) fn describe(core: &Core, source: Key) -> String {
+    match find(core, source) {
+        Some(Registered::Stream(stream)) => format!("transport #{}", stream.number()),
+        Some(Registered::Endpoint(endpoint)) => format!("endpoint #{}", endpoint.number()),
+        Some(Registered::Listener(listener)) => format!("listener {}", listener.local_addr()),
+        Some(Registered::Connecting(_)) => "a pending connect".to_owned(),
+        None => "a closed transport".to_owned(),
+    }
+}

@@ -1,0 +1,100 @@
+//! One asyncio-like Transport/Protocol API over any loop.
+//!
+//! A protocol is a plain value whose callbacks a loop calls. The loop is the engine of this crate
+//! over a [`driver`]: the simulator's (crate `sim-net`), the operating system's (`real-net`), or a
+//! scripted one for unit tests ([`testing`]). Flow control, connection life cycle, timers, tasks
+//! and their order are engine code, so what a simulated run proves about them is proved about the
+//! code that runs in production.
+//!
+//! ```
+//! use sim_core::{Cx, Protocol, testing};
+//!
+//! struct Echo;
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
+//!         cx.write(data);
+//!     }
+//! }
+//!
+//! let mut peer = testing::drive(Echo);
+//! peer.feed(b"hello");
+//! assert_eq!(peer.take_written(), b"hello");
+//! ```
+//!
+//! # The map
+//!
+//! | where | what |
+//! | --- | --- |
+//! | [`Protocol`], [`BufferedProtocol`], [`DatagramProtocol`] | what a user implements |
+//! | [`Cx`], [`Conn`], [`Transport`], [`DatagramTransport`] | how a protocol acts, from inside and from outside |
+//! | [`Loop`], [`EventLoop`] | asyncio's loop, as a handle and as an owned value with a life cycle |
+//! | [`Task`], [`LoopFuture`], [`combinators`], [`catch_cancel`] | asyncio's tasks, futures and their combinators |
+//! | [`World`], [`Scenario`] | named hosts, and what runs over them |
+//! | [`engine`], [`driver`] | the iteration, and the seam below it |
+//! | [`trace`] | what an engine does, step by step |
+//! | [`contract`] | what every callback and method does, by id |
+//!
+//! # The law
+//!
+//! Calls go down at once; events come up only from the loop. `write` hands bytes to the driver
+//! immediately, and no user code ever runs inside a call on a transport. A crossing of the
+//! high-water mark shows at once in [`Transport::is_writable`]; `pause_writing` is delivered right
+//! after the callback or task step that caused it, before any other event of any connection.
+
+mod address;
+mod arena;
+mod cell;
+pub mod combinators;
+mod conn;
+mod connect;
+mod current;
+mod cx;
+mod datagram;
+pub mod driver;
+mod endpoint;
+pub mod engine;
+mod error;
+mod event_loop;
+mod future;
+mod handle;
+mod protocol;
+mod rng;
+mod scenario;
+mod server;
+mod socket;
+mod task;
+pub mod testing;
+mod time;
+pub mod time_queue;
+mod timer;
+pub mod trace;
+mod transport;
+mod world;
+
+pub use address::{HostPort, ToHostPort};
+pub use conn::{Closed, Conn};
+pub use connect::Connecting;
+pub use current::{current_host, current_time};
+pub use cx::Cx;
+pub use datagram::DatagramTransport;
+pub use endpoint::DatagramBuilder;
+pub use engine::report::{ErrorContext, ExceptionHandler};
+pub use error::{
+    AddressError, CallbackPanicked, Cancelled, Elapsed, RunError, SharedError, TaskError,
+};
+pub use event_loop::{EventLoop, StopHandle};
+pub use future::{DoneCallbackId, FutureError, LoopFuture};
+pub use handle::{HostView, Loop, PanicPolicy};
+pub use protocol::{Attach, BufferedProtocol, DatagramProtocol, Eof, Protocol};
+pub use rng::Rng;
+pub use scenario::{Failure, Outcome, Scenario, Serving};
+pub use server::{Server, ServerBuilder};
+pub use socket::Socket;
+pub use task::{Sleep, Task, catch_cancel};
+pub use time::Time;
+pub use timer::{Handle, Timer};
+pub use transport::{Transport, WriteBufferLimits};
+pub use world::{World, WorldBackend};
+
+#[doc = include_str!("../docs/contract.md")]
+pub mod contract {}

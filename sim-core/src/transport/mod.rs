@@ -1,0 +1,224 @@
+//! Stream transports.
+
+mod limits;
+pub(crate) mod stream;
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+pub use self::limits::WriteBufferLimits;
+use self::stream::Stream;
+use crate::protocol::Attach;
+use crate::{Conn, Loop};
+
+/// A handle of one end of a stream connection: asyncio's transport.
+///
+/// Handles are clones of each other and may be kept; a lost connection's answers as contract C-13
+/// says. Every method acts at once, and none runs user code: callbacks come from the loop alone.
+///
+/// # Ordering
+///
+/// Bytes leave in the order of the writes. `pause_writing` comes right after the callback or task
+/// step whose write crossed the mark; `connection_lost` never comes from inside a call.
+#[derive(Clone)]
+pub struct Transport(pub(crate) Rc<Stream>);
+
+impl Transport {
+    /// Sends `data` after everything written before. The bytes are copied if they cannot all go
+    /// at once.
+    ///
+    /// Never fails and never blocks: an error of the network closes the transport at once
+    /// (`is_closing`), and `connection_lost` tells it (contract C-61). Bytes written to a lost
+    /// connection are dropped (C-69); bytes written after `close` while older ones still wait are
+    /// sent (C-68).
+    ///
+    /// # Panics
+    ///
+    /// After [`write_eof`](Self::write_eof), even with no data (C-60).
+    #[track_caller]
+    pub fn write(&self, data: &[u8]) {
+        self.0.write(&[IoSlice::new(data)]);
+    }
+
+    /// Sends the pieces one after another, as one [`write`](Self::write) of all of them would: at
+    /// most one crossing of the high-water mark (C-65).
+    ///
+    /// # Panics
+    ///
+    /// As [`write`](Self::write).
+    #[track_caller]
+    pub fn write_vectored(&self, pieces: &[IoSlice<'_>]) {
+        self.0.write(pieces);
+    }
+
+    /// [`write_vectored`](Self::write_vectored) for anything that yields byte slices.
+    ///
+    /// # Panics
+    ///
+    /// As [`write`](Self::write).
+    #[track_caller]
+    pub fn writelines<I>(&self, lines: I)
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        let lines: Vec<I::Item> = lines.into_iter().collect();
+        let pieces: Vec<IoSlice<'_>> = lines
+            .iter()
+            .map(|line| IoSlice::new(line.as_ref()))
+            .collect();
+        self.0.write(&pieces);
+    }
+
+    /// Closes the sending half after what was written. Reading goes on, and `is_closing` stays
+    /// false (C-72). Nothing on a second call or after [`close`](Self::close).
+    pub fn write_eof(&self) {
+        self.0.write_eof();
+    }
+
+    /// True: TCP has a half-close.
+    pub fn can_write_eof(&self) -> bool {
+        true
+    }
+
+    /// Closes the connection gracefully: reading stops at once (C-35), what was written is sent,
+    /// then `connection_lost(None)` comes. There is no time limit on the sending (C-71). Idempotent.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// Closes the connection at once: what waits is dropped, the peer gets a reset, and
+    /// `connection_lost(None)` comes in the next iteration (C-77). Idempotent.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
+    /// Gives the connection up with an error: as [`abort`](Self::abort), but `connection_lost` gets
+    /// `error`. It is what asyncio's protocols do by raising (contract, ruling 2); an error that is
+    /// not the operating system's is reported to the exception handler (A-64).
+    pub fn fail(&self, error: io::Error) {
+        self.0.fail(error);
+    }
+
+    /// True from `close`, `abort`, a fatal error or the loss of the connection on.
+    pub fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
+    /// Stops `data_received` from the next iteration on; the end of the stream and a reset are not
+    /// noticed either (C-37, C-41). Idempotent.
+    pub fn pause_reading(&self) {
+        self.0.pause_reading();
+    }
+
+    /// Undoes [`pause_reading`](Self::pause_reading); data comes after the next poll at the
+    /// earliest (C-39). After the end of the stream it has no effect (C-44).
+    pub fn resume_reading(&self) {
+        self.0.resume_reading();
+    }
+
+    /// True unless paused, closing, or at the end of the stream (C-40, C-44).
+    pub fn is_reading(&self) -> bool {
+        self.0.is_reading()
+    }
+
+    /// True while at most the high-water mark waits to be written, and the connection is not
+    /// closing. False at once when a write crosses the mark: `while cx.is_writable() { .. }`.
+    pub fn is_writable(&self) -> bool {
+        self.0.is_writable()
+    }
+
+    /// How many written bytes the network has not taken yet (C-64).
+    pub fn write_buffer_size(&self) -> usize {
+        self.0.write_buffer_size()
+    }
+
+    /// The water marks.
+    pub fn write_buffer_limits(&self) -> WriteBufferLimits {
+        self.0.limits()
+    }
+
+    /// Sets the water marks. Pausing is judged again at once; raising them never resumes by itself,
+    /// the next drain does (C-84). Nothing on a lost connection (C-13).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `high < low`; the old ones stay (C-80).
+    ///
+    /// ```
+    /// # use sim_core::{Cx, Protocol, WriteBufferLimits, testing};
+    /// # struct Quiet;
+    /// # impl Protocol for Quiet { fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {} }
+    /// # let peer = testing::drive(Quiet);
+    /// let transport = peer.transport();
+    /// transport.set_write_buffer_limits(WriteBufferLimits::from_high(1_000))?;
+    /// let backwards = WriteBufferLimits { high: 1, low: 2 };
+    /// assert!(transport.set_write_buffer_limits(backwards).is_err());
+    /// assert_eq!(transport.write_buffer_limits().low, 250);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_write_buffer_limits(&self, limits: WriteBufferLimits) -> io::Result<()> {
+        let limits = WriteBufferLimits::new(limits.high, limits.low)?;
+        self.0.set_limits(limits);
+        Ok(())
+    }
+
+    /// Gives the connection to another protocol, plain or buffered, from the next event on (C-55).
+    /// It gets no `connection_made`, the old one no `connection_lost`, and the old one's pending
+    /// typed callbacks are cancelled. If writing is paused, the new one gets `pause_writing` (C-57).
+    ///
+    /// On a lost connection the protocol is attached to nothing.
+    pub fn set_protocol<P, K>(&self, protocol: P) -> Conn<P>
+    where
+        P: Attach<K>,
+    {
+        protocol.replace(self)
+    }
+
+    /// The protocol in charge with this transport, if its type is `P`; `None` after the loss.
+    pub fn protocol<P: 'static>(&self) -> Option<Conn<P>> {
+        self.0.protocol()
+    }
+
+    /// The local address, as it was when the transport was made (C-95).
+    pub fn sockname(&self) -> Option<SocketAddr> {
+        self.0.sockname
+    }
+
+    /// The peer's address, as it was when the transport was made; `None` if it was not connected.
+    pub fn peername(&self) -> Option<SocketAddr> {
+        self.0.peername
+    }
+
+    /// The number that the loop gave this transport, counted from 1: what traces call it.
+    pub fn number(&self) -> u32 {
+        self.0.number()
+    }
+
+    /// The loop it belongs to.
+    pub fn event_loop(&self) -> &Loop {
+        &self.0.lp
+    }
+}
+
+impl PartialEq for Transport {
+    /// True for handles of the same connection.
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Transport {}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("number", &self.number())
+            .field("peername", &self.peername())
+            .field("closing", &self.is_closing())
+            .field("write_buffer_size", &self.write_buffer_size())
+            .finish_non_exhaustive()
+    }
+}

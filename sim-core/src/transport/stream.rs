@@ -1,0 +1,773 @@
+//! The state of one stream connection: reading, writing, flow control and its end.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::{Transport, WriteBufferLimits};
+use crate::arena::Key;
+use crate::cell::ProtocolCell;
+use crate::driver::{Readiness, Source, Token};
+use crate::engine::core::{Core, Life, Ready};
+use crate::engine::iteration::drain_flow;
+use crate::engine::report::ErrorContext;
+use crate::engine::sources::{Flow, Registered};
+use crate::error::CallbackPanicked;
+use crate::protocol::Eof;
+use crate::server::ServerState;
+use crate::trace::{Callback, Control, Record};
+use crate::{Conn, Loop, SharedError};
+
+/// What a stream calls: a protocol without its type.
+pub(crate) trait StreamHandler {
+    fn connection_made(&self);
+    fn data_received(&self, data: &[u8]);
+    fn eof_received(&self) -> Eof;
+    fn pause_writing(&self);
+    fn resume_writing(&self);
+    fn connection_lost(&self, error: Option<io::Error>);
+    /// The buffer of a buffered protocol, lent to `read`; `None` from a plain one.
+    fn with_buffer(&self, hint: usize, read: &mut ReadInto<'_>) -> Option<io::Result<usize>>;
+    fn buffer_updated(&self, bytes: usize);
+    fn is_buffered(&self) -> bool;
+    fn protocol_name(&self) -> &'static str;
+    /// The connection is over for it: its pending typed callbacks, timers and tasks are cancelled.
+    fn detach(&self);
+    fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
+}
+
+pub(crate) type ReadInto<'a> = dyn FnMut(&mut [u8]) -> io::Result<usize> + 'a;
+
+/// Where the connection is in its life. The order matters: later states include earlier ones.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Phase {
+    /// `connection_made` has not returned yet: reading is not armed.
+    New,
+    Open,
+    /// Closing: no more reading, output still drains.
+    Closing,
+    /// Nothing is sent or received any more; `connection_lost` is queued.
+    Losing,
+    /// `connection_lost` is running or has returned.
+    Lost,
+}
+
+pub(crate) struct Stream {
+    pub(crate) lp: Loop,
+    source: Source,
+    number: u32,
+    key: Cell<Key>,
+    pub(crate) sockname: Option<SocketAddr>,
+    pub(crate) peername: Option<SocketAddr>,
+    server: Option<Rc<ServerState>>,
+    handler: RefCell<Option<Rc<dyn StreamHandler>>>,
+    phase: Cell<Phase>,
+    made: Cell<bool>,
+    // Reading.
+    paused_reading: Cell<bool>,
+    readable: Cell<bool>,
+    read_closed: Cell<bool>,
+    read_queued: Cell<bool>,
+    in_still_readable: Cell<bool>,
+    eof_received: Cell<bool>,
+    // Writing.
+    buffer: RefCell<VecDeque<u8>>,
+    limits: Cell<WriteBufferLimits>,
+    paused_writing: Cell<bool>,
+    pause_undelivered: Cell<bool>,
+    eof_written: Cell<bool>,
+    dropped_writes: Cell<u32>,
+    // The end.
+    reset: Cell<bool>,
+    reason: RefCell<Option<io::Error>>,
+    outcome: RefCell<Option<Option<SharedError>>>,
+    wakers: RefCell<Vec<Waker>>,
+}
+
+/// The largest hint that `get_buffer` gets: one read takes no more (C-31).
+const READ_HINT_MAX: usize = 256 << 10;
+
+/// From this many dropped writes on, each is logged (contract C-69).
+const DROPPED_WRITES_LOGGED_FROM: u32 = 5;
+
+impl Stream {
+    /// A stream over a connected socket. It is registered, and `connection_made` is queued, by
+    /// [`start`](Self::start).
+    pub(crate) fn new(lp: &Loop, source: Source, server: Option<Rc<ServerState>>) -> Rc<Self> {
+        let core = &lp.core;
+        Rc::new(Self {
+            source,
+            number: core.next_connection(),
+            key: Cell::new(Key::from_bits(u64::MAX)),
+            sockname: core.driver.local_addr(source).ok(),
+            peername: core.driver.peer_addr(source).ok(),
+            lp: lp.clone(),
+            server,
+            handler: RefCell::new(None),
+            phase: Cell::new(Phase::New),
+            made: Cell::new(false),
+            paused_reading: Cell::new(false),
+            readable: Cell::new(false),
+            read_closed: Cell::new(false),
+            read_queued: Cell::new(false),
+            in_still_readable: Cell::new(false),
+            eof_received: Cell::new(false),
+            buffer: RefCell::default(),
+            limits: Cell::default(),
+            paused_writing: Cell::new(false),
+            pause_undelivered: Cell::new(false),
+            eof_written: Cell::new(false),
+            dropped_writes: Cell::new(0),
+            reset: Cell::new(false),
+            reason: RefCell::new(None),
+            outcome: RefCell::new(None),
+            wakers: RefCell::default(),
+        })
+    }
+
+    fn core(&self) -> &Rc<Core> {
+        &self.lp.core
+    }
+
+    /// Takes the stream into the loop's table: under the key that it had while it connected, with
+    /// the readiness seen since, or under a new one.
+    pub(crate) fn start(self: &Rc<Self>, connected: Option<(Key, bool, bool)>) {
+        let core = self.core();
+        let entry = Registered::Stream(Rc::clone(self));
+        let key = match connected {
+            Some((key, readable, read_closed)) => {
+                self.readable.set(readable || read_closed);
+                self.read_closed.set(read_closed);
+                let mut sources = core.sources.borrow_mut();
+                let place = sources
+                    .get_mut(key)
+                    .expect("a connecting socket is registered");
+                let old = std::mem::replace(place, entry);
+                drop(sources);
+                drop(old);
+                key
+            }
+            None => core.sources.borrow_mut().insert(entry),
+        };
+        self.key.set(key);
+        core.push(Ready::Life(key, Life::ConnectionMade));
+        if connected.is_none()
+            && let Err(error) = core.driver.register(self.source, Token(key.to_bits()))
+        {
+            self.force_close(Some(error));
+        }
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn handler(&self) -> Option<Rc<dyn StreamHandler>> {
+        self.handler.borrow().clone()
+    }
+
+    pub(crate) fn install(&self, handler: Rc<dyn StreamHandler>) {
+        let old = self.handler.replace(Some(handler));
+        debug_assert!(old.is_none(), "a new stream has no protocol yet");
+    }
+
+    /// Contract C-55, C-57. False on a lost connection.
+    pub(crate) fn replace_handler(self: &Rc<Self>, handler: Rc<dyn StreamHandler>) -> bool {
+        if self.phase.get() == Phase::Lost {
+            handler.detach();
+            return false;
+        }
+        let old = self.handler.replace(Some(handler));
+        if let Some(old) = old {
+            old.detach();
+        }
+        if self.paused_writing.get() && !self.pause_undelivered.replace(true) {
+            self.core().push_flow(Flow::Pause(Rc::clone(self)));
+        }
+        true
+    }
+
+    pub(crate) fn protocol<P: 'static>(&self) -> Option<Conn<P>> {
+        let cell = self
+            .handler()?
+            .as_any()
+            .downcast::<ProtocolCell<P, Transport>>()
+            .ok()?;
+        Some(Conn::new(cell))
+    }
+
+    fn trace(&self, callback: Callback, bytes: usize) {
+        let record = Record::Callback {
+            connection: self.number,
+            callback,
+            bytes: bytes as u32,
+        };
+        self.core().trace(record);
+    }
+
+    fn control(&self, control: Control) {
+        self.core().trace(Record::Control {
+            connection: self.number,
+            control,
+        });
+    }
+
+    // Reading.
+
+    fn wants_read(&self) -> bool {
+        self.phase.get() == Phase::Open
+            && self.made.get()
+            && !self.paused_reading.get()
+            && !self.eof_received.get()
+    }
+
+    pub(crate) fn note_readiness(&self, event: &Readiness) -> (bool, bool) {
+        if event.readable || event.read_closed {
+            self.readable.set(true);
+        }
+        if event.read_closed {
+            self.read_closed.set(true);
+        }
+        let read = self.readable.get() && self.wants_read() && !self.in_still_readable.get();
+        let read = read && !self.read_queued.replace(true);
+        let write = event.writable && !self.buffer.borrow().is_empty();
+        (read, write)
+    }
+
+    /// Comes off the list of sources with more to read.
+    pub(crate) fn begin_read(&self) -> bool {
+        self.in_still_readable.set(false);
+        self.readable.get() && self.wants_read() && !self.read_queued.replace(true)
+    }
+
+    /// If there may be more to read, and it is wanted, the next iteration reads it.
+    fn rearm_read(&self) {
+        if self.readable.get() && self.wants_read() && !self.in_still_readable.replace(true) {
+            self.core().push_still_readable(self.key.get());
+        }
+    }
+
+    pub(crate) fn on_readable(self: &Rc<Self>) {
+        // A pause since the handle was queued has cancelled it (C-38).
+        if !self.read_queued.replace(false) || !self.wants_read() {
+            return;
+        }
+        let Some(handler) = self.handler() else {
+            return;
+        };
+        if handler.is_buffered() {
+            self.read_buffered(&*handler);
+        } else {
+            self.read_plain(&*handler);
+        }
+        self.rearm_read();
+    }
+
+    fn read_plain(self: &Rc<Self>, handler: &dyn StreamHandler) {
+        let core = self.core();
+        let hint = core.driver.read_hint(self.source).saturating_add(1);
+        let mut buffer = core.buffer.take(hint);
+        match self.judge_read(core.driver.read(self.source, &mut buffer), buffer.len()) {
+            Some(0) => self.on_eof(handler),
+            Some(bytes) => {
+                self.trace(Callback::DataReceived, bytes);
+                self.guard(Callback::DataReceived, handler, || {
+                    handler.data_received(&buffer[..bytes])
+                });
+            }
+            None => {}
+        }
+        core.buffer.put_back(buffer);
+    }
+
+    fn read_buffered(self: &Rc<Self>, handler: &dyn StreamHandler) {
+        let core = self.core();
+        self.trace(Callback::GetBuffer, 0);
+        let hint = core.driver.read_hint(self.source).clamp(1, READ_HINT_MAX);
+        let mut offered = 0;
+        let mut read = |buffer: &mut [u8]| {
+            offered = buffer.len();
+            match offered {
+                0 => Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "get_buffer() returned an empty buffer",
+                )),
+                _ => core.driver.read(self.source, buffer),
+            }
+        };
+        let contained = core.contain(|| handler.with_buffer(hint, &mut read));
+        let result = match contained {
+            Err(message) => return self.callback_panicked(Callback::GetBuffer, handler, message),
+            Ok(result) => result.expect("the protocol is buffered"),
+        };
+        if offered == 0 {
+            return self.fail_with(result.expect_err("an empty buffer is an error"));
+        }
+        match self.judge_read(result, offered) {
+            Some(0) => self.on_eof(handler),
+            Some(bytes) => {
+                self.trace(Callback::BufferUpdated, bytes);
+                self.guard(Callback::BufferUpdated, handler, || {
+                    handler.buffer_updated(bytes)
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// What a read means for the next one: how many bytes came, if any may be delivered.
+    fn judge_read(self: &Rc<Self>, result: io::Result<usize>, offered: usize) -> Option<usize> {
+        match result {
+            Ok(bytes) => {
+                // A short read has emptied the socket, unless its end is still to be seen.
+                if bytes < offered && !self.read_closed.get() {
+                    self.readable.set(false);
+                }
+                Some(bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable.set(false);
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+            Err(error) => {
+                self.force_close(Some(error));
+                None
+            }
+        }
+    }
+
+    fn on_eof(self: &Rc<Self>, handler: &dyn StreamHandler) {
+        self.readable.set(false);
+        self.eof_received.set(true);
+        self.trace(Callback::EofReceived, 0);
+        let answer = self.guard(Callback::EofReceived, handler, || handler.eof_received());
+        if answer == Some(Eof::Close) {
+            self.close();
+        }
+    }
+
+    pub(crate) fn pause_reading(&self) {
+        if self.is_closing() || self.paused_reading.replace(true) {
+            return;
+        }
+        self.control(Control::PauseReading);
+        self.read_queued.set(false);
+    }
+
+    pub(crate) fn resume_reading(&self) {
+        if self.is_closing() || !self.paused_reading.replace(false) {
+            return;
+        }
+        self.control(Control::ResumeReading);
+        self.rearm_read();
+    }
+
+    pub(crate) fn is_reading(&self) -> bool {
+        !self.paused_reading.get() && !self.eof_received.get() && !self.is_closing()
+    }
+
+    // Writing.
+
+    #[track_caller]
+    pub(crate) fn write(self: &Rc<Self>, pieces: &[IoSlice<'_>]) {
+        assert!(
+            !self.eof_written.get(),
+            "cannot call write() after write_eof()"
+        );
+        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if bytes == 0 {
+            return;
+        }
+        if self.phase.get() >= Phase::Losing {
+            return self.drop_write();
+        }
+        self.core().trace(Record::Write {
+            connection: self.number,
+            bytes: bytes as u32,
+        });
+        let sent = if self.buffer.borrow().is_empty() {
+            self.send_now(pieces)
+        } else {
+            0
+        };
+        if sent == bytes || self.phase.get() >= Phase::Losing {
+            return;
+        }
+        self.keep(pieces, sent);
+        self.judge_pause();
+    }
+
+    fn drop_write(&self) {
+        let dropped = self.dropped_writes.get().saturating_add(1);
+        self.dropped_writes.set(dropped);
+        if dropped >= DROPPED_WRITES_LOGGED_FROM {
+            tracing::warn!(target: "sim_core", transport = self.number, "write to a lost connection");
+        }
+    }
+
+    /// Sends what the network takes at once, and says how much that was.
+    fn send_now(self: &Rc<Self>, pieces: &[IoSlice<'_>]) -> usize {
+        let driver = &self.core().driver;
+        loop {
+            let result = match pieces {
+                [piece] => driver.write(self.source, piece),
+                _ => driver.write_vectored(self.source, pieces),
+            };
+            match result {
+                Ok(sent) => return sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.force_close(Some(error));
+                    return 0;
+                }
+            }
+        }
+    }
+
+    /// Buffers the pieces without their first `sent` bytes.
+    fn keep(&self, pieces: &[IoSlice<'_>], mut sent: usize) {
+        let mut buffer = self.buffer.borrow_mut();
+        for piece in pieces {
+            let skipped = sent.min(piece.len());
+            sent -= skipped;
+            buffer.extend(&piece[skipped..]);
+        }
+    }
+
+    /// Strictly over the mark pauses (C-81), once until the matching resume (C-82).
+    fn judge_pause(self: &Rc<Self>) {
+        if self.write_buffer_size() > self.limits.get().high && !self.paused_writing.replace(true) {
+            self.pause_undelivered.set(true);
+            self.core().push_flow(Flow::Pause(Rc::clone(self)));
+        }
+    }
+
+    pub(crate) fn deliver_pause(self: &Rc<Self>) {
+        if !self.pause_undelivered.replace(false) || self.phase.get() == Phase::Lost {
+            return;
+        }
+        let Some(handler) = self.handler() else {
+            return;
+        };
+        self.trace(Callback::PauseWriting, 0);
+        self.flow_guard("protocol.pause_writing() failed", &*handler, || {
+            handler.pause_writing()
+        });
+    }
+
+    pub(crate) fn on_writable(self: &Rc<Self>) {
+        if self.buffer.borrow().is_empty() || self.phase.get() >= Phase::Losing {
+            return;
+        }
+        if !self.flush() {
+            return;
+        }
+        if self.paused_writing.get() && self.write_buffer_size() <= self.limits.get().low {
+            self.deliver_resume();
+        }
+        if self.phase.get() >= Phase::Losing || !self.buffer.borrow().is_empty() {
+            return;
+        }
+        if self.phase.get() == Phase::Closing {
+            // The one place where the end comes without an iteration of its own (C-09).
+            self.phase.set(Phase::Losing);
+            self.connection_lost();
+        } else if self.eof_written.get() {
+            self.shutdown_write();
+        }
+    }
+
+    /// Writes from the buffer; false if that ended the connection or moved nothing.
+    fn flush(self: &Rc<Self>) -> bool {
+        loop {
+            let buffer = self.buffer.borrow();
+            let (front, back) = buffer.as_slices();
+            let driver = &self.core().driver;
+            let result = if back.is_empty() {
+                driver.write(self.source, front)
+            } else {
+                driver.write_vectored(self.source, &[IoSlice::new(front), IoSlice::new(back)])
+            };
+            drop(buffer);
+            match result {
+                Ok(sent) => {
+                    self.buffer.borrow_mut().drain(..sent);
+                    return sent > 0;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.force_close(Some(error));
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn deliver_resume(self: &Rc<Self>) {
+        self.paused_writing.set(false);
+        let Some(handler) = self.handler() else {
+            return;
+        };
+        self.trace(Callback::ResumeWriting, 0);
+        self.flow_guard("protocol.resume_writing() failed", &*handler, || {
+            handler.resume_writing()
+        });
+        drain_flow(self.core());
+    }
+
+    pub(crate) fn write_eof(self: &Rc<Self>) {
+        if self.is_closing() || self.eof_written.replace(true) {
+            return;
+        }
+        self.control(Control::WriteEof);
+        if self.buffer.borrow().is_empty() {
+            self.shutdown_write();
+        }
+    }
+
+    fn shutdown_write(self: &Rc<Self>) {
+        // A connection that is gone says so to the next read; there is nothing to do here.
+        if let Err(error) = self.core().driver.shutdown_write(self.source)
+            && error.kind() != io::ErrorKind::NotConnected
+        {
+            self.force_close(Some(error));
+        }
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.paused_writing.get() && !self.eof_written.get() && !self.is_closing()
+    }
+
+    pub(crate) fn write_buffer_size(&self) -> usize {
+        self.buffer.borrow().len()
+    }
+
+    pub(crate) fn limits(&self) -> WriteBufferLimits {
+        self.limits.get()
+    }
+
+    pub(crate) fn set_limits(self: &Rc<Self>, limits: WriteBufferLimits) {
+        if self.phase.get() == Phase::Lost {
+            return;
+        }
+        self.limits.set(limits);
+        self.judge_pause();
+    }
+
+    // Errors of callbacks.
+
+    /// Runs a callback whose failure costs the connection (C-32).
+    fn guard<R>(
+        self: &Rc<Self>,
+        callback: Callback,
+        handler: &dyn StreamHandler,
+        code: impl FnOnce() -> R,
+    ) -> Option<R> {
+        match self.core().contain(code) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.callback_panicked(callback, handler, message);
+                None
+            }
+        }
+    }
+
+    fn callback_panicked(
+        self: &Rc<Self>,
+        callback: Callback,
+        handler: &dyn StreamHandler,
+        message: Arc<str>,
+    ) {
+        let text = format!("Fatal error: protocol.{}() call failed.", callback.name());
+        let context = ErrorContext::panic(text, Arc::clone(&message));
+        self.core()
+            .report(context.on(self.number, handler.protocol_name()));
+        let error = CallbackPanicked {
+            callback: callback.name(),
+            message,
+        };
+        self.force_close(Some(io::Error::other(error)));
+    }
+
+    /// Runs `pause_writing` or `resume_writing`, whose failure is only reported (C-86).
+    fn flow_guard(&self, text: &str, handler: &dyn StreamHandler, code: impl FnOnce()) {
+        if let Err(message) = self.core().contain(code) {
+            let context = ErrorContext::panic(text, message);
+            self.core()
+                .report(context.on(self.number, handler.protocol_name()));
+        }
+    }
+
+    pub(crate) fn fail(self: &Rc<Self>, error: io::Error) {
+        if self.phase.get() >= Phase::Losing {
+            return;
+        }
+        self.control(Control::Fail);
+        self.fail_with(error);
+    }
+
+    /// Reports an error unless it is of the operating system's family, and closes.
+    fn fail_with(self: &Rc<Self>, error: io::Error) {
+        let shared = SharedError::new(error);
+        if shared.get().get_ref().is_some() {
+            let name = self
+                .handler()
+                .map_or("no protocol", |handler| handler.protocol_name());
+            let context = ErrorContext::error("Fatal error on transport", shared.clone());
+            self.core().report(context.on(self.number, name));
+        }
+        self.reset.set(true);
+        self.force_close(Some(shared.to_io()));
+    }
+
+    // The beginning and the end.
+
+    pub(crate) fn connection_made(self: &Rc<Self>) {
+        if let Some(handler) = self.handler() {
+            self.trace(Callback::ConnectionMade, 0);
+            if let Err(message) = self.core().contain(|| handler.connection_made()) {
+                let context = ErrorContext::panic("Exception in callback connection_made", message);
+                self.core()
+                    .report(context.on(self.number, handler.protocol_name()));
+            }
+        }
+        self.made.set(true);
+        if self.phase.get() == Phase::New {
+            self.phase.set(Phase::Open);
+        }
+        self.rearm_read();
+        self.wake_all();
+    }
+
+    /// True once `connection_made` has returned; else the waker is told.
+    pub(crate) fn poll_made(&self, waker: &Waker) -> bool {
+        self.made.get() || self.add_waker(waker)
+    }
+
+    /// How the connection ended, once `connection_lost` has returned; else the waker is told.
+    pub(crate) fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
+        let outcome = self.outcome.borrow().clone();
+        if outcome.is_none() {
+            self.add_waker(waker);
+        }
+        outcome
+    }
+
+    fn add_waker(&self, waker: &Waker) -> bool {
+        let mut wakers = self.wakers.borrow_mut();
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+        false
+    }
+
+    fn wake_all(&self) {
+        self.wakers.take().into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.phase.get() >= Phase::Closing
+    }
+
+    pub(crate) fn close(&self) {
+        if self.is_closing() {
+            return;
+        }
+        self.control(Control::Close);
+        self.read_queued.set(false);
+        if self.buffer.borrow().is_empty() {
+            self.lose(None);
+        } else {
+            self.phase.set(Phase::Closing);
+        }
+    }
+
+    pub(crate) fn abort(&self) {
+        if self.phase.get() == Phase::Lost {
+            return;
+        }
+        self.control(Control::Abort);
+        self.reset.set(true);
+        self.force_close(None);
+    }
+
+    fn force_close(&self, reason: Option<io::Error>) {
+        if self.phase.get() >= Phase::Losing {
+            return;
+        }
+        self.buffer.borrow_mut().clear();
+        self.read_queued.set(false);
+        self.lose(reason);
+    }
+
+    /// Queues `connection_lost`.
+    fn lose(&self, reason: Option<io::Error>) {
+        self.phase.set(Phase::Losing);
+        self.reason.replace(reason);
+        self.core()
+            .push(Ready::Life(self.key.get(), Life::ConnectionLost));
+    }
+
+    pub(crate) fn connection_lost(self: &Rc<Self>) {
+        if self.phase.get() != Phase::Losing {
+            return;
+        }
+        // Terminal before the callback runs, on every path (C-14).
+        self.phase.set(Phase::Lost);
+        let reason = self.reason.take().map(SharedError::new);
+        if let Some(handler) = self.handler() {
+            self.trace(Callback::ConnectionLost, 0);
+            let error = reason.as_ref().map(SharedError::to_io);
+            if let Err(message) = self.core().contain(|| handler.connection_lost(error)) {
+                let context = ErrorContext::panic("Exception in callback connection_lost", message);
+                self.core()
+                    .report(context.on(self.number, handler.protocol_name()));
+            }
+        }
+        self.finish(reason);
+    }
+
+    /// Releases everything, after `connection_lost` has returned (C-12).
+    fn finish(self: &Rc<Self>, reason: Option<SharedError>) {
+        let core = self.core();
+        let registered = core.sources.borrow_mut().remove(self.key.get());
+        if self.reset.get() {
+            core.driver.reset(self.source);
+        } else {
+            core.driver.close(self.source);
+        }
+        self.outcome.replace(Some(reason));
+        let handler = self.handler.take();
+        if let Some(handler) = &handler {
+            handler.detach();
+        }
+        if let Some(server) = &self.server {
+            server.detach(self.number);
+        }
+        self.buffer.take();
+        self.wake_all();
+        drop((handler, registered));
+    }
+
+    /// The loop is closed: no callback, the socket is closed.
+    pub(crate) fn release(self: &Rc<Self>) {
+        if self.phase.replace(Phase::Lost) == Phase::Lost {
+            return;
+        }
+        self.core().driver.close(self.source);
+        let handler = self.handler.take();
+        if let Some(handler) = &handler {
+            handler.detach();
+        }
+        self.wakers.take();
+        drop(handler);
+    }
+}
