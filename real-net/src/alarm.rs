@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, ThreadId};
 
 use mio::{Registry, Token};
 use sim_core::driver::Alarm;
@@ -11,17 +10,16 @@ use sim_core::driver::Alarm;
 /// The alarm of a driver.
 ///
 /// Rings coalesce (contract A-71): until the loop has come out of its wait, the first one alone
-/// costs a system call. A ring on the loop's own thread costs none: there the loop is in a turn, not
-/// in a wait, and looks at its wake-ups before the next one.
+/// costs a system call. The engine rings for wake-ups from other threads only; on its own thread the
+/// loop is in a turn, not in a wait, and looks at its wake-ups before the next one.
 pub(crate) struct Bell {
     waker: mio::Waker,
     /// Written to, and not yet seen by the loop.
     rung: AtomicBool,
-    home: ThreadId,
 }
 
 impl Bell {
-    /// The alarm of a loop on this thread, reported as `token`.
+    /// The alarm of a loop whose selector is `registry`, reported as `token`.
     ///
     /// # Errors
     ///
@@ -46,7 +44,7 @@ impl Bell {
 
 impl Alarm for Bell {
     fn ring(&self) {
-        if thread::current().id() == self.home || self.rung.swap(true, Ordering::AcqRel) {
+        if self.rung.swap(true, Ordering::AcqRel) {
             return;
         }
         if let Err(error) = self.waker.wake() {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,9 @@ pub struct MioDriver {
     resolver: Resolver,
     steps: Cell<u64>,
     protocol_steps: Cell<u64>,
+    /// When the run must be over, and how long it was given.
     deadline: Cell<Option<(Time, Duration)>>,
+    shares_ports: Cell<bool>,
 }
 
 impl MioDriver {
@@ -87,6 +89,7 @@ impl MioDriver {
             steps: Cell::new(0),
             protocol_steps: Cell::new(0),
             deadline: Cell::new(None),
+            shares_ports: Cell::new(false),
         })
     }
 
@@ -101,8 +104,22 @@ impl MioDriver {
         self.protocol_steps.get()
     }
 
+    /// Takes in a stream that was made elsewhere, connected or not: what asyncio's `sock=` is.
+    ///
+    /// [`Socket::from_source`](sim_core::Socket::from_source) makes an owned socket of the loop
+    /// over this driver of it, and [`Connecting::adopt`](sim_core::Connecting::adopt) a transport.
+    ///
+    /// # Errors
+    ///
+    /// What `fcntl` and `setsockopt` give: the stream is made non-blocking, with `TCP_NODELAY`.
+    pub fn adopt(&self, stream: TcpStream) -> io::Result<Source> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        self.insert(stream.into())
+    }
+
     /// Takes in a socket that is non-blocking already.
-    pub(crate) fn insert(&self, socket: Socket) -> io::Result<Source> {
+    fn insert(&self, socket: Socket) -> io::Result<Source> {
         self.sockets.borrow_mut().insert(socket)
     }
 
@@ -110,6 +127,11 @@ impl MioDriver {
     pub(crate) fn set_limit(&self, limit: Option<Duration>) {
         self.deadline
             .set(limit.map(|limit| (self.now() + limit, limit)));
+    }
+
+    /// Makes every stream that is bound share its port, for [workers](crate::workers).
+    pub(crate) fn share_ports(&self) {
+        self.shares_ports.set(true);
     }
 
     /// How long to wait for `next`: zero, a time, or no limit.
@@ -194,7 +216,12 @@ impl Driver for MioDriver {
     }
 
     fn bind(&self, source: Source, local: SocketAddr) -> io::Result<()> {
-        self.with(source, |socket| socket.bind(&SockAddr::from(local)))
+        self.with(source, |socket| {
+            if self.shares_ports.get() && socket.r#type()? == Type::STREAM {
+                socket.set_reuse_port(true)?;
+            }
+            socket.bind(&SockAddr::from(local))
+        })
     }
 
     fn listen(&self, source: Source, backlog: u32) -> io::Result<()> {

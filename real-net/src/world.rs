@@ -1,0 +1,173 @@
+//! The real world: named hosts as views of one loop, each with a loopback address.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use sim_core::driver::Family;
+use sim_core::{HostView, Loop, Rng, World, WorldBackend};
+
+use crate::MioDriver;
+use crate::block::{Block, HOSTS_MAX};
+use crate::driver::random_stream;
+
+/// How many turns in a row must pass without a step of any protocol until the world is quiet.
+const QUIET_TURNS: u32 = 4;
+/// How many turns settling takes at most, in a world that is never quiet.
+const SETTLE_TURNS_MAX: u32 = 10_000;
+
+/// A world on `lp`, which runs on `driver`.
+///
+/// Hosts get addresses of a block 127.x.y.0/24 that the world claims for itself, so that worlds of
+/// other threads and processes do not meet. The first address is the claim's; hosts have 127.x.y.2,
+/// 127.x.y.3, and so on, in the order in which they were first named.
+///
+/// # Errors
+///
+/// When no block is free.
+pub(crate) fn new_world(lp: &Loop, driver: &Rc<MioDriver>) -> io::Result<World> {
+    let names = Names {
+        block: Block::claim()?,
+        hosts: RefCell::default(),
+    };
+    let backend = Loopback {
+        lp: lp.clone(),
+        driver: Rc::clone(driver),
+        names: Rc::new(names),
+    };
+    Ok(World::new(Rc::new(backend)))
+}
+
+struct Loopback {
+    lp: Loop,
+    driver: Rc<MioDriver>,
+    names: Rc<Names>,
+}
+
+/// The hosts of a world. The place of a name gives its address.
+struct Names {
+    block: Block,
+    hosts: RefCell<Vec<Rc<str>>>,
+}
+
+/// A host, as a loop sees it.
+struct Host {
+    name: Rc<str>,
+    address: Ipv4Addr,
+    names: Rc<Names>,
+}
+
+impl Names {
+    fn find(&self, name: &str) -> Option<usize> {
+        self.hosts.borrow().iter().position(|host| &**host == name)
+    }
+
+    fn address(&self, name: &str) -> Option<Ipv4Addr> {
+        self.find(name).and_then(|index| self.block.address(index))
+    }
+
+    /// The name and the address of a host, which is made if it is not there.
+    fn host(&self, name: &str) -> (Rc<str>, Ipv4Addr) {
+        let index = self.find(name).unwrap_or_else(|| {
+            let mut hosts = self.hosts.borrow_mut();
+            hosts.push(Rc::from(name));
+            hosts.len() - 1
+        });
+        let address = self.block.address(index).unwrap_or_else(|| {
+            panic!("host {name:?}: a world on loopback has room for {HOSTS_MAX} hosts")
+        });
+        (Rc::clone(&self.hosts.borrow()[index]), address)
+    }
+}
+
+impl WorldBackend for Loopback {
+    fn host(&self, name: &str) -> Loop {
+        let (name, address) = self.names.host(name);
+        self.lp.with_view(Rc::new(Host {
+            name,
+            address,
+            names: Rc::clone(&self.names),
+        }))
+    }
+
+    /// Passes a fence over loopback and a turn that does not wait, until several of them in a row
+    /// brought no protocol anything.
+    fn settle(&self) -> Pin<Box<dyn Future<Output = ()>>> {
+        let (driver, names) = (Rc::clone(&self.driver), Rc::clone(&self.names));
+        Box::pin(async move {
+            let (mut before, mut quiet) = (driver.protocol_steps(), 0);
+            for _ in 0..SETTLE_TURNS_MAX {
+                if let Err(error) = names.block.fence() {
+                    tracing::warn!(target: "real_net", %error, "a fence over loopback failed");
+                }
+                next_turn().await;
+                let steps = driver.protocol_steps();
+                quiet = if steps == before { quiet + 1 } else { 0 };
+                before = steps;
+                if quiet == QUIET_TURNS {
+                    return;
+                }
+            }
+        })
+    }
+
+    fn rng(&self, _name: &str) -> Rng {
+        random_stream()
+    }
+
+    fn size(&self, _name: &str, range: RangeInclusive<u64>) -> u64 {
+        range.start() + (range.end() - range.start()) / 2
+    }
+}
+
+impl HostView for Host {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn resolve(&self, name: &str) -> Option<io::Result<Vec<IpAddr>>> {
+        let known = match self.names.address(name) {
+            None if name == "localhost" => Some(Ipv4Addr::LOCALHOST),
+            address => address,
+        };
+        known.map(|address| Ok(vec![address.into()]))
+    }
+
+    fn local(&self, family: Family) -> Option<IpAddr> {
+        (family == Family::V4).then(|| self.address.into())
+    }
+
+    fn rng(&self, _name: &str) -> Rng {
+        random_stream()
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("name", &self.name)
+            .field("address", &self.address)
+            .finish()
+    }
+}
+
+/// Completes in the next turn of the loop, which does not wait before it.
+fn next_turn() -> impl Future<Output = ()> {
+    let mut asked = false;
+    std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut asked, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+#[cfg(test)]
+mod tests;
