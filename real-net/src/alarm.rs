@@ -29,7 +29,6 @@ impl Bell {
         Ok(Self {
             waker,
             rung: AtomicBool::new(false),
-            home: thread::current().id(),
         })
     }
 
