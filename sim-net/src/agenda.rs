@@ -1,0 +1,148 @@
+//! The world's one agenda: what happens when.
+
+use sim_core::Time;
+use sim_core::time_queue::TimeQueue;
+use slab::Slab;
+
+use crate::packet::Packet;
+use crate::socket_table::SocketId;
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A packet arrives.
+    Arrival(Packet),
+    /// A connection's timer may be due.
+    TcpTimer(SocketId),
+    /// A host's timer may be due, or its processor free again.
+    HostTimer(u32),
+}
+
+/// Future events, earliest first, those of one instant in order of insertion.
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    queue: TimeQueue,
+    events: Slab<Event>,
+    in_flight: usize,
+}
+
+impl Agenda {
+    #[inline]
+    pub(crate) fn push(&mut self, at: Time, event: Event) {
+        if self.queue.stamps_left() == 0 {
+            self.queue.renumber(|_, _| {});
+        }
+        self.in_flight += usize::from(matches!(event, Event::Arrival(_)));
+        let slot = self.events.insert(event);
+        self.queue.push(at, slot as u32);
+    }
+
+    /// When the next event is.
+    #[inline]
+    pub(crate) fn next_time(&self) -> Option<Time> {
+        self.queue.peek().map(|due| due.at)
+    }
+
+    /// Takes the next event if it is due by `now`.
+    #[inline]
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Event> {
+        if self.queue.peek()?.at > now {
+            return None;
+        }
+        let due = self.queue.pop()?;
+        let event = self.events.remove(due.slot as usize);
+        self.in_flight -= usize::from(matches!(event, Event::Arrival(_)));
+        Some(event)
+    }
+
+    /// How many packets are on their way.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}
+
+/// A timer that is set and cleared far more often than it fires.
+///
+/// It remembers the times of its own entries on the agenda, earliest first, and asks for another
+/// only when it must fire before all of them. Setting it later or clearing it touches nothing: the
+/// entry comes up, and its owner looks at the deadline that holds then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LazyTimer<const ENTRIES: usize> {
+    queued: [Time; ENTRIES],
+}
+
+impl<const ENTRIES: usize> Default for LazyTimer<ENTRIES> {
+    fn default() -> Self {
+        Self {
+            queued: [Time::NEVER; ENTRIES],
+        }
+    }
+}
+
+impl<const ENTRIES: usize> LazyTimer<ENTRIES> {
+    /// Makes sure that an entry comes up by `deadline`: true if the caller must queue one for then.
+    #[inline]
+    #[must_use]
+    pub(crate) fn arm(&mut self, deadline: Time) -> bool {
+        if deadline >= self.queued[0] {
+            return false;
+        }
+        // With more than `ENTRIES` the latest but one is forgotten: it comes up as a stranger.
+        self.queued.copy_within(0..ENTRIES - 1, 1);
+        self.queued[0] = deadline;
+        true
+    }
+
+    /// An entry of this timer came up at `now`.
+    pub(crate) fn came_up(&mut self, now: Time) {
+        while self.queued[0] <= now {
+            self.queued.copy_within(1.., 0);
+            self.queued[ENTRIES - 1] = Time::NEVER;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(nanos: u64) -> Time {
+        Time::from_nanos(nanos)
+    }
+
+    #[test]
+    fn setting_a_timer_later_queues_nothing() {
+        let mut timer = LazyTimer::<2>::default();
+        assert!(timer.arm(at(40)));
+        assert!((41..100).all(|t| !timer.arm(at(t))));
+        timer.came_up(at(40));
+        assert!(timer.arm(at(99)));
+    }
+
+    #[test]
+    fn a_far_entry_is_not_queued_again_after_a_near_one() {
+        let mut timer = LazyTimer::<2>::default();
+        assert!(timer.arm(at(1_000)));
+        for near in 1..50 {
+            assert!(timer.arm(at(near)));
+            timer.came_up(at(near));
+            assert!(!timer.arm(at(1_000)));
+        }
+    }
+
+    #[test]
+    fn events_of_one_instant_keep_their_order() {
+        let mut agenda = Agenda::default();
+        for host in 0..5 {
+            agenda.push(at(3), Event::HostTimer(host));
+        }
+        agenda.push(at(2), Event::HostTimer(9));
+        assert!(agenda.pop_due(at(1)).is_none());
+        let order: Vec<u32> = std::iter::from_fn(|| match agenda.pop_due(at(3))? {
+            Event::HostTimer(host) => Some(host),
+            _ => None,
+        })
+        .collect();
+        assert_eq!(order, [9, 0, 1, 2, 3, 4]);
+    }
+}

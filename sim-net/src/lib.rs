@@ -1,0 +1,88 @@
+//! A simulated network for the engine of `sim-core`: a virtual clock, hosts, TCP and UDP, one seed.
+//!
+//! A world is a pure function of its seed: no wall clock, no threads, no files, no environment, no
+//! randomness of the operating system. The same seed gives the same run, to the byte.
+//!
+//! ```
+//! use sim_core::{Cx, Protocol, World};
+//! use sim_net::Sim;
+//!
+//! struct Echo;
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
+//!         cx.write(data);
+//!     }
+//! }
+//!
+//! #[derive(Default)]
+//! struct Ping(Vec<u8>);
+//! impl Protocol for Ping {
+//!     fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+//!         cx.write(b"ping");
+//!     }
+//!     fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
+//!         self.0.extend_from_slice(data);
+//!         cx.close();
+//!     }
+//! }
+//!
+//! async fn ping_is_echoed(world: World) -> std::io::Result<Vec<u8>> {
+//!     let (server, client) = (world.host("server"), world.host("client"));
+//!     let _listening = server.create_server(("server", 7000), || Echo).await?;
+//!     let conn = client.create_connection(("server", 7000), Ping::default).await?;
+//!     conn.closed().await?;
+//!     Ok(conn.with(|ping, _| std::mem::take(&mut ping.0)))
+//! }
+//!
+//! let report = Sim::new(1).run(ping_is_echoed);
+//! assert_eq!(report.outcome.unwrap(), b"ping");
+//! assert_eq!(report.hash, Sim::new(1).run(ping_is_echoed).hash);
+//! ```
+//!
+//! # Where things are
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `sim`, `simulation`, `report` | setting up, running, and what came of it |
+//! | `scheduler`, `ready_hosts`, `bell` | whose turn it is |
+//! | `driver` | what a host offers its engine |
+//! | `network`, `host` | the kernels of the hosts and what is between them |
+//! | `agenda` | what happens when |
+//! | `link`, `packet`, `flow` | what travels, how long, and its name |
+//! | `tcp` | the state machine of RFC 9293, and its sockets |
+//! | `udp` | datagram sockets |
+//! | `socket_table`, `ports`, `address`, `buffer` | what both are made of |
+//! | `decisions` | every choice, as a function of (seed, site, entity, ordinal) |
+//! | `trace` | what happened: hash, tail, log |
+
+mod address;
+mod agenda;
+mod bell;
+mod buffer;
+mod chacha;
+mod decisions;
+mod driver;
+mod errno;
+mod flow;
+mod host;
+mod link;
+mod network;
+mod packet;
+mod ports;
+mod ready_hosts;
+mod report;
+mod scheduler;
+mod sim;
+mod simulation;
+mod socket_table;
+mod tcp;
+mod trace;
+mod udp;
+
+pub use decisions::{Class, Entity, Site};
+pub use flow::Flow;
+pub use link::Latency;
+pub use report::{Finding, FindingKind, Report};
+pub use sim::{Sim, new_loop};
+pub use simulation::Simulation;
+pub use trace::{DropReason, Entry, Log, PacketKind, PacketRecord, Record};

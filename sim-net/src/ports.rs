@@ -1,0 +1,141 @@
+//! Who holds which port of a host.
+
+use std::collections::BTreeMap;
+
+use crate::address::{Endpoint, Ip};
+use crate::decisions::below;
+use crate::socket_table::SocketId;
+use crate::tcp::time_wait::Pair;
+
+/// The ports that the kernel gives out (`ip_local_port_range`).
+const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
+const LOWEST: Ip = Ip::V4(0);
+const HIGHEST: Ip = Ip::Host6(u32::MAX);
+
+/// A socket's hold on a port.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bind {
+    pub(crate) ip: Ip,
+    pub(crate) reuse_address: bool,
+    pub(crate) reuse_port: bool,
+    /// It accepts connections, so nobody shares the port by `SO_REUSEADDR`.
+    pub(crate) listening: bool,
+}
+
+/// The bound sockets of a host, for one transport protocol.
+#[derive(Debug, Default)]
+pub(crate) struct Ports {
+    binds: BTreeMap<(u16, SocketId), Bind>,
+}
+
+impl Bind {
+    fn conflicts(&self, other: &Self) -> bool {
+        let shared = self.reuse_port && other.reuse_port
+            || self.reuse_address && other.reuse_address && !self.listening && !other.listening;
+        self.ip.overlaps(other.ip) && !shared
+    }
+}
+
+impl Ports {
+    pub(crate) fn insert(&mut self, port: u16, id: SocketId, bind: Bind) {
+        self.binds.insert((port, id), bind);
+    }
+
+    pub(crate) fn remove(&mut self, port: u16, id: SocketId) {
+        self.binds.remove(&(port, id));
+    }
+
+    pub(crate) fn get_mut(&mut self, port: u16, id: SocketId) -> Option<&mut Bind> {
+        self.binds.get_mut(&(port, id))
+    }
+
+    /// The sockets on a port.
+    pub(crate) fn on(&self, port: u16) -> impl Iterator<Item = (SocketId, &Bind)> {
+        let all = (port, SocketId::LEAST)..=(port, SocketId::GREATEST);
+        self.binds.range(all).map(|(&(_, id), bind)| (id, bind))
+    }
+
+    pub(crate) fn is_free(&self, port: u16) -> bool {
+        self.on(port).next().is_none()
+    }
+
+    /// True if `bind` may not have the port because of a socket other than `id`.
+    pub(crate) fn conflict(&self, port: u16, id: SocketId, bind: &Bind) -> bool {
+        self.on(port)
+            .any(|(other, held)| other != id && held.conflicts(bind))
+    }
+
+    /// The socket for an arrival at `local`: bound to the very address, else to the wildcard.
+    /// Several that share it by `SO_REUSEPORT` are told apart by the sender.
+    pub(crate) fn find(&self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
+        let wildcard = Ip::any(local.ip.family());
+        let mut matching = self
+            .on(local.port)
+            .filter(|(_, bind)| bind.ip == local.ip || bind.ip == wildcard);
+        let (first, bind) = matching.next()?;
+        let Some((_, second)) = matching.next() else {
+            return Some(first);
+        };
+        let exact =
+            bind.ip == local.ip || second.ip == local.ip || matching.any(|(_, b)| b.ip == local.ip);
+        let ip = if exact { local.ip } else { wildcard };
+        let candidates = || self.on(local.port).filter(|(_, bind)| bind.ip == ip);
+        let choice = usize::from(remote.port) % candidates().count();
+        candidates().nth(choice).map(|(id, _)| id)
+    }
+}
+
+/// The entries of `map` whose own end has this port.
+pub(crate) fn on_port<V>(map: &BTreeMap<Pair, V>, port: u16) -> impl Iterator<Item = (&Pair, &V)> {
+    let (low, high) = (Endpoint::new(LOWEST, 0), Endpoint::new(HIGHEST, u16::MAX));
+    map.range((Endpoint::new(LOWEST, port), low)..=(Endpoint::new(HIGHEST, port), high))
+}
+
+/// The first ephemeral port that is free, from a drawn place on (RFC 6056 §3.3.1).
+pub(crate) fn ephemeral(draw: u64, mut is_free: impl FnMut(u16) -> bool) -> Option<u16> {
+    let (first, last) = EPHEMERAL.into_inner();
+    let count = u64::from(last - first) + 1;
+    let start = first + below(draw, count) as u16;
+    (start..=last)
+        .chain(first..start)
+        .find(|&port| is_free(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_ephemeral_port_is_found_before_giving_up() {
+        assert_eq!(ephemeral(u64::MAX, |_| true), Some(60_999));
+        assert_eq!(ephemeral(0, |_| true), Some(32_768));
+        assert_eq!(ephemeral(u64::MAX / 2, |port| port == 32_768), Some(32_768));
+        assert_eq!(ephemeral(7, |_| false), None);
+    }
+
+    #[test]
+    fn a_listener_shares_its_port_with_nobody_but_by_reuse_port() {
+        let bind = Bind {
+            ip: Ip::V4(0),
+            reuse_address: true,
+            reuse_port: false,
+            listening: false,
+        };
+        assert!(!bind.conflicts(&bind));
+        let listening = Bind {
+            listening: true,
+            ..bind
+        };
+        assert!(listening.conflicts(&bind) && bind.conflicts(&listening));
+        let shared = Bind {
+            reuse_port: true,
+            ..listening
+        };
+        assert!(!shared.conflicts(&shared));
+        let elsewhere = Bind {
+            ip: Ip::Any6,
+            ..listening
+        };
+        assert!(!elsewhere.conflicts(&listening));
+    }
+}

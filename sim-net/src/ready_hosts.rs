@@ -1,0 +1,69 @@
+//! The hosts that are ready at this instant, and which of them is next.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Ready hosts. A host that is alone goes without a draw; when there are several, each draws a rank,
+/// and the lowest goes first. So the draws of a host do not depend on how many others there are.
+#[derive(Debug, Default)]
+pub(crate) struct ReadyHosts {
+    fresh: Vec<u32>,
+    ranked: BinaryHeap<Reverse<(u64, u32)>>,
+}
+
+impl ReadyHosts {
+    pub(crate) fn add(&mut self, index: u32) {
+        self.fresh.push(index);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.ranked.is_empty()
+    }
+
+    /// Takes the next host, unless its rank must be drawn first: then `Err` has a host that needs
+    /// one, for [`add_ranked`](Self::add_ranked).
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Result<u32, u32>> {
+        match self.fresh.pop() {
+            Some(index) if self.ranked.is_empty() && self.fresh.is_empty() => Some(Ok(index)),
+            Some(index) => Some(Err(index)),
+            None => self.ranked.pop().map(|Reverse((_, index))| Ok(index)),
+        }
+    }
+
+    pub(crate) fn add_ranked(&mut self, index: u32, rank: u64) {
+        self.ranked.push(Reverse((rank, index)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(ready: &mut ReadyHosts) -> Option<u32> {
+        loop {
+            match ready.take()? {
+                Ok(index) => return Some(index),
+                Err(index) => ready.add_ranked(index, u64::from(10 - index)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_alone_draws_nothing_and_several_go_by_rank() {
+        let mut ready = ReadyHosts::default();
+        ready.add(4);
+        assert_eq!(ready.take(), Some(Ok(4)));
+        for index in [1, 2, 3] {
+            ready.add(index);
+        }
+        assert_eq!(take(&mut ready), Some(3));
+        ready.add(9);
+        assert_eq!(take(&mut ready), Some(9));
+        assert_eq!(
+            [take(&mut ready), take(&mut ready), take(&mut ready)],
+            [Some(2), Some(1), None]
+        );
+        assert!(ready.is_empty());
+    }
+}

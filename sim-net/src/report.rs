@@ -1,0 +1,122 @@
+//! What a run ended with.
+
+use std::error::Error;
+use std::fmt;
+
+use sim_core::{RunError, Time};
+
+use crate::trace::Log;
+
+/// What a run of a scenario ended with.
+#[derive(Debug)]
+pub struct Report<T> {
+    /// The scenario's value, or what was found.
+    pub outcome: Result<T, Finding>,
+    /// The virtual time at the end.
+    pub time: Time,
+    /// How many records the trace had.
+    pub events: u64,
+    /// The rolling hash over all records: equal for equal runs.
+    pub hash: u64,
+    /// The last records.
+    pub tail: Log,
+    /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
+    pub log: Option<Log>,
+}
+
+/// What went wrong in a run: a bug in a protocol, a scenario, or this simulator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: FindingKind,
+    /// What the scenario's error or the panic says.
+    pub message: String,
+    /// The host on which it happened; `control` for the scenario itself.
+    pub host: String,
+    /// The virtual time.
+    pub time: Time,
+}
+
+/// How a run failed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// The scenario returned an error.
+    Failure,
+    /// A callback, a task or the scenario panicked.
+    Panic,
+    /// Nothing could ever happen again, and the scenario was not done.
+    Deadlock,
+    /// A bound of the simulation was reached.
+    Limit,
+    /// A thread other than the world's woke a task.
+    ForeignWake,
+    /// The run ended in another way, for instance because it was stopped.
+    Ended,
+}
+
+impl Finding {
+    /// The finding for an error of a run.
+    pub(crate) fn of_run(error: &RunError, host: String, time: Time) -> Self {
+        let kind = match error {
+            RunError::Panicked(_) => FindingKind::Panic,
+            RunError::Deadlock { .. } => FindingKind::Deadlock,
+            RunError::Limit { .. } => FindingKind::Limit,
+            RunError::ForeignWake { .. } => FindingKind::ForeignWake,
+            _ => FindingKind::Ended,
+        };
+        Self {
+            kind,
+            message: error.to_string(),
+            host,
+            time,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            message,
+            host,
+            time,
+            ..
+        } = self;
+        let what = if self.kind == FindingKind::Panic {
+            "panicked: "
+        } else {
+            ""
+        };
+        write!(f, "{what}{message} (on host {host}, at {time})")
+    }
+}
+
+impl Error for Finding {}
+
+impl<T> Report<T> {
+    /// The scenario's value.
+    ///
+    /// # Panics
+    ///
+    /// With the finding and the last records, if there was one.
+    #[track_caller]
+    pub fn unwrap(self) -> T {
+        match self.outcome {
+            Ok(value) => value,
+            Err(finding) => panic!("{finding}\nthe last records:\n{}", self.tail),
+        }
+    }
+
+    /// The finding, if there was one.
+    pub fn finding(&self) -> Option<&Finding> {
+        self.outcome.as_ref().err()
+    }
+}
+
+/// The text of a panic's payload.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic with a payload that is not text")
+        .to_owned()
+}

@@ -1,0 +1,326 @@
+//! Who runs when: the loop over the agenda and the engines of a world.
+//!
+//! The world's *control loop* (or a bare loop) is host 0. Its driver's `wait` is [`Scheduler::run`]:
+//! it handles what is due, gives the other hosts their turns, and moves the clock, until the control
+//! loop has something to do itself. At each instant, in this order: all due events of the agenda;
+//! the control loop, if it is ready; one ready host; and again.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use sim_core::driver::{Next, Readiness};
+use sim_core::engine::{Engine, ReadBuffer};
+use sim_core::{Loop, RunError, Time};
+
+use crate::bell::Bell;
+use crate::driver::HostDriver;
+use crate::network::Network;
+use crate::trace::Record;
+
+/// The index of the control loop.
+pub(crate) const CONTROL: u32 = 0;
+
+/// What a run may take at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_time: Duration,
+    pub(crate) max_events: u64,
+    pub(crate) max_turns_per_instant: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_time: Duration::from_secs(10 * 365 * 86_400),
+            max_events: 10_000_000_000,
+            max_turns_per_instant: 1_000_000,
+        }
+    }
+}
+
+/// A world: the network, the engines of its hosts, and the order of everything.
+///
+/// Its methods borrow the network for themselves alone; no borrow is held while an engine runs.
+pub(crate) struct Scheduler {
+    now: Cell<Time>,
+    network: RefCell<Network>,
+    /// The engines of the hosts; the control loop's is its own.
+    engines: RefCell<Vec<Option<Rc<Engine>>>>,
+    pub(crate) bell: Arc<Bell>,
+    buffer: ReadBuffer,
+    limits: Limits,
+    turns: Cell<u64>,
+    current: Cell<u32>,
+    settlers: RefCell<Vec<Rc<Settler>>>,
+    /// Emptied and used again each turn.
+    events: Cell<Vec<Readiness>>,
+    rung: Cell<Vec<u32>>,
+}
+
+/// Somebody who waits for the world to be quiet.
+#[derive(Debug, Default)]
+pub(crate) struct Settler {
+    pub(crate) quiet: Cell<bool>,
+    pub(crate) waker: RefCell<Option<Waker>>,
+}
+
+impl Scheduler {
+    /// A world without hosts but the control loop.
+    pub(crate) fn new(network: Network, limits: Limits) -> Rc<Self> {
+        Rc::new(Self {
+            now: Cell::new(Time::ZERO),
+            network: RefCell::new(network),
+            engines: RefCell::new(Vec::new()),
+            bell: Arc::default(),
+            buffer: ReadBuffer::default(),
+            limits,
+            turns: Cell::new(0),
+            current: Cell::new(CONTROL),
+            settlers: RefCell::default(),
+            events: Cell::default(),
+            rung: Cell::default(),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.now.get()
+    }
+
+    #[inline]
+    pub(crate) fn network(&self) -> RefMut<'_, Network> {
+        self.network.borrow_mut()
+    }
+
+    /// The host whose turn it is, or was when a panic ended it.
+    pub(crate) fn current(&self) -> u32 {
+        self.current.get()
+    }
+
+    /// Makes the engine of the control loop. It must be the first.
+    pub(crate) fn control_engine(self: &Rc<Self>, name: &Arc<str>, is_named: bool) -> Engine {
+        let index = self.network().add_host(name, is_named);
+        debug_assert_eq!(index, CONTROL);
+        self.engines.borrow_mut().push(None);
+        self.engine(index, name)
+    }
+
+    fn engine(self: &Rc<Self>, index: u32, name: &Arc<str>) -> Engine {
+        let driver = HostDriver::new(Rc::clone(self), index, Arc::clone(name));
+        Engine::new(Rc::new(driver), self.buffer.clone())
+    }
+
+    /// The loop of the host called `name`, which is made if there is none.
+    pub(crate) fn host(self: &Rc<Self>, name: &str) -> Loop {
+        let known = self.network().host_named(name);
+        if let Some(index) = known
+            && let Some(Some(engine)) = self.engines.borrow().get(index as usize)
+        {
+            return engine.handle();
+        }
+        let name = Arc::from(name);
+        let index = self.network().add_host(&name, true);
+        let engine = Rc::new(self.engine(index, &name));
+        let handle = engine.handle();
+        let mut engines = self.engines.borrow_mut();
+        engines.resize(index as usize, None);
+        engines.push(Some(engine));
+        handle
+    }
+
+    /// A host has work that arose outside its turns.
+    pub(crate) fn schedule(&self, index: u32) {
+        self.network().wake_host(index);
+    }
+
+    /// Registers somebody who waits for the world to be quiet.
+    pub(crate) fn add_settler(&self, settler: Rc<Settler>) {
+        self.settlers.borrow_mut().push(settler);
+    }
+
+    /// Drops every host's engine, and so everything that its user gave it.
+    pub(crate) fn close(&self) {
+        loop {
+            let engines = std::mem::take(&mut *self.engines.borrow_mut());
+            if engines.is_empty() {
+                break;
+            }
+            drop(engines);
+        }
+        self.settlers.take();
+    }
+
+    /// Runs the world until the control loop, whose turn ended with `next`, has something to do.
+    pub(crate) fn run(&self, next: Next, events: &mut Vec<Readiness>) -> Result<(), RunError> {
+        self.plan(CONTROL, next);
+        loop {
+            self.answer_bell()?;
+            let mut network = self.network();
+            network.run_due();
+            if std::mem::take(&mut network.host(CONTROL).queued) {
+                self.begin_turn(&mut network, CONTROL, events)?;
+                return Ok(());
+            }
+            match network.next_ready() {
+                Some(index) => {
+                    let mut host_events = self.events.take();
+                    self.begin_turn(&mut network, index, &mut host_events)?;
+                    drop(network);
+                    self.turn(index, host_events);
+                }
+                None => {
+                    drop(network);
+                    self.advance()?;
+                }
+            }
+        }
+    }
+
+    /// Notes when a host's engine wants its next turn.
+    #[inline]
+    fn plan(&self, index: u32, next: Next) {
+        let mut network = self.network();
+        match next {
+            Next::Now => {
+                network.set_deadline(index, Time::NEVER);
+                network.wake_host(index);
+            }
+            Next::At(at) => network.set_deadline(index, at),
+            Next::Never => network.set_deadline(index, Time::NEVER),
+        }
+    }
+
+    /// Wakes the hosts whose tasks were woken from outside.
+    #[inline]
+    fn answer_bell(&self) -> Result<(), RunError> {
+        if !self.bell.is_rung() {
+            return Ok(());
+        }
+        let mut rung = self.rung.take();
+        self.bell.take(&mut rung);
+        for index in rung.drain(..) {
+            self.network().wake_host(index);
+            self.check_wakers_of(index)?;
+        }
+        self.rung.set(rung);
+        Ok(())
+    }
+
+    /// A foreign thread that woke a task ends the run (contract, ruling 8). The control loop looks
+    /// for itself.
+    fn check_wakers_of(&self, index: u32) -> Result<(), RunError> {
+        let engine = self.engines.borrow().get(index as usize).cloned().flatten();
+        match engine.and_then(|engine| engine.foreign_wake()) {
+            Some(thread) => Err(RunError::ForeignWake { thread }),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves a host's readiness into `events`, and counts the turn.
+    #[inline]
+    fn begin_turn(
+        &self,
+        network: &mut Network,
+        index: u32,
+        events: &mut Vec<Readiness>,
+    ) -> Result<(), RunError> {
+        let turns = self.turns.get() + 1;
+        self.turns.set(turns);
+        let Limits {
+            max_turns_per_instant,
+            max_events,
+            ..
+        } = self.limits;
+        if turns > max_turns_per_instant {
+            return Err(limit(
+                "max_turns_per_instant",
+                format!("{max_turns_per_instant} turns"),
+            ));
+        }
+        if network.trace.steps() >= max_events {
+            return Err(limit("max_events", format!("{max_events} events")));
+        }
+        self.current.set(index);
+        network.record(index, Record::Turn);
+        network.take_readiness(index, events);
+        Ok(())
+    }
+
+    /// Gives a host its turn.
+    #[inline]
+    fn turn(&self, index: u32, mut events: Vec<Readiness>) {
+        let engine = self.engines.borrow().get(index as usize).cloned().flatten();
+        if let Some(engine) = engine {
+            let next = engine.turn(self.now(), &mut events);
+            self.plan(index, next);
+        }
+        events.clear();
+        self.events.set(events);
+        self.current.set(CONTROL);
+    }
+
+    /// Nothing is left to do at this instant: moves the clock to the next event.
+    fn advance(&self) -> Result<(), RunError> {
+        if self.wake_settlers() {
+            return Ok(());
+        }
+        let next = self.network().agenda.next_time();
+        let Some(at) = next else {
+            return self.report_idle();
+        };
+        let max_time = self.limits.max_time;
+        if at.since_epoch() > max_time {
+            return Err(limit("max_time", format!("{max_time:?} of virtual time")));
+        }
+        self.now.set(at);
+        self.network().now = at;
+        self.turns.set(0);
+        Ok(())
+    }
+
+    /// Wakes those who wait for the world to be quiet, if it is.
+    fn wake_settlers(&self) -> bool {
+        if self.settlers.borrow().is_empty() || !self.network().is_quiet() {
+            return false;
+        }
+        let settlers = self.settlers.take();
+        for settler in settlers {
+            settler.quiet.set(true);
+            let waker = settler.waker.take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+        true
+    }
+
+    /// Nothing can ever happen again.
+    #[cold]
+    fn report_idle(&self) -> Result<(), RunError> {
+        let engines = self.engines.borrow().clone();
+        let mut pending = Vec::new();
+        for (index, engine) in engines.iter().enumerate() {
+            self.check_wakers_of(index as u32)?;
+            let Some(engine) = engine else { continue };
+            let host = Arc::clone(&self.network().trace.hosts[index]);
+            let tasks = engine.pending_tasks().into_iter();
+            pending.extend(tasks.map(|task| format!("{host}: task {task:?}")));
+        }
+        Err(RunError::Deadlock { pending })
+    }
+}
+
+#[cold]
+fn limit(name: &'static str, bound: String) -> RunError {
+    RunError::Limit { name, bound }
+}
+
+impl std::fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("now", &self.now.get())
+            .finish_non_exhaustive()
+    }
+}

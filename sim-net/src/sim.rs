@@ -1,0 +1,124 @@
+//! How a simulation is set up.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim_core::{EventLoop, Outcome, World};
+
+use crate::link::Latency;
+use crate::network::Network;
+use crate::report::Report;
+use crate::scheduler::{Limits, Scheduler};
+use crate::simulation::Simulation;
+
+/// A simulation to be run: a seed, a network, and bounds.
+///
+/// The same value gives the same run, on any thread, as often as one likes. It is plain data.
+///
+/// ```
+/// use std::time::Duration;
+/// use sim_net::Sim;
+///
+/// let report = Sim::new(7).run(|world| async move {
+///     world.host("client").sleep(Duration::from_secs(5)).await;
+/// });
+/// assert!(report.outcome.is_ok());
+/// assert_eq!(report.time.since_epoch(), Duration::from_secs(5));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sim {
+    seed: u64,
+    latency: Latency,
+    limits: Limits,
+    keep_log: bool,
+}
+
+impl Sim {
+    /// A simulation with this seed: a millisecond between hosts, 20 µs over a host's loopback.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            latency: Latency::default(),
+            limits: Limits::default(),
+            keep_log: false,
+        }
+    }
+
+    /// Sets the one-way delay between hosts: a `Duration`, or a range of them for a delay that each
+    /// packet draws.
+    ///
+    /// TCP segments of a connection never overtake each other; datagrams may.
+    #[must_use]
+    pub fn latency(mut self, latency: impl Into<Latency>) -> Self {
+        self.latency = latency.into();
+        self
+    }
+
+    /// Keeps every record for [`Report::log`]. Off by default. Changes neither times nor the hash.
+    #[must_use]
+    pub fn trace(mut self, keep: bool) -> Self {
+        self.keep_log = keep;
+        self
+    }
+
+    /// Sets how much virtual time a run may take: 10 years by default.
+    #[must_use]
+    pub fn max_time(mut self, time: Duration) -> Self {
+        self.limits.max_time = time;
+        self
+    }
+
+    /// Sets how many records a run may have: 10¹⁰ by default.
+    #[must_use]
+    pub fn max_events(mut self, events: u64) -> Self {
+        self.limits.max_events = events;
+        self
+    }
+
+    /// Sets how many turns all hosts together may take without time passing: a million by default.
+    /// More is a livelock, such as an endless chain of `call_soon` (contract, ruling 10).
+    #[must_use]
+    pub fn max_turns_per_instant(mut self, turns: u64) -> Self {
+        self.limits.max_turns_per_instant = turns;
+        self
+    }
+
+    /// Runs a scenario to its end.
+    ///
+    /// A panic anywhere in it is a finding, not a panic of this method.
+    pub fn run<F, R>(&self, scenario: F) -> Report<<R::Output as Outcome>::Value>
+    where
+        F: FnOnce(World) -> R,
+        R: Future + 'static,
+        R::Output: Outcome + 'static,
+    {
+        self.build().run_to_report(scenario)
+    }
+
+    /// Builds the world without running anything.
+    pub fn build(&self) -> Simulation {
+        let network = Network::new(self.seed, self.latency, self.keep_log, 0);
+        let scheduler = Scheduler::new(network, self.limits);
+        let engine = scheduler.control_engine(&Arc::from("control"), false);
+        Simulation::new(EventLoop::new(engine), scheduler)
+    }
+}
+
+/// A bare loop on a virtual clock, with a network of its own that has one host, called `host`: the
+/// addresses 127.0.0.0/8, ::1, 10.0.0.1 and fd00::1.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let lp = sim_net::new_loop();
+/// let handle = lp.clone();
+/// lp.run_until_complete(async move { handle.sleep(Duration::from_secs(3600)).await })?;
+/// assert_eq!(lp.time().since_epoch(), Duration::from_secs(3600));
+/// # Ok::<(), sim_core::RunError>(())
+/// ```
+pub fn new_loop() -> EventLoop {
+    let network = Network::new(0, Latency::default(), false, 1);
+    let scheduler = Scheduler::new(network, Limits::default());
+    EventLoop::new(scheduler.control_engine(&Arc::from("host"), true))
+}

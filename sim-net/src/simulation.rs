@@ -1,0 +1,217 @@
+//! A built world, and runs in it.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use sim_core::{EventLoop, Loop, Outcome, Rng, Time, World, WorldBackend};
+
+use crate::decisions::{Entity, Site, below};
+use crate::report::{Finding, FindingKind, Report, panic_message};
+use crate::scheduler::{CONTROL, Scheduler, Settler};
+use crate::trace::Log;
+
+/// A world that is built and can be run, bit by bit: several can live on one thread.
+///
+/// ```
+/// use std::time::Duration;
+/// use sim_net::Sim;
+///
+/// let (a, b) = (Sim::new(1).build(), Sim::new(2).build());
+/// for world in [&a, &b, &a] {
+///     let client = world.world().host("client");
+///     world.run(async move { client.sleep(Duration::from_secs(1)).await })?;
+/// }
+/// assert_eq!(a.time().since_epoch(), Duration::from_secs(2));
+/// assert_eq!(b.time().since_epoch(), Duration::from_secs(1));
+/// # Ok::<(), sim_net::Finding>(())
+/// ```
+pub struct Simulation {
+    control: EventLoop,
+    scheduler: Rc<Scheduler>,
+}
+
+impl Simulation {
+    pub(crate) fn new(control: EventLoop, scheduler: Rc<Scheduler>) -> Self {
+        Self { control, scheduler }
+    }
+
+    /// The world, to give to a scenario or to make hosts in.
+    pub fn world(&self) -> World {
+        World::new(Rc::new(Backend(Rc::clone(&self.scheduler))))
+    }
+
+    /// Runs `future` on the control loop until it is done. What else goes on in the world goes on
+    /// meanwhile, and stands still between runs.
+    ///
+    /// # Errors
+    ///
+    /// What was found: the future's own error, a panic anywhere, a deadlock, a limit.
+    pub fn run<F>(&self, future: F) -> Result<<F::Output as Outcome>::Value, Finding>
+    where
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        self.contain(|| self.control.run_until_complete(future))
+            .and_then(|ran| match ran {
+                Ok(output) => output.into_result().map_err(|failure| {
+                    self.finding(FindingKind::Failure, failure.to_string(), CONTROL)
+                }),
+                Err(error) => Err(Finding::of_run(
+                    &error,
+                    self.host_name(CONTROL),
+                    self.time(),
+                )),
+            })
+    }
+
+    /// Runs a scenario and tells everything about it. The world ends with it.
+    pub(crate) fn run_to_report<F, R>(self, scenario: F) -> Report<<R::Output as Outcome>::Value>
+    where
+        F: FnOnce(World) -> R,
+        R: Future + 'static,
+        R::Output: Outcome + 'static,
+    {
+        let world = self.world();
+        let future = self.contain(|| scenario(world));
+        let mut outcome = future.and_then(|future| self.run(future));
+        let (time, events, hash) = (self.time(), self.events(), self.hash());
+        let (tail, log) = (self.tail(), self.log());
+        // Destructors of protocols run here.
+        if let Err(finding) = self.contain(|| self.scheduler.close()) {
+            outcome = outcome.and(Err(finding));
+        }
+        Report {
+            outcome,
+            time,
+            events,
+            hash,
+            tail,
+            log,
+        }
+    }
+
+    /// The virtual time.
+    pub fn time(&self) -> Time {
+        self.scheduler.now()
+    }
+
+    /// How many records the trace has.
+    pub fn events(&self) -> u64 {
+        self.scheduler.network().trace.steps()
+    }
+
+    /// The rolling hash over all records: equal for equal runs.
+    pub fn hash(&self) -> u64 {
+        self.scheduler.network().trace.hash()
+    }
+
+    /// The last records.
+    pub fn tail(&self) -> Log {
+        self.scheduler.network().trace.tail()
+    }
+
+    /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
+    pub fn log(&self) -> Option<Log> {
+        self.scheduler.network().trace.log()
+    }
+
+    /// Calls `f`, and makes a finding of a panic.
+    fn contain<T>(&self, f: impl FnOnce() -> T) -> Result<T, Finding> {
+        catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+            let message = panic_message(&*payload);
+            self.finding(FindingKind::Panic, message, self.scheduler.current())
+        })
+    }
+
+    fn finding(&self, kind: FindingKind, message: String, host: u32) -> Finding {
+        Finding {
+            kind,
+            message,
+            host: self.host_name(host),
+            time: self.time(),
+        }
+    }
+
+    fn host_name(&self, index: u32) -> String {
+        self.scheduler.network().trace.hosts[index as usize].to_string()
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        self.scheduler.close();
+    }
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("time", &self.time())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The world as `sim-core` sees it.
+struct Backend(Rc<Scheduler>);
+
+impl WorldBackend for Backend {
+    fn host(&self, name: &str) -> Loop {
+        self.0.host(name)
+    }
+
+    fn settle(&self) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(Settle {
+            scheduler: Rc::clone(&self.0),
+            settler: None,
+        })
+    }
+
+    fn rng(&self, name: &str) -> Rng {
+        self.0
+            .network()
+            .decisions
+            .rng(Entity::named(format_args!("world/{name}")))
+    }
+
+    fn size(&self, name: &str, range: RangeInclusive<u64>) -> u64 {
+        let entity = Entity::named(format_args!("world/{name}"));
+        let draw = self
+            .0
+            .network()
+            .draw(CONTROL, Site::WorkloadSize, entity, 0);
+        let (least, most) = range.into_inner();
+        least + below(draw, (most - least).saturating_add(1))
+    }
+}
+
+/// Waits for the world to be quiet.
+struct Settle {
+    scheduler: Rc<Scheduler>,
+    settler: Option<Rc<Settler>>,
+}
+
+impl Future for Settle {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let settler = match &self.settler {
+            Some(settler) => Rc::clone(settler),
+            None => {
+                let settler = Rc::<Settler>::default();
+                self.scheduler.add_settler(Rc::clone(&settler));
+                self.settler = Some(Rc::clone(&settler));
+                settler
+            }
+        };
+        if settler.quiet.get() {
+            return Poll::Ready(());
+        }
+        settler.waker.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}

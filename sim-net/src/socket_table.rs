@@ -1,0 +1,174 @@
+//! Every socket of the world, by number.
+
+use sim_core::driver::{Source, Token};
+use slab::Slab;
+
+use crate::address::Endpoint;
+use crate::tcp::stack::{Listener, Stream};
+use crate::udp::Datagrams;
+
+/// A socket: its slot, and a number that no other socket of the world ever has.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct SocketId {
+    slot: u32,
+    serial: u32,
+}
+
+impl SocketId {
+    pub(crate) const LEAST: Self = Self { slot: 0, serial: 0 };
+    pub(crate) const GREATEST: Self = Self {
+        slot: u32::MAX,
+        serial: u32::MAX,
+    };
+
+    pub(crate) fn source(self) -> Source {
+        Source(u64::from(self.serial) << 32 | u64::from(self.slot))
+    }
+
+    pub(crate) fn from_source(source: Source) -> Self {
+        Self {
+            slot: source.0 as u32,
+            serial: (source.0 >> 32) as u32,
+        }
+    }
+}
+
+/// What can be done without blocking, as a set.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Ready(u8);
+
+impl Ready {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const READABLE: Self = Self(1);
+    pub(crate) const WRITABLE: Self = Self(2);
+    pub(crate) const READ_CLOSED: Self = Self(4);
+    /// Everything: a connection that failed.
+    pub(crate) const ALL: Self = Self(7);
+
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// A socket of a host's kernel.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    serial: u32,
+    pub(crate) host: u32,
+    /// What the engine calls it; `None` before it is registered and after it is closed.
+    pub(crate) token: Option<Token>,
+    /// What has become ready since the engine was last told.
+    pub(crate) ready: Ready,
+    /// True while it stands in its host's list of ready sockets.
+    pub(crate) listed: bool,
+    pub(crate) kind: Kind,
+}
+
+/// What a socket is. It begins as `Unbound` or `Datagrams`.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// A stream that is neither connected nor listening.
+    Unconnected(Unconnected),
+    /// A listening stream.
+    Listener(Box<Listener>),
+    /// A stream with a peer, once and perhaps no more.
+    Stream(Box<Stream>),
+    /// A datagram socket.
+    Datagrams(Box<Datagrams>),
+}
+
+/// A stream socket before `connect` or `listen`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unconnected {
+    pub(crate) local: Option<Endpoint>,
+    pub(crate) options: Options,
+}
+
+/// The switches of a stream socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) family: sim_core::driver::Family,
+    pub(crate) reuse_address: bool,
+    pub(crate) reuse_port: bool,
+    pub(crate) send_buffer: usize,
+    pub(crate) receive_buffer: usize,
+}
+
+/// The sockets.
+#[derive(Debug, Default)]
+pub(crate) struct SocketTable {
+    sockets: Slab<Socket>,
+    next_serial: u32,
+}
+
+impl SocketTable {
+    pub(crate) fn insert(&mut self, host: u32, kind: Kind) -> SocketId {
+        self.next_serial += 1;
+        let serial = self.next_serial;
+        let socket = Socket {
+            serial,
+            host,
+            token: None,
+            ready: Ready::NONE,
+            listed: false,
+            kind,
+        };
+        SocketId {
+            slot: self.sockets.insert(socket) as u32,
+            serial,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: SocketId) -> Option<&Socket> {
+        self.sockets
+            .get(id.slot as usize)
+            .filter(|socket| socket.serial == id.serial)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
+        self.sockets
+            .get_mut(id.slot as usize)
+            .filter(|socket| socket.serial == id.serial)
+    }
+
+    /// The stream called `id`, if it is one.
+    #[inline]
+    pub(crate) fn stream(&mut self, id: SocketId) -> Option<&mut Stream> {
+        match &mut self.get_mut(id)?.kind {
+            Kind::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// The listener called `id`, if it is one.
+    pub(crate) fn listener(&mut self, id: SocketId) -> Option<&mut Listener> {
+        match &mut self.get_mut(id)?.kind {
+            Kind::Listener(listener) => Some(listener),
+            _ => None,
+        }
+    }
+
+    /// The datagram socket called `id`, if it is one.
+    #[inline]
+    pub(crate) fn datagrams(&mut self, id: SocketId) -> Option<&mut Datagrams> {
+        match &mut self.get_mut(id)?.kind {
+            Kind::Datagrams(datagrams) => Some(datagrams),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: SocketId) -> Option<Socket> {
+        self.get(id)?;
+        self.sockets.try_remove(id.slot as usize)
+    }
+}

@@ -1,0 +1,731 @@
+//! TCP as the sockets of a host see it: the calls, and which connection a segment is for.
+
+use std::collections::VecDeque;
+use std::io;
+
+use sim_core::Time;
+use sim_core::driver::Family;
+
+use super::connection::{Config, Connection, State, TIMESTAMPS};
+use super::segment::{Flags, Segment, Seq};
+use super::time_wait::Verdict;
+use crate::address::{Endpoint, Ip};
+use crate::agenda::{Event, LazyTimer};
+use crate::buffer::LARGE;
+use crate::decisions::{Draws, Site};
+use crate::errno::{
+    self, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EALREADY, EINVAL, EISCONN, ENETUNREACH, ENOTCONN,
+};
+use crate::flow::Flow;
+use crate::network::{Network, Path};
+use crate::packet::{Body, Packet};
+use crate::ports::{Bind, ephemeral, on_port};
+use crate::socket_table::{Kind, Options, Ready, Socket, SocketId, Unconnected};
+use crate::trace::{DropReason, Record};
+
+/// Bytes that a stream takes beyond what its peer has acknowledged (L-41, when it has grown).
+const SEND_BUFFER: usize = 196_608;
+/// Bytes that wait unread before the peer is held back (L-40).
+const RECEIVE_BUFFER: usize = 82_536;
+/// The smallest buffers, in segments.
+const SEGMENTS_MIN: usize = 3;
+
+/// A connection with its place in the world.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) connection: Connection,
+    pub(crate) local: Endpoint,
+    pub(crate) remote: Endpoint,
+    /// The path to the peer's host.
+    path: Path,
+    /// The peer's socket, once it has answered.
+    peer: Option<SocketId>,
+    flow: Flow,
+    timer: LazyTimer<2>,
+    delays: Option<Box<Draws>>,
+    /// When the last segment arrives: no later one overtakes it.
+    last_arrival: Time,
+    /// It stands in its host's table of connections.
+    mapped: bool,
+    /// The port is its own by `bind`.
+    bound: bool,
+    /// The listener, until the connection waits to be accepted.
+    parent: Option<SocketId>,
+    options: Options,
+}
+
+/// A socket that accepts connections.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    local: Endpoint,
+    options: Options,
+    backlog: usize,
+    /// Connections that wait to be accepted.
+    waiting: VecDeque<SocketId>,
+    /// Connections whose handshake is not done.
+    half_open: usize,
+}
+
+impl Options {
+    pub(crate) fn new(family: Family) -> Self {
+        Self {
+            family,
+            reuse_address: false,
+            reuse_port: false,
+            send_buffer: SEND_BUFFER,
+            receive_buffer: RECEIVE_BUFFER,
+        }
+    }
+
+    /// `SO_SNDBUF`, rounded as Linux does (L-41: 1.27 to 1.33 times what was asked).
+    pub(crate) fn set_send_buffer(&mut self, asked: usize) {
+        self.send_buffer = (asked.saturating_mul(13) / 10).max(SEGMENTS_MIN * 1_448);
+    }
+
+    /// `SO_RCVBUF`, rounded as Linux does (L-40: 2 · 1448/2304 of what was asked).
+    pub(crate) fn set_receive_buffer(&mut self, asked: usize) {
+        let kept = asked.min(1 << 29) * 2 * 1_448 / 2_304;
+        self.receive_buffer = kept.max(SEGMENTS_MIN * 1_448);
+    }
+
+    fn bind(&self, ip: Ip) -> Bind {
+        let Self {
+            reuse_address,
+            reuse_port,
+            ..
+        } = *self;
+        Bind {
+            ip,
+            reuse_address,
+            reuse_port,
+            listening: false,
+        }
+    }
+}
+
+impl Stream {
+    /// `SO_SNDBUF` of a connection.
+    pub(crate) fn set_send_buffer(&mut self, asked: usize) {
+        self.options.set_send_buffer(asked);
+        self.connection.set_send_limit(self.options.send_buffer);
+    }
+}
+
+impl Listener {
+    pub(crate) fn local(&self) -> Endpoint {
+        self.local
+    }
+
+    pub(crate) fn readiness(&self) -> Ready {
+        if self.waiting.is_empty() {
+            Ready::NONE
+        } else {
+            Ready::READABLE
+        }
+    }
+}
+
+fn config(path: Path, family: Family, trains: bool, options: &Options) -> Config {
+    let headers = if family == Family::V4 { 40 } else { 60 };
+    let mss = path.mtu - headers - TIMESTAMPS;
+    let train = if trains { mss.max(LARGE as u32) } else { mss };
+    let Options {
+        send_buffer,
+        receive_buffer,
+        ..
+    } = *options;
+    Config {
+        mss,
+        train,
+        send_buffer,
+        receive_buffer,
+    }
+}
+
+// The calls.
+impl Network {
+    pub(crate) fn tcp_bind(&mut self, id: SocketId, host: u32, local: Endpoint) -> io::Result<()> {
+        let Some(Socket {
+            kind: Kind::Unconnected(socket),
+            ..
+        }) = self.sockets.get(id)
+        else {
+            return Err(errno::os(EINVAL));
+        };
+        let options = socket.options;
+        if socket.local.is_some() {
+            return Err(errno::os(EINVAL));
+        }
+        let bind = options.bind(local.ip);
+        let port = match local.port {
+            0 => {
+                let draw = self.draw_port(host);
+                let wanted = |port| Endpoint::new(local.ip, port);
+                ephemeral(draw, |port| {
+                    self.hosts[host as usize].tcp.is_free(port)
+                        && !self.tcp_port_in_use(host, wanted(port), false)
+                })
+                .ok_or_else(|| errno::os(EADDRINUSE))?
+            }
+            port => port,
+        };
+        let local = Endpoint::new(local.ip, port);
+        let taken = self.host(host).tcp.conflict(port, id, &bind)
+            || self.tcp_port_in_use(host, local, bind.reuse_address);
+        if taken {
+            return Err(errno::os(EADDRINUSE));
+        }
+        self.host(host).tcp.insert(port, id, bind);
+        if let Some(Socket {
+            kind: Kind::Unconnected(socket),
+            ..
+        }) = self.sockets.get_mut(id)
+        {
+            socket.local = Some(local);
+        }
+        Ok(())
+    }
+
+    /// True if connections keep `local` from being bound: any that does not allow its port to be
+    /// used again, and all of them if the binder does not.
+    fn tcp_port_in_use(&mut self, index: u32, local: Endpoint, reuse_address: bool) -> bool {
+        let now = self.now;
+        let host = &mut self.hosts[index as usize];
+        if !reuse_address && host.time_waits.holds_port(local, now) {
+            return true;
+        }
+        on_port(&host.connections, local.port).any(|(pair, &id)| {
+            pair.0.ip.overlaps(local.ip) && {
+                let stream = self.sockets.stream(id);
+                // An explicit bind stands in the table of ports and is judged there.
+                stream.is_some_and(|s| !s.bound && !(reuse_address && s.options.reuse_address))
+            }
+        })
+    }
+
+    pub(crate) fn tcp_listen(&mut self, id: SocketId, host: u32, backlog: u32) -> io::Result<()> {
+        let socket = match self.sockets.get_mut(id).map(|socket| &mut socket.kind) {
+            Some(Kind::Unconnected(socket)) => *socket,
+            Some(Kind::Listener(listener)) => {
+                listener.backlog = backlog as usize;
+                return Ok(());
+            }
+            _ => return Err(errno::os(EINVAL)),
+        };
+        let local = match socket.local {
+            Some(local) => local,
+            None => {
+                self.tcp_bind(id, host, Endpoint::new(Ip::any(socket.options.family), 0))?;
+                return self.tcp_listen(id, host, backlog);
+            }
+        };
+        let bind = Bind {
+            listening: true,
+            ..socket.options.bind(local.ip)
+        };
+        if self.host(host).tcp.conflict(local.port, id, &bind) {
+            return Err(errno::os(EADDRINUSE));
+        }
+        self.host(host).tcp.insert(local.port, id, bind);
+        if let Some(place) = self.sockets.get_mut(id) {
+            place.kind = Kind::Listener(Box::new(Listener {
+                local,
+                options: socket.options,
+                backlog: backlog as usize,
+                waiting: VecDeque::new(),
+                half_open: 0,
+            }));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tcp_connect(
+        &mut self,
+        id: SocketId,
+        host: u32,
+        remote: Endpoint,
+    ) -> io::Result<()> {
+        let Unconnected { local, options } = match &self.sockets.get(id).map(|s| &s.kind) {
+            Some(Kind::Unconnected(socket)) => *socket,
+            Some(Kind::Stream(stream)) if stream.connection.state() == State::SynSent => {
+                return Err(errno::os(EALREADY));
+            }
+            _ => return Err(errno::os(EISCONN)),
+        };
+        if remote.ip.family() != options.family {
+            return Err(errno::os(EAFNOSUPPORT));
+        }
+        // Connecting to the wildcard means the host itself.
+        let target = if remote.ip.is_any() {
+            self.source_for(host, remote.ip)
+        } else {
+            remote.ip
+        };
+        let remote = Endpoint::new(target, remote.port);
+        let path = self
+            .path(host, remote.ip)
+            .ok_or_else(|| errno::os(ENETUNREACH))?;
+        let bound = local.is_some();
+        let local = self.tcp_local_for(host, local, remote)?;
+        if self.host(host).connections.contains_key(&(local, remote)) {
+            return Err(errno::os(EADDRNOTAVAIL));
+        }
+        let flow = self.open_flow(host, path.host, remote.port, false);
+        let iss = self.initial_sequence(host, flow);
+        let config = config(path, options.family, self.carries_trains(path), &options);
+        let stream = Stream {
+            connection: Connection::connect(self.now, iss, config),
+            local,
+            remote,
+            path,
+            peer: None,
+            flow,
+            timer: LazyTimer::default(),
+            delays: None,
+            last_arrival: Time::ZERO,
+            mapped: true,
+            bound,
+            parent: None,
+            options,
+        };
+        self.host(host).connections.insert((local, remote), id);
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.kind = Kind::Stream(Box::new(stream));
+        }
+        self.tcp_flush(id);
+        Ok(())
+    }
+
+    /// The local end of a new connection: address and port filled in where they are not bound.
+    fn tcp_local_for(
+        &mut self,
+        host: u32,
+        bound: Option<Endpoint>,
+        remote: Endpoint,
+    ) -> io::Result<Endpoint> {
+        let now = self.now;
+        if let Some(local) = bound {
+            let local = self.source_endpoint(host, local, remote.ip);
+            let waits = self.host(host).time_waits.holds((local, remote), now);
+            return if waits {
+                Err(errno::os(EADDRNOTAVAIL))
+            } else {
+                Ok(local)
+            };
+        }
+        let source = match remote.ip.route(self.host(host).number) {
+            crate::address::Route::Loopback if !remote.ip.is_loopback() => remote.ip,
+            _ => self.source_for(host, remote.ip),
+        };
+        let draw = self.draw_port(host);
+        let host = self.host(host);
+        let port = ephemeral(draw, |port| {
+            let pair = (Endpoint::new(source, port), remote);
+            host.tcp.is_free(port)
+                && !host.connections.contains_key(&pair)
+                && !host.time_waits.holds(pair, now)
+        });
+        Ok(Endpoint::new(
+            source,
+            port.ok_or_else(|| errno::os(EADDRNOTAVAIL))?,
+        ))
+    }
+
+    /// A new connection's first sequence number: any, and now and then one that soon wraps.
+    fn initial_sequence(&mut self, host: u32, flow: Flow) -> Seq {
+        let entity = self.flow_entity(flow);
+        let draw = self.draw(host, Site::InitialSequence, entity, 0);
+        let low = draw as u32;
+        Seq(if draw >> 60 == 0 {
+            u32::MAX - (low & 0xffff)
+        } else {
+            low
+        })
+    }
+
+    pub(crate) fn tcp_accept(&mut self, id: SocketId) -> io::Result<(SocketId, Endpoint)> {
+        let listener = self.sockets.listener(id).ok_or_else(|| errno::os(EINVAL))?;
+        let child = listener
+            .waiting
+            .pop_front()
+            .ok_or_else(errno::would_block)?;
+        let stream = self.sockets.stream(child).expect("what waits is a stream");
+        Ok((child, stream.remote))
+    }
+
+    pub(crate) fn tcp_finish_connect(&mut self, id: SocketId) -> io::Result<()> {
+        let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
+        match (stream.connection.take_error(), stream.connection.state()) {
+            (Some(error), _) => Err(errno::os(error)),
+            (None, State::SynSent | State::SynReceived) => Err(errno::would_block()),
+            (None, _) => Ok(()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn tcp_read(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
+        let Self { sockets, pool, .. } = self;
+        let stream = sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
+        let read = stream.connection.read(buf, pool).map_err(errno::os)?;
+        self.tcp_flush(id);
+        read.ok_or_else(errno::would_block)
+    }
+
+    #[inline]
+    pub(crate) fn tcp_write(&mut self, id: SocketId, data: &[u8]) -> io::Result<usize> {
+        let Self { sockets, pool, .. } = self;
+        let stream = sockets.stream(id).ok_or_else(|| errno::os(errno::EPIPE))?;
+        match stream.connection.write(data, pool) {
+            Ok(0) => Err(errno::would_block()),
+            Ok(taken) => {
+                self.tcp_flush(id);
+                Ok(taken)
+            }
+            Err(error) => Err(errno::os(error)),
+        }
+    }
+
+    pub(crate) fn tcp_shutdown_write(&mut self, id: SocketId) -> io::Result<()> {
+        let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
+        let state = stream.connection.state();
+        if matches!(state, State::Closed | State::SynSent | State::SynReceived) {
+            return Err(errno::os(ENOTCONN));
+        }
+        stream.connection.shutdown_write();
+        self.tcp_flush(id);
+        Ok(())
+    }
+
+    /// Closes a stream socket of any kind; with `reset`, so that the peer hears a reset.
+    pub(crate) fn tcp_close(&mut self, id: SocketId, host: u32, reset: bool) {
+        let now = self.now;
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
+        socket.token = None;
+        match &mut socket.kind {
+            Kind::Unconnected(socket) => {
+                if let Some(local) = socket.local {
+                    self.host(host).tcp.remove(local.port, id);
+                }
+                self.sockets.remove(id);
+            }
+            Kind::Listener(listener) => {
+                let waiting = std::mem::take(&mut listener.waiting);
+                let local = listener.local;
+                self.host(host).tcp.remove(local.port, id);
+                self.sockets.remove(id);
+                // They were completed and nobody will accept them (E-25, L-61).
+                waiting
+                    .into_iter()
+                    .for_each(|child| self.tcp_close(child, host, true));
+            }
+            Kind::Stream(stream) => {
+                let pool = &mut self.pool;
+                if reset {
+                    stream.connection.abort(pool);
+                } else {
+                    stream.connection.close(now, pool);
+                }
+                self.tcp_flush(id);
+            }
+            Kind::Datagrams(_) => debug_assert!(false, "a datagram socket has its own close"),
+        }
+    }
+}
+
+// Segments out.
+impl Network {
+    /// Sends what a connection has to send, tells its engine what is ready, arms its timer, and
+    /// buries it if it is over. To be called after anything was done to a connection.
+    fn tcp_flush(&mut self, id: SocketId) {
+        let now = self.now;
+        loop {
+            let Some(socket) = self.sockets.get_mut(id) else {
+                return;
+            };
+            let (host, Kind::Stream(stream)) = (socket.host, &mut socket.kind) else {
+                return;
+            };
+            let Some(segment) = stream.connection.transmit(now) else {
+                break;
+            };
+            self.tcp_send(id, host, segment);
+        }
+        let Some(stream) = self.sockets.stream(id) else {
+            return;
+        };
+        let deadline = stream.connection.deadline();
+        if stream.timer.arm(deadline) {
+            self.agenda.push(deadline, Event::TcpTimer(id));
+        }
+        let signals = stream.connection.take_signals();
+        if !signals.is_none() {
+            self.tcp_signal(id, signals);
+        }
+        let Some(stream) = self.sockets.stream(id) else {
+            return;
+        };
+        if matches!(stream.connection.state(), State::Closed | State::TimeWait) {
+            self.tcp_bury(id);
+        }
+    }
+
+    fn tcp_send(&mut self, id: SocketId, host: u32, segment: Segment) {
+        let stream = self.sockets.stream(id).expect("the connection that sends");
+        let packet = Packet {
+            source: stream.local,
+            target: stream.remote,
+            to_host: stream.path.host.unwrap_or(u32::MAX),
+            from: id,
+            to: stream.peer,
+            flow: stream.flow,
+            offset: stream.connection.offset(segment.seq),
+            body: Body::Tcp(segment),
+        };
+        let (path, flow, last_arrival) = (stream.path, stream.flow, stream.last_arrival);
+        let mut delays = stream.delays.take();
+        if path.host.is_none() {
+            self.lose(host, packet);
+            return;
+        }
+        let delay = self.delay(host, path, flow, &mut delays);
+        let arrival = (self.now + delay).max(last_arrival);
+        let stream = self.sockets.stream(id).expect("the connection that sends");
+        stream.delays = delays;
+        stream.last_arrival = arrival;
+        self.dispatch(host, arrival, packet);
+    }
+
+    /// Passes a connection's news on: to the engine, or to the listener that it comes from.
+    fn tcp_signal(&mut self, id: SocketId, signals: Ready) {
+        let Some(stream) = self.sockets.stream(id) else {
+            return;
+        };
+        let Some(parent) = stream.parent else {
+            self.notify(id, signals);
+            return;
+        };
+        if matches!(stream.connection.state(), State::SynReceived) {
+            return;
+        }
+        stream.parent = None;
+        let established = stream.connection.state() != State::Closed;
+        match self.sockets.listener(parent) {
+            Some(listener) => {
+                listener.half_open -= 1;
+                if established {
+                    listener.waiting.push_back(id);
+                    self.notify(parent, Ready::READABLE);
+                    return;
+                }
+            }
+            None => debug_assert!(self.sockets.get(parent).is_none()),
+        }
+        // It was reset before it was complete, or the listener is gone.
+        if let Some(stream) = self.sockets.stream(id) {
+            stream.connection.abort(&mut self.pool);
+        }
+        self.tcp_flush(id);
+    }
+
+    /// Takes a connection that is over out of the tables; its socket goes when the application has
+    /// let go of it.
+    fn tcp_bury(&mut self, id: SocketId) {
+        let now = self.now;
+        let Some(Socket {
+            host,
+            kind: Kind::Stream(stream),
+            ..
+        }) = self.sockets.get_mut(id)
+        else {
+            return;
+        };
+        let host = *host;
+        let waits = stream.connection.state() == State::TimeWait;
+        let orphan = stream.connection.is_orphan();
+        if waits && !orphan {
+            return;
+        }
+        let pair = (stream.local, stream.remote);
+        let (snd_nxt, rcv_nxt) = stream.connection.numbers();
+        let (mapped, bound) = (std::mem::take(&mut stream.mapped), stream.bound);
+        if mapped {
+            self.host(host).connections.remove(&pair);
+            if waits {
+                self.host(host)
+                    .time_waits
+                    .insert(pair, snd_nxt, rcv_nxt, now);
+            }
+        }
+        if orphan {
+            if bound {
+                self.host(host).tcp.remove(pair.0.port, id);
+            }
+            self.sockets.remove(id);
+        }
+    }
+
+    /// The timer of a connection came up.
+    pub(crate) fn tcp_timer(&mut self, id: SocketId) {
+        let now = self.now;
+        let Self { sockets, pool, .. } = self;
+        let Some(stream) = sockets.stream(id) else {
+            return;
+        };
+        stream.timer.came_up(now);
+        if stream.connection.deadline() <= now {
+            stream.connection.on_timer(now, pool);
+        }
+        self.tcp_flush(id);
+    }
+}
+
+// Segments in.
+impl Network {
+    /// A segment arrived at its host.
+    pub(crate) fn tcp_arrival(&mut self, packet: Packet) {
+        let host = packet.to_host;
+        let pair = (packet.target, packet.source);
+        let known = packet
+            .to
+            .filter(|&to| self.sockets.stream(to).is_some_and(|s| s.mapped));
+        let id = known.or_else(|| self.host(host).connections.get(&pair).copied());
+        let Some(id) = id else {
+            self.tcp_arrival_at_no_connection(packet);
+            return;
+        };
+        self.record(host, Record::Delivered(packet.record()));
+        let Body::Tcp(segment) = packet.body else {
+            return;
+        };
+        let now = self.now;
+        let Self { sockets, pool, .. } = self;
+        let stream = sockets
+            .stream(id)
+            .expect("the table of connections holds streams");
+        stream.peer = Some(packet.from);
+        stream.connection.on_segment(segment, now, pool);
+        self.tcp_flush(id);
+    }
+
+    #[cold]
+    fn tcp_arrival_at_no_connection(&mut self, packet: Packet) {
+        let (host, now) = (packet.to_host, self.now);
+        let pair = (packet.target, packet.source);
+        let Body::Tcp(segment) = &packet.body else {
+            return;
+        };
+        match self.host(host).time_waits.on_segment(pair, segment, now) {
+            Verdict::Pass => {}
+            Verdict::Ignore => {
+                self.record(host, Record::Delivered(packet.record()));
+                return;
+            }
+            Verdict::Answer(answer) => {
+                self.record(host, Record::Delivered(packet.record()));
+                self.tcp_answer(&packet, answer);
+                return;
+            }
+        }
+        let opens = segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK);
+        let resets = segment.flags.has(Flags::RST);
+        let found = self.host(host).tcp.find(packet.target, packet.source);
+        match found.filter(|&id| opens && self.sockets.listener(id).is_some()) {
+            Some(listener) => self.tcp_arrival_at_listener(listener, packet),
+            None if resets => self.drop_packet(host, packet, DropReason::NoSocket),
+            None => {
+                let record = packet.record();
+                let told = if opens {
+                    Record::Refused(record)
+                } else {
+                    Record::Delivered(record)
+                };
+                self.record(host, told);
+                let answer = segment_of(&packet).refusal();
+                self.tcp_answer(&packet, answer);
+                self.recycle(packet);
+            }
+        }
+    }
+
+    fn tcp_arrival_at_listener(&mut self, listener: SocketId, packet: Packet) {
+        let host = packet.to_host;
+        let held = self
+            .sockets
+            .listener(listener)
+            .expect("the caller found it");
+        // One more than asked for may wait (L-07).
+        if held.waiting.len() + held.half_open > held.backlog {
+            self.drop_packet(host, packet, DropReason::Backlog);
+            return;
+        }
+        held.half_open += 1;
+        let options = held.options;
+        self.record(host, Record::Delivered(packet.record()));
+        let flow = packet.flow.reversed();
+        let iss = self.initial_sequence(host, flow);
+        let path = self
+            .path(host, packet.source.ip)
+            .expect("where it came from");
+        let config = config(path, options.family, self.carries_trains(path), &options);
+        let stream = Stream {
+            connection: Connection::accept(segment_of(&packet), iss, config),
+            local: packet.target,
+            remote: packet.source,
+            path,
+            peer: Some(packet.from),
+            flow,
+            timer: LazyTimer::default(),
+            delays: None,
+            last_arrival: Time::ZERO,
+            mapped: true,
+            bound: false,
+            parent: Some(listener),
+            options,
+        };
+        let id = self.sockets.insert(host, Kind::Stream(Box::new(stream)));
+        self.host(host)
+            .connections
+            .insert((packet.target, packet.source), id);
+        self.tcp_flush(id);
+    }
+
+    /// Sends a segment that no connection sends, in answer to `packet`.
+    fn tcp_answer(&mut self, packet: &Packet, answer: Segment) {
+        let host = packet.to_host;
+        let Some(path) = self.path(host, packet.source.ip) else {
+            return;
+        };
+        let reply = Packet {
+            source: packet.target,
+            target: packet.source,
+            to_host: path.host.unwrap_or(u32::MAX),
+            from: SocketId::LEAST,
+            to: Some(packet.from),
+            flow: packet.flow.reversed(),
+            offset: 0,
+            body: Body::Tcp(answer),
+        };
+        let flow = reply.flow;
+        let delay = self.delay(host, path, flow, &mut None);
+        self.dispatch(host, self.now + delay, reply);
+    }
+
+    fn recycle(&mut self, packet: Packet) {
+        if let Body::Tcp(Segment {
+            payload: Some(payload),
+            ..
+        }) = packet.body
+        {
+            self.pool.put(payload);
+        }
+    }
+}
+
+fn segment_of(packet: &Packet) -> &Segment {
+    match &packet.body {
+        Body::Tcp(segment) => segment,
+        Body::Udp { .. } | Body::PortUnreachable => unreachable!("TCP handles segments alone"),
+    }
+}

@@ -1,0 +1,136 @@
+//! Connections in TIME-WAIT: sixty seconds of memory of a connection that both sides have ended
+//! (RFC 9293 §3.3.2), without a socket and without a timer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use sim_core::Time;
+
+use super::segment::{Flags, Segment, Seq};
+use crate::address::Endpoint;
+
+/// How long a connection stays (`TCP_TIMEWAIT_LEN`).
+const DURATION: Duration = Duration::from_secs(60);
+
+/// A connection's two ends: its own and its peer's.
+pub(crate) type Pair = (Endpoint, Endpoint);
+
+/// The TIME-WAIT connections of a host. They leave when somebody looks and their time is over.
+#[derive(Debug, Default)]
+pub(crate) struct TimeWaits {
+    by_pair: BTreeMap<Pair, Rest>,
+    /// In order of expiry, which is that of insertion. An entry whose time does not match the
+    /// map's was replaced.
+    expiries: VecDeque<(Time, Pair)>,
+}
+
+/// What is left of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    snd_nxt: Seq,
+    rcv_nxt: Seq,
+    until: Time,
+}
+
+/// What TIME-WAIT makes of a segment.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// No such connection is remembered, or the segment opens its successor (RFC 9293 §3.6.1).
+    Pass,
+    /// It is answered.
+    Answer(Segment),
+    /// It is swallowed.
+    Ignore,
+}
+
+impl TimeWaits {
+    pub(crate) fn insert(&mut self, pair: Pair, snd_nxt: Seq, rcv_nxt: Seq, now: Time) {
+        self.expire(now);
+        let until = now + DURATION;
+        self.by_pair.insert(
+            pair,
+            Rest {
+                snd_nxt,
+                rcv_nxt,
+                until,
+            },
+        );
+        self.expiries.push_back((until, pair));
+    }
+
+    fn expire(&mut self, now: Time) {
+        while let Some(&(until, pair)) = self.expiries.front() {
+            if until > now {
+                break;
+            }
+            self.expiries.pop_front();
+            if self
+                .by_pair
+                .get(&pair)
+                .is_some_and(|rest| rest.until == until)
+            {
+                self.by_pair.remove(&pair);
+            }
+        }
+    }
+
+    /// True if the pair is taken.
+    pub(crate) fn holds(&mut self, pair: Pair, now: Time) -> bool {
+        self.expire(now);
+        self.by_pair.contains_key(&pair)
+    }
+
+    /// True if a connection on this local port is remembered whose address competes with `local`.
+    pub(crate) fn holds_port(&mut self, local: Endpoint, now: Time) -> bool {
+        self.expire(now);
+        crate::ports::on_port(&self.by_pair, local.port)
+            .any(|(pair, _)| pair.0.ip.overlaps(local.ip))
+    }
+
+    /// A segment arrived that no connection takes.
+    pub(crate) fn on_segment(&mut self, pair: Pair, segment: &Segment, now: Time) -> Verdict {
+        if self.by_pair.is_empty() {
+            return Verdict::Pass;
+        }
+        self.expire(now);
+        let Some(&rest) = self.by_pair.get(&pair) else {
+            return Verdict::Pass;
+        };
+        if segment.flags.has(Flags::RST) {
+            return Verdict::Ignore;
+        }
+        if segment.flags.has(Flags::SYN) && rest.rcv_nxt.before(segment.seq) {
+            self.by_pair.remove(&pair);
+            return Verdict::Pass;
+        }
+        if segment.len() == 0 {
+            return Verdict::Ignore;
+        }
+        Verdict::Answer(Segment {
+            seq: rest.snd_nxt,
+            ack: rest.rcv_nxt,
+            window: 0,
+            flags: Flags::ACK,
+            mss: 0,
+            payload: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Ip;
+
+    #[test]
+    fn a_pair_is_held_for_sixty_seconds_and_no_longer() {
+        let end = |port| Endpoint::new(Ip::V4(0x0a00_0001), port);
+        let mut waits = TimeWaits::default();
+        waits.insert((end(1), end(2)), Seq(0), Seq(0), Time::ZERO);
+        let last = Time::ZERO + (DURATION - Duration::from_nanos(1));
+        assert!(waits.holds((end(1), end(2)), last) && waits.holds_port(end(1), last));
+        assert!(!waits.holds((end(1), end(3)), last) && !waits.holds_port(end(2), last));
+        assert!(!waits.holds((end(1), end(2)), Time::ZERO + DURATION));
+        assert!(waits.expiries.is_empty());
+    }
+}

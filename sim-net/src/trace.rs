@@ -1,0 +1,420 @@
+//! Everything that happened, as a hash, as a tail, and if wanted as a log.
+//!
+//! A record is something that the network, the scheduler or an engine did. All of them enter a
+//! rolling 64-bit hash with their virtual time and host, so that two runs are compared in eight
+//! bytes; the last 64 are kept for a finding; a log of all is kept on demand. Observing changes
+//! neither hash nor times: none of it is read back by the simulation.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sim_core::Time;
+use sim_core::trace::Record as EngineRecord;
+
+use crate::decisions::Site;
+use crate::flow::Flow;
+
+/// How many records a finding shows.
+pub(crate) const TAIL: usize = 64;
+
+/// Something that happened in a world.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Record {
+    /// A host's engine did something.
+    Engine(EngineRecord),
+    /// A host's engine begins a turn.
+    Turn,
+    /// A host sent a packet.
+    Sent(PacketRecord),
+    /// A packet arrived at its host, and its network stack took it.
+    Delivered(PacketRecord),
+    /// A packet was lost.
+    Dropped(PacketRecord, DropReason),
+    /// A connection attempt met a port on which nobody listens.
+    Refused(PacketRecord),
+    /// The decision plane was asked.
+    Draw {
+        /// For what.
+        site: Site,
+        /// What it said.
+        value: u64,
+    },
+}
+
+/// A packet, for a trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PacketRecord {
+    /// Who sent it to whom.
+    pub flow: Flow,
+    /// What it is.
+    pub kind: PacketKind,
+    /// Its sequence number, counted from the initial one; 0 if it is no segment.
+    pub offset: u32,
+    /// How many bytes of data it carries.
+    pub bytes: u32,
+}
+
+/// What a packet is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum PacketKind {
+    /// A segment that opens a connection.
+    Syn,
+    /// The answer to it.
+    SynAck,
+    /// A segment that only acknowledges.
+    Ack,
+    /// A segment with data.
+    Data,
+    /// A segment that ends the stream, perhaps with the last data.
+    Fin,
+    /// A reset.
+    Reset,
+    /// A UDP datagram.
+    Datagram,
+    /// ICMP "port unreachable".
+    PortUnreachable,
+}
+
+/// Why a packet was lost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// No host has the address.
+    NoHost,
+    /// A listener's queue of connections that wait to be accepted is full.
+    Backlog,
+    /// The socket's receive buffer is full.
+    ReceiveBuffer,
+    /// No socket takes it, and nobody is told.
+    NoSocket,
+}
+
+/// A record with its place in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The virtual time.
+    pub time: Time,
+    /// Its number in the run, from 1 on.
+    pub step: u64,
+    /// The index of the host that it happened on; [`Log`] knows the names.
+    pub host: u32,
+    /// What happened.
+    pub record: Record,
+}
+
+impl PacketKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Syn => "SYN",
+            Self::SynAck => "SYN-ACK",
+            Self::Ack => "ACK",
+            Self::Data => "DATA",
+            Self::Fin => "FIN",
+            Self::Reset => "RST",
+            Self::Datagram => "DGRAM",
+            Self::PortUnreachable => "UNREACH",
+        }
+    }
+}
+
+impl DropReason {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::NoHost => "no host has the address",
+            Self::Backlog => "the backlog is full",
+            Self::ReceiveBuffer => "the receive buffer is full",
+            Self::NoSocket => "no socket takes it",
+        }
+    }
+}
+
+impl PacketRecord {
+    /// Three words, mixed so that equal ones mean equal records.
+    fn words(self) -> [u64; 3] {
+        let [ends, name] = self.flow.words();
+        let size = u64::from(self.offset) << 32 | u64::from(self.bytes);
+        [ends.rotate_left(17) ^ self.kind as u64, name, size]
+    }
+}
+
+impl Record {
+    #[inline]
+    fn words(&self) -> (u64, [u64; 3]) {
+        match *self {
+            Self::Engine(record) => (1, record.words()),
+            Self::Turn => (2, [0; 3]),
+            Self::Sent(packet) => (3, packet.words()),
+            Self::Delivered(packet) => (4, packet.words()),
+            Self::Dropped(packet, reason) => (16 + reason as u64, packet.words()),
+            Self::Refused(packet) => (5, packet.words()),
+            Self::Draw { site, value } => (6, [site as u64, value, 0]),
+        }
+    }
+}
+
+/// The rolling hash: a multilinear hash of a record's words, mixed into the state by a rotation, an
+/// exclusive or and a multiplication, so that order counts. Two chained multiplications a record.
+#[inline]
+fn mix(hash: u64, time: Time, host: u32, record: &Record) -> u64 {
+    let (kind, [a, b, c]) = record.words();
+    let word = (a ^ kind << 56)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(b.wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
+        .wrapping_add((c ^ u64::from(host) << 40).wrapping_mul(0x1656_67b1_9e37_79f9))
+        .wrapping_add(time.as_nanos().wrapping_mul(0xd6e8_feb8_6659_fd93));
+    let mixed = (hash.rotate_left(23) ^ word).wrapping_mul(0x2545_f491_4f6c_dd1d);
+    mixed ^ mixed >> 32
+}
+
+/// The trace of a run.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    hash: u64,
+    steps: u64,
+    tail: Vec<Entry>,
+    log: Option<Vec<Entry>>,
+    pub(crate) hosts: Vec<Arc<str>>,
+}
+
+impl Trace {
+    pub(crate) fn new(keep_log: bool) -> Self {
+        Self {
+            hash: 0,
+            steps: 0,
+            tail: Vec::new(),
+            log: keep_log.then(Vec::new),
+            hosts: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn record(&mut self, time: Time, host: u32, record: Record) {
+        self.hash = mix(self.hash, time, host, &record);
+        self.steps += 1;
+        let entry = Entry {
+            time,
+            step: self.steps,
+            host,
+            record,
+        };
+        if self.tail.len() < TAIL {
+            self.begin_tail(entry);
+        } else {
+            self.tail[(self.steps - 1) as usize % TAIL] = entry;
+        }
+        if let Some(log) = &mut self.log {
+            log.push(entry);
+        }
+        if tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
+            self.tell(&entry);
+        }
+    }
+
+    #[cold]
+    fn begin_tail(&mut self, entry: Entry) {
+        if self.tail.capacity() == 0 {
+            self.tail.reserve_exact(TAIL);
+        }
+        self.tail.push(entry);
+    }
+
+    #[cold]
+    fn tell(&self, entry: &Entry) {
+        let host = self
+            .hosts
+            .get(entry.host as usize)
+            .map_or("?", |name| &**name);
+        tracing::trace!(
+            target: "sim_net",
+            time = %entry.time,
+            host,
+            step = entry.step,
+            "{}",
+            Told(&entry.record, &self.hosts)
+        );
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The last records.
+    pub(crate) fn tail(&self) -> Log {
+        let mut entries = self.tail.clone();
+        if self.tail.len() == TAIL {
+            entries.rotate_left(self.steps as usize % TAIL);
+        }
+        Log {
+            entries,
+            hosts: self.hosts.clone(),
+        }
+    }
+
+    /// All records, if they were kept.
+    pub(crate) fn log(&self) -> Option<Log> {
+        let entries = self.log.clone()?;
+        Some(Log {
+            entries,
+            hosts: self.hosts.clone(),
+        })
+    }
+}
+
+/// Records with the names of the hosts in them. Prints a line for each.
+///
+/// ```text
+///   1.002000000s  server   #17  deliver client@1→server:7000#1 DATA seq 1 len 64
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Log {
+    entries: Vec<Entry>,
+    hosts: Vec<Arc<str>>,
+}
+
+impl Log {
+    /// The records, oldest first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The name of the host with this index.
+    pub fn host(&self, index: u32) -> &str {
+        self.hosts.get(index as usize).map_or("?", |name| name)
+    }
+
+    /// The name of a flow.
+    pub fn flow(&self, flow: Flow) -> String {
+        flow.name(&self.hosts).to_string()
+    }
+
+    /// The line for an entry.
+    pub fn line(&self, entry: &Entry) -> String {
+        format!(
+            "{:>14}  {:<8} #{:<5} {}",
+            entry.time.to_string(),
+            self.host(entry.host),
+            entry.step,
+            Told(&entry.record, &self.hosts)
+        )
+    }
+}
+
+impl fmt::Display for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entries
+            .iter()
+            .try_for_each(|entry| writeln!(f, "{}", self.line(entry)))
+    }
+}
+
+/// A record in words.
+struct Told<'a>(&'a Record, &'a [Arc<str>]);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let packet = |packet: &PacketRecord| {
+            let flow = packet.flow.name(self.1);
+            let (kind, bytes) = (packet.kind.name(), packet.bytes);
+            match packet.kind {
+                PacketKind::Datagram => format!("{flow} {kind} len {bytes}"),
+                PacketKind::PortUnreachable => format!("{flow} {kind}"),
+                _ => format!("{flow} {kind} seq {} len {bytes}", packet.offset),
+            }
+        };
+        match self.0 {
+            Record::Engine(record) => record.fmt(f),
+            Record::Turn => f.write_str("turn"),
+            Record::Sent(sent) => write!(f, "send    {}", packet(sent)),
+            Record::Delivered(delivered) => write!(f, "deliver {}", packet(delivered)),
+            Record::Dropped(dropped, reason) => {
+                write!(f, "drop    {}: {}", packet(dropped), reason.name())
+            }
+            Record::Refused(refused) => write!(f, "refuse  {}", packet(refused)),
+            Record::Draw { site, value } => write!(f, "draw    {} = {value:#018x}", site.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow() -> Flow {
+        Flow {
+            client: 1,
+            server: 2,
+            number: 1,
+            port: 7000,
+            incarnation: 1,
+            datagrams: false,
+            back: false,
+        }
+    }
+
+    fn data(offset: u32) -> Record {
+        Record::Delivered(PacketRecord {
+            flow: flow(),
+            kind: PacketKind::Data,
+            offset,
+            bytes: 64,
+        })
+    }
+
+    #[test]
+    fn a_line_reads_as_a_sentence() {
+        let hosts = ["control", "client", "server"].map(Arc::from).to_vec();
+        let entry = Entry {
+            time: Time::from_nanos(1_002_000_000),
+            step: 17,
+            host: 2,
+            record: data(1),
+        };
+        let log = Log {
+            entries: vec![entry],
+            hosts,
+        };
+        assert_eq!(
+            log.to_string(),
+            "  1.002000000s  server   #17    deliver client@1→server:7000#1 DATA seq 1 len 64\n"
+        );
+    }
+
+    #[test]
+    fn the_hash_sees_time_host_order_and_content_but_not_the_log() {
+        let run = |keep_log: bool, records: &[(u64, u32, Record)]| {
+            let mut trace = Trace::new(keep_log);
+            for &(nanos, host, record) in records {
+                trace.record(Time::from_nanos(nanos), host, record);
+            }
+            trace.hash()
+        };
+        let base = [(1, 1, data(1)), (2, 2, data(65))];
+        let hash = run(false, &base);
+        assert_eq!(run(true, &base), hash);
+        assert_ne!(run(false, &[base[1], base[0]]), hash);
+        assert_ne!(run(false, &[base[0], (3, 2, data(65))]), hash);
+        assert_ne!(run(false, &[base[0], (2, 1, data(65))]), hash);
+        assert_ne!(run(false, &[base[0], (2, 2, data(66))]), hash);
+    }
+
+    #[test]
+    fn the_tail_is_the_last_records_in_order() {
+        let mut trace = Trace::new(false);
+        for step in 0..200 {
+            trace.record(Time::from_nanos(step), 0, Record::Turn);
+        }
+        let steps: Vec<u64> = trace
+            .tail()
+            .entries()
+            .iter()
+            .map(|entry| entry.step)
+            .collect();
+        assert_eq!(steps, (200 - TAIL as u64 + 1..=200).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,474 @@
+//! UDP sockets (RFC 768).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use sim_core::driver::Family;
+
+use crate::address::{Endpoint, Ip};
+use crate::buffer::Payload;
+use crate::decisions::Draws;
+use crate::errno::{
+    self, EACCES, EADDRINUSE, EAFNOSUPPORT, ECONNREFUSED, EDESTADDRREQ, EINVAL, EMSGSIZE,
+    ENETUNREACH,
+};
+use crate::flow::Flow;
+use crate::network::{Network, Path};
+use crate::packet::{Body, Packet};
+use crate::ports::{Bind, ephemeral};
+use crate::socket_table::{Ready, SocketId};
+use crate::trace::{DropReason, Record};
+
+/// The largest payload: 65535 less the headers of IPv4 and UDP.
+const PAYLOAD_MAX: usize = 65_507;
+/// Bytes that wait unread (`net.core.rmem_default`).
+const RECEIVE_BUFFER: usize = 212_992;
+/// What a datagram costs of a buffer beyond its payload (a socket buffer's `truesize`).
+const OVERHEAD: usize = 768;
+
+/// A datagram socket.
+#[derive(Debug)]
+pub(crate) struct Datagrams {
+    family: Family,
+    pub(crate) local: Option<Endpoint>,
+    pub(crate) remote: Option<Endpoint>,
+    pub(crate) reuse_address: bool,
+    pub(crate) reuse_port: bool,
+    pub(crate) broadcast: bool,
+    /// Bytes that may be on their way; `None` if there is no bound.
+    pub(crate) send_limit: Option<usize>,
+    on_the_way: usize,
+    blocked: bool,
+    queue: VecDeque<(Payload, Endpoint)>,
+    queued: usize,
+    pub(crate) receive_limit: usize,
+    error: Option<i32>,
+    /// The flows to the addresses and hosts that datagrams went to.
+    peers: BTreeMap<(Endpoint, Option<u32>), Peer>,
+}
+
+/// The flow to an address, and the draws about its packets.
+#[derive(Debug)]
+struct Peer {
+    flow: Flow,
+    delays: Option<Box<Draws>>,
+}
+
+impl Datagrams {
+    pub(crate) fn new(family: Family) -> Self {
+        Self {
+            family,
+            local: None,
+            remote: None,
+            reuse_address: false,
+            reuse_port: false,
+            broadcast: false,
+            send_limit: None,
+            on_the_way: 0,
+            blocked: false,
+            queue: VecDeque::new(),
+            queued: 0,
+            receive_limit: RECEIVE_BUFFER,
+            error: None,
+            peers: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn readiness(&self) -> Ready {
+        let readable = !self.queue.is_empty() || self.error.is_some();
+        if readable {
+            Ready::READABLE.with(Ready::WRITABLE)
+        } else {
+            Ready::WRITABLE
+        }
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        self.family
+    }
+
+    /// How long the next datagram is.
+    pub(crate) fn next_len(&self) -> usize {
+        self.queue.front().map_or(0, |(payload, _)| payload.len())
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.send_limit
+            .is_none_or(|limit| self.on_the_way == 0 || self.on_the_way + bytes <= limit)
+    }
+}
+
+// The calls.
+impl Network {
+    pub(crate) fn udp_bind(&mut self, id: SocketId, host: u32, local: Endpoint) -> io::Result<()> {
+        let socket = self
+            .sockets
+            .datagrams(id)
+            .ok_or_else(|| errno::os(EINVAL))?;
+        if socket.local.is_some() {
+            return Err(errno::os(EINVAL));
+        }
+        let bind = Bind {
+            ip: local.ip,
+            reuse_address: socket.reuse_address,
+            reuse_port: socket.reuse_port,
+            listening: false,
+        };
+        let port = match local.port {
+            0 => {
+                let draw = self.draw_port(host);
+                let ports = &self.host(host).udp;
+                ephemeral(draw, |port| ports.is_free(port)).ok_or_else(|| errno::os(EADDRINUSE))?
+            }
+            port => port,
+        };
+        if self.host(host).udp.conflict(port, id, &bind) {
+            return Err(errno::os(EADDRINUSE));
+        }
+        self.host(host).udp.insert(port, id, bind);
+        if let Some(socket) = self.sockets.datagrams(id) {
+            socket.local = Some(Endpoint::new(local.ip, port));
+        }
+        Ok(())
+    }
+
+    fn udp_bind_if_unbound(&mut self, id: SocketId, host: u32) -> io::Result<Endpoint> {
+        let socket = self
+            .sockets
+            .datagrams(id)
+            .ok_or_else(|| errno::os(EINVAL))?;
+        if let Some(local) = socket.local {
+            return Ok(local);
+        }
+        let any = Endpoint::new(Ip::any(socket.family), 0);
+        self.udp_bind(id, host, any)?;
+        self.udp_bind_if_unbound(id, host)
+    }
+
+    /// Connects: the default target, the only source, and a fixed local address.
+    pub(crate) fn udp_connect(
+        &mut self,
+        id: SocketId,
+        host: u32,
+        remote: Endpoint,
+    ) -> io::Result<()> {
+        let socket = self
+            .sockets
+            .datagrams(id)
+            .ok_or_else(|| errno::os(EINVAL))?;
+        if remote.ip.family() != socket.family {
+            return Err(errno::os(EAFNOSUPPORT));
+        }
+        if remote.ip.is_broadcast() && !socket.broadcast {
+            return Err(errno::os(EACCES));
+        }
+        if !remote.ip.is_broadcast() && self.path(host, remote.ip).is_none() {
+            return Err(errno::os(ENETUNREACH));
+        }
+        let target = if remote.ip.is_any() {
+            self.source_for(host, remote.ip)
+        } else {
+            remote.ip
+        };
+        let remote = Endpoint::new(target, remote.port);
+        let bound = self.udp_bind_if_unbound(id, host)?;
+        let local = self.source_endpoint(host, bound, remote.ip);
+        if local != bound
+            && let Some(bind) = self.host(host).udp.get_mut(bound.port, id)
+        {
+            bind.ip = local.ip;
+        }
+        if let Some(socket) = self.sockets.datagrams(id) {
+            (socket.local, socket.remote) = (Some(local), Some(remote));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn udp_send(
+        &mut self,
+        id: SocketId,
+        host: u32,
+        data: &[u8],
+        to: Option<Endpoint>,
+    ) -> io::Result<usize> {
+        let socket = self
+            .sockets
+            .datagrams(id)
+            .ok_or_else(|| errno::os(EINVAL))?;
+        if let Some(error) = socket.error.take() {
+            return Err(errno::os(error));
+        }
+        let remote = to
+            .or(socket.remote)
+            .ok_or_else(|| errno::os(EDESTADDRREQ))?;
+        if remote.ip.family() != socket.family {
+            return Err(errno::os(EAFNOSUPPORT));
+        }
+        if remote.port == 0 {
+            return Err(errno::os(EINVAL));
+        }
+        if data.len() > PAYLOAD_MAX {
+            return Err(errno::os(EMSGSIZE));
+        }
+        if remote.ip.is_broadcast() && !socket.broadcast {
+            return Err(errno::os(EACCES));
+        }
+        if !socket.has_room(data.len() + OVERHEAD) {
+            socket.blocked = true;
+            return Err(errno::would_block());
+        }
+        let local = match socket.local {
+            Some(local) => local,
+            None => self.udp_bind_if_unbound(id, host)?,
+        };
+        let payload = self.pool.copy(data);
+        if remote.ip.is_broadcast() {
+            for to in 0..self.hosts.len() as u32 {
+                let part = payload.part(0, payload.len());
+                self.udp_dispatch(id, host, local, remote, Path::between(host, to), part);
+            }
+            self.pool.put(payload);
+        } else {
+            let target = if remote.ip.is_any() {
+                self.source_for(host, remote.ip)
+            } else {
+                remote.ip
+            };
+            let Some(path) = self.path(host, target) else {
+                self.pool.put(payload);
+                return Err(errno::os(ENETUNREACH));
+            };
+            let remote = Endpoint::new(target, remote.port);
+            self.udp_dispatch(id, host, local, remote, path, payload);
+        }
+        Ok(data.len())
+    }
+
+    pub(crate) fn udp_receive(
+        &mut self,
+        id: SocketId,
+        buf: &mut [u8],
+    ) -> io::Result<(usize, Endpoint)> {
+        let Self { sockets, pool, .. } = self;
+        let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        if let Some(error) = socket.error.take() {
+            return Err(errno::os(error));
+        }
+        let (payload, from) = socket.queue.pop_front().ok_or_else(errno::would_block)?;
+        socket.queued -= payload.len() + OVERHEAD;
+        // What does not fit is cut off, as `recvfrom` does.
+        let length = payload.len().min(buf.len());
+        buf[..length].copy_from_slice(&payload.bytes()[..length]);
+        pool.put(payload);
+        Ok((length, from))
+    }
+
+    pub(crate) fn udp_close(&mut self, id: SocketId, host: u32) {
+        let Self { sockets, pool, .. } = self;
+        if let Some(socket) = sockets.datagrams(id) {
+            socket
+                .queue
+                .drain(..)
+                .for_each(|(payload, _)| pool.put(payload));
+            if let Some(local) = socket.local {
+                self.host(host).udp.remove(local.port, id);
+            }
+        }
+        self.sockets.remove(id);
+    }
+}
+
+// Datagrams out and in.
+impl Network {
+    fn udp_dispatch(
+        &mut self,
+        id: SocketId,
+        host: u32,
+        local: Endpoint,
+        remote: Endpoint,
+        path: Path,
+        payload: Payload,
+    ) {
+        let key = (remote, path.host);
+        let known = self.sockets.datagrams(id).and_then(|socket| {
+            let peer = socket.peers.get_mut(&key)?;
+            Some((peer.flow, peer.delays.take()))
+        });
+        let (flow, mut delays) = match known {
+            Some(known) => known,
+            None => (self.udp_open_flow(id, host, key), None),
+        };
+        let source = match path.host {
+            Some(to) if to == host && !remote.ip.is_loopback() && local.ip.is_any() => {
+                Endpoint::new(remote.ip, local.port)
+            }
+            _ => self.source_endpoint(host, local, remote.ip),
+        };
+        let socket = self.sockets.datagrams(id).expect("the socket that sends");
+        let counted = socket.send_limit.is_some();
+        if counted {
+            socket.on_the_way += payload.len() + OVERHEAD;
+        }
+        let packet = Packet {
+            source,
+            target: remote,
+            to_host: path.host.unwrap_or(u32::MAX),
+            from: id,
+            to: None,
+            flow,
+            offset: 0,
+            body: Body::Udp { payload, counted },
+        };
+        if path.host.is_none() {
+            self.udp_left(&packet);
+            self.lose(host, packet);
+            return;
+        }
+        let delay = self.delay(host, path, flow, &mut delays);
+        if delays.is_some()
+            && let Some(peer) = self
+                .sockets
+                .datagrams(id)
+                .and_then(|s| s.peers.get_mut(&key))
+        {
+            peer.delays = delays;
+        }
+        self.dispatch(host, self.now + delay, packet);
+    }
+
+    #[cold]
+    fn udp_open_flow(&mut self, id: SocketId, host: u32, key: (Endpoint, Option<u32>)) -> Flow {
+        let flow = self.open_flow(host, key.1, key.0.port, true);
+        if let Some(socket) = self.sockets.datagrams(id) {
+            socket.peers.insert(key, Peer { flow, delays: None });
+        }
+        flow
+    }
+
+    /// A datagram has left its sender's buffer.
+    fn udp_left(&mut self, packet: &Packet) {
+        let Body::Udp {
+            payload,
+            counted: true,
+        } = &packet.body
+        else {
+            return;
+        };
+        let Some(socket) = self.sockets.datagrams(packet.from) else {
+            return;
+        };
+        socket.on_the_way -= payload.len() + OVERHEAD;
+        if std::mem::take(&mut socket.blocked) {
+            self.notify(packet.from, Ready::WRITABLE);
+        }
+    }
+
+    /// A datagram arrived at its host.
+    pub(crate) fn udp_arrival(&mut self, packet: Packet) {
+        self.udp_left(&packet);
+        let host = packet.to_host;
+        if packet.target.ip.is_broadcast() {
+            self.udp_arrival_of_broadcast(packet);
+            return;
+        }
+        let found = self.hosts[host as usize]
+            .udp
+            .find(packet.target, packet.source);
+        match found.filter(|&id| self.udp_takes(id, packet.source)) {
+            Some(id) => self.udp_deliver(id, packet),
+            None => self.udp_refuse(packet),
+        }
+    }
+
+    /// True unless the socket is connected to somebody else.
+    fn udp_takes(&mut self, id: SocketId, source: Endpoint) -> bool {
+        let socket = self.sockets.datagrams(id);
+        socket.is_some_and(|socket| socket.remote.is_none_or(|remote| remote == source))
+    }
+
+    fn udp_deliver(&mut self, id: SocketId, packet: Packet) {
+        let record = packet.record();
+        let Body::Udp { payload, .. } = &packet.body else {
+            return;
+        };
+        let socket = self
+            .sockets
+            .datagrams(id)
+            .expect("the table of ports holds datagram sockets");
+        let size = payload.len() + OVERHEAD;
+        if socket.queued + size > socket.receive_limit && socket.queued > 0 {
+            self.drop_packet(packet.to_host, packet, DropReason::ReceiveBuffer);
+            return;
+        }
+        socket.queued += size;
+        let Body::Udp { payload, .. } = packet.body else {
+            return;
+        };
+        socket.queue.push_back((payload, packet.source));
+        self.record(packet.to_host, Record::Delivered(record));
+        self.notify(id, Ready::READABLE);
+    }
+
+    /// Every socket on the port gets a copy.
+    fn udp_arrival_of_broadcast(&mut self, packet: Packet) {
+        let (host, port) = (packet.to_host, packet.target.port);
+        let bound = self.hosts[host as usize].udp.on(port);
+        let takers: Vec<SocketId> = bound
+            .filter(|(_, bind)| bind.ip == Ip::V4(0) || bind.ip == packet.target.ip)
+            .map(|(id, _)| id)
+            .collect();
+        for id in takers {
+            let Body::Udp { payload, counted } = &packet.body else {
+                return;
+            };
+            if self.udp_takes(id, packet.source) {
+                let body = Body::Udp {
+                    payload: payload.part(0, payload.len()),
+                    counted: *counted,
+                };
+                self.udp_deliver(id, Packet { body, ..packet });
+            }
+        }
+        if let Body::Udp { payload, .. } = packet.body {
+            self.pool.put(payload);
+        }
+    }
+
+    /// Nobody has the port: the sender's host hears of it (RFC 1122 §4.1.3.1).
+    fn udp_refuse(&mut self, packet: Packet) {
+        let host = packet.to_host;
+        let (source, target, from) = (packet.target, packet.source, packet.from);
+        let flow = packet.flow.reversed();
+        self.drop_packet(host, packet, DropReason::NoSocket);
+        let Some(path) = self.path(host, target.ip) else {
+            return;
+        };
+        let Some(to_host) = path.host else { return };
+        let body = Body::PortUnreachable;
+        let delay = self.delay(host, path, flow, &mut None);
+        let answer = Packet {
+            source,
+            target,
+            to_host,
+            from: SocketId::LEAST,
+            to: Some(from),
+            flow,
+            offset: 0,
+            body,
+        };
+        self.dispatch(host, self.now + delay, answer);
+    }
+
+    /// ICMP "port unreachable" arrived: a connected socket hears of it (D-08).
+    pub(crate) fn udp_unreachable(&mut self, packet: Packet) {
+        self.record(packet.to_host, Record::Delivered(packet.record()));
+        let Some(id) = packet.to else { return };
+        let Some(socket) = self.sockets.datagrams(id) else {
+            return;
+        };
+        if socket.remote == Some(packet.source) {
+            socket.error = Some(ECONNREFUSED);
+            self.notify(id, Ready::READABLE.with(Ready::WRITABLE));
+        }
+    }
+}
