@@ -64,6 +64,7 @@ pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
         })?;
     Ok(ShutdownSignal {
         coming,
+        came: false,
         handle,
         default_again,
     })
@@ -84,6 +85,8 @@ pub enum Shutdown {
 #[must_use = "a signal is waited for by awaiting it"]
 pub struct ShutdownSignal {
     coming: oneshot::Receiver<Shutdown>,
+    /// The thread has ended by itself.
+    came: bool,
     handle: signal_hook::iterator::Handle,
     /// True from the first signal on: the next has its usual effect.
     default_again: Arc<AtomicBool>,
@@ -103,7 +106,9 @@ impl Future for ShutdownSignal {
 impl Drop for ShutdownSignal {
     fn drop(&mut self) {
         self.default_again.store(true, Ordering::SeqCst);
-        self.handle.close();
+        if !self.came {
+            self.handle.close();
+        }
     }
 }
 

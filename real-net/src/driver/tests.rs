@@ -155,9 +155,9 @@ fn both_ends_know_their_addresses_and_send_without_delay() {
         driver
             .with(source, |socket| {
                 assert!(socket.tcp_nodelay()? && socket.nonblocking()?);
-                Ok(assert!(
-                    rustix::io::fcntl_getfd(socket)?.contains(rustix::io::FdFlags::CLOEXEC)
-                ))
+                let flags = rustix::io::fcntl_getfd(socket)?;
+                assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+                Ok(())
             })
             .unwrap();
     }
@@ -372,9 +372,7 @@ fn ipv6_sockets_carry_ipv6_alone() {
     let driver = MioDriver::new().unwrap();
     // A machine without IPv6 has nothing to test here.
     if let Ok(six) = driver.open(SocketKind::Stream, Family::V6) {
-        driver
-            .with(six, |socket| Ok(assert!(socket.only_v6()?)))
-            .unwrap();
+        assert!(driver.with(six, Socket::only_v6).unwrap());
     }
 }
 
@@ -429,4 +427,57 @@ fn an_alarm_from_another_thread_ends_a_wait_without_a_limit() {
 fn random_streams_differ_even_under_one_name() {
     let driver = MioDriver::new().unwrap();
     assert_ne!(driver.rng("a").next_u64(), driver.rng("a").next_u64());
+}
+
+/// Contract E-12, C-95: a stream that was connected elsewhere.
+#[test]
+fn an_adopted_stream_is_a_transport_like_any_other() {
+    use sim_core::{Cx, Protocol};
+
+    struct Greeted(Vec<u8>);
+    impl Protocol for Greeted {
+        fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
+            self.0.extend_from_slice(data);
+            cx.write(b"bye");
+            cx.close();
+        }
+    }
+
+    let (lp, driver) = crate::new_loop_and_driver().unwrap();
+    let listener = std::net::TcpListener::bind(ANY_PORT).unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    io::Write::write_all(&mut peer, b"hello").unwrap();
+    let socket = sim_core::Socket::from_source(&lp, driver.adopt(stream).unwrap());
+    let handle = lp.clone();
+    let seen = lp
+        .run_until_complete(async move {
+            let conn = handle
+                .connection()
+                .adopt(socket, || Greeted(Vec::new()))
+                .await?;
+            conn.closed().await?;
+            io::Result::Ok(conn.with(|greeted, _| greeted.0.clone()))
+        })
+        .unwrap()
+        .unwrap();
+    assert_eq!(seen, b"hello");
+    let mut answer = Vec::new();
+    io::Read::read_to_end(&mut peer, &mut answer).unwrap();
+    assert_eq!(answer, b"bye");
+}
+
+/// Contract.
+#[test]
+fn no_timer_of_a_loop_fires_before_its_time() {
+    let lp = crate::new_loop().unwrap();
+    let handle = lp.clone();
+    lp.run_until_complete(async move {
+        for micros in [0, 1, 999, 1_000, 1_001, 2_500] {
+            let due = handle.time() + Duration::from_micros(micros);
+            handle.sleep(Duration::from_micros(micros)).await;
+            assert!(handle.time() >= due);
+        }
+    })
+    .unwrap();
 }
