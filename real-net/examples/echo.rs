@@ -1,4 +1,5 @@
-//! An echo server on one loop: `cargo run --release --example echo -- 127.0.0.1:7000`.
+//! An echo server on one loop:
+//! `cargo run --release -p real-net --example echo -- 127.0.0.1:7000`.
 //!
 //! It says `PORT n` when it serves, and ends on `SIGTERM` or `SIGINT`.
 
