@@ -17,9 +17,7 @@ impl Protocol for Echo {
 }
 
 fn main() -> io::Result<()> {
-    let listen = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let listen = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let listen = listen.parse().map_err(|error| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{listen:?}: {error}"))
     })?;

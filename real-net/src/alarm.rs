@@ -26,10 +26,7 @@ impl Bell {
     /// What `eventfd` gives.
     pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let waker = mio::Waker::new(registry, token)?;
-        Ok(Self {
-            waker,
-            rung: AtomicBool::new(false),
-        })
+        Ok(Self { waker, rung: AtomicBool::new(false) })
     }
 
     /// The loop has seen it: the next ring writes again.
@@ -56,8 +53,6 @@ impl Alarm for Bell {
 
 impl fmt::Debug for Bell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bell")
-            .field("rung", &self.rung)
-            .finish_non_exhaustive()
+        f.debug_struct("Bell").field("rung", &self.rung).finish_non_exhaustive()
     }
 }

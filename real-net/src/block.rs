@@ -95,10 +95,7 @@ mod tests {
     fn claims_of_many_threads_are_all_different() {
         let claims = (0..16).map(|_| thread::spawn(|| Block::claim().unwrap()));
         let threads: Vec<_> = claims.collect();
-        let blocks: Vec<_> = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect();
+        let blocks: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         let mut networks: Vec<_> = blocks.iter().map(|block| block.network).collect();
         networks.sort_unstable();
         networks.dedup();

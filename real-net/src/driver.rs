@@ -125,8 +125,7 @@ impl MioDriver {
 
     /// Makes every wait after `limit` from now fail, so that a run cannot hang.
     pub(crate) fn set_limit(&self, limit: Option<Duration>) {
-        self.deadline
-            .set(limit.map(|limit| (self.now() + limit, limit)));
+        self.deadline.set(limit.map(|limit| (self.now() + limit, limit)));
     }
 
     /// Makes every stream that is bound share its port, for [workers](crate::workers).
@@ -150,14 +149,9 @@ impl MioDriver {
         };
         let now = self.now();
         if now >= deadline {
-            return Err(RunError::Limit {
-                name: "limit",
-                bound: format!("{limit:?}"),
-            });
+            return Err(RunError::Limit { name: "limit", bound: format!("{limit:?}") });
         }
-        Ok(Some(at.map_or(Duration::ZERO, |at| {
-            (at.min(deadline) - now).min(WAIT_MAX)
-        })))
+        Ok(Some(at.map_or(Duration::ZERO, |at| (at.min(deadline) - now).min(WAIT_MAX))))
     }
 
     fn with<T>(
@@ -169,9 +163,7 @@ impl MioDriver {
     }
 
     fn take(&self, source: Source) -> Option<Socket> {
-        self.sockets
-            .borrow_mut()
-            .remove(self.poll.borrow().registry(), source)
+        self.sockets.borrow_mut().remove(self.poll.borrow().registry(), source)
     }
 }
 
@@ -266,17 +258,13 @@ impl Driver for MioDriver {
 
     #[inline]
     fn write(&self, source: Source, data: &[u8]) -> io::Result<usize> {
-        self.with(source, |socket| {
-            Ok(rustix::net::send(socket, data, SendFlags::NOSIGNAL)?)
-        })
+        self.with(source, |socket| Ok(rustix::net::send(socket, data, SendFlags::NOSIGNAL)?))
     }
 
     fn write_vectored(&self, source: Source, data: &[IoSlice<'_>]) -> io::Result<usize> {
         let pieces = &data[..data.len().min(PIECES_MAX)];
         let flags = SendFlags::NOSIGNAL.bits() as i32;
-        self.with(source, |socket| {
-            socket.send_vectored_with_flags(pieces, flags)
-        })
+        self.with(source, |socket| socket.send_vectored_with_flags(pieces, flags))
     }
 
     fn shutdown_write(&self, source: Source) -> io::Result<()> {
@@ -309,21 +297,15 @@ impl Driver for MioDriver {
     }
 
     fn local_addr(&self, source: Source) -> io::Result<SocketAddr> {
-        self.with(source, |socket| {
-            internet_address(Some(rustix::net::getsockname(socket)?))
-        })
+        self.with(source, |socket| internet_address(Some(rustix::net::getsockname(socket)?)))
     }
 
     fn peer_addr(&self, source: Source) -> io::Result<SocketAddr> {
-        self.with(source, |socket| {
-            internet_address(rustix::net::getpeername(socket)?)
-        })
+        self.with(source, |socket| internet_address(rustix::net::getpeername(socket)?))
     }
 
     fn register(&self, source: Source, token: Token) -> io::Result<()> {
-        self.sockets
-            .borrow_mut()
-            .register(self.poll.borrow().registry(), source, token)
+        self.sockets.borrow_mut().register(self.poll.borrow().registry(), source, token)
     }
 
     fn wait(&self, next: Next, events: &mut Vec<Readiness>) -> Result<(), RunError> {

@@ -60,18 +60,12 @@ impl Remote {
     /// The loop runs a task for it, called `remote`, as long as it is open. Clone the remote rather
     /// than making several.
     pub fn new(lp: &Loop) -> Self {
-        let shared = Arc::new(Mutex::new(Calls {
-            closed: lp.is_closed(),
-            ..Calls::default()
-        }));
+        let shared = Arc::new(Mutex::new(Calls { closed: lp.is_closed(), ..Calls::default() }));
         // Closing a loop discards its timers first: that is how the remote hears of it.
         let close = CloseOnDrop(Arc::clone(&shared));
         lp.call_at(Time::NEVER, move || drop(close)).detach();
         let (calls, carrier) = (Arc::clone(&shared), lp.clone());
-        lp.create_named_task(
-            "remote",
-            std::future::poll_fn(move |cx| carry(&calls, &carrier, cx)),
-        );
+        lp.create_named_task("remote", std::future::poll_fn(move |cx| carry(&calls, &carrier, cx)));
         Self { shared }
     }
 

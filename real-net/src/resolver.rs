@@ -43,25 +43,18 @@ impl Resolver {
     /// lookup that has not begun.
     pub(crate) fn resolve(&self, name: &str) -> Resolution {
         let (answer, answered) = oneshot::channel();
-        if let Err(error) = self.submit(Lookup {
-            name: name.to_owned(),
-            answer,
-        }) {
+        if let Err(error) = self.submit(Lookup { name: name.to_owned(), answer }) {
             return Resolution::Now(Err(error));
         }
         let name = name.to_owned();
         Resolution::Later(Box::pin(async move {
-            answered
-                .await
-                .unwrap_or_else(|_| Err(failed(&name, "the resolver's thread is gone")))
+            answered.await.unwrap_or_else(|_| Err(failed(&name, "the resolver's thread is gone")))
         }))
     }
 
     fn submit(&self, lookup: Lookup) -> io::Result<()> {
         let mut lookups = lock(&self.shared);
-        lookups
-            .waiting
-            .retain(|waiting| !waiting.answer.is_canceled());
+        lookups.waiting.retain(|waiting| !waiting.answer.is_canceled());
         if lookups.waiting.len() >= WAITING_MAX {
             return Err(failed(&lookup.name, "too many lookups are waiting"));
         }
@@ -70,10 +63,7 @@ impl Resolver {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
-        match thread::Builder::new()
-            .name("resolver".into())
-            .spawn(move || work(&shared))
-        {
+        match thread::Builder::new().name("resolver".into()).spawn(move || work(&shared)) {
             Ok(_) => lookups.threads += 1,
             // The threads that run already will get to it.
             Err(_) if lookups.threads > 0 => {}
@@ -167,10 +157,7 @@ mod tests {
     #[test]
     fn an_error_names_the_host() {
         let error = answer(Resolver::default().resolve("no-such-name.invalid")).unwrap_err();
-        assert!(
-            error.to_string().contains("no-such-name.invalid"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("no-such-name.invalid"), "{error}");
     }
 
     #[test]
@@ -190,10 +177,7 @@ mod tests {
     fn a_dropped_resolver_answers_what_had_not_begun() {
         let resolver = Resolver::default();
         let (answer, answered) = oneshot::channel();
-        lock(&resolver.shared).waiting.push_back(Lookup {
-            name: "late".into(),
-            answer,
-        });
+        lock(&resolver.shared).waiting.push_back(Lookup { name: "late".into(), answer });
         drop(resolver);
         block_on(answered).unwrap_err();
     }

@@ -166,10 +166,7 @@ const PANICS_MAX: usize = 100;
 impl Runner {
     /// A runner with a limit of [`LIMIT_DEFAULT`], that takes a panic for a failure.
     pub fn new() -> Self {
-        Self {
-            limit: Some(LIMIT_DEFAULT),
-            contained_panics_allowed: false,
-        }
+        Self { limit: Some(LIMIT_DEFAULT), contained_panics_allowed: false }
     }
 
     /// Ends a run that takes longer than `limit`; `None` lets it take its time.
@@ -211,18 +208,8 @@ impl Runner {
     /// Runs `scenario` in a new world on this thread, and reports how it went.
     pub fn report(&self, scenario: &Scenario) -> Report {
         let (outcome, measured) = self.measure(|world| scenario.run(world));
-        let Measured {
-            elapsed,
-            events,
-            panics,
-        } = measured;
-        Report {
-            name: scenario.name(),
-            outcome,
-            elapsed,
-            events,
-            contained_panics: panics,
-        }
+        let Measured { elapsed, events, panics } = measured;
+        Report { name: scenario.name(), outcome, elapsed, events, contained_panics: panics }
     }
 
     fn measure<S, F>(
@@ -290,40 +277,24 @@ impl Run {
                 heard.push(context.to_string());
             }
         })));
-        Ok(Self {
-            lp,
-            driver,
-            world,
-            panics,
-        })
+        Ok(Self { lp, driver, world, panics })
     }
 
     fn timed_out(&self, limit: Option<Duration>) -> Failure {
         let pending = self.lp.all_tasks();
-        TimedOut {
-            limit: limit.unwrap_or_default(),
-            pending,
-        }
-        .into()
+        TimedOut { limit: limit.unwrap_or_default(), pending }.into()
     }
 
     fn measured(self) -> Measured {
         let (elapsed, events) = (self.lp.time().since_epoch(), self.driver.events());
-        Measured {
-            elapsed,
-            events,
-            panics: self.panics.take(),
-        }
+        Measured { elapsed, events, panics: self.panics.take() }
     }
 }
 
 impl ContainedPanics {
     fn of(panics: &[String]) -> Option<Self> {
         let first = panics.first()?.clone();
-        Some(Self {
-            count: panics.len(),
-            first,
-        })
+        Some(Self { count: panics.len(), first })
     }
 }
 
@@ -352,25 +323,14 @@ impl fmt::Display for Report {
             Ok(()) => write!(f, "{}: ok", self.name)?,
             Err(failure) => write!(f, "{}: FAILED: {failure}", self.name)?,
         }
-        write!(
-            f,
-            " ({:.3} s, {} events)",
-            self.elapsed.as_secs_f64(),
-            self.events
-        )?;
-        self.contained_panics
-            .iter()
-            .try_for_each(|panic| write!(f, "\n  contained: {panic}"))
+        write!(f, " ({:.3} s, {} events)", self.elapsed.as_secs_f64(), self.events)?;
+        self.contained_panics.iter().try_for_each(|panic| write!(f, "\n  contained: {panic}"))
     }
 }
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the run took longer than its limit of {:?}; ",
-            self.limit
-        )?;
+        write!(f, "the run took longer than its limit of {:?}; ", self.limit)?;
         write!(f, "these tasks were not done: {}", self.pending.join(", "))
     }
 }

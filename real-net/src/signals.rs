@@ -50,24 +50,13 @@ pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
     let mut signals = Signals::new(SHUTDOWN)?;
     let handle = signals.handle();
     let (came, coming) = oneshot::channel();
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            // The iteration ends without a signal when the future is dropped.
-            if let Some(number) = signals.forever().next() {
-                let _ = came.send(if number == SIGINT {
-                    Shutdown::Int
-                } else {
-                    Shutdown::Term
-                });
-            }
-        })?;
-    Ok(ShutdownSignal {
-        coming,
-        came: false,
-        handle,
-        default_again,
-    })
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        // The iteration ends without a signal when the future is dropped.
+        if let Some(number) = signals.forever().next() {
+            let _ = came.send(if number == SIGINT { Shutdown::Int } else { Shutdown::Term });
+        }
+    })?;
+    Ok(ShutdownSignal { coming, came: false, handle, default_again })
 }
 
 const SHUTDOWN: [i32; 2] = [SIGTERM, SIGINT];
@@ -97,9 +86,7 @@ impl Future for ShutdownSignal {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Shutdown> {
         // The thread sends before it ends, and it ends by itself only after a signal.
-        Pin::new(&mut self.coming)
-            .poll(cx)
-            .map(|came| came.unwrap_or(Shutdown::Term))
+        Pin::new(&mut self.coming).poll(cx).map(|came| came.unwrap_or(Shutdown::Term))
     }
 }
 

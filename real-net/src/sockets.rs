@@ -43,11 +43,7 @@ impl Sockets {
         }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.entries.insert(Entry {
-            socket,
-            generation,
-            token: None,
-        });
+        let index = self.entries.insert(Entry { socket, generation, token: None });
         Ok(Source(u64::from(generation) << 32 | index as u64))
     }
 

@@ -40,10 +40,7 @@ use crate::new_loop_and_driver;
 /// # std::io::Result::Ok(())
 /// ```
 pub fn workers(count: usize) -> Workers {
-    Workers {
-        count,
-        name: "worker".to_owned(),
-    }
+    Workers { count, name: "worker".to_owned() }
 }
 
 /// How many workers to start, and under which name. [`workers`] makes one.
@@ -98,10 +95,7 @@ impl Workers {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
         }
         let serve = Arc::new(serve);
-        let mut pool = WorkerPool {
-            local: listen,
-            workers: Vec::with_capacity(self.count),
-        };
+        let mut pool = WorkerPool { local: listen, workers: Vec::with_capacity(self.count) };
         for number in 1..=self.count {
             let name = format!("{}-{number}", self.name);
             pool.local = pool.start(name, Arc::clone(&serve))?;
@@ -152,11 +146,7 @@ impl WorkerPool {
         let thread = thread::Builder::new()
             .name(name.clone())
             .spawn(move || work(listen, &*serve, &started, stopped))?;
-        self.workers.push(Worker {
-            name,
-            stop: Some(stop),
-            thread,
-        });
+        self.workers.push(Worker { name, stop: Some(stop), thread });
         match starting.recv() {
             Ok(local) => Ok(local),
             // It ended instead, and its thread knows why. The workers before it are stopped.
@@ -197,10 +187,7 @@ impl Worker {
         match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(io::Error::new(error.kind(), format!("{name}: {error}"))),
-            Err(panic) => Err(io::Error::other(format!(
-                "{name} panicked: {}",
-                text_of(&*panic)
-            ))),
+            Err(panic) => Err(io::Error::other(format!("{name} panicked: {}", text_of(&*panic)))),
         }
     }
 }
@@ -239,8 +226,7 @@ where
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 impl fmt::Debug for WorkerPool {

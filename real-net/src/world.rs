@@ -32,15 +32,8 @@ const SETTLE_TURNS_MAX: u32 = 10_000;
 ///
 /// When no block is free.
 pub(crate) fn new_world(lp: &Loop, driver: &Rc<MioDriver>) -> io::Result<World> {
-    let names = Names {
-        block: Block::claim()?,
-        hosts: RefCell::default(),
-    };
-    let backend = Loopback {
-        lp: lp.clone(),
-        driver: Rc::clone(driver),
-        names: Rc::new(names),
-    };
+    let names = Names { block: Block::claim()?, hosts: RefCell::default() };
+    let backend = Loopback { lp: lp.clone(), driver: Rc::clone(driver), names: Rc::new(names) };
     Ok(World::new(Rc::new(backend)))
 }
 
@@ -89,11 +82,7 @@ impl Names {
 impl WorldBackend for Loopback {
     fn host(&self, name: &str) -> Loop {
         let (name, address) = self.names.host(name);
-        self.lp.with_view(Rc::new(Host {
-            name,
-            address,
-            names: Rc::clone(&self.names),
-        }))
+        self.lp.with_view(Rc::new(Host { name, address, names: Rc::clone(&self.names) }))
     }
 
     /// Passes a fence over loopback and a turn that does not wait, until several of them in a row
@@ -150,10 +139,7 @@ impl HostView for Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host")
-            .field("name", &self.name)
-            .field("address", &self.address)
-            .finish()
+        f.debug_struct("Host").field("name", &self.name).field("address", &self.address).finish()
     }
 }
 

@@ -16,25 +16,14 @@ const EMFILE: i32 = 24;
 fn a_driver_out_of_descriptors_says_so_with_the_kernels_code() {
     let driver = MioDriver::new().unwrap();
     let listener = driver.open(SocketKind::Stream, Family::V4).unwrap();
-    driver
-        .bind(listener, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-        .unwrap();
+    driver.bind(listener, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     driver.listen(listener, 8).unwrap();
     driver.register(listener, Token(1)).unwrap();
     let client = driver.open(SocketKind::Stream, Family::V4).unwrap();
-    driver
-        .connect(client, driver.local_addr(listener).unwrap())
-        .unwrap();
+    driver.connect(client, driver.local_addr(listener).unwrap()).unwrap();
 
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(3),
-            ..limit
-        },
-    )
-    .unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..limit }).unwrap();
     let error = accept(&driver, listener).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(EMFILE));
     let error = driver.open(SocketKind::Stream, Family::V4).unwrap_err();

@@ -16,10 +16,7 @@ impl HostPort {
     /// The address, if the host is numeric: such hosts need no resolver (E-02). An IPv6 scope
     /// (`fe80::1%eth0`) does.
     pub fn numeric(&self) -> Option<SocketAddr> {
-        self.host
-            .parse::<IpAddr>()
-            .ok()
-            .map(|ip| SocketAddr::new(ip, self.port))
+        self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, self.port))
     }
 }
 
@@ -37,19 +34,13 @@ impl ToHostPort for HostPort {
 
 impl ToHostPort for (&str, u16) {
     fn to_host_port(self) -> HostPort {
-        HostPort {
-            host: self.0.to_owned(),
-            port: self.1,
-        }
+        HostPort { host: self.0.to_owned(), port: self.1 }
     }
 }
 
 impl ToHostPort for (String, u16) {
     fn to_host_port(self) -> HostPort {
-        HostPort {
-            host: self.0,
-            port: self.1,
-        }
+        HostPort { host: self.0, port: self.1 }
     }
 }
 
@@ -73,10 +64,7 @@ impl ToHostPort for (Ipv6Addr, u16) {
 
 impl ToHostPort for SocketAddr {
     fn to_host_port(self) -> HostPort {
-        HostPort {
-            host: self.ip().to_string(),
-            port: self.port(),
-        }
+        HostPort { host: self.ip().to_string(), port: self.port() }
     }
 }
 

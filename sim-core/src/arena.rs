@@ -15,10 +15,7 @@ impl Key {
     }
 
     pub(crate) fn from_bits(bits: u64) -> Self {
-        Self {
-            index: bits as u32,
-            generation: (bits >> 32) as u32,
-        }
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
     }
 }
 
@@ -30,10 +27,7 @@ pub(crate) struct Arena<T> {
 
 impl<T> Arena<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            slots: Slab::new(),
-            next_generation: 1,
-        }
+        Self { slots: Slab::new(), next_generation: 1 }
     }
 
     #[inline]
@@ -41,10 +35,7 @@ impl<T> Arena<T> {
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
         let index = self.slots.insert((generation, value));
-        Key {
-            index: u32::try_from(index).expect("fewer than 2³² entries"),
-            generation,
-        }
+        Key { index: u32::try_from(index).expect("fewer than 2³² entries"), generation }
     }
 
     /// Inserts what `make` makes of the key that it will have.
@@ -87,24 +78,12 @@ impl<T> Arena<T> {
     #[inline]
     pub(crate) fn at_index(&mut self, index: u32) -> Option<(Key, &mut T)> {
         let (generation, value) = self.slots.get_mut(index as usize)?;
-        Some((
-            Key {
-                index,
-                generation: *generation,
-            },
-            value,
-        ))
+        Some((Key { index, generation: *generation }, value))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().map(|(index, (generation, value))| {
-            (
-                Key {
-                    index: index as u32,
-                    generation: *generation,
-                },
-                value,
-            )
+            (Key { index: index as u32, generation: *generation }, value)
         })
     }
 

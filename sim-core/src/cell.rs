@@ -26,10 +26,6 @@ use crate::{Cx, DatagramProtocol, DatagramTransport, Time, Transport};
 pub(crate) type PostedFn<P, T> = Box<dyn FnOnce(&mut P, &mut Cx<'_, P, T>)>;
 
 /// The callbacks of a stream protocol of type `P`, plain or buffered.
-#[expect(
-    unreachable_pub,
-    reason = "it is the value of a public trait's hidden associated type"
-)]
 pub trait StreamCallbacks<P: 'static> {
     fn connection_made(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
     fn mode(&self) -> ReadMode<P>;
@@ -40,7 +36,7 @@ pub trait StreamCallbacks<P: 'static> {
 }
 
 /// How a stream protocol takes its data.
-#[expect(unreachable_pub, reason = "a public trait's method returns it")]
+#[allow(missing_debug_implementations, reason = "it is named by no public path")]
 pub enum ReadMode<P: 'static> {
     Plain(fn(&mut P, &mut Cx<'_, P>, &[u8])),
     Buffered {
@@ -152,11 +148,7 @@ impl<P: 'static, T: AnyTransport> Posted for ProtocolCell<P, T> {
         };
         let core = &self.transport.event_loop().core;
         let connection = self.transport.connection_number();
-        core.trace(Record::Callback {
-            connection,
-            callback: Callback::Posted,
-            bytes: 0,
-        });
+        core.trace(Record::Callback { connection, callback: Callback::Posted, bytes: 0 });
         if let Err(message) = core.contain(|| self.enter(closure)) {
             let context = ErrorContext::panic("Exception in callback", message);
             core.report(context.on(connection, type_name::<P>()));
@@ -246,10 +238,7 @@ struct OwnedPartMailbox<P: 'static, Q: 'static, T: AnyTransport> {
 
 impl<P: 'static, Q: 'static, T: AnyTransport> OwnedPartMailbox<P, Q, T> {
     fn lent(&self) -> PartMailbox<'_, P, Q, T> {
-        PartMailbox {
-            whole: &*self.whole,
-            project: self.project,
-        }
+        PartMailbox { whole: &*self.whole, project: self.project }
     }
 }
 
@@ -285,10 +274,7 @@ impl<P: 'static, Q: 'static, T: AnyTransport> Mailbox<Q, T> for PartMailbox<'_, 
     }
 
     fn to_rc(&self) -> Rc<dyn Mailbox<Q, T>> {
-        Rc::new(OwnedPartMailbox {
-            whole: self.whole.to_rc(),
-            project: self.project,
-        })
+        Rc::new(OwnedPartMailbox { whole: self.whole.to_rc(), project: self.project })
     }
 }
 

@@ -42,11 +42,7 @@ pub struct Connecting {
 
 impl Connecting {
     pub(crate) fn new(lp: &Loop) -> Self {
-        Self {
-            lp: lp.clone(),
-            local: None,
-            options: Vec::new(),
-        }
+        Self { lp: lp.clone(), local: None, options: Vec::new() }
     }
 
     /// The local address and port to connect from (contract E-07).
@@ -164,14 +160,7 @@ async fn made(stream: &Rc<Stream>) {
         }
     }
     let mut guard = CloseUnlessMade(stream, false);
-    poll_fn(|cx| {
-        if stream.poll_made(cx.waker()) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
+    poll_fn(|cx| if stream.poll_made(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
     guard.1 = true;
 }
 
@@ -185,9 +174,7 @@ fn bind_one(socket: &Socket, locals: &[SocketAddr], family: Family) -> io::Resul
         }
     }
     Err(last.unwrap_or_else(|| {
-        io::Error::other(format!(
-            "no matching local address with family {family:?} found"
-        ))
+        io::Error::other(format!("no matching local address with family {family:?} found"))
     }))
 }
 
@@ -198,11 +185,8 @@ fn combine(mut errors: Vec<io::Error>) -> io::Error {
         return errors.swap_remove(0);
     }
     let kind = errors[0].kind();
-    let kind = if errors.iter().all(|error| error.kind() == kind) {
-        kind
-    } else {
-        io::ErrorKind::Other
-    };
+    let kind =
+        if errors.iter().all(|error| error.kind() == kind) { kind } else { io::ErrorKind::Other };
     io::Error::new(kind, format!("multiple exceptions: {}", texts.join(", ")))
 }
 
@@ -226,14 +210,10 @@ impl Attempt {
             read_closed: Cell::new(false),
             waker: RefCell::new(None),
         });
-        let key = core
-            .sources
-            .borrow_mut()
-            .insert(Registered::Connecting(Rc::clone(&pending)));
+        let key = core.sources.borrow_mut().insert(Registered::Connecting(Rc::clone(&pending)));
         pending.key.set(Some(key));
         let attempt = Self { pending };
-        core.driver
-            .register(attempt.pending.source, Token(key.to_bits()))?;
+        core.driver.register(attempt.pending.source, Token(key.to_bits()))?;
         Ok(attempt)
     }
 
@@ -251,11 +231,7 @@ impl Attempt {
         let key = pending.key.take().ok_or_else(closed_error)?;
         let stream = Stream::new(lp, pending.source, None);
         let conn = protocol.attach(&Transport(Rc::clone(&stream)));
-        stream.start(Some((
-            key,
-            pending.readable.get(),
-            pending.read_closed.get(),
-        )));
+        stream.start(Some((key, pending.readable.get(), pending.read_closed.get())));
         made(&stream).await;
         Ok(conn)
     }
@@ -288,8 +264,7 @@ impl PendingConnect {
     /// Remembers what the stream will want to know, and says whether the connect may be done.
     pub(crate) fn note_readiness(&self, event: &Readiness) -> bool {
         self.readable.set(self.readable.get() | event.readable);
-        self.read_closed
-            .set(self.read_closed.get() | event.read_closed);
+        self.read_closed.set(self.read_closed.get() | event.read_closed);
         event.writable
     }
 

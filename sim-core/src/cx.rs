@@ -153,14 +153,8 @@ impl<'a, P: 'static, T: AnyTransport> Cx<'a, P, T> {
         project: fn(&mut P) -> Option<&mut Q>,
         code: impl FnOnce(&mut Cx<'_, Q, T>) -> R,
     ) -> R {
-        let mailbox = PartMailbox {
-            whole: self.mailbox,
-            project,
-        };
-        code(&mut Cx {
-            transport: self.transport,
-            mailbox: &mailbox,
-        })
+        let mailbox = PartMailbox { whole: self.mailbox, project };
+        code(&mut Cx { transport: self.transport, mailbox: &mailbox })
     }
 }
 
@@ -194,8 +188,6 @@ impl<P: 'static, T: AnyTransport> Deref for Cx<'_, P, T> {
 
 impl<P: 'static, T: AnyTransport + fmt::Debug> fmt::Debug for Cx<'_, P, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cx")
-            .field("transport", self.transport)
-            .finish_non_exhaustive()
+        f.debug_struct("Cx").field("transport", self.transport).finish_non_exhaustive()
     }
 }

@@ -256,10 +256,7 @@ impl Endpoint {
     pub(crate) fn start(self: &Rc<Self>, handler: Rc<dyn DatagramHandler>) -> io::Result<()> {
         let core = self.core();
         self.handler.replace(Some(handler));
-        let key = core
-            .sources
-            .borrow_mut()
-            .insert(Registered::Endpoint(Rc::clone(self)));
+        let key = core.sources.borrow_mut().insert(Registered::Endpoint(Rc::clone(self)));
         self.key.set(key);
         if let Err(error) = core.driver.register(self.source, Token(key.to_bits())) {
             self.release();
@@ -284,19 +281,12 @@ impl Endpoint {
     }
 
     fn trace(&self, callback: Callback, bytes: usize) {
-        let record = Record::Callback {
-            connection: self.number,
-            callback,
-            bytes: bytes as u32,
-        };
+        let record = Record::Callback { connection: self.number, callback, bytes: bytes as u32 };
         self.core().trace(record);
     }
 
     fn control(&self, control: Control) {
-        self.core().trace(Record::Control {
-            connection: self.number,
-            control,
-        });
+        self.core().trace(Record::Control { connection: self.number, control });
     }
 
     /// Runs a callback; its failure is reported and costs nothing (D-18, C-86).
@@ -318,8 +308,7 @@ impl Endpoint {
     ) {
         let text = format!("Exception in callback protocol.{}()", callback.name());
         let context = ErrorContext::panic(text, message);
-        self.core()
-            .report(context.on(self.number, handler.protocol_name()));
+        self.core().report(context.on(self.number, handler.protocol_name()));
     }
 
     // Receiving: one datagram for each readiness and iteration (D-02).
@@ -371,9 +360,7 @@ impl Endpoint {
 
     pub(crate) fn deliver_error(&self, error: io::Error) {
         if self.phase.get() < Phase::Losing {
-            self.call(Callback::ErrorReceived, 0, |handler| {
-                handler.error_received(error)
-            });
+            self.call(Callback::ErrorReceived, 0, |handler| handler.error_received(error));
         }
     }
 
@@ -420,10 +407,7 @@ impl Endpoint {
             self.drop_send();
             return Ok(());
         }
-        self.core().trace(Record::Write {
-            connection: self.number,
-            bytes: data.len() as u32,
-        });
+        self.core().trace(Record::Write { connection: self.number, bytes: data.len() as u32 });
         if self.queue.borrow().is_empty() {
             match self.send_now(data, to) {
                 Ok(()) => return Ok(()),
@@ -434,10 +418,7 @@ impl Endpoint {
                 }
             }
         }
-        self.queue.borrow_mut().push_back(Queued {
-            data: data.into(),
-            to,
-        });
+        self.queue.borrow_mut().push_back(Queued { data: data.into(), to });
         self.queued.set(self.queued.get() + data.len() + HEADER);
         self.judge_pause();
         Ok(())
@@ -488,8 +469,7 @@ impl Endpoint {
                     break;
                 }
                 result => {
-                    self.queued
-                        .set(self.queued.get() - next.data.len() - HEADER);
+                    self.queued.set(self.queued.get() - next.data.len() - HEADER);
                     if let Err(error) = result {
                         self.deliver_error(error);
                         drain_flow(self.core());
@@ -502,9 +482,7 @@ impl Endpoint {
         }
         if self.paused_writing.get() && self.queued.get() <= self.limits.get().low {
             self.paused_writing.set(false);
-            self.call(Callback::ResumeWriting, 0, |handler| {
-                handler.resume_writing()
-            });
+            self.call(Callback::ResumeWriting, 0, |handler| handler.resume_writing());
             drain_flow(self.core());
         }
         if self.phase.get() == Phase::Closing && self.queue.borrow().is_empty() {
@@ -516,9 +494,7 @@ impl Endpoint {
     // The beginning and the end.
 
     pub(crate) fn connection_made(&self) {
-        self.call(Callback::ConnectionMade, 0, |handler| {
-            handler.connection_made()
-        });
+        self.call(Callback::ConnectionMade, 0, |handler| handler.connection_made());
         self.made.set(true);
         if self.phase.get() == Phase::New {
             self.phase.set(Phase::Open);
@@ -581,8 +557,7 @@ impl Endpoint {
 
     fn lose(&self) {
         self.phase.set(Phase::Losing);
-        self.core()
-            .push(Ready::Life(self.key.get(), Life::ConnectionLost));
+        self.core().push(Ready::Life(self.key.get(), Life::ConnectionLost));
     }
 
     pub(crate) fn connection_lost(&self) {
@@ -590,9 +565,7 @@ impl Endpoint {
             return;
         }
         self.phase.set(Phase::Lost);
-        self.call(Callback::ConnectionLost, 0, |handler| {
-            handler.connection_lost(None)
-        });
+        self.call(Callback::ConnectionLost, 0, |handler| handler.connection_lost(None));
         let core = self.core();
         let registered = core.sources.borrow_mut().remove(self.key.get());
         core.driver.close(self.source);

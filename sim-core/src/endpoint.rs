@@ -42,13 +42,7 @@ pub struct DatagramBuilder {
 
 impl DatagramBuilder {
     pub(crate) fn new(lp: &Loop) -> Self {
-        Self {
-            lp: lp.clone(),
-            local: None,
-            remote: None,
-            broadcast: false,
-            options: Vec::new(),
-        }
+        Self { lp: lp.clone(), local: None, remote: None, broadcast: false, options: Vec::new() }
     }
 
     /// The local address; its port may be 0. An empty host is every local address.
@@ -134,9 +128,8 @@ impl DatagramBuilder {
                     .iter()
                     .flat_map(|&local| remotes.iter().map(move |&remote| (local, remote)));
                 let same = all.filter(|(local, remote)| Family::of(local) == Family::of(remote));
-                let pairs: Vec<_> = same
-                    .map(|(local, remote)| (Some(local), Some(remote)))
-                    .collect();
+                let pairs: Vec<_> =
+                    same.map(|(local, remote)| (Some(local), Some(remote))).collect();
                 if pairs.is_empty() {
                     return invalid(
                         "can not get address information: local and remote differ in family",
@@ -152,11 +145,7 @@ impl DatagramBuilder {
         local: Option<SocketAddr>,
         remote: Option<SocketAddr>,
     ) -> io::Result<(Socket, Remote)> {
-        let family = Family::of(
-            &local
-                .or(remote)
-                .expect("pairs() gives at least one of them"),
-        );
+        let family = Family::of(&local.or(remote).expect("pairs() gives at least one of them"));
         let socket = Socket::open(&self.lp, SocketKind::Datagram, family)?;
         for &option in &self.options {
             socket.set_option(option)?;
@@ -164,11 +153,7 @@ impl DatagramBuilder {
         if self.broadcast {
             socket.set_option(SocketOption::Broadcast(true))?;
         }
-        let default = || {
-            self.lp
-                .default_local(family)
-                .map(|ip| SocketAddr::new(ip, 0))
-        };
+        let default = || self.lp.default_local(family).map(|ip| SocketAddr::new(ip, 0));
         if let Some(local) = local.or_else(default) {
             socket.bind(local)?;
         }
@@ -203,14 +188,8 @@ impl DatagramBuilder {
         let cell = ProtocolCell::new(protocol, DatagramTransport(Rc::clone(&endpoint)), ());
         endpoint.start(Rc::clone(&cell) as _)?;
         let mut guard = CloseUnlessMade(&endpoint, false);
-        poll_fn(|cx| {
-            if endpoint.poll_made(cx.waker()) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        poll_fn(|cx| if endpoint.poll_made(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
         guard.1 = true;
         Ok(Conn::new(cell))
     }

@@ -57,10 +57,7 @@ impl fmt::Display for RunError {
                 pending.iter().try_for_each(|task| write!(f, "\n  {task}"))
             }
             Self::Limit { name, bound } => {
-                write!(
-                    f,
-                    "the limit `{name}` of {bound} was reached; raise it if the run is sound"
-                )
+                write!(f, "the limit `{name}` of {bound} was reached; raise it if the run is sound")
             }
             Self::ForeignWake { thread } => write!(
                 f,
@@ -214,9 +211,7 @@ impl fmt::Display for SharedError {
 
 impl Error for SharedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0
-            .get_ref()
-            .map(|inner| inner as &(dyn Error + 'static))
+        self.0.get_ref().map(|inner| inner as &(dyn Error + 'static))
     }
 }
 
@@ -232,14 +227,7 @@ pub struct AddressError {
 impl AddressError {
     /// `error`, of its own kind, with what was tried and the address in its text.
     pub(crate) fn wrap(doing: &'static str, addr: SocketAddr, error: io::Error) -> io::Error {
-        io::Error::new(
-            error.kind(),
-            Self {
-                doing,
-                addr,
-                error: SharedError::new(error),
-            },
-        )
+        io::Error::new(error.kind(), Self { doing, addr, error: SharedError::new(error) })
     }
 
     /// The address.

@@ -57,11 +57,7 @@ impl EventLoop {
     /// A loop over an engine.
     pub fn new(engine: Engine) -> Self {
         let handle = engine.handle();
-        Self {
-            engine,
-            handle,
-            events: RefCell::default(),
-        }
+        Self { engine, handle, events: RefCell::default() }
     }
 
     /// Runs until [`stop`](Self::stop).
@@ -80,11 +76,7 @@ impl EventLoop {
         let core = self.engine.core();
         let _running = self.begin()?;
         loop {
-            let next = if core.stopping.get() {
-                Next::Now
-            } else {
-                self.engine.next()
-            };
+            let next = if core.stopping.get() { Next::Now } else { self.engine.next() };
             let mut events = self.events.take();
             let waited = core.driver.wait(next, &mut events);
             if waited.is_ok() {
@@ -210,16 +202,12 @@ impl StopHandle {
 
 impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventLoop")
-            .field("running", &self.is_running())
-            .finish_non_exhaustive()
+        f.debug_struct("EventLoop").field("running", &self.is_running()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for StopHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StopHandle")
-            .field("running", &self.is_running())
-            .finish_non_exhaustive()
+        f.debug_struct("StopHandle").field("running", &self.is_running()).finish_non_exhaustive()
     }
 }

@@ -164,11 +164,7 @@ impl<T: Clone + 'static> LoopFuture<T> {
     /// [`FutureError`]: pending, cancelled, or the error that it was given.
     pub fn result(&self) -> Result<T, FutureError> {
         self.0.retrieved.set(self.done());
-        self.0
-            .outcome
-            .borrow()
-            .clone()
-            .unwrap_or(Err(FutureError::InvalidState))
+        self.0.outcome.borrow().clone().unwrap_or(Err(FutureError::InvalidState))
     }
 
     /// The error that it was given; `None` if it has a value.
@@ -192,10 +188,7 @@ impl<T: Clone + 'static> LoopFuture<T> {
         if self.done() {
             self.queue(callback);
         } else {
-            self.0
-                .waiters
-                .borrow_mut()
-                .push(Waiter::Callback(id, callback));
+            self.0.waiters.borrow_mut().push(Waiter::Callback(id, callback));
         }
         id
     }
@@ -224,8 +217,7 @@ impl<T: Clone + 'static> Drop for Shared<T> {
             && !self.retrieved.get()
         {
             let text = "Future exception was never retrieved";
-            self.lp
-                .call_exception_handler(ErrorContext::error(text, error.clone()));
+            self.lp.call_exception_handler(ErrorContext::error(text, error.clone()));
         }
     }
 }

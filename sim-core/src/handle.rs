@@ -71,10 +71,7 @@ impl Loop {
     /// The same loop as `view` sees it: for worlds whose hosts share a loop.
     #[must_use]
     pub fn with_view(&self, view: Rc<dyn HostView>) -> Self {
-        Self {
-            core: Rc::clone(&self.core),
-            view: Some(view),
-        }
+        Self { core: Rc::clone(&self.core), view: Some(view) }
     }
 
     /// The name of the host that this loop runs.
@@ -147,11 +144,7 @@ impl Loop {
 
     /// The name of the task whose step is running; `None` in plain callbacks (B-20).
     pub fn current_task(&self) -> Option<String> {
-        self.core
-            .current_task
-            .borrow()
-            .as_ref()
-            .map(|task| task.header().name())
+        self.core.current_task.borrow().as_ref().map(|task| task.header().name())
     }
 
     // Connections.
@@ -262,10 +255,7 @@ impl Loop {
             let text = format!("getaddrinfo({:?}) returned an empty list", addr.host);
             return Err(io::Error::other(text));
         }
-        Ok(answer
-            .into_iter()
-            .map(|ip| SocketAddr::new(ip, addr.port))
-            .collect())
+        Ok(answer.into_iter().map(|ip| SocketAddr::new(ip, addr.port)).collect())
     }
 
     /// The local address that this host's connections start from when none is named.
@@ -360,8 +350,6 @@ impl Eq for Loop {}
 
 impl fmt::Debug for Loop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loop")
-            .field("host", &self.host())
-            .finish_non_exhaustive()
+        f.debug_struct("Loop").field("host", &self.host()).finish_non_exhaustive()
     }
 }

@@ -306,10 +306,7 @@ impl<P: BufferedProtocol> StreamCallbacks<P> for Buffered {
     }
 
     fn mode(&self) -> ReadMode<P> {
-        ReadMode::Buffered {
-            get_buffer: P::get_buffer,
-            buffer_updated: P::buffer_updated,
-        }
+        ReadMode::Buffered { get_buffer: P::get_buffer, buffer_updated: P::buffer_updated }
     }
 
     fn eof_received(&self, protocol: &mut P, cx: &mut Cx<'_, P>) -> Eof {

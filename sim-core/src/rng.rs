@@ -52,10 +52,7 @@ impl Rng {
     /// If `range` is empty.
     #[track_caller]
     pub fn range(&mut self, range: Range<u64>) -> u64 {
-        assert!(
-            range.start < range.end,
-            "Rng::range({range:?}): the range is empty"
-        );
+        assert!(range.start < range.end, "Rng::range({range:?}): the range is empty");
         range.start + self.below(range.end - range.start)
     }
 

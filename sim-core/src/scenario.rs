@@ -54,12 +54,7 @@ impl Scenario {
             let future = run(world);
             Box::pin(async move { future.await.into_result().map(drop) })
         };
-        Self {
-            name,
-            summary,
-            run: Box::new(run),
-            serve: None,
-        }
+        Self { name, summary, run: Box::new(run), serve: None }
     }
 
     /// Adds the server half: `serve` starts it at an address.
@@ -105,9 +100,7 @@ impl Scenario {
 
 impl fmt::Debug for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scenario")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Scenario").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -118,10 +111,7 @@ impl Serving {
         F: FnOnce() -> R + 'static,
         R: Future<Output = ()> + 'static,
     {
-        Self {
-            local,
-            stop: Box::new(move || Box::pin(stop())),
-        }
+        Self { local, stop: Box::new(move || Box::pin(stop())) }
     }
 
     /// Its address, with the port that it got.
@@ -142,10 +132,7 @@ impl From<Server> for Serving {
     ///
     /// If the server is closed.
     fn from(server: Server) -> Self {
-        let local = *server
-            .sockets()
-            .first()
-            .expect("Serving::from: the server is closed");
+        let local = *server.sockets().first().expect("Serving::from: the server is closed");
         Self::new(local, move || async move {
             server.close();
             server.abort_clients();
@@ -156,9 +143,7 @@ impl From<Server> for Serving {
 
 impl fmt::Debug for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serving")
-            .field("local", &self.local)
-            .finish_non_exhaustive()
+        f.debug_struct("Serving").field("local", &self.local).finish_non_exhaustive()
     }
 }
 

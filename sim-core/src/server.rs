@@ -143,10 +143,7 @@ impl ServerBuilder {
             }
         }
         if locals.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "no address to listen at",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
         }
         let sockets = self.bind_sockets(&locals)?;
         let factory = RefCell::new(factory);
@@ -191,9 +188,7 @@ impl ServerBuilder {
             streams: RefCell::default(),
             wakers: RefCell::default(),
         });
-        let listeners = sockets
-            .into_iter()
-            .map(|socket| Listener::new(&state, socket, &accept));
+        let listeners = sockets.into_iter().map(|socket| Listener::new(&state, socket, &accept));
         let listeners: Vec<_> = listeners.collect();
         state.listeners.replace(listeners);
         let server = Server(state);
@@ -225,12 +220,7 @@ pub(crate) struct ServerState {
 impl Server {
     /// The addresses it listens at; none after [`close`](Self::close).
     pub fn sockets(&self) -> Vec<SocketAddr> {
-        self.0
-            .listeners
-            .borrow()
-            .iter()
-            .map(|listener| listener.local)
-            .collect()
+        self.0.listeners.borrow().iter().map(|listener| listener.local).collect()
     }
 
     /// True while it listens.
@@ -259,10 +249,7 @@ impl Server {
         for listener in listeners {
             if let Err(error) = listener.listen() {
                 let error = SharedError::new(error);
-                self.0
-                    .lp
-                    .core
-                    .report(ErrorContext::error("listen() failed", error));
+                self.0.lp.core.report(ErrorContext::error("listen() failed", error));
             }
         }
     }
@@ -304,20 +291,11 @@ impl Server {
             return Err(io::Error::other("server is closed"));
         }
         if self.0.forever.replace(true) {
-            return Err(io::Error::other(
-                "server is already being awaited on serve_forever()",
-            ));
+            return Err(io::Error::other("server is already being awaited on serve_forever()"));
         }
         let serving = Serving(self);
         self.listen();
-        poll_fn(|cx| {
-            if self.0.closed.get() {
-                Poll::Ready(())
-            } else {
-                self.0.wait(cx)
-            }
-        })
-        .await;
+        poll_fn(|cx| if self.0.closed.get() { Poll::Ready(()) } else { self.0.wait(cx) }).await;
         self.wait_closed().await;
         drop(serving);
         Err(Cancelled.into())
@@ -357,9 +335,7 @@ impl fmt::Debug for Server {
 impl ServerState {
     pub(crate) fn attach(&self, stream: &Rc<Stream>) {
         self.connections.set(self.connections.get() + 1);
-        self.streams
-            .borrow_mut()
-            .insert(stream.number(), Rc::downgrade(stream));
+        self.streams.borrow_mut().insert(stream.number(), Rc::downgrade(stream));
     }
 
     pub(crate) fn detach(&self, stream: u32) {
@@ -371,11 +347,7 @@ impl ServerState {
     }
 
     fn live_streams(&self) -> Vec<Rc<Stream>> {
-        self.streams
-            .borrow()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect()
+        self.streams.borrow().values().filter_map(Weak::upgrade).collect()
     }
 
     fn wake(&self) {
@@ -409,9 +381,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     fn new(server: &Rc<ServerState>, socket: Socket, accept: &Rc<Accept>) -> Rc<Self> {
-        let local = socket
-            .local_addr()
-            .expect("a bound socket has a local address");
+        let local = socket.local_addr().expect("a bound socket has a local address");
         Rc::new(Self {
             server: Rc::clone(server),
             accept: Rc::clone(accept),
@@ -431,10 +401,7 @@ impl Listener {
     fn listen(self: &Rc<Self>) -> io::Result<()> {
         let core = &self.server.lp.core;
         core.driver.listen(self.source, self.server.backlog)?;
-        let key = core
-            .sources
-            .borrow_mut()
-            .insert(Registered::Listener(Rc::clone(self)));
+        let key = core.sources.borrow_mut().insert(Registered::Listener(Rc::clone(self)));
         self.key.set(Some(key));
         core.driver.register(self.source, Token(key.to_bits()))
     }
@@ -482,8 +449,7 @@ impl Listener {
             }
         };
         let at = core.driver.now() + RETRY_ACCEPT_AFTER;
-        self.retry
-            .replace(Some(core.call_at(at, Action::Call(Box::new(retry)))));
+        self.retry.replace(Some(core.call_at(at, Action::Call(Box::new(retry)))));
     }
 
     /// Makes the transport of the oldest accepted connection (E-31, C-19).
@@ -498,8 +464,7 @@ impl Listener {
             Ok(()) => stream.start(None),
             Err(message) => {
                 if lp.debug() {
-                    lp.core
-                        .report(ErrorContext::panic("Error on transport creation", message));
+                    lp.core.report(ErrorContext::panic("Error on transport creation", message));
                 }
                 stream.release();
                 self.server.detach(stream.number());
@@ -518,10 +483,7 @@ impl Listener {
             core.driver.reset(source);
         }
         core.driver.close(self.source);
-        let registered = self
-            .key
-            .take()
-            .map(|key| core.sources.borrow_mut().remove(key));
+        let registered = self.key.take().map(|key| core.sources.borrow_mut().remove(key));
         drop((registered, retry));
     }
 }

@@ -34,10 +34,7 @@ impl Socket {
 
     /// Takes over a source of the loop's driver: for drivers that adopt sockets made elsewhere.
     pub fn from_source(lp: &Loop, source: Source) -> Self {
-        Self {
-            lp: lp.clone(),
-            source: Some(source),
-        }
+        Self { lp: lp.clone(), source: Some(source) }
     }
 
     /// Sets a switch.
@@ -74,14 +71,11 @@ impl Socket {
     }
 
     pub(crate) fn source(&self) -> Source {
-        self.source
-            .expect("only into_source takes it, and consumes the socket")
+        self.source.expect("only into_source takes it, and consumes the socket")
     }
 
     pub(crate) fn into_source(mut self) -> Source {
-        self.source
-            .take()
-            .expect("only into_source takes it, and consumes the socket")
+        self.source.take().expect("only into_source takes it, and consumes the socket")
     }
 }
 
@@ -95,8 +89,6 @@ impl Drop for Socket {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket")
-            .field("source", &self.source)
-            .finish_non_exhaustive()
+        f.debug_struct("Socket").field("source", &self.source).finish_non_exhaustive()
     }
 }

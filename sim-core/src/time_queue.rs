@@ -51,11 +51,7 @@ impl Item {
     }
 
     fn due(self) -> Due {
-        Due {
-            at: Time::from_nanos(self.at),
-            slot: self.slot,
-            stamp: self.stamp,
-        }
+        Due { at: Time::from_nanos(self.at), slot: self.slot, stamp: self.stamp }
     }
 }
 
@@ -64,10 +60,7 @@ const ARITY: usize = 4;
 impl TimeQueue {
     /// An empty queue. Allocates with the first push.
     pub const fn new() -> Self {
-        Self {
-            items: Vec::new(),
-            next_stamp: 0,
-        }
+        Self { items: Vec::new(), next_stamp: 0 }
     }
 
     /// How many entries it holds, cancelled ones included.
@@ -87,11 +80,7 @@ impl TimeQueue {
     pub fn push(&mut self, at: Time, slot: u32) -> u32 {
         let stamp = self.next_stamp;
         self.next_stamp = self.next_stamp.wrapping_add(1);
-        self.items.push(Item {
-            at: at.as_nanos(),
-            stamp,
-            slot,
-        });
+        self.items.push(Item { at: at.as_nanos(), stamp, slot });
         self.sift_up(self.items.len() - 1);
         stamp
     }
@@ -104,8 +93,7 @@ impl TimeQueue {
 
     /// Gives every entry a new stamp, in order, from 0 on, and reports each change.
     pub fn renumber(&mut self, mut restamp: impl FnMut(Due, u32)) {
-        self.items
-            .sort_unstable_by_key(|item| (item.at, item.stamp));
+        self.items.sort_unstable_by_key(|item| (item.at, item.stamp));
         for (stamp, item) in (0..).zip(&mut self.items) {
             restamp(item.due(), stamp);
             item.stamp = stamp;
@@ -191,9 +179,7 @@ mod tests {
     use crate::Rng;
 
     fn drain(queue: &mut TimeQueue) -> Vec<(u64, u32)> {
-        std::iter::from_fn(|| queue.pop())
-            .map(|due| (due.at.as_nanos(), due.slot))
-            .collect()
+        std::iter::from_fn(|| queue.pop()).map(|due| (due.at.as_nanos(), due.slot)).collect()
     }
 
     #[test]
@@ -202,10 +188,7 @@ mod tests {
         for slot in 0..100 {
             queue.push(Time::from_nanos(7), slot);
         }
-        assert_eq!(
-            drain(&mut queue),
-            (0..100).map(|slot| (7, slot)).collect::<Vec<_>>()
-        );
+        assert_eq!(drain(&mut queue), (0..100).map(|slot| (7, slot)).collect::<Vec<_>>());
     }
 
     #[test]

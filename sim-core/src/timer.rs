@@ -17,19 +17,11 @@ pub struct Handle {
 
 impl Handle {
     pub(crate) fn new(core: Rc<Core>, key: Key) -> Self {
-        Self {
-            core,
-            key: Some(key),
-            cancelled: Cell::new(false),
-        }
+        Self { core, key: Some(key), cancelled: Cell::new(false) }
     }
 
     pub(crate) fn cancelled_one(core: Rc<Core>) -> Self {
-        Self {
-            core,
-            key: None,
-            cancelled: Cell::new(true),
-        }
+        Self { core, key: None, cancelled: Cell::new(true) }
     }
 
     pub(crate) fn key(&self) -> Option<Key> {
@@ -52,9 +44,7 @@ impl Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("cancelled", &self.cancelled())
-            .finish_non_exhaustive()
+        f.debug_struct("Handle").field("cancelled", &self.cancelled()).finish_non_exhaustive()
     }
 }
 
@@ -71,19 +61,11 @@ pub struct Timer {
 
 impl Timer {
     pub(crate) fn new(core: Rc<Core>, key: Key, when: Time) -> Self {
-        Self {
-            handle: Handle::new(core, key),
-            when,
-            detached: false,
-        }
+        Self { handle: Handle::new(core, key), when, detached: false }
     }
 
     pub(crate) fn cancelled_one(core: Rc<Core>, when: Time) -> Self {
-        Self {
-            handle: Handle::cancelled_one(core),
-            when,
-            detached: false,
-        }
+        Self { handle: Handle::cancelled_one(core), when, detached: false }
     }
 
     pub(crate) fn key(&self) -> Option<Key> {

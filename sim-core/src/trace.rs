@@ -174,16 +174,11 @@ impl Record {
     pub fn words(&self) -> [u64; 3] {
         let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
         match *self {
-            Self::Callback {
-                connection,
-                callback,
-                bytes,
-            } => [1, pair(callback as u32, connection), u64::from(bytes)],
+            Self::Callback { connection, callback, bytes } => {
+                [1, pair(callback as u32, connection), u64::from(bytes)]
+            }
             Self::Write { connection, bytes } => [2, u64::from(connection), u64::from(bytes)],
-            Self::Control {
-                connection,
-                control,
-            } => [3, pair(control as u32, connection), 0],
+            Self::Control { connection, control } => [3, pair(control as u32, connection), 0],
             Self::Soon => [4, 0, 0],
             Self::TimerArmed { at } => [5, at.as_nanos(), 0],
             Self::TimerFired { at } => [6, at.as_nanos(), 0],
@@ -199,25 +194,14 @@ impl Record {
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Callback {
-                connection,
-                callback,
-                bytes: 0,
-            } => {
+            Self::Callback { connection, callback, bytes: 0 } => {
                 write!(f, "#{connection} {}", callback.name())
             }
-            Self::Callback {
-                connection,
-                callback,
-                bytes,
-            } => {
+            Self::Callback { connection, callback, bytes } => {
                 write!(f, "#{connection} {} {bytes} B", callback.name())
             }
             Self::Write { connection, bytes } => write!(f, "#{connection} write {bytes} B"),
-            Self::Control {
-                connection,
-                control,
-            } => write!(f, "#{connection} {}", control.name()),
+            Self::Control { connection, control } => write!(f, "#{connection} {}", control.name()),
             Self::Soon => f.write_str("call_soon"),
             Self::TimerArmed { at } => write!(f, "timer armed for {at}"),
             Self::TimerFired { at } => write!(f, "timer fired, due {at}"),

@@ -98,10 +98,7 @@ impl World {
     /// If `range` is empty.
     #[track_caller]
     pub fn size(&self, name: &str, range: RangeInclusive<u64>) -> u64 {
-        assert!(
-            !range.is_empty(),
-            "World::size({name:?}, {range:?}): the range is empty"
-        );
+        assert!(!range.is_empty(), "World::size({name:?}, {range:?}): the range is empty");
         self.0.size(name, range)
     }
 }

@@ -86,11 +86,7 @@ impl Ip {
     }
 
     pub(crate) fn family(self) -> Family {
-        if matches!(self, Self::V4(_)) {
-            Family::V4
-        } else {
-            Family::V6
-        }
+        if matches!(self, Self::V4(_)) { Family::V4 } else { Family::V6 }
     }
 
     pub(crate) fn is_any(self) -> bool {
@@ -128,11 +124,7 @@ impl Ip {
             Self::Host6(to) => to,
             _ => return Route::None,
         };
-        if to == number {
-            Route::Loopback
-        } else {
-            Route::Host(to)
-        }
+        if to == number { Route::Loopback } else { Route::Host(to) }
     }
 
     /// True if sockets bound to the two addresses compete for a port.
@@ -162,26 +154,15 @@ mod tests {
 
     #[test]
     fn addresses_survive_the_round_trip() {
-        for text in [
-            "10.0.1.2:80",
-            "127.0.0.9:1",
-            "[::1]:7",
-            "[::]:0",
-            "[fd00::102]:9",
-            "0.0.0.0:0",
-        ] {
+        for text in
+            ["10.0.1.2:80", "127.0.0.9:1", "[::1]:7", "[::]:0", "[fd00::102]:9", "0.0.0.0:0"]
+        {
             let addr: SocketAddr = text.parse().unwrap();
             assert_eq!(Endpoint::from_addr(addr).unwrap().to_addr(), addr);
         }
         assert_eq!(Ip::from_addr("2001:db8::1".parse().unwrap()), None);
-        assert_eq!(
-            Ip::of_host(258, Family::V4).to_addr().to_string(),
-            "10.0.1.2"
-        );
-        assert_eq!(
-            Ip::of_host(258, Family::V6).to_addr().to_string(),
-            "fd00::102"
-        );
+        assert_eq!(Ip::of_host(258, Family::V4).to_addr().to_string(), "10.0.1.2");
+        assert_eq!(Ip::of_host(258, Family::V6).to_addr().to_string(), "fd00::102");
     }
 
     #[test]

@@ -73,9 +73,7 @@ pub(crate) struct LazyTimer<const ENTRIES: usize> {
 
 impl<const ENTRIES: usize> Default for LazyTimer<ENTRIES> {
     fn default() -> Self {
-        Self {
-            queued: [Time::NEVER; ENTRIES],
-        }
+        Self { queued: [Time::NEVER; ENTRIES] }
     }
 }
 

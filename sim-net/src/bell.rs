@@ -24,10 +24,7 @@ pub(crate) struct HostAlarm {
 
 impl Bell {
     pub(crate) fn alarm(self: &Arc<Self>, index: u32) -> Arc<HostAlarm> {
-        Arc::new(HostAlarm {
-            bell: Arc::clone(self),
-            index,
-        })
+        Arc::new(HostAlarm { bell: Arc::clone(self), index })
     }
 
     /// True if a host was woken; [`take`](Self::take) tells which.
@@ -46,11 +43,7 @@ impl Bell {
 
 impl Alarm for HostAlarm {
     fn ring(&self) {
-        self.bell
-            .hosts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(self.index);
+        self.bell.hosts.lock().unwrap_or_else(PoisonError::into_inner).push(self.index);
         self.bell.rung.store(true, Ordering::Release);
     }
 }

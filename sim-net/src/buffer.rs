@@ -40,16 +40,10 @@ impl Pool {
             0..=SMALL => (&mut self.small, SMALL),
             length => (&mut self.large, LARGE.max(length)),
         };
-        let mut chunk = spare
-            .pop()
-            .unwrap_or_else(|| Rc::new(Vec::with_capacity(capacity)));
+        let mut chunk = spare.pop().unwrap_or_else(|| Rc::new(Vec::with_capacity(capacity)));
         let bytes = Rc::get_mut(&mut chunk).expect("a spare chunk has one owner");
         bytes.extend_from_slice(data);
-        Payload {
-            chunk,
-            start: 0,
-            end: data.len() as u32,
-        }
+        Payload { chunk, start: 0, end: data.len() as u32 }
     }
 
     /// Takes a payload back. Its chunk is used again if this was the last of it.
@@ -60,11 +54,7 @@ impl Pool {
             return;
         };
         bytes.clear();
-        let spare = if bytes.capacity() < LARGE {
-            &mut self.small
-        } else {
-            &mut self.large
-        };
+        let spare = if bytes.capacity() < LARGE { &mut self.small } else { &mut self.large };
         if spare.len() < SPARE_MAX {
             spare.push(chunk);
         }
@@ -86,11 +76,7 @@ impl Payload {
         let Some(bytes) = Rc::get_mut(&mut self.chunk) else {
             return 0;
         };
-        debug_assert_eq!(
-            bytes.len(),
-            self.end as usize,
-            "a queued payload ends its chunk"
-        );
+        debug_assert_eq!(bytes.len(), self.end as usize, "a queued payload ends its chunk");
         let taken = data.len().min(bytes.capacity() - bytes.len());
         bytes.extend_from_slice(&data[..taken]);
         self.end += taken as u32;
@@ -101,11 +87,7 @@ impl Payload {
     pub(crate) fn part(&self, offset: usize, length: usize) -> Self {
         debug_assert!(offset + length <= self.len());
         let start = self.start + offset as u32;
-        Self {
-            chunk: Rc::clone(&self.chunk),
-            start,
-            end: start + length as u32,
-        }
+        Self { chunk: Rc::clone(&self.chunk), start, end: start + length as u32 }
     }
 
     /// Drops its first `count` bytes.

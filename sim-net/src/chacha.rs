@@ -63,10 +63,7 @@ mod tests {
                 let mut rng = ChaCha8Rng::from_seed(seed);
                 rng.set_stream(stream);
                 rng.set_word_pos(u128::from(counter) * 16);
-                assert_eq!(
-                    block(&key, stream, counter),
-                    std::array::from_fn(|_| rng.next_u64())
-                );
+                assert_eq!(block(&key, stream, counter), std::array::from_fn(|_| rng.next_u64()));
             }
         }
     }

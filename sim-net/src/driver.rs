@@ -35,12 +35,7 @@ pub(crate) struct HostDriver {
 impl HostDriver {
     pub(crate) fn new(scheduler: Rc<Scheduler>, index: u32, name: Arc<str>) -> Self {
         let alarm = scheduler.bell.alarm(index);
-        Self {
-            scheduler,
-            index,
-            name,
-            alarm,
-        }
+        Self { scheduler, index, name, alarm }
     }
 
     /// The endpoint for an address that a packet is to go to.
@@ -57,27 +52,18 @@ impl Driver for HostDriver {
 
     fn open(&self, kind: SocketKind, family: Family) -> io::Result<Source> {
         let kind = match kind {
-            SocketKind::Stream => Kind::Unconnected(Unconnected {
-                local: None,
-                options: Options::new(family),
-            }),
+            SocketKind::Stream => {
+                Kind::Unconnected(Unconnected { local: None, options: Options::new(family) })
+            }
             SocketKind::Datagram => Kind::Datagrams(Box::new(Datagrams::new(family))),
         };
-        Ok(self
-            .scheduler
-            .network()
-            .sockets
-            .insert(self.index, kind)
-            .source())
+        Ok(self.scheduler.network().sockets.insert(self.index, kind).source())
     }
 
     fn set_option(&self, source: Source, option: SocketOption) -> io::Result<()> {
         let mut network = self.scheduler.network();
         let id = SocketId::from_source(source);
-        let socket = network
-            .sockets
-            .get_mut(id)
-            .ok_or_else(|| errno::os(EBADF))?;
+        let socket = network.sockets.get_mut(id).ok_or_else(|| errno::os(EBADF))?;
         match &mut socket.kind {
             Kind::Unconnected(socket) => match option {
                 SocketOption::ReuseAddress(on) => socket.options.reuse_address = on,
@@ -127,16 +113,11 @@ impl Driver for HostDriver {
     }
 
     fn listen(&self, source: Source, backlog: u32) -> io::Result<()> {
-        self.scheduler
-            .network()
-            .tcp_listen(SocketId::from_source(source), self.index, backlog)
+        self.scheduler.network().tcp_listen(SocketId::from_source(source), self.index, backlog)
     }
 
     fn accept(&self, listener: Source) -> io::Result<(Source, SocketAddr)> {
-        let (id, remote) = self
-            .scheduler
-            .network()
-            .tcp_accept(SocketId::from_source(listener))?;
+        let (id, remote) = self.scheduler.network().tcp_accept(SocketId::from_source(listener))?;
         Ok((id.source(), remote.to_addr()))
     }
 
@@ -152,18 +133,12 @@ impl Driver for HostDriver {
     }
 
     fn finish_connect(&self, source: Source) -> io::Result<()> {
-        self.scheduler
-            .network()
-            .tcp_finish_connect(SocketId::from_source(source))
+        self.scheduler.network().tcp_finish_connect(SocketId::from_source(source))
     }
 
     fn read_hint(&self, source: Source) -> usize {
         let mut network = self.scheduler.network();
-        match network
-            .sockets
-            .get_mut(SocketId::from_source(source))
-            .map(|socket| &socket.kind)
-        {
+        match network.sockets.get_mut(SocketId::from_source(source)).map(|socket| &socket.kind) {
             Some(Kind::Stream(stream)) => stream.connection.available(),
             Some(Kind::Datagrams(datagrams)) => datagrams.next_len(),
             _ => 0,
@@ -172,22 +147,16 @@ impl Driver for HostDriver {
 
     #[inline]
     fn read(&self, source: Source, buf: &mut [u8]) -> io::Result<usize> {
-        self.scheduler
-            .network()
-            .tcp_read(SocketId::from_source(source), buf)
+        self.scheduler.network().tcp_read(SocketId::from_source(source), buf)
     }
 
     #[inline]
     fn write(&self, source: Source, data: &[u8]) -> io::Result<usize> {
-        self.scheduler
-            .network()
-            .tcp_write(SocketId::from_source(source), data)
+        self.scheduler.network().tcp_write(SocketId::from_source(source), data)
     }
 
     fn shutdown_write(&self, source: Source) -> io::Result<()> {
-        self.scheduler
-            .network()
-            .tcp_shutdown_write(SocketId::from_source(source))
+        self.scheduler.network().tcp_shutdown_write(SocketId::from_source(source))
     }
 
     fn send_to(&self, source: Source, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
@@ -197,10 +166,7 @@ impl Driver for HostDriver {
     }
 
     fn receive_from(&self, source: Source, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let received = self
-            .scheduler
-            .network()
-            .udp_receive(SocketId::from_source(source), buf);
+        let received = self.scheduler.network().udp_receive(SocketId::from_source(source), buf);
         received.map(|(length, from)| (length, from.to_addr()))
     }
 
@@ -247,15 +213,11 @@ impl Driver for HostDriver {
             Some(_) => None,
             None => return Err(errno::os(EBADF)),
         };
-        remote
-            .map(Endpoint::to_addr)
-            .ok_or_else(|| errno::os(ENOTCONN))
+        remote.map(Endpoint::to_addr).ok_or_else(|| errno::os(ENOTCONN))
     }
 
     fn register(&self, source: Source, token: Token) -> io::Result<()> {
-        self.scheduler
-            .network()
-            .register(SocketId::from_source(source), token);
+        self.scheduler.network().register(SocketId::from_source(source), token);
         Ok(())
     }
 
@@ -318,8 +280,6 @@ impl Driver for HostDriver {
 
     #[inline]
     fn trace(&self, record: &EngineRecord) {
-        self.scheduler
-            .network()
-            .record(self.index, Record::Engine(*record));
+        self.scheduler.network().record(self.index, Record::Engine(*record));
     }
 }

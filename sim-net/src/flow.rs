@@ -23,10 +23,7 @@ pub struct Flow {
 impl Flow {
     /// The other direction of it.
     pub(crate) fn reversed(self) -> Self {
-        Self {
-            back: !self.back,
-            ..self
-        }
+        Self { back: !self.back, ..self }
     }
 
     /// Its name, given the names of the world's hosts.

@@ -54,10 +54,7 @@ impl Default for Latency {
 
 impl From<Duration> for Latency {
     fn from(constant: Duration) -> Self {
-        Self {
-            least: constant,
-            spread: 0,
-        }
+        Self { least: constant, spread: 0 }
     }
 }
 
@@ -71,9 +68,6 @@ impl From<Range<Duration>> for Latency {
     fn from(range: Range<Duration>) -> Self {
         assert!(!range.is_empty(), "latency {range:?}: the range is empty");
         let spread = u64::try_from((range.end - range.start).as_nanos()).unwrap_or(u64::MAX);
-        Self {
-            least: range.start,
-            spread,
-        }
+        Self { least: range.start, spread }
     }
 }

@@ -54,11 +54,7 @@ impl Path {
     /// The path between two hosts that exist.
     pub(crate) fn between(from: u32, to: u32) -> Self {
         let loopback = from == to;
-        Self {
-            host: Some(to),
-            mtu: if loopback { LOOPBACK_MTU } else { MTU },
-            loopback,
-        }
+        Self { host: Some(to), mtu: if loopback { LOOPBACK_MTU } else { MTU }, loopback }
     }
 }
 
@@ -126,11 +122,7 @@ impl Network {
             Route::Host(number) => {
                 let index = number.checked_sub(self.first_number);
                 let host = index.filter(|&index| (index as usize) < self.hosts.len());
-                Some(Path {
-                    host,
-                    mtu: MTU,
-                    loopback: false,
-                })
+                Some(Path { host, mtu: MTU, loopback: false })
             }
             Route::Broadcast | Route::None => None,
         }
@@ -159,15 +151,7 @@ impl Network {
         *number += 1;
         let number = *number;
         let incarnation = host.incarnation;
-        Flow {
-            client: from,
-            server,
-            number,
-            port,
-            incarnation,
-            datagrams,
-            back: false,
-        }
+        Flow { client: from, server, number, port, incarnation, datagrams, back: false }
     }
 
     pub(crate) fn flow_entity(&self, flow: Flow) -> Entity {
@@ -215,13 +199,7 @@ impl Network {
         let draws = draws
             .get_or_insert_with(|| Box::new(Draws::new(Site::PacketDelay, self.flow_entity(flow))));
         let value = self.latency.draw(draws, &self.decisions);
-        self.record(
-            from,
-            Record::Draw {
-                site: Site::PacketDelay,
-                value,
-            },
-        );
+        self.record(from, Record::Draw { site: Site::PacketDelay, value });
         self.latency.least() + Duration::from_nanos(value)
     }
 
@@ -370,17 +348,10 @@ impl Network {
 
     fn draw_rank(&mut self, index: u32) -> u64 {
         let host = &mut self.hosts[index as usize];
-        let ranks = host
-            .ranks
-            .get_or_insert_with(|| Box::new(Draws::new(Site::HostOrder, host.entity)));
+        let ranks =
+            host.ranks.get_or_insert_with(|| Box::new(Draws::new(Site::HostOrder, host.entity)));
         let value = ranks.next(&self.decisions);
-        self.record(
-            index,
-            Record::Draw {
-                site: Site::HostOrder,
-                value,
-            },
-        );
+        self.record(index, Record::Draw { site: Site::HostOrder, value });
         value
     }
 
@@ -425,10 +396,6 @@ impl Network {
 
     /// A local endpoint with the address of its socket, for a packet to `to`.
     pub(crate) fn source_endpoint(&self, from: u32, local: Endpoint, to: Ip) -> Endpoint {
-        if local.ip.is_any() {
-            Endpoint::new(self.source_for(from, to), local.port)
-        } else {
-            local
-        }
+        if local.ip.is_any() { Endpoint::new(self.source_for(from, to), local.port) } else { local }
     }
 }

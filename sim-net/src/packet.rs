@@ -42,11 +42,6 @@ impl Packet {
             Body::Udp { payload, .. } => (PacketKind::Datagram, payload.len() as u32),
             Body::PortUnreachable => (PacketKind::PortUnreachable, 0),
         };
-        PacketRecord {
-            flow: self.flow,
-            kind,
-            offset: self.offset,
-            bytes,
-        }
+        PacketRecord { flow: self.flow, kind, offset: self.offset, bytes }
     }
 }

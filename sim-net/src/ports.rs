@@ -61,17 +61,15 @@ impl Ports {
 
     /// True if `bind` may not have the port because of a socket other than `id`.
     pub(crate) fn conflict(&self, port: u16, id: SocketId, bind: &Bind) -> bool {
-        self.on(port)
-            .any(|(other, held)| other != id && held.conflicts(bind))
+        self.on(port).any(|(other, held)| other != id && held.conflicts(bind))
     }
 
     /// The socket for an arrival at `local`: bound to the very address, else to the wildcard.
     /// Several that share it by `SO_REUSEPORT` are told apart by the sender.
     pub(crate) fn find(&self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
         let wildcard = Ip::any(local.ip.family());
-        let mut matching = self
-            .on(local.port)
-            .filter(|(_, bind)| bind.ip == local.ip || bind.ip == wildcard);
+        let mut matching =
+            self.on(local.port).filter(|(_, bind)| bind.ip == local.ip || bind.ip == wildcard);
         let (first, bind) = matching.next()?;
         let Some((_, second)) = matching.next() else {
             return Some(first);
@@ -96,9 +94,7 @@ pub(crate) fn ephemeral(draw: u64, mut is_free: impl FnMut(u16) -> bool) -> Opti
     let (first, last) = EPHEMERAL.into_inner();
     let count = u64::from(last - first) + 1;
     let start = first + below(draw, count) as u16;
-    (start..=last)
-        .chain(first..start)
-        .find(|&port| is_free(port))
+    (start..=last).chain(first..start).find(|&port| is_free(port))
 }
 
 #[cfg(test)]
@@ -115,27 +111,13 @@ mod tests {
 
     #[test]
     fn a_listener_shares_its_port_with_nobody_but_by_reuse_port() {
-        let bind = Bind {
-            ip: Ip::V4(0),
-            reuse_address: true,
-            reuse_port: false,
-            listening: false,
-        };
+        let bind = Bind { ip: Ip::V4(0), reuse_address: true, reuse_port: false, listening: false };
         assert!(!bind.conflicts(&bind));
-        let listening = Bind {
-            listening: true,
-            ..bind
-        };
+        let listening = Bind { listening: true, ..bind };
         assert!(listening.conflicts(&bind) && bind.conflicts(&listening));
-        let shared = Bind {
-            reuse_port: true,
-            ..listening
-        };
+        let shared = Bind { reuse_port: true, ..listening };
         assert!(!shared.conflicts(&shared));
-        let elsewhere = Bind {
-            ip: Ip::Any6,
-            ..listening
-        };
+        let elsewhere = Bind { ip: Ip::Any6, ..listening };
         assert!(!elsewhere.conflicts(&listening));
     }
 }

@@ -65,28 +65,14 @@ impl Finding {
             RunError::ForeignWake { .. } => FindingKind::ForeignWake,
             _ => FindingKind::Ended,
         };
-        Self {
-            kind,
-            message: error.to_string(),
-            host,
-            time,
-        }
+        Self { kind, message: error.to_string(), host, time }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            message,
-            host,
-            time,
-            ..
-        } = self;
-        let what = if self.kind == FindingKind::Panic {
-            "panicked: "
-        } else {
-            ""
-        };
+        let Self { message, host, time, .. } = self;
+        let what = if self.kind == FindingKind::Panic { "panicked: " } else { "" };
         write!(f, "{what}{message} (on host {host}, at {time})")
     }
 }
@@ -117,6 +103,5 @@ impl<T> Report<T> {
 pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&'static str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic with a payload that is not text")
-        .to_owned()
+    text.unwrap_or("a panic with a payload that is not text").to_owned()
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sim_core::driver::{Next, Readiness};
 use sim_core::engine::{Engine, ReadBuffer};
-use sim_core::{Loop, RunError, Time};
+use sim_core::{Loop, PanicPolicy, RunError, Time};
 
 use crate::bell::Bell;
 use crate::driver::HostDriver;
@@ -52,6 +52,7 @@ pub(crate) struct Scheduler {
     pub(crate) bell: Arc<Bell>,
     buffer: ReadBuffer,
     limits: Limits,
+    panics: PanicPolicy,
     turns: Cell<u64>,
     current: Cell<u32>,
     settlers: RefCell<Vec<Rc<Settler>>>,
@@ -69,7 +70,7 @@ pub(crate) struct Settler {
 
 impl Scheduler {
     /// A world without hosts but the control loop.
-    pub(crate) fn new(network: Network, limits: Limits) -> Rc<Self> {
+    pub(crate) fn new(network: Network, limits: Limits, panics: PanicPolicy) -> Rc<Self> {
         Rc::new(Self {
             now: Cell::new(Time::ZERO),
             network: RefCell::new(network),
@@ -77,6 +78,7 @@ impl Scheduler {
             bell: Arc::default(),
             buffer: ReadBuffer::default(),
             limits,
+            panics,
             turns: Cell::new(0),
             current: Cell::new(CONTROL),
             settlers: RefCell::default(),
@@ -109,7 +111,9 @@ impl Scheduler {
 
     fn engine(self: &Rc<Self>, index: u32, name: &Arc<str>) -> Engine {
         let driver = HostDriver::new(Rc::clone(self), index, Arc::clone(name));
-        Engine::new(Rc::new(driver), self.buffer.clone())
+        let engine = Engine::new(Rc::new(driver), self.buffer.clone());
+        engine.handle().set_panic_policy(self.panics);
+        engine
     }
 
     /// The loop of the host called `name`, which is made if there is none.
@@ -228,16 +232,9 @@ impl Scheduler {
     ) -> Result<(), RunError> {
         let turns = self.turns.get() + 1;
         self.turns.set(turns);
-        let Limits {
-            max_turns_per_instant,
-            max_events,
-            ..
-        } = self.limits;
+        let Limits { max_turns_per_instant, max_events, .. } = self.limits;
         if turns > max_turns_per_instant {
-            return Err(limit(
-                "max_turns_per_instant",
-                format!("{max_turns_per_instant} turns"),
-            ));
+            return Err(limit("max_turns_per_instant", format!("{max_turns_per_instant} turns")));
         }
         if network.trace.steps() >= max_events {
             return Err(limit("max_events", format!("{max_events} events")));
@@ -319,8 +316,6 @@ fn limit(name: &'static str, bound: String) -> RunError {
 
 impl std::fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scheduler")
-            .field("now", &self.now.get())
-            .finish_non_exhaustive()
+        f.debug_struct("Scheduler").field("now", &self.now.get()).finish_non_exhaustive()
     }
 }

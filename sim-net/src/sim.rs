@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim_core::{EventLoop, Outcome, World};
+use sim_core::{EventLoop, Outcome, PanicPolicy, World};
 
 use crate::link::Latency;
 use crate::network::Network;
@@ -31,6 +31,7 @@ pub struct Sim {
     seed: u64,
     latency: Latency,
     limits: Limits,
+    panics: PanicPolicy,
     keep_log: bool,
 }
 
@@ -41,6 +42,7 @@ impl Sim {
             seed,
             latency: Latency::default(),
             limits: Limits::default(),
+            panics: PanicPolicy::EndRun,
             keep_log: false,
         }
     }
@@ -52,6 +54,13 @@ impl Sim {
     #[must_use]
     pub fn latency(mut self, latency: impl Into<Latency>) -> Self {
         self.latency = latency.into();
+        self
+    }
+
+    /// Says what a panic in a callback costs: the run by default, which makes it a finding.
+    #[must_use]
+    pub fn panic_policy(mut self, policy: PanicPolicy) -> Self {
+        self.panics = policy;
         self
     }
 
@@ -99,7 +108,7 @@ impl Sim {
     /// Builds the world without running anything.
     pub fn build(&self) -> Simulation {
         let network = Network::new(self.seed, self.latency, self.keep_log, 0);
-        let scheduler = Scheduler::new(network, self.limits);
+        let scheduler = Scheduler::new(network, self.limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         Simulation::new(EventLoop::new(engine), scheduler)
     }
@@ -119,6 +128,6 @@ impl Sim {
 /// ```
 pub fn new_loop() -> EventLoop {
     let network = Network::new(0, Latency::default(), false, 1);
-    let scheduler = Scheduler::new(network, Limits::default());
+    let scheduler = Scheduler::new(network, Limits::default(), PanicPolicy::EndRun);
     EventLoop::new(scheduler.control_engine(&Arc::from("host"), true))
 }

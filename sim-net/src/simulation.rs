@@ -56,17 +56,12 @@ impl Simulation {
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        self.contain(|| self.control.run_until_complete(future))
-            .and_then(|ran| match ran {
-                Ok(output) => output.into_result().map_err(|failure| {
-                    self.finding(FindingKind::Failure, failure.to_string(), CONTROL)
-                }),
-                Err(error) => Err(Finding::of_run(
-                    &error,
-                    self.host_name(CONTROL),
-                    self.time(),
-                )),
-            })
+        self.contain(|| self.control.run_until_complete(future)).and_then(|ran| match ran {
+            Ok(output) => output.into_result().map_err(|failure| {
+                self.finding(FindingKind::Failure, failure.to_string(), CONTROL)
+            }),
+            Err(error) => Err(Finding::of_run(&error, self.host_name(CONTROL), self.time())),
+        })
     }
 
     /// Runs a scenario and tells everything about it. The world ends with it.
@@ -85,14 +80,7 @@ impl Simulation {
         if let Err(finding) = self.contain(|| self.scheduler.close()) {
             outcome = outcome.and(Err(finding));
         }
-        Report {
-            outcome,
-            time,
-            events,
-            hash,
-            tail,
-            log,
-        }
+        Report { outcome, time, events, hash, tail, log }
     }
 
     /// The virtual time.
@@ -129,12 +117,7 @@ impl Simulation {
     }
 
     fn finding(&self, kind: FindingKind, message: String, host: u32) -> Finding {
-        Finding {
-            kind,
-            message,
-            host: self.host_name(host),
-            time: self.time(),
-        }
+        Finding { kind, message, host: self.host_name(host), time: self.time() }
     }
 
     fn host_name(&self, index: u32) -> String {
@@ -150,9 +133,7 @@ impl Drop for Simulation {
 
 impl fmt::Debug for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulation")
-            .field("time", &self.time())
-            .finish_non_exhaustive()
+        f.debug_struct("Simulation").field("time", &self.time()).finish_non_exhaustive()
     }
 }
 
@@ -165,25 +146,16 @@ impl WorldBackend for Backend {
     }
 
     fn settle(&self) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(Settle {
-            scheduler: Rc::clone(&self.0),
-            settler: None,
-        })
+        Box::pin(Settle { scheduler: Rc::clone(&self.0), settler: None })
     }
 
     fn rng(&self, name: &str) -> Rng {
-        self.0
-            .network()
-            .decisions
-            .rng(Entity::named(format_args!("world/{name}")))
+        self.0.network().decisions.rng(Entity::named(format_args!("world/{name}")))
     }
 
     fn size(&self, name: &str, range: RangeInclusive<u64>) -> u64 {
         let entity = Entity::named(format_args!("world/{name}"));
-        let draw = self
-            .0
-            .network()
-            .draw(CONTROL, Site::WorkloadSize, entity, 0);
+        let draw = self.0.network().draw(CONTROL, Site::WorkloadSize, entity, 0);
         let (least, most) = range.into_inner();
         least + below(draw, (most - least).saturating_add(1))
     }

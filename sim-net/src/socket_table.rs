@@ -16,20 +16,14 @@ pub(crate) struct SocketId {
 
 impl SocketId {
     pub(crate) const LEAST: Self = Self { slot: 0, serial: 0 };
-    pub(crate) const GREATEST: Self = Self {
-        slot: u32::MAX,
-        serial: u32::MAX,
-    };
+    pub(crate) const GREATEST: Self = Self { slot: u32::MAX, serial: u32::MAX };
 
     pub(crate) fn source(self) -> Source {
         Source(u64::from(self.serial) << 32 | u64::from(self.slot))
     }
 
     pub(crate) fn from_source(source: Source) -> Self {
-        Self {
-            slot: source.0 as u32,
-            serial: (source.0 >> 32) as u32,
-        }
+        Self { slot: source.0 as u32, serial: (source.0 >> 32) as u32 }
     }
 }
 
@@ -113,32 +107,18 @@ impl SocketTable {
     pub(crate) fn insert(&mut self, host: u32, kind: Kind) -> SocketId {
         self.next_serial += 1;
         let serial = self.next_serial;
-        let socket = Socket {
-            serial,
-            host,
-            token: None,
-            ready: Ready::NONE,
-            listed: false,
-            kind,
-        };
-        SocketId {
-            slot: self.sockets.insert(socket) as u32,
-            serial,
-        }
+        let socket = Socket { serial, host, token: None, ready: Ready::NONE, listed: false, kind };
+        SocketId { slot: self.sockets.insert(socket) as u32, serial }
     }
 
     #[inline]
     pub(crate) fn get(&self, id: SocketId) -> Option<&Socket> {
-        self.sockets
-            .get(id.slot as usize)
-            .filter(|socket| socket.serial == id.serial)
+        self.sockets.get(id.slot as usize).filter(|socket| socket.serial == id.serial)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
-        self.sockets
-            .get_mut(id.slot as usize)
-            .filter(|socket| socket.serial == id.serial)
+        self.sockets.get_mut(id.slot as usize).filter(|socket| socket.serial == id.serial)
     }
 
     /// The stream called `id`, if it is one.

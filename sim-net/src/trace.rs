@@ -193,12 +193,7 @@ impl Trace {
     pub(crate) fn record(&mut self, time: Time, host: u32, record: Record) {
         self.hash = mix(self.hash, time, host, &record);
         self.steps += 1;
-        let entry = Entry {
-            time,
-            step: self.steps,
-            host,
-            record,
-        };
+        let entry = Entry { time, step: self.steps, host, record };
         if self.tail.len() < TAIL {
             self.begin_tail(entry);
         } else {
@@ -222,10 +217,7 @@ impl Trace {
 
     #[cold]
     fn tell(&self, entry: &Entry) {
-        let host = self
-            .hosts
-            .get(entry.host as usize)
-            .map_or("?", |name| &**name);
+        let host = self.hosts.get(entry.host as usize).map_or("?", |name| &**name);
         tracing::trace!(
             target: "sim_net",
             time = %entry.time,
@@ -250,19 +242,13 @@ impl Trace {
         if self.tail.len() == TAIL {
             entries.rotate_left(self.steps as usize % TAIL);
         }
-        Log {
-            entries,
-            hosts: self.hosts.clone(),
-        }
+        Log { entries, hosts: self.hosts.clone() }
     }
 
     /// All records, if they were kept.
     pub(crate) fn log(&self) -> Option<Log> {
         let entries = self.log.clone()?;
-        Some(Log {
-            entries,
-            hosts: self.hosts.clone(),
-        })
+        Some(Log { entries, hosts: self.hosts.clone() })
     }
 }
 
@@ -307,9 +293,7 @@ impl Log {
 
 impl fmt::Display for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.entries
-            .iter()
-            .try_for_each(|entry| writeln!(f, "{}", self.line(entry)))
+        self.entries.iter().try_for_each(|entry| writeln!(f, "{}", self.line(entry)))
     }
 }
 
@@ -358,27 +342,15 @@ mod tests {
     }
 
     fn data(offset: u32) -> Record {
-        Record::Delivered(PacketRecord {
-            flow: flow(),
-            kind: PacketKind::Data,
-            offset,
-            bytes: 64,
-        })
+        Record::Delivered(PacketRecord { flow: flow(), kind: PacketKind::Data, offset, bytes: 64 })
     }
 
     #[test]
     fn a_line_reads_as_a_sentence() {
         let hosts = ["control", "client", "server"].map(Arc::from).to_vec();
-        let entry = Entry {
-            time: Time::from_nanos(1_002_000_000),
-            step: 17,
-            host: 2,
-            record: data(1),
-        };
-        let log = Log {
-            entries: vec![entry],
-            hosts,
-        };
+        let entry =
+            Entry { time: Time::from_nanos(1_002_000_000), step: 17, host: 2, record: data(1) };
+        let log = Log { entries: vec![entry], hosts };
         assert_eq!(
             log.to_string(),
             "  1.002000000s  server   #17    deliver client@1→server:7000#1 DATA seq 1 len 64\n"
@@ -409,12 +381,7 @@ mod tests {
         for step in 0..200 {
             trace.record(Time::from_nanos(step), 0, Record::Turn);
         }
-        let steps: Vec<u64> = trace
-            .tail()
-            .entries()
-            .iter()
-            .map(|entry| entry.step)
-            .collect();
+        let steps: Vec<u64> = trace.tail().entries().iter().map(|entry| entry.step).collect();
         assert_eq!(steps, (200 - TAIL as u64 + 1..=200).collect::<Vec<_>>());
     }
 }

@@ -76,11 +76,7 @@ impl Datagrams {
 
     pub(crate) fn readiness(&self) -> Ready {
         let readable = !self.queue.is_empty() || self.error.is_some();
-        if readable {
-            Ready::READABLE.with(Ready::WRITABLE)
-        } else {
-            Ready::WRITABLE
-        }
+        if readable { Ready::READABLE.with(Ready::WRITABLE) } else { Ready::WRITABLE }
     }
 
     pub(crate) fn family(&self) -> Family {
@@ -93,18 +89,14 @@ impl Datagrams {
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        self.send_limit
-            .is_none_or(|limit| self.on_the_way == 0 || self.on_the_way + bytes <= limit)
+        self.send_limit.is_none_or(|limit| self.on_the_way == 0 || self.on_the_way + bytes <= limit)
     }
 }
 
 // The calls.
 impl Network {
     pub(crate) fn udp_bind(&mut self, id: SocketId, host: u32, local: Endpoint) -> io::Result<()> {
-        let socket = self
-            .sockets
-            .datagrams(id)
-            .ok_or_else(|| errno::os(EINVAL))?;
+        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
         if socket.local.is_some() {
             return Err(errno::os(EINVAL));
         }
@@ -133,10 +125,7 @@ impl Network {
     }
 
     fn udp_bind_if_unbound(&mut self, id: SocketId, host: u32) -> io::Result<Endpoint> {
-        let socket = self
-            .sockets
-            .datagrams(id)
-            .ok_or_else(|| errno::os(EINVAL))?;
+        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
         if let Some(local) = socket.local {
             return Ok(local);
         }
@@ -152,10 +141,7 @@ impl Network {
         host: u32,
         remote: Endpoint,
     ) -> io::Result<()> {
-        let socket = self
-            .sockets
-            .datagrams(id)
-            .ok_or_else(|| errno::os(EINVAL))?;
+        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
         if remote.ip.family() != socket.family {
             return Err(errno::os(EAFNOSUPPORT));
         }
@@ -165,11 +151,7 @@ impl Network {
         if !remote.ip.is_broadcast() && self.path(host, remote.ip).is_none() {
             return Err(errno::os(ENETUNREACH));
         }
-        let target = if remote.ip.is_any() {
-            self.source_for(host, remote.ip)
-        } else {
-            remote.ip
-        };
+        let target = if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
         let remote = Endpoint::new(target, remote.port);
         let bound = self.udp_bind_if_unbound(id, host)?;
         let local = self.source_endpoint(host, bound, remote.ip);
@@ -191,16 +173,11 @@ impl Network {
         data: &[u8],
         to: Option<Endpoint>,
     ) -> io::Result<usize> {
-        let socket = self
-            .sockets
-            .datagrams(id)
-            .ok_or_else(|| errno::os(EINVAL))?;
+        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
         if let Some(error) = socket.error.take() {
             return Err(errno::os(error));
         }
-        let remote = to
-            .or(socket.remote)
-            .ok_or_else(|| errno::os(EDESTADDRREQ))?;
+        let remote = to.or(socket.remote).ok_or_else(|| errno::os(EDESTADDRREQ))?;
         if remote.ip.family() != socket.family {
             return Err(errno::os(EAFNOSUPPORT));
         }
@@ -229,11 +206,8 @@ impl Network {
             }
             self.pool.put(payload);
         } else {
-            let target = if remote.ip.is_any() {
-                self.source_for(host, remote.ip)
-            } else {
-                remote.ip
-            };
+            let target =
+                if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
             let Some(path) = self.path(host, target) else {
                 self.pool.put(payload);
                 return Err(errno::os(ENETUNREACH));
@@ -266,10 +240,7 @@ impl Network {
     pub(crate) fn udp_close(&mut self, id: SocketId, host: u32) {
         let Self { sockets, pool, .. } = self;
         if let Some(socket) = sockets.datagrams(id) {
-            socket
-                .queue
-                .drain(..)
-                .for_each(|(payload, _)| pool.put(payload));
+            socket.queue.drain(..).for_each(|(payload, _)| pool.put(payload));
             if let Some(local) = socket.local {
                 self.host(host).udp.remove(local.port, id);
             }
@@ -326,10 +297,7 @@ impl Network {
         }
         let delay = self.delay(host, path, flow, &mut delays);
         if delays.is_some()
-            && let Some(peer) = self
-                .sockets
-                .datagrams(id)
-                .and_then(|s| s.peers.get_mut(&key))
+            && let Some(peer) = self.sockets.datagrams(id).and_then(|s| s.peers.get_mut(&key))
         {
             peer.delays = delays;
         }
@@ -347,11 +315,7 @@ impl Network {
 
     /// A datagram has left its sender's buffer.
     fn udp_left(&mut self, packet: &Packet) {
-        let Body::Udp {
-            payload,
-            counted: true,
-        } = &packet.body
-        else {
+        let Body::Udp { payload, counted: true } = &packet.body else {
             return;
         };
         let Some(socket) = self.sockets.datagrams(packet.from) else {
@@ -371,9 +335,7 @@ impl Network {
             self.udp_arrival_of_broadcast(packet);
             return;
         }
-        let found = self.hosts[host as usize]
-            .udp
-            .find(packet.target, packet.source);
+        let found = self.hosts[host as usize].udp.find(packet.target, packet.source);
         match found.filter(|&id| self.udp_takes(id, packet.source)) {
             Some(id) => self.udp_deliver(id, packet),
             None => self.udp_refuse(packet),
@@ -391,10 +353,7 @@ impl Network {
         let Body::Udp { payload, .. } = &packet.body else {
             return;
         };
-        let socket = self
-            .sockets
-            .datagrams(id)
-            .expect("the table of ports holds datagram sockets");
+        let socket = self.sockets.datagrams(id).expect("the table of ports holds datagram sockets");
         let size = payload.len() + OVERHEAD;
         if socket.queued + size > socket.receive_limit && socket.queued > 0 {
             self.drop_packet(packet.to_host, packet, DropReason::ReceiveBuffer);
@@ -422,10 +381,7 @@ impl Network {
                 return;
             };
             if self.udp_takes(id, packet.source) {
-                let body = Body::Udp {
-                    payload: payload.part(0, payload.len()),
-                    counted: *counted,
-                };
+                let body = Body::Udp { payload: payload.part(0, payload.len()), counted: *counted };
                 self.udp_deliver(id, Packet { body, ..packet });
             }
         }

@@ -134,9 +134,7 @@ pub fn statements(contract: &str) -> Result<Vec<Statement>, Vec<String>> {
         }
         let Some((id, scope)) = statement(line) else {
             if line.starts_with("- **") {
-                wrong.push(format!(
-                    "contract.md:{number}: not `- **A-01** [scope] text`: {line}"
-                ));
+                wrong.push(format!("contract.md:{number}: not `- **A-01** [scope] text`: {line}"));
             }
             continue;
         };
@@ -148,17 +146,9 @@ pub fn statements(contract: &str) -> Result<Vec<Statement>, Vec<String>> {
         if found.iter().any(|other| other.id == id) {
             wrong.push(format!("contract.md:{number}: {id} is there already"));
         }
-        found.push(Statement {
-            id: id.into(),
-            scope: scope.into(),
-            section: section.clone(),
-        });
+        found.push(Statement { id: id.into(), scope: scope.into(), section: section.clone() });
     }
-    if wrong.is_empty() {
-        Ok(found)
-    } else {
-        Err(wrong)
-    }
+    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
 }
 
 fn statement(line: &str) -> Option<(&str, &str)> {
@@ -192,20 +182,14 @@ pub fn deferrals(text: &str) -> Result<Vec<Deferral>, Vec<String>> {
             )),
         }
     }
-    if wrong.is_empty() {
-        Ok(found)
-    } else {
-        Err(wrong)
-    }
+    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
 }
 
 fn deferral(item: &str) -> Option<Deferral> {
     let (ids, rest) = item.split_once("** ")?;
     let (first, last) = ids.split_once("..").unwrap_or((ids, ids));
     let (state, reason) = rest.split_once(": ")?;
-    let issue = state
-        .strip_prefix("issue ")
-        .is_some_and(|n| n.parse::<u32>().is_ok());
+    let issue = state.strip_prefix("issue ").is_some_and(|n| n.parse::<u32>().is_ok());
     let (first_group, last_group) = (split(first)?.0, split(last)?.0);
     let valid = first_group == last_group && (issue || STATES.contains(&state));
     valid.then(|| Deferral {
@@ -269,11 +253,7 @@ pub fn citations(file: &str, source: &str) -> Result<Vec<Citation>, Vec<String>>
             above = Above::default();
         }
     }
-    if wrong.is_empty() {
-        Ok(found)
-    } else {
-        Err(wrong)
-    }
+    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
 }
 
 /// What stands above a function.
@@ -310,20 +290,10 @@ fn ids(doc: &str) -> Result<Vec<String>, String> {
     if !looks_like_an_id(first) {
         return Ok(Vec::new());
     }
-    let head = doc
-        .split_once(": ")
-        .or_else(|| doc.split_once(':'))
-        .map_or(doc, |(head, _)| head);
-    let tokens = head
-        .split(',')
-        .map(str::trim)
-        .filter(|token| !token.starts_with("L-"));
+    let head = doc.split_once(": ").or_else(|| doc.split_once(':')).map_or(doc, |(head, _)| head);
+    let tokens = head.split(',').map(str::trim).filter(|token| !token.starts_with("L-"));
     tokens
-        .map(|token| {
-            split(token)
-                .map(|_| token.to_owned())
-                .ok_or_else(|| token.to_owned())
-        })
+        .map(|token| split(token).map(|_| token.to_owned()).ok_or_else(|| token.to_owned()))
         .collect()
 }
 
@@ -339,9 +309,7 @@ fn looks_like_an_id(token: &str) -> bool {
 fn loops(marker: Option<&str>, harness: Option<&'static [On]>, file: &str) -> Option<Vec<On>> {
     if let Some(marker) = marker {
         let named = |word: &str| {
-            [On::Sim, On::Real, On::Engine]
-                .into_iter()
-                .find(|on| on.name() == word.trim())
+            [On::Sim, On::Real, On::Engine].into_iter().find(|on| on.name() == word.trim())
         };
         return marker.split(',').map(named).collect();
     }
@@ -378,11 +346,7 @@ impl Coverage {
         for tests in by_id.values_mut() {
             tests.sort_by(|a, b| (&a.file, &a.test).cmp(&(&b.file, &b.test)));
         }
-        Self {
-            statements,
-            deferrals,
-            by_id,
-        }
+        Self { statements, deferrals, by_id }
     }
 
     /// A line for each test that cites an id which the contract does not have.
@@ -391,21 +355,13 @@ impl Coverage {
         let tests = self.by_id.values().flatten();
         let unknown = tests.filter(|test| !known.contains(test.id.as_str()));
         unknown
-            .map(|t| {
-                format!(
-                    "{}: {} cites {}, which is no statement",
-                    t.file, t.test, t.id
-                )
-            })
+            .map(|t| format!("{}: {} cites {}, which is no statement", t.file, t.test, t.id))
             .collect()
     }
 
     /// A line for each statement that has no test on a loop that it speaks of, and no deferral.
     pub fn gaps(&self) -> Vec<String> {
-        let open = self
-            .statements
-            .iter()
-            .filter(|s| self.deferral(&s.id).is_none());
+        let open = self.statements.iter().filter(|s| self.deferral(&s.id).is_none());
         open.filter_map(|s| {
             let missing = self.missing(s);
             (!missing.is_empty())
@@ -417,24 +373,13 @@ impl Coverage {
     /// A line for each deferral that names no statement, or only statements that are covered.
     pub fn stale(&self) -> Vec<String> {
         let stale = self.deferrals.iter().filter_map(|deferral| {
-            let mut named = self
-                .statements
-                .iter()
-                .filter(|s| deferral.covers(&s.id))
-                .peekable();
+            let mut named = self.statements.iter().filter(|s| deferral.covers(&s.id)).peekable();
             if named.peek().is_none() {
-                return Some(format!(
-                    "deferred.md: {}: no such statement",
-                    deferral.label()
-                ));
+                return Some(format!("deferred.md: {}: no such statement", deferral.label()));
             }
             let covered = named.all(|s| self.missing(s).is_empty());
-            covered.then(|| {
-                format!(
-                    "deferred.md: {} is covered now: take it out",
-                    deferral.label()
-                )
-            })
+            covered
+                .then(|| format!("deferred.md: {} is covered now: take it out", deferral.label()))
         });
         stale.collect()
     }
@@ -450,17 +395,9 @@ impl Coverage {
     /// The loops on which a statement should be tested and is not.
     fn missing(&self, statement: &Statement) -> Vec<On> {
         let shown = |wanted: On| {
-            self.tests(&statement.id)
-                .iter()
-                .flat_map(|test| &test.on)
-                .any(|on| on.shows(wanted))
+            self.tests(&statement.id).iter().flat_map(|test| &test.on).any(|on| on.shows(wanted))
         };
-        statement
-            .loops()
-            .iter()
-            .copied()
-            .filter(|&wanted| !shown(wanted))
-            .collect()
+        statement.loops().iter().copied().filter(|&wanted| !shown(wanted)).collect()
     }
 
     /// The table, as markdown.
@@ -484,11 +421,7 @@ impl Coverage {
                 );
             }
             let (on, tests) = self.row(statement);
-            let _ = writeln!(
-                out,
-                "| {} | {} | {on} | {tests} |",
-                statement.id, statement.scope
-            );
+            let _ = writeln!(out, "| {} | {} | {on} | {tests} |", statement.id, statement.scope);
         }
         out
     }
@@ -499,10 +432,7 @@ impl Coverage {
         for statement in &self.statements {
             let count = counts.entry(group(statement)).or_default();
             count[0] += 1;
-            let kind = match (
-                self.missing(statement).is_empty(),
-                self.deferral(&statement.id),
-            ) {
+            let kind = match (self.missing(statement).is_empty(), self.deferral(&statement.id)) {
                 (true, _) => 1,
                 (false, Some(_)) => 2,
                 (false, None) => 3,
@@ -524,10 +454,7 @@ impl Coverage {
     /// The last two cells of a statement's row.
     fn row(&self, statement: &Statement) -> (String, String) {
         let tests = self.tests(&statement.id);
-        let on: BTreeSet<On> = tests
-            .iter()
-            .flat_map(|test| test.on.iter().copied())
-            .collect();
+        let on: BTreeSet<On> = tests.iter().flat_map(|test| test.on.iter().copied()).collect();
         let on: Vec<On> = on.into_iter().collect();
         let mut cells: Vec<String> = tests.iter().map(name).collect();
         cells.dedup();
@@ -552,10 +479,7 @@ fn names(on: &[On]) -> String {
 }
 
 fn name(test: &Citation) -> String {
-    let file = test
-        .file
-        .strip_prefix("tests/tests/conformance/")
-        .unwrap_or(&test.file);
+    let file = test.file.strip_prefix("tests/tests/conformance/").unwrap_or(&test.file);
     format!("`{file}` {}", test.test)
 }
 
@@ -577,34 +501,21 @@ mod tests {
     #[test]
     fn items_and_rows_are_statements_and_their_headings_are_known() {
         let found = statements(CONTRACT).unwrap();
-        let short: Vec<_> = found
-            .iter()
-            .map(|s| (s.id.as_str(), s.scope.as_str(), s.section.as_str()))
-            .collect();
+        let short: Vec<_> =
+            found.iter().map(|s| (s.id.as_str(), s.scope.as_str(), s.section.as_str())).collect();
         assert_eq!(
             short,
-            [
-                ("A-01", "both", "A. Loop"),
-                ("A-02", "sim", "A. Loop"),
-                ("J-01", "real", "J. Bugs")
-            ]
+            [("A-01", "both", "A. Loop"), ("A-02", "sim", "A. Loop"), ("J-01", "real", "J. Bugs")]
         );
     }
 
     #[test]
     fn a_contract_with_a_bad_item_an_odd_scope_or_a_double_id_is_refused() {
-        for bad in [
-            "- **A-1** [both] x",
-            "- **A-01** both x",
-            "- **A-01** [sims] x",
-        ] {
+        for bad in ["- **A-1** [both] x", "- **A-01** both x", "- **A-01** [sims] x"] {
             assert_eq!(statements(bad).unwrap_err().len(), 1, "{bad}");
         }
         let twice = "- **A-01** [both] x\n- **A-01** [both] y\n";
-        assert_eq!(
-            statements(twice).unwrap_err(),
-            ["contract.md:2: A-01 is there already"]
-        );
+        assert_eq!(statements(twice).unwrap_err(), ["contract.md:2: A-01 is there already"]);
     }
 
     #[test]
@@ -614,10 +525,8 @@ mod tests {
             sim_only! {\n    /// A-02: x\n    fn two() {}\n}\n\
             /// A-01: no test, since neither harness nor attribute says so.\nfn three() {}\n";
         let found = citations("tests/tests/conformance/x.rs", source).unwrap();
-        let short: Vec<_> = found
-            .iter()
-            .map(|c| (c.id.as_str(), c.test.as_str(), names(&c.on)))
-            .collect();
+        let short: Vec<_> =
+            found.iter().map(|c| (c.id.as_str(), c.test.as_str(), names(&c.on))).collect();
         assert_eq!(
             short,
             [
@@ -657,10 +566,7 @@ mod tests {
         let coverage = coverage("", "sim_only! {\n/// A-01, A-02: x\nfn t() {}\n}\n");
         assert_eq!(
             coverage.gaps(),
-            [
-                "A-01 [both]: no test on real",
-                "J-01 [real]: no test on real"
-            ]
+            ["A-01 [both]: no test on real", "J-01 [real]: no test on real"]
         );
     }
 
@@ -668,11 +574,7 @@ mod tests {
     fn an_engine_test_counts_for_both_loops() {
         let coverage = coverage("", "/// A-01: x\n// on: engine\n#[test]\nfn t() {}\n");
         assert_eq!(coverage.gaps().len(), 2);
-        assert!(
-            coverage
-                .table()
-                .contains("| A-01 | both | engine | `x.rs` t |")
-        );
+        assert!(coverage.table().contains("| A-01 | both | engine | `x.rs` t |"));
     }
 
     #[test]
@@ -687,20 +589,12 @@ mod tests {
                 "deferred.md: B-01: no such statement"
             ]
         );
-        assert!(
-            coverage
-                .table()
-                .contains("| A-02 | sim |  | held by types: so it is |")
-        );
+        assert!(coverage.table().contains("| A-02 | sim |  | held by types: so it is |"));
     }
 
     #[test]
     fn a_deferral_needs_a_known_state_and_a_reason() {
-        for bad in [
-            "- **A-01** later: x",
-            "- **A-01** issue 5",
-            "- **A-01..B-02** types: x",
-        ] {
+        for bad in ["- **A-01** later: x", "- **A-01** issue 5", "- **A-01..B-02** types: x"] {
             assert!(deferrals(bad).is_err(), "{bad}");
         }
     }

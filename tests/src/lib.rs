@@ -1,3 +1,5 @@
 //! What the integration tests of the workspace share.
 
 pub mod coverage;
+pub mod harness;
+pub mod recorder;

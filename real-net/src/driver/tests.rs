@@ -25,10 +25,7 @@ struct Pair {
 
 impl Bench {
     fn new() -> Self {
-        Self {
-            driver: MioDriver::new().unwrap(),
-            seen: Vec::new(),
-        }
+        Self { driver: MioDriver::new().unwrap(), seen: Vec::new() }
     }
 
     /// Tries `call` until it does not give `WouldBlock`, waiting for readiness in between.
@@ -50,16 +47,8 @@ impl Bench {
 
     /// What was said about `token`, merged, since the last call.
     fn take_seen(&mut self, token: Token) -> Readiness {
-        let nothing = Readiness {
-            token,
-            readable: false,
-            writable: false,
-            read_closed: false,
-        };
-        let (about, rest) = self
-            .seen
-            .drain(..)
-            .partition(|event: &Readiness| event.token == token);
+        let nothing = Readiness { token, readable: false, writable: false, read_closed: false };
+        let (about, rest) = self.seen.drain(..).partition(|event: &Readiness| event.token == token);
         self.seen = rest;
         Vec::into_iter(about).fold(nothing, |all, one: Readiness| Readiness {
             token,
@@ -103,11 +92,7 @@ impl Pair {
         assert_eq!(peer, bench.driver.local_addr(client).unwrap());
         bench.driver.register(server, SERVER).unwrap();
         bench.driver.close(listener);
-        Self {
-            bench,
-            client,
-            server,
-        }
+        Self { bench, client, server }
     }
 
     #[track_caller]
@@ -127,10 +112,7 @@ fn bytes_cross_a_connection_both_ways_and_end_at_the_shutdown() {
     assert_eq!(pair.bench.driver.write(client, b"ping").unwrap(), 4);
     assert_eq!(pair.read(server).unwrap(), b"ping");
     let pieces = [IoSlice::new(b"po"), IoSlice::new(b""), IoSlice::new(b"ng")];
-    assert_eq!(
-        pair.bench.driver.write_vectored(server, &pieces).unwrap(),
-        4
-    );
+    assert_eq!(pair.bench.driver.write_vectored(server, &pieces).unwrap(), 4);
     assert_eq!(pair.read(client).unwrap(), b"pong");
     pair.bench.driver.shutdown_write(client).unwrap();
     assert_eq!(pair.read(server).unwrap(), b"");
@@ -143,14 +125,8 @@ fn both_ends_know_their_addresses_and_send_without_delay() {
     let pair = Pair::new();
     let driver = &pair.bench.driver;
     let (client, server) = (pair.client, pair.server);
-    assert_eq!(
-        driver.local_addr(client).unwrap(),
-        driver.peer_addr(server).unwrap()
-    );
-    assert_eq!(
-        driver.peer_addr(client).unwrap(),
-        driver.local_addr(server).unwrap()
-    );
+    assert_eq!(driver.local_addr(client).unwrap(), driver.peer_addr(server).unwrap());
+    assert_eq!(driver.peer_addr(client).unwrap(), driver.local_addr(server).unwrap());
     for source in [client, server] {
         driver
             .with(source, |socket| {
@@ -227,10 +203,7 @@ fn a_full_peer_blocks_the_writer_until_it_reads() {
     let mut received = 0;
     let mut buf = vec![0; pair.bench.driver.read_hint(server)];
     while received < sent {
-        received += pair
-            .bench
-            .until(|driver| driver.read(server, &mut buf))
-            .unwrap();
+        received += pair.bench.until(|driver| driver.read(server, &mut buf)).unwrap();
     }
     while !pair.bench.take_seen(CLIENT).writable {
         pair.bench.wait();
@@ -244,13 +217,8 @@ fn a_closed_port_refuses_with_the_kernels_code() {
     let (listener, address) = bench.listen();
     bench.driver.close(listener);
     let client = bench.connect(address);
-    let error = bench
-        .until(|driver| driver.finish_connect(client))
-        .unwrap_err();
-    assert_eq!(
-        error.raw_os_error(),
-        Some(Errno::CONNREFUSED.raw_os_error())
-    );
+    let error = bench.until(|driver| driver.finish_connect(client)).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(Errno::CONNREFUSED.raw_os_error()));
 }
 
 #[test]
@@ -264,10 +232,7 @@ fn a_socket_that_never_connected_has_no_outcome_yet() {
     }
     let error = bench.driver.finish_connect(idle).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-    assert_eq!(
-        bench.driver.peer_addr(idle).unwrap_err().kind(),
-        io::ErrorKind::NotConnected
-    );
+    assert_eq!(bench.driver.peer_addr(idle).unwrap_err().kind(), io::ErrorKind::NotConnected);
 }
 
 #[test]
@@ -275,9 +240,7 @@ fn a_port_is_taken_once_unless_it_is_shared() {
     let driver = MioDriver::new().unwrap();
     let bound = |share| {
         let source = driver.open(SocketKind::Stream, Family::V4).unwrap();
-        driver
-            .set_option(source, SocketOption::ReusePort(share))
-            .unwrap();
+        driver.set_option(source, SocketOption::ReusePort(share)).unwrap();
         source
     };
     let (first, second, other) = (bound(true), bound(true), bound(false));
@@ -285,25 +248,16 @@ fn a_port_is_taken_once_unless_it_is_shared() {
     driver.listen(first, 1).unwrap();
     let address = driver.local_addr(first).unwrap();
     driver.bind(second, address).unwrap();
-    assert_eq!(
-        driver.bind(other, address).unwrap_err().kind(),
-        io::ErrorKind::AddrInUse
-    );
+    assert_eq!(driver.bind(other, address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
 }
 
 #[test]
 fn accept_and_read_would_block_when_nothing_waits() {
     let bench = Bench::new();
     let (listener, _) = bench.listen();
-    assert_eq!(
-        bench.driver.accept(listener).unwrap_err().kind(),
-        io::ErrorKind::WouldBlock
-    );
+    assert_eq!(bench.driver.accept(listener).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     let (datagram, _) = bench.datagram(CLIENT);
-    let error = bench
-        .driver
-        .receive_from(datagram, &mut [0; 8])
-        .unwrap_err();
+    let error = bench.driver.receive_from(datagram, &mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
 
@@ -343,10 +297,7 @@ fn datagrams_keep_their_bounds_and_may_be_empty() {
 fn an_oversized_datagram_is_refused_with_the_kernels_code() {
     let bench = Bench::new();
     let (a, to) = bench.datagram(CLIENT);
-    let error = bench
-        .driver
-        .send_to(a, &vec![0; 70_000], Some(to))
-        .unwrap_err();
+    let error = bench.driver.send_to(a, &vec![0; 70_000], Some(to)).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(Errno::MSGSIZE.raw_os_error()));
 }
 
@@ -360,9 +311,7 @@ fn a_closed_port_is_told_to_a_connected_endpoint_once_for_each_datagram() {
     bench.driver.connect(a, gone).unwrap();
     for _ in 0..2 {
         bench.driver.send_to(a, b"anybody?", None).unwrap();
-        let error = bench
-            .until(|driver| driver.receive_from(a, &mut [0; 8]))
-            .unwrap_err();
+        let error = bench.until(|driver| driver.receive_from(a, &mut [0; 8])).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }
@@ -399,14 +348,8 @@ fn a_wait_past_the_limit_fails_and_names_it() {
             break error;
         }
     };
-    assert!(
-        matches!(ended, RunError::Limit { name: "limit", .. }),
-        "{ended}"
-    );
-    assert_eq!(
-        driver.timeout(Next::Now).unwrap_err().to_string(),
-        ended.to_string()
-    );
+    assert!(matches!(ended, RunError::Limit { name: "limit", .. }), "{ended}");
+    assert_eq!(driver.timeout(Next::Now).unwrap_err().to_string(), ended.to_string());
 }
 
 #[test]
@@ -452,10 +395,7 @@ fn an_adopted_stream_is_a_transport_like_any_other() {
     let handle = lp.clone();
     let seen = lp
         .run_until_complete(async move {
-            let conn = handle
-                .connection()
-                .adopt(socket, || Greeted(Vec::new()))
-                .await?;
+            let conn = handle.connection().adopt(socket, || Greeted(Vec::new())).await?;
             conn.closed().await?;
             io::Result::Ok(conn.with(|greeted, _| greeted.0.clone()))
         })

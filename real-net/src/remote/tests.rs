@@ -57,15 +57,10 @@ fn calls_of_each_thread_keep_their_order() {
         })
         .collect();
     let seen = notes.run_until(400);
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     for thread in 0..4 {
-        let numbers: Vec<_> = seen
-            .iter()
-            .filter(|(by, _)| *by == thread)
-            .map(|(_, number)| *number)
-            .collect();
+        let numbers: Vec<_> =
+            seen.iter().filter(|(by, _)| *by == thread).map(|(_, number)| *number).collect();
         assert_eq!(numbers, (0..100).collect::<Vec<_>>());
     }
 }
@@ -92,11 +87,9 @@ fn a_panic_in_a_call_costs_that_call_alone() {
     let notes = Notes::new();
     let reports = Rc::new(RefCell::new(Vec::new()));
     let heard = Rc::clone(&reports);
-    notes
-        .lp
-        .set_exception_handler(Some(Rc::new(move |_, context| {
-            heard.borrow_mut().push(context.to_string());
-        })));
+    notes.lp.set_exception_handler(Some(Rc::new(move |_, context| {
+        heard.borrow_mut().push(context.to_string());
+    })));
     notes.remote.call_soon(|_| panic!("ouch")).unwrap();
     notes.remote.call_soon(note(0, 2)).unwrap();
     assert_eq!(notes.run_until(1), [(0, 2)]);

@@ -21,10 +21,7 @@ struct Exchange {
 
 impl Exchange {
     fn of(request: &[u8]) -> Self {
-        Self {
-            request: request.to_vec(),
-            answer: Vec::new(),
-        }
+        Self { request: request.to_vec(), answer: Vec::new() }
     }
 }
 
@@ -48,9 +45,7 @@ impl Protocol for Panics {
 
 async fn exchange(world: &World, request: &[u8]) -> io::Result<Vec<u8>> {
     let client = world.host("client");
-    let conn = client
-        .create_connection(("server", 7000), || Exchange::of(request))
-        .await?;
+    let conn = client.create_connection(("server", 7000), || Exchange::of(request)).await?;
     conn.closed().await?;
     Ok(conn.with(|exchange, _| std::mem::take(&mut exchange.answer)))
 }
@@ -59,20 +54,12 @@ async fn is_echoed(world: World, request: Vec<u8>) -> io::Result<usize> {
     let server = world.host("server");
     let _listening = server.create_server(("server", 7000), || Echo).await?;
     let answer = exchange(&world, &request).await?;
-    assert!(
-        answer == request,
-        "{} of {} bytes came back",
-        answer.len(),
-        request.len()
-    );
+    assert!(answer == request, "{} of {} bytes came back", answer.len(), request.len());
     Ok(answer.len())
 }
 
 async fn callback_panics(world: World) -> io::Result<()> {
-    let _listening = world
-        .host("server")
-        .create_server(("server", 7000), || Panics)
-        .await?;
+    let _listening = world.host("server").create_server(("server", 7000), || Panics).await?;
     // The panic costs the connection: the client sees a reset, or an end.
     exchange(&world, b"go").await.map(drop).or(Ok(()))
 }
@@ -106,15 +93,9 @@ fn connections_come_from_the_address_of_their_host() {
         let (server, client) = (world.host("server"), world.host("client"));
         let peer = Rc::new(Cell::new(None));
         let seen = Rc::clone(&peer);
-        let _listening = server
-            .create_server(("server", 7000), move || Peer(Rc::clone(&seen)))
-            .await?;
-        client
-            .create_connection(("server", 7000), || Exchange::of(b""))
-            .await?
-            .closed()
-            .await
-            .ok();
+        let _listening =
+            server.create_server(("server", 7000), move || Peer(Rc::clone(&seen))).await?;
+        client.create_connection(("server", 7000), || Exchange::of(b"")).await?.closed().await.ok();
         let address = client.getaddrinfo(("client", 0)).await?[0].ip();
         assert_eq!(peer.get(), Some(address));
         io::Result::Ok(())
@@ -137,9 +118,7 @@ fn settle_waits_for_what_is_on_its_way() {
     run(|world| async move {
         let (server, client) = (world.host("server"), world.host("client"));
         let _listening = server.create_server(("server", 7000), || Echo).await?;
-        let conn = client
-            .create_connection(("server", 7000), || Exchange::of(b"hello"))
-            .await?;
+        let conn = client.create_connection(("server", 7000), || Exchange::of(b"hello")).await?;
         world.settle().await;
         conn.with(|exchange, _| assert_eq!(exchange.answer, b"hello"));
         io::Result::Ok(())
@@ -164,15 +143,10 @@ fn a_panic_of_the_scenario_is_an_error_with_its_text() {
 #[test]
 fn a_panic_in_a_callback_fails_the_run_unless_allowed() {
     let error = run(callback_panics).unwrap_err();
-    let panics = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<ContainedPanics>());
+    let panics = error.get_ref().and_then(|inner| inner.downcast_ref::<ContainedPanics>());
     assert_eq!(panics.map(|panics| panics.count), Some(1), "{error}");
     assert!(error.to_string().contains("ouch"), "{error}");
-    Runner::new()
-        .allow_contained_panics(true)
-        .run(callback_panics)
-        .unwrap();
+    Runner::new().allow_contained_panics(true).run(callback_panics).unwrap();
 }
 
 #[test]
@@ -185,10 +159,7 @@ fn a_run_past_its_limit_is_timed_out_and_names_what_waits() {
         task.await.ok();
         drop(never);
     };
-    let error = Runner::new()
-        .limit(Duration::from_millis(1))
-        .run(stuck)
-        .unwrap_err();
+    let error = Runner::new().limit(Duration::from_millis(1)).run(stuck).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(error.to_string().contains("waits for ever"), "{error}");
 }

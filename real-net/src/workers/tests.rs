@@ -27,10 +27,7 @@ async fn who_am_i(lp: Loop, addr: SocketAddr) -> io::Result<Serving> {
 
 fn ask(addr: SocketAddr) -> String {
     let mut answer = String::new();
-    TcpStream::connect(addr)
-        .unwrap()
-        .read_to_string(&mut answer)
-        .unwrap();
+    TcpStream::connect(addr).unwrap().read_to_string(&mut answer).unwrap();
     answer
 }
 
@@ -77,10 +74,7 @@ fn open_connections_are_aborted_by_the_shutdown() {
     client.write_all(b"x").unwrap();
     client.read_exact(&mut [0]).unwrap();
     pool.shutdown().unwrap();
-    assert_eq!(
-        client.read(&mut [0]).unwrap_err().kind(),
-        io::ErrorKind::ConnectionReset
-    );
+    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
 #[test]
@@ -108,17 +102,11 @@ fn a_worker_that_cannot_serve_is_named_and_the_others_stop() {
 
 #[test]
 fn a_worker_that_panics_is_named() {
-    let error = workers(1)
-        .serve(ANY_PORT, |_, _| async { panic!("ouch") })
-        .map(drop)
-        .unwrap_err();
+    let error = workers(1).serve(ANY_PORT, |_, _| async { panic!("ouch") }).map(drop).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("worker-1") && text.contains("ouch"), "{text}");
     let error = workers(1)
-        .serve(
-            ANY_PORT,
-            |_, _| -> std::future::Ready<io::Result<Serving>> { panic!("ouch") },
-        )
+        .serve(ANY_PORT, |_, _| -> std::future::Ready<io::Result<Serving>> { panic!("ouch") })
         .map(drop)
         .unwrap_err();
     assert_eq!(error.to_string(), "worker-1 panicked: ouch");

@@ -30,14 +30,8 @@ fn localhost_is_the_machines_and_unknown_names_are_the_resolvers() {
         let host = world.host("a");
         let local = host.getaddrinfo(("localhost", 1)).await.unwrap();
         assert_eq!(local, [(Ipv4Addr::LOCALHOST, 1).into()]);
-        let error = host
-            .getaddrinfo(("no-such-host.invalid", 1))
-            .await
-            .unwrap_err();
-        assert!(
-            error.to_string().contains("no-such-host.invalid"),
-            "{error}"
-        );
+        let error = host.getaddrinfo(("no-such-host.invalid", 1)).await.unwrap_err();
+        assert!(error.to_string().contains("no-such-host.invalid"), "{error}");
     });
 }
 

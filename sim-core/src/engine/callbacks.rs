@@ -52,19 +52,12 @@ const SWEEP_FROM: usize = 100;
 
 impl Callbacks {
     pub(crate) const fn new() -> Self {
-        Self {
-            table: Arena::new(),
-            queue: TimeQueue::new(),
-            cancelled: 0,
-        }
+        Self { table: Arena::new(), queue: TimeQueue::new(), cancelled: 0 }
     }
 
     #[inline]
     pub(crate) fn insert(&mut self, action: Action) -> Key {
-        self.table.insert(Callback {
-            action,
-            timed: None,
-        })
+        self.table.insert(Callback { action, timed: None })
     }
 
     #[inline]
@@ -72,10 +65,7 @@ impl Callbacks {
         if self.queue.stamps_left() == 0 {
             self.renumber();
         }
-        let key = self.table.insert(Callback {
-            action,
-            timed: None,
-        });
+        let key = self.table.insert(Callback { action, timed: None });
         let stamp = self.queue.push(at, key.index);
         self.table.get_mut(key).expect("just inserted").timed = Some((at, stamp));
         key
@@ -139,8 +129,7 @@ impl Callbacks {
 
     fn sweep(&mut self) {
         let table = &mut self.table;
-        self.queue
-            .retain(|due| Self::is_live(table, due.slot, due.stamp).is_some());
+        self.queue.retain(|due| Self::is_live(table, due.slot, due.stamp).is_some());
         self.cancelled = 0;
     }
 
@@ -148,20 +137,14 @@ impl Callbacks {
     #[inline]
     pub(crate) fn next_deadline(&mut self) -> Option<Time> {
         self.clean();
-        self.queue
-            .peek()
-            .map(|due| due.at)
-            .filter(|&at| at != Time::NEVER)
+        self.queue.peek().map(|due| due.at).filter(|&at| at != Time::NEVER)
     }
 
     /// Takes the next timer that is due at `now` from the queue; its callback stays in the table.
     #[inline]
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Key, Time)> {
         loop {
-            let due = self
-                .queue
-                .peek()
-                .filter(|due| due.at <= now && due.at != Time::NEVER)?;
+            let due = self.queue.peek().filter(|due| due.at <= now && due.at != Time::NEVER)?;
             self.queue.pop();
             let Some(key) = Self::is_live(&mut self.table, due.slot, due.stamp) else {
                 self.cancelled -= 1;
@@ -175,11 +158,7 @@ impl Callbacks {
     pub(crate) fn take_all(&mut self) -> Vec<Action> {
         self.queue.clear();
         self.cancelled = 0;
-        self.table
-            .take_all()
-            .into_iter()
-            .map(|callback| callback.action)
-            .collect()
+        self.table.take_all().into_iter().map(|callback| callback.action).collect()
     }
 }
 
@@ -212,11 +191,7 @@ mod tests {
                 callbacks.cancel(*key);
             }
             callbacks.clean();
-            assert_eq!(
-                callbacks.queue.len(),
-                left_in_queue,
-                "{cancelled} cancelled"
-            );
+            assert_eq!(callbacks.queue.len(), left_in_queue, "{cancelled} cancelled");
         }
     }
 
@@ -238,10 +213,7 @@ mod tests {
         let second = timer(&mut callbacks, 9);
         assert_eq!(second.index, first.index);
         assert_eq!(callbacks.pop_due(Time::from_nanos(5)), None);
-        assert_eq!(
-            callbacks.pop_due(Time::from_nanos(9)),
-            Some((second, Time::from_nanos(9)))
-        );
+        assert_eq!(callbacks.pop_due(Time::from_nanos(9)), Some((second, Time::from_nanos(9))));
     }
 
     #[test]

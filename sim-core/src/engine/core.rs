@@ -83,11 +83,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(driver: Rc<dyn Driver>, buffer: ReadBuffer) -> Rc<Self> {
         let simulated = driver.is_simulated();
-        let policy = if simulated {
-            PanicPolicy::EndRun
-        } else {
-            PanicPolicy::Contain
-        };
+        let policy = if simulated { PanicPolicy::EndRun } else { PanicPolicy::Contain };
         Rc::new(Self {
             inbox: Arc::new(Inbox::new(driver.alarm(), simulated)),
             driver,
@@ -163,9 +159,7 @@ impl Core {
 
     /// A handle for an action that was refused because the loop is closed (ruling 7).
     fn refuse(self: &Rc<Self>, what: &'static str, action: Action) {
-        self.report(ErrorContext::message(format!(
-            "{what} on a closed event loop: dropped"
-        )));
+        self.report(ErrorContext::message(format!("{what} on a closed event loop: dropped")));
         action.discard();
     }
 
@@ -247,21 +241,13 @@ impl Core {
     }
 
     pub(crate) fn all_tasks(&self) -> Vec<Rc<dyn AnyTask>> {
-        let mut all: Vec<_> = self
-            .tasks
-            .borrow()
-            .iter()
-            .map(|(_, task)| Rc::clone(task))
-            .collect();
+        let mut all: Vec<_> = self.tasks.borrow().iter().map(|(_, task)| Rc::clone(task)).collect();
         all.sort_by_key(|task| task.header().number());
         all
     }
 
     pub(crate) fn pending_tasks(&self) -> Vec<String> {
-        self.all_tasks()
-            .iter()
-            .map(|task| task.header().name())
-            .collect()
+        self.all_tasks().iter().map(|task| task.header().name()).collect()
     }
 
     // Panics and reports.
@@ -319,8 +305,6 @@ impl Core {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core")
-            .field("host", &self.driver.host())
-            .finish_non_exhaustive()
+        f.debug_struct("Core").field("host", &self.driver.host()).finish_non_exhaustive()
     }
 }

@@ -67,16 +67,11 @@ impl Inbox {
         let thread = std::thread::current();
         let is_foreign = thread.id() != self.owner;
         if is_foreign && self.simulated {
-            let name = thread
-                .name()
-                .map_or_else(|| format!("{:?}", thread.id()), str::to_owned);
+            let name = thread.name().map_or_else(|| format!("{:?}", thread.id()), str::to_owned);
             lock(&self.foreign).get_or_insert(name);
         }
         let mut woken = lock(&self.woken);
-        woken.push(Woken {
-            position: self.position.load(Ordering::Relaxed),
-            task,
-        });
+        woken.push(Woken { position: self.position.load(Ordering::Relaxed), task });
         let is_first = !self.waiting.swap(true, Ordering::Release);
         drop(woken);
         let in_turn = self.in_turn.load(Ordering::Relaxed);
@@ -99,9 +94,7 @@ impl Inbox {
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox")
-            .field("waiting", &self.waiting)
-            .finish_non_exhaustive()
+        f.debug_struct("Inbox").field("waiting", &self.waiting).finish_non_exhaustive()
     }
 }
 
@@ -114,11 +107,7 @@ pub(crate) struct TaskWaker {
 
 impl TaskWaker {
     pub(crate) fn new(inbox: Arc<Inbox>, task: Key) -> Self {
-        Self {
-            inbox,
-            task,
-            queued: AtomicBool::new(false),
-        }
+        Self { inbox, task, queued: AtomicBool::new(false) }
     }
 
     /// Queues the task for its next step, once.

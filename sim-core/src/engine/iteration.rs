@@ -99,11 +99,7 @@ fn queue_still_readable(core: &Core) {
             break;
         };
         if sources::begin_read(core, source) {
-            core.push(Ready::Io {
-                source,
-                read: true,
-                write: false,
-            });
+            core.push(Ready::Io { source, read: true, write: false });
         }
     }
 }
@@ -113,11 +109,7 @@ fn queue_readiness(core: &Core, events: &mut Vec<Readiness>) {
         let source = key_of(event.token);
         let (read, write) = sources::note_readiness(core, source, &event);
         if read || write {
-            core.push(Ready::Io {
-                source,
-                read,
-                write,
-            });
+            core.push(Ready::Io { source, read, write });
         }
     }
 }
@@ -157,22 +149,15 @@ fn run_batch(core: &Rc<Core>) {
 fn run_timed(core: &Rc<Core>, entry: Ready) {
     let name = match entry {
         Ready::Callback(_) | Ready::Timer(..) => "a callback".to_owned(),
-        Ready::Task(key) => core
-            .task(key)
-            .map_or_else(String::new, |task| task.header().name()),
+        Ready::Task(key) => core.task(key).map_or_else(String::new, |task| task.header().name()),
         Ready::Io { source, .. } | Ready::Life(source, _) => sources::describe(core, source),
     };
     let began = core.driver.now();
     run(core, entry);
-    let ended = core
-        .driver
-        .busy_until()
-        .unwrap_or_else(|| core.driver.now());
+    let ended = core.driver.busy_until().unwrap_or_else(|| core.driver.now());
     let took = ended - began;
     if took >= core.slow_callback.get() {
-        core.report(ErrorContext::message(format!(
-            "Executing {name} took {took:?}"
-        )));
+        core.report(ErrorContext::message(format!("Executing {name} took {took:?}")));
     }
 }
 
@@ -181,11 +166,7 @@ fn run(core: &Rc<Core>, entry: Ready) {
         Ready::Callback(key) => run_callback(core, key, Record::Soon),
         Ready::Timer(key, at) => run_callback(core, key, Record::TimerFired { at }),
         Ready::Task(key) => task::step(core, key),
-        Ready::Io {
-            source,
-            read,
-            write,
-        } => sources::run_io(core, source, read, write),
+        Ready::Io { source, read, write } => sources::run_io(core, source, read, write),
         Ready::Life(source, step) => sources::run_life(core, source, step),
     }
 }

@@ -48,9 +48,7 @@ pub struct ReadBuffer(Rc<RefCell<Vec<u8>>>);
 impl Engine {
     /// An engine over `driver` that reads through `buffer`.
     pub fn new(driver: Rc<dyn Driver>, buffer: ReadBuffer) -> Self {
-        Self {
-            core: Core::new(driver, buffer),
-        }
+        Self { core: Core::new(driver, buffer) }
     }
 
     /// A handle of the loop.
@@ -109,9 +107,7 @@ impl Drop for Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine")
-            .field("host", &self.core.driver.host())
-            .finish_non_exhaustive()
+        f.debug_struct("Engine").field("host", &self.core.driver.host()).finish_non_exhaustive()
     }
 }
 
@@ -140,8 +136,6 @@ impl ReadBuffer {
 
 impl fmt::Debug for ReadBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadBuffer")
-            .field("len", &self.0.borrow().len())
-            .finish()
+        f.debug_struct("ReadBuffer").field("len", &self.0.borrow().len()).finish()
     }
 }

@@ -33,28 +33,17 @@ pub type ExceptionHandler = Rc<dyn Fn(&Loop, &ErrorContext)>;
 impl ErrorContext {
     /// A report that has only a message.
     pub fn message(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            ..Self::default()
-        }
+        Self { message: message.into(), ..Self::default() }
     }
 
     /// A report of a contained panic.
     pub(crate) fn panic(message: impl Into<String>, panic: Arc<str>) -> Self {
-        Self {
-            message: message.into(),
-            panic: Some(panic),
-            ..Self::default()
-        }
+        Self { message: message.into(), panic: Some(panic), ..Self::default() }
     }
 
     /// A report of an error.
     pub(crate) fn error(message: impl Into<String>, error: SharedError) -> Self {
-        Self {
-            message: message.into(),
-            error: Some(error),
-            ..Self::default()
-        }
+        Self { message: message.into(), error: Some(error), ..Self::default() }
     }
 
     pub(crate) fn on(mut self, transport: u32, protocol: &'static str) -> Self {
@@ -77,11 +66,7 @@ impl fmt::Display for ErrorContext {
             write!(f, " (task {task})")?;
         }
         if let Some(transport) = self.transport {
-            write!(
-                f,
-                " (transport #{transport}, {})",
-                self.protocol.unwrap_or("no protocol")
-            )?;
+            write!(f, " (transport #{transport}, {})", self.protocol.unwrap_or("no protocol"))?;
         }
         match &self.original {
             Some(original) => write!(f, "; while handling: {original}"),
@@ -136,8 +121,6 @@ pub(crate) fn log(context: &ErrorContext) {
 
 impl fmt::Debug for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reporter")
-            .field("count", &self.count)
-            .finish_non_exhaustive()
+        f.debug_struct("Reporter").field("count", &self.count).finish_non_exhaustive()
     }
 }

@@ -46,14 +46,7 @@ impl Scope {
         let depth = parent.as_ref().map_or(0, |parent| parent.depth + 1);
         let owner = Rc::downgrade(&task);
         let (cancelled, waker) = (Cell::new(false), RefCell::new(None));
-        Some(Rc::new(Self {
-            kind,
-            depth,
-            parent,
-            owner,
-            cancelled,
-            waker,
-        }))
+        Some(Rc::new(Self { kind, depth, parent, owner, cancelled, waker }))
     }
 
     pub(crate) fn kind(&self) -> &ScopeKind {
@@ -164,9 +157,7 @@ impl Scope {
     /// The innermost pending scope inside this one that a cancellation can go to.
     pub(crate) fn innermost_inside(self: &Rc<Self>) -> Option<Rc<Self>> {
         let owner = self.owner.upgrade()?;
-        owner
-            .header()
-            .innermost(Some(self), ScopeKind::takes_cancel)
+        owner.header().innermost(Some(self), ScopeKind::takes_cancel)
     }
 
     /// Marks it as the one that sends a cancellation of its own.

@@ -121,9 +121,7 @@ where
         done_callbacks: RefCell::default(),
     };
     if core.is_closed() {
-        core.report(ErrorContext::message(
-            "create_task on a closed event loop: dropped",
-        ));
+        core.report(ErrorContext::message("create_task on a closed event loop: dropped"));
         drop(future);
         let key = Key::from_bits(u64::MAX);
         let cell: Rc<TaskCell<F>> = Rc::new(TaskCell {
@@ -131,10 +129,7 @@ where
             future: RefCell::new(None),
             output: RefCell::new(Some(Err(TaskError::Cancelled))),
         });
-        return Task {
-            inner: cell,
-            join: None,
-        };
+        return Task { inner: cell, join: None };
     }
     let mut made: Option<Rc<TaskCell<F>>> = None;
     let future = Box::pin(future);
@@ -149,10 +144,7 @@ where
     });
     let cell = made.expect("add_task makes it");
     cell.header.queue_step();
-    Task {
-        inner: cell,
-        join: None,
-    }
+    Task { inner: cell, join: None }
 }
 
 /// Runs one step of a task.
@@ -164,15 +156,9 @@ pub(crate) fn step(core: &Rc<Core>, key: Key) {
         task.drop_future();
         return complete(&*task, Err(TaskError::Cancelled));
     }
-    core.trace(Record::TaskPolled {
-        task: header.number,
-    });
+    core.trace(Record::TaskPolled { task: header.number });
     let before = core.current_task.replace(Some(Rc::clone(&task)));
-    let restore = RestoreTask {
-        core,
-        header,
-        before,
-    };
+    let restore = RestoreTask { core, header, before };
     let waker = Waker::from(Arc::clone(&header.waker));
     header.running.set(true);
     let polled = poll_contained(core, &*task, &mut Context::from_waker(&waker));
@@ -229,10 +215,7 @@ fn complete(task: &dyn AnyTask, result: Result<(), TaskError>) {
         task.finish(error);
     }
     header.outcome.set(Some(outcome));
-    header.core.trace(Record::TaskDone {
-        task: header.number,
-        outcome,
-    });
+    header.core.trace(Record::TaskDone { task: header.number, outcome });
     header.scopes.take();
     header.core.remove_task(header.key);
     for callback in header.done_callbacks.take() {
@@ -250,10 +233,7 @@ impl Header {
 
     /// Its name: given, or `task-N`.
     pub(crate) fn name(&self) -> String {
-        self.name
-            .borrow()
-            .clone()
-            .unwrap_or_else(|| format!("task-{}", self.number))
+        self.name.borrow().clone().unwrap_or_else(|| format!("task-{}", self.number))
     }
 
     fn is_done(&self) -> bool {
@@ -289,11 +269,7 @@ impl Header {
                     self.must_cancel.set(false);
                 }
             }
-            None if self
-                .scopes
-                .borrow()
-                .iter()
-                .any(|scope| scope.is_cancelled()) => {}
+            None if self.scopes.borrow().iter().any(|scope| scope.is_cancelled()) => {}
             None => {
                 // The root takes it: at its next step the future is dropped.
                 self.scopes.take();
@@ -310,14 +286,8 @@ impl Header {
     ) -> Option<Rc<Scope>> {
         let scopes = self.scopes.borrow();
         let inside = |scope: &&Rc<Scope>| within.is_none_or(|outer| scope.is_within(outer));
-        let fitting = scopes
-            .iter()
-            .filter(inside)
-            .filter(|scope| wanted(scope.kind()));
-        fitting
-            .filter(|scope| !scope.is_cancelled())
-            .max_by_key(|scope| scope.depth())
-            .cloned()
+        let fitting = scopes.iter().filter(inside).filter(|scope| wanted(scope.kind()));
+        fitting.filter(|scope| !scope.is_cancelled()).max_by_key(|scope| scope.depth()).cloned()
     }
 }
 
@@ -462,11 +432,7 @@ impl<T: 'static> Future for Task<T> {
     /// If a task awaits itself (contract B-19), or when polled again after it yielded the output.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let header = self.inner.header();
-        assert!(
-            !header.running.get(),
-            "task {} cannot await itself",
-            header.name()
-        );
+        assert!(!header.running.get(), "task {} cannot await itself", header.name());
         if !self.poll_done(cx.waker()) {
             if self.join.is_none() {
                 self.join = Scope::begin(ScopeKind::Join(self.as_any_task()));
@@ -477,10 +443,7 @@ impl<T: 'static> Future for Task<T> {
             return Poll::Pending;
         }
         let join = self.join.take();
-        let result = self
-            .inner
-            .take_output()
-            .expect("a task's output is taken once");
+        let result = self.inner.take_output().expect("a task's output is taken once");
         if let Some(join) = join {
             join.end();
             // The cancellation went through this await: it goes on to the scope around (B-17).

@@ -29,11 +29,7 @@ enum State {
 
 impl Sleep {
     pub(crate) fn new(lp: &Loop, delay: Duration) -> Self {
-        Self {
-            lp: lp.clone(),
-            delay,
-            state: State::New,
-        }
+        Self { lp: lp.clone(), delay, state: State::New }
     }
 }
 
@@ -74,8 +70,6 @@ impl Drop for Sleep {
 
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep")
-            .field("delay", &self.delay)
-            .finish_non_exhaustive()
+        f.debug_struct("Sleep").field("delay", &self.delay).finish_non_exhaustive()
     }
 }

@@ -51,15 +51,8 @@ pub fn drive_datagrams<P: DatagramProtocol>(protocol: P, window: usize) -> Datag
     let source = driver.add_socket(window);
     let endpoint = Endpoint::new(&engine.handle(), source, Remote::Any);
     let cell = ProtocolCell::new(protocol, DatagramTransport(Rc::clone(&endpoint)), ());
-    endpoint
-        .start(Rc::clone(&cell) as _)
-        .expect("the scripted driver registers everything");
-    let peer = DatagramPeer {
-        engine,
-        driver,
-        source,
-        conn: Conn::new(cell),
-    };
+    endpoint.start(Rc::clone(&cell) as _).expect("the scripted driver registers everything");
+    let peer = DatagramPeer { engine, driver, source, conn: Conn::new(cell) };
     peer.settle();
     peer
 }
@@ -123,8 +116,6 @@ impl<P: 'static> DatagramPeer<P> {
 
 impl<P: 'static> fmt::Debug for DatagramPeer<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatagramPeer")
-            .field("conn", &self.conn)
-            .finish_non_exhaustive()
+        f.debug_struct("DatagramPeer").field("conn", &self.conn).finish_non_exhaustive()
     }
 }

@@ -40,12 +40,7 @@ pub fn drive_with_window<P: Attach<K>, K>(protocol: P, window: usize) -> Peer<P>
     let stream = Stream::new(&engine.handle(), source, None);
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(None);
-    let peer = Peer {
-        engine,
-        driver,
-        source,
-        conn,
-    };
+    let peer = Peer { engine, driver, source, conn };
     peer.settle();
     peer
 }
@@ -66,10 +61,7 @@ pub(super) fn settle(engine: &Engine, driver: &ScriptDriver) {
         }
         engine.turn(now, &mut events);
     }
-    panic!(
-        "the protocol under test keeps the loop busy for ever at {}",
-        driver.now()
-    );
+    panic!("the protocol under test keeps the loop busy for ever at {}", driver.now());
 }
 
 /// Lets `time` pass, stopping at every deadline on the way.
@@ -157,10 +149,7 @@ impl<P: 'static> Peer<P> {
 
     /// True when the protocol has sent the end of its stream, by `write_eof` or `close`.
     pub fn is_eof_written(&self) -> bool {
-        matches!(
-            self.driver.end(self.source),
-            SocketEnd::HalfClosed | SocketEnd::Closed
-        )
+        matches!(self.driver.end(self.source), SocketEnd::HalfClosed | SocketEnd::Closed)
     }
 
     /// True when the protocol has reset the connection, by `abort` or `fail`.
@@ -175,19 +164,13 @@ impl<P: 'static> Peer<P> {
 
     /// What `connection_lost` got, if it has returned.
     pub fn lost(&self) -> Option<Option<io::Error>> {
-        let outcome = self
-            .conn
-            .transport()
-            .0
-            .poll_outcome(std::task::Waker::noop())?;
+        let outcome = self.conn.transport().0.poll_outcome(std::task::Waker::noop())?;
         Some(outcome.map(|error| error.to_io()))
     }
 }
 
 impl<P: 'static> fmt::Debug for Peer<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer")
-            .field("conn", &self.conn)
-            .finish_non_exhaustive()
+        f.debug_struct("Peer").field("conn", &self.conn).finish_non_exhaustive()
     }
 }

@@ -64,10 +64,7 @@ fn would_block() -> io::Error {
 }
 
 fn unsupported(what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        format!("the scripted driver has no {what}"),
-    )
+    io::Error::new(io::ErrorKind::Unsupported, format!("the scripted driver has no {what}"))
 }
 
 struct NoAlarm;
@@ -88,10 +85,7 @@ impl ScriptDriver {
     }
 
     pub(super) fn add_socket(&self, window: usize) -> Source {
-        let script = Script {
-            window,
-            ..Script::default()
-        };
+        let script = Script { window, ..Script::default() };
         Source(self.sockets.borrow_mut().insert(script) as u64)
     }
 
@@ -117,12 +111,7 @@ impl ScriptDriver {
     fn notify(&self, source: Source, readable: bool, read_closed: bool, writable: bool) {
         let token = self.with(source, |script| script.token).ok().flatten();
         if let Some(token) = token {
-            let event = Readiness {
-                token,
-                readable,
-                writable,
-                read_closed,
-            };
+            let event = Readiness { token, readable, writable, read_closed };
             self.events.borrow_mut().push(event);
         }
     }
@@ -162,27 +151,23 @@ impl ScriptDriver {
     }
 
     pub(super) fn widen(&self, source: Source, more: usize) {
-        let widened = self.with(source, |script| {
-            script.window = script.window.saturating_add(more)
-        });
+        let widened =
+            self.with(source, |script| script.window = script.window.saturating_add(more));
         if widened.is_ok() && more > 0 {
             self.notify(source, false, false, true);
         }
     }
 
     pub(super) fn take_outgoing(&self, source: Source) -> Vec<u8> {
-        self.with(source, |script| std::mem::take(&mut script.outgoing))
-            .unwrap_or_default()
+        self.with(source, |script| std::mem::take(&mut script.outgoing)).unwrap_or_default()
     }
 
     pub(super) fn take_datagrams(&self, source: Source) -> Vec<(Vec<u8>, Option<SocketAddr>)> {
-        self.with(source, |script| std::mem::take(&mut script.datagrams))
-            .unwrap_or_default()
+        self.with(source, |script| std::mem::take(&mut script.datagrams)).unwrap_or_default()
     }
 
     pub(super) fn end(&self, source: Source) -> SocketEnd {
-        self.with(source, |script| script.end)
-            .unwrap_or(SocketEnd::Closed)
+        self.with(source, |script| script.end).unwrap_or(SocketEnd::Closed)
     }
 }
 
@@ -194,9 +179,7 @@ impl Default for ScriptDriver {
 
 impl fmt::Debug for ScriptDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptDriver")
-            .field("now", &self.now)
-            .finish_non_exhaustive()
+        f.debug_struct("ScriptDriver").field("now", &self.now).finish_non_exhaustive()
     }
 }
 
@@ -258,9 +241,7 @@ impl Driver for ScriptDriver {
         })?
         .inspect(|&bytes| {
             // A read that filled the buffer, or left another piece behind, leaves readiness.
-            let more = self
-                .with(source, |script| !script.incoming.is_empty())
-                .unwrap_or(false);
+            let more = self.with(source, |script| !script.incoming.is_empty()).unwrap_or(false);
             if more && bytes > 0 && bytes < buf.len() {
                 self.notify(source, true, false, false);
             }
@@ -276,11 +257,7 @@ impl Driver for ScriptDriver {
             if bytes == 0 {
                 return Err(would_block());
             }
-            script.window -= if script.window == usize::MAX {
-                0
-            } else {
-                bytes
-            };
+            script.window -= if script.window == usize::MAX { 0 } else { bytes };
             script.outgoing.extend_from_slice(&data[..bytes]);
             Ok(bytes)
         })?
@@ -349,9 +326,7 @@ impl Driver for ScriptDriver {
                 Next::Now => {}
                 Next::At(time) => self.now.set(self.now.get().max(time.as_nanos())),
                 Next::Never => {
-                    return Err(RunError::Deadlock {
-                        pending: Vec::new(),
-                    });
+                    return Err(RunError::Deadlock { pending: Vec::new() });
                 }
             }
         }
@@ -373,8 +348,7 @@ impl Driver for ScriptDriver {
 
     fn spend(&self, cost: Duration) {
         let from = self.now.get().max(self.busy_until.get());
-        self.busy_until
-            .set((Time::from_nanos(from) + cost).as_nanos());
+        self.busy_until.set((Time::from_nanos(from) + cost).as_nanos());
     }
 
     fn busy_until(&self) -> Option<Time> {

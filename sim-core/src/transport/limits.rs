@@ -38,18 +38,12 @@ impl WriteBufferLimits {
 
     /// The high mark as given, the low one a quarter of it.
     pub const fn from_high(high: usize) -> Self {
-        Self {
-            high,
-            low: high / 4,
-        }
+        Self { high, low: high / 4 }
     }
 
     /// The low mark as given, the high one four times as much.
     pub const fn from_low(low: usize) -> Self {
-        Self {
-            high: low.saturating_mul(4),
-            low,
-        }
+        Self { high: low.saturating_mul(4), low }
     }
 }
 

@@ -65,10 +65,8 @@ impl Transport {
         I::Item: AsRef<[u8]>,
     {
         let lines: Vec<I::Item> = lines.into_iter().collect();
-        let pieces: Vec<IoSlice<'_>> = lines
-            .iter()
-            .map(|line| IoSlice::new(line.as_ref()))
-            .collect();
+        let pieces: Vec<IoSlice<'_>> =
+            lines.iter().map(|line| IoSlice::new(line.as_ref())).collect();
         self.0.write(&pieces);
     }
 

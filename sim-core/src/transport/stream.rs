@@ -144,9 +144,7 @@ impl Stream {
                 self.readable.set(readable || read_closed);
                 self.read_closed.set(read_closed);
                 let mut sources = core.sources.borrow_mut();
-                let place = sources
-                    .get_mut(key)
-                    .expect("a connecting socket is registered");
+                let place = sources.get_mut(key).expect("a connecting socket is registered");
                 let old = std::mem::replace(place, entry);
                 drop(sources);
                 drop(old);
@@ -193,28 +191,17 @@ impl Stream {
     }
 
     pub(crate) fn protocol<P: 'static>(&self) -> Option<Conn<P>> {
-        let cell = self
-            .handler()?
-            .as_any()
-            .downcast::<ProtocolCell<P, Transport>>()
-            .ok()?;
+        let cell = self.handler()?.as_any().downcast::<ProtocolCell<P, Transport>>().ok()?;
         Some(Conn::new(cell))
     }
 
     fn trace(&self, callback: Callback, bytes: usize) {
-        let record = Record::Callback {
-            connection: self.number,
-            callback,
-            bytes: bytes as u32,
-        };
+        let record = Record::Callback { connection: self.number, callback, bytes: bytes as u32 };
         self.core().trace(record);
     }
 
     fn control(&self, control: Control) {
-        self.core().trace(Record::Control {
-            connection: self.number,
-            control,
-        });
+        self.core().trace(Record::Control { connection: self.number, control });
     }
 
     // Reading.
@@ -312,9 +299,7 @@ impl Stream {
             Some(0) => self.on_eof(handler),
             Some(bytes) => {
                 self.trace(Callback::BufferUpdated, bytes);
-                self.guard(Callback::BufferUpdated, handler, || {
-                    handler.buffer_updated(bytes)
-                });
+                self.guard(Callback::BufferUpdated, handler, || handler.buffer_updated(bytes));
             }
             None => {}
         }
@@ -376,10 +361,7 @@ impl Stream {
 
     #[track_caller]
     pub(crate) fn write(self: &Rc<Self>, pieces: &[IoSlice<'_>]) {
-        assert!(
-            !self.eof_written.get(),
-            "cannot call write() after write_eof()"
-        );
+        assert!(!self.eof_written.get(), "cannot call write() after write_eof()");
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
         if bytes == 0 {
             return;
@@ -387,15 +369,8 @@ impl Stream {
         if self.phase.get() >= Phase::Losing {
             return self.drop_write();
         }
-        self.core().trace(Record::Write {
-            connection: self.number,
-            bytes: bytes as u32,
-        });
-        let sent = if self.buffer.borrow().is_empty() {
-            self.send_now(pieces)
-        } else {
-            0
-        };
+        self.core().trace(Record::Write { connection: self.number, bytes: bytes as u32 });
+        let sent = if self.buffer.borrow().is_empty() { self.send_now(pieces) } else { 0 };
         if sent == bytes || self.phase.get() >= Phase::Losing {
             return;
         }
@@ -457,9 +432,7 @@ impl Stream {
             return;
         };
         self.trace(Callback::PauseWriting, 0);
-        self.flow_guard("protocol.pause_writing() failed", &*handler, || {
-            handler.pause_writing()
-        });
+        self.flow_guard("protocol.pause_writing() failed", &*handler, || handler.pause_writing());
     }
 
     pub(crate) fn on_writable(self: &Rc<Self>) {
@@ -517,9 +490,7 @@ impl Stream {
             return;
         };
         self.trace(Callback::ResumeWriting, 0);
-        self.flow_guard("protocol.resume_writing() failed", &*handler, || {
-            handler.resume_writing()
-        });
+        self.flow_guard("protocol.resume_writing() failed", &*handler, || handler.resume_writing());
         drain_flow(self.core());
     }
 
@@ -588,12 +559,8 @@ impl Stream {
     ) {
         let text = format!("Fatal error: protocol.{}() call failed.", callback.name());
         let context = ErrorContext::panic(text, Arc::clone(&message));
-        self.core()
-            .report(context.on(self.number, handler.protocol_name()));
-        let error = CallbackPanicked {
-            callback: callback.name(),
-            message,
-        };
+        self.core().report(context.on(self.number, handler.protocol_name()));
+        let error = CallbackPanicked { callback: callback.name(), message };
         self.force_close(Some(io::Error::other(error)));
     }
 
@@ -601,8 +568,7 @@ impl Stream {
     fn flow_guard(&self, text: &str, handler: &dyn StreamHandler, code: impl FnOnce()) {
         if let Err(message) = self.core().contain(code) {
             let context = ErrorContext::panic(text, message);
-            self.core()
-                .report(context.on(self.number, handler.protocol_name()));
+            self.core().report(context.on(self.number, handler.protocol_name()));
         }
     }
 
@@ -618,9 +584,7 @@ impl Stream {
     fn fail_with(self: &Rc<Self>, error: io::Error) {
         let shared = SharedError::new(error);
         if shared.get().get_ref().is_some() {
-            let name = self
-                .handler()
-                .map_or("no protocol", |handler| handler.protocol_name());
+            let name = self.handler().map_or("no protocol", |handler| handler.protocol_name());
             let context = ErrorContext::error("Fatal error on transport", shared.clone());
             self.core().report(context.on(self.number, name));
         }
@@ -635,8 +599,7 @@ impl Stream {
             self.trace(Callback::ConnectionMade, 0);
             if let Err(message) = self.core().contain(|| handler.connection_made()) {
                 let context = ErrorContext::panic("Exception in callback connection_made", message);
-                self.core()
-                    .report(context.on(self.number, handler.protocol_name()));
+                self.core().report(context.on(self.number, handler.protocol_name()));
             }
         }
         self.made.set(true);
@@ -712,8 +675,7 @@ impl Stream {
     fn lose(&self, reason: Option<io::Error>) {
         self.phase.set(Phase::Losing);
         self.reason.replace(reason);
-        self.core()
-            .push(Ready::Life(self.key.get(), Life::ConnectionLost));
+        self.core().push(Ready::Life(self.key.get(), Life::ConnectionLost));
     }
 
     pub(crate) fn connection_lost(self: &Rc<Self>) {
@@ -728,8 +690,7 @@ impl Stream {
             let error = reason.as_ref().map(SharedError::to_io);
             if let Err(message) = self.core().contain(|| handler.connection_lost(error)) {
                 let context = ErrorContext::panic("Exception in callback connection_lost", message);
-                self.core()
-                    .report(context.on(self.number, handler.protocol_name()));
+                self.core().report(context.on(self.number, handler.protocol_name()));
             }
         }
         self.finish(reason);

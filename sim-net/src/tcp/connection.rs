@@ -78,19 +78,12 @@ impl Connection {
     /// Active open: the first segment out is a SYN.
     pub(crate) fn connect(now: Time, iss: Seq, config: Config) -> Self {
         let due = now + Duration::from_secs(1);
-        Self {
-            syn_pending: true,
-            due,
-            ..Self::new(State::SynSent, iss, config)
-        }
+        Self { syn_pending: true, due, ..Self::new(State::SynSent, iss, config) }
     }
 
     /// Passive open: answers `syn`.
     pub(crate) fn accept(syn: &Segment, iss: Seq, config: Config) -> Self {
-        let mut connection = Self {
-            passive: true,
-            ..Self::new(State::SynReceived, iss, config)
-        };
+        let mut connection = Self { passive: true, ..Self::new(State::SynReceived, iss, config) };
         connection.on_syn(syn);
         connection.syn_pending = true;
         connection
@@ -247,16 +240,11 @@ impl Connection {
                     if payload.is_some() {
                         self.receive.on_data_sent(now);
                     }
-                    return Some(Segment {
-                        payload,
-                        ..self.segment(seq, flags)
-                    });
+                    return Some(Segment { payload, ..self.segment(seq, flags) });
                 }
             }
         }
-        self.receive
-            .wants_ack()
-            .then(|| self.segment(self.send.nxt, Flags::default()))
+        self.receive.wants_ack().then(|| self.segment(self.send.nxt, Flags::default()))
     }
 
     /// What has become ready since the last time.
@@ -347,10 +335,7 @@ impl Connection {
     fn on_syn(&mut self, syn: &Segment) {
         self.receive.begin(syn.seq);
         self.send.set_first_window(syn.seq, syn.ack, syn.window);
-        let mss = self
-            .send
-            .mss
-            .min(u32::from(syn.mss).saturating_sub(TIMESTAMPS).max(1));
+        let mss = self.send.mss.min(u32::from(syn.mss).saturating_sub(TIMESTAMPS).max(1));
         self.send.mss = mss;
         self.receive.set_mss(mss);
     }
@@ -429,10 +414,7 @@ impl Connection {
 
     /// The seventh and eighth: data and FIN.
     fn on_data(&mut self, segment: &mut Segment, now: Time, pool: &mut Pool) {
-        if !matches!(
-            self.state,
-            State::Established | State::FinWait1 | State::FinWait2
-        ) {
+        if !matches!(self.state, State::Established | State::FinWait1 | State::FinWait2) {
             return;
         }
         if let Some(payload) = segment.payload.take() {
@@ -510,13 +492,6 @@ impl Connection {
     /// A segment with an acknowledgement of everything received.
     fn segment(&mut self, seq: Seq, flags: Flags) -> Segment {
         let (ack, window) = self.receive.acknowledge();
-        Segment {
-            seq,
-            ack,
-            window,
-            flags: flags.with(Flags::ACK),
-            mss: 0,
-            payload: None,
-        }
+        Segment { seq, ack, window, flags: flags.with(Flags::ACK), mss: 0, payload: None }
     }
 }

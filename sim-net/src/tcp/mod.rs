@@ -10,4 +10,6 @@ pub(crate) mod receive;
 pub(crate) mod segment;
 pub(crate) mod send;
 pub(crate) mod stack;
+#[cfg(test)]
+mod tests;
 pub(crate) mod time_wait;

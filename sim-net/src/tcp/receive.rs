@@ -148,11 +148,7 @@ impl Receiver {
     fn select_window(&self) -> u32 {
         let free = self.limit.saturating_sub(self.queued);
         let least = (self.limit / 16).max((self.mss as usize).min(self.limit));
-        let offered = if free < least {
-            0
-        } else {
-            free.next_multiple_of(1 << WINDOW_SCALE)
-        };
+        let offered = if free < least { 0 } else { free.next_multiple_of(1 << WINDOW_SCALE) };
         (offered as u32).max(self.window())
     }
 

@@ -72,9 +72,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// How many bytes of data it carries.
     pub(crate) fn data_len(&self) -> u32 {
-        self.payload
-            .as_ref()
-            .map_or(0, |payload| payload.len() as u32)
+        self.payload.as_ref().map_or(0, |payload| payload.len() as u32)
     }
 
     /// SEG.LEN: data, and one each for SYN and FIN.
@@ -88,20 +86,9 @@ impl Segment {
         let (seq, ack, flags) = if self.flags.has(Flags::ACK) {
             (self.ack, Seq(0), Flags::RST)
         } else {
-            (
-                Seq(0),
-                self.seq.plus(self.len()),
-                Flags::RST.with(Flags::ACK),
-            )
+            (Seq(0), self.seq.plus(self.len()), Flags::RST.with(Flags::ACK))
         };
-        Self {
-            seq,
-            ack,
-            window: 0,
-            flags,
-            mss: 0,
-            payload: None,
-        }
+        Self { seq, ack, window: 0, flags, mss: 0, payload: None }
     }
 
     /// What a trace calls it.
@@ -110,11 +97,7 @@ impl Segment {
         if has(Flags::RST) {
             PacketKind::Reset
         } else if has(Flags::SYN) {
-            if has(Flags::ACK) {
-                PacketKind::SynAck
-            } else {
-                PacketKind::Syn
-            }
+            if has(Flags::ACK) { PacketKind::SynAck } else { PacketKind::Syn }
         } else if has(Flags::FIN) {
             PacketKind::Fin
         } else if self.payload.is_some() {

@@ -124,10 +124,7 @@ impl Sender {
         self.sent -= bytes;
         self.queued -= bytes;
         while bytes > 0 {
-            let first = self
-                .queue
-                .front_mut()
-                .expect("what is acknowledged was queued");
+            let first = self.queue.front_mut().expect("what is acknowledged was queued");
             if bytes < first.len() {
                 first.advance(bytes);
                 if self.next_chunk == 0 {

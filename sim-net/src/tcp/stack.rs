@@ -89,17 +89,8 @@ impl Options {
     }
 
     fn bind(&self, ip: Ip) -> Bind {
-        let Self {
-            reuse_address,
-            reuse_port,
-            ..
-        } = *self;
-        Bind {
-            ip,
-            reuse_address,
-            reuse_port,
-            listening: false,
-        }
+        let Self { reuse_address, reuse_port, .. } = *self;
+        Bind { ip, reuse_address, reuse_port, listening: false }
     }
 }
 
@@ -117,11 +108,7 @@ impl Listener {
     }
 
     pub(crate) fn readiness(&self) -> Ready {
-        if self.waiting.is_empty() {
-            Ready::NONE
-        } else {
-            Ready::READABLE
-        }
+        if self.waiting.is_empty() { Ready::NONE } else { Ready::READABLE }
     }
 }
 
@@ -129,27 +116,14 @@ fn config(path: Path, family: Family, trains: bool, options: &Options) -> Config
     let headers = if family == Family::V4 { 40 } else { 60 };
     let mss = path.mtu - headers - TIMESTAMPS;
     let train = if trains { mss.max(LARGE as u32) } else { mss };
-    let Options {
-        send_buffer,
-        receive_buffer,
-        ..
-    } = *options;
-    Config {
-        mss,
-        train,
-        send_buffer,
-        receive_buffer,
-    }
+    let Options { send_buffer, receive_buffer, .. } = *options;
+    Config { mss, train, send_buffer, receive_buffer }
 }
 
 // The calls.
 impl Network {
     pub(crate) fn tcp_bind(&mut self, id: SocketId, host: u32, local: Endpoint) -> io::Result<()> {
-        let Some(Socket {
-            kind: Kind::Unconnected(socket),
-            ..
-        }) = self.sockets.get(id)
-        else {
+        let Some(Socket { kind: Kind::Unconnected(socket), .. }) = self.sockets.get(id) else {
             return Err(errno::os(EINVAL));
         };
         let options = socket.options;
@@ -176,11 +150,7 @@ impl Network {
             return Err(errno::os(EADDRINUSE));
         }
         self.host(host).tcp.insert(port, id, bind);
-        if let Some(Socket {
-            kind: Kind::Unconnected(socket),
-            ..
-        }) = self.sockets.get_mut(id)
-        {
+        if let Some(Socket { kind: Kind::Unconnected(socket), .. }) = self.sockets.get_mut(id) {
             socket.local = Some(local);
         }
         Ok(())
@@ -219,10 +189,7 @@ impl Network {
                 return self.tcp_listen(id, host, backlog);
             }
         };
-        let bind = Bind {
-            listening: true,
-            ..socket.options.bind(local.ip)
-        };
+        let bind = Bind { listening: true, ..socket.options.bind(local.ip) };
         if self.host(host).tcp.conflict(local.port, id, &bind) {
             return Err(errno::os(EADDRINUSE));
         }
@@ -256,15 +223,9 @@ impl Network {
             return Err(errno::os(EAFNOSUPPORT));
         }
         // Connecting to the wildcard means the host itself.
-        let target = if remote.ip.is_any() {
-            self.source_for(host, remote.ip)
-        } else {
-            remote.ip
-        };
+        let target = if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
         let remote = Endpoint::new(target, remote.port);
-        let path = self
-            .path(host, remote.ip)
-            .ok_or_else(|| errno::os(ENETUNREACH))?;
+        let path = self.path(host, remote.ip).ok_or_else(|| errno::os(ENETUNREACH))?;
         let bound = local.is_some();
         let local = self.tcp_local_for(host, local, remote)?;
         if self.host(host).connections.contains_key(&(local, remote)) {
@@ -307,11 +268,7 @@ impl Network {
         if let Some(local) = bound {
             let local = self.source_endpoint(host, local, remote.ip);
             let waits = self.host(host).time_waits.holds((local, remote), now);
-            return if waits {
-                Err(errno::os(EADDRNOTAVAIL))
-            } else {
-                Ok(local)
-            };
+            return if waits { Err(errno::os(EADDRNOTAVAIL)) } else { Ok(local) };
         }
         let source = match remote.ip.route(self.host(host).number) {
             crate::address::Route::Loopback if !remote.ip.is_loopback() => remote.ip,
@@ -325,10 +282,7 @@ impl Network {
                 && !host.connections.contains_key(&pair)
                 && !host.time_waits.holds(pair, now)
         });
-        Ok(Endpoint::new(
-            source,
-            port.ok_or_else(|| errno::os(EADDRNOTAVAIL))?,
-        ))
+        Ok(Endpoint::new(source, port.ok_or_else(|| errno::os(EADDRNOTAVAIL))?))
     }
 
     /// A new connection's first sequence number: any, and now and then one that soon wraps.
@@ -336,19 +290,12 @@ impl Network {
         let entity = self.flow_entity(flow);
         let draw = self.draw(host, Site::InitialSequence, entity, 0);
         let low = draw as u32;
-        Seq(if draw >> 60 == 0 {
-            u32::MAX - (low & 0xffff)
-        } else {
-            low
-        })
+        Seq(if draw >> 60 == 0 { u32::MAX - (low & 0xffff) } else { low })
     }
 
     pub(crate) fn tcp_accept(&mut self, id: SocketId) -> io::Result<(SocketId, Endpoint)> {
         let listener = self.sockets.listener(id).ok_or_else(|| errno::os(EINVAL))?;
-        let child = listener
-            .waiting
-            .pop_front()
-            .ok_or_else(errno::would_block)?;
+        let child = listener.waiting.pop_front().ok_or_else(errno::would_block)?;
         let stream = self.sockets.stream(child).expect("what waits is a stream");
         Ok((child, stream.remote))
     }
@@ -416,9 +363,7 @@ impl Network {
                 self.host(host).tcp.remove(local.port, id);
                 self.sockets.remove(id);
                 // They were completed and nobody will accept them (E-25, L-61).
-                waiting
-                    .into_iter()
-                    .for_each(|child| self.tcp_close(child, host, true));
+                waiting.into_iter().for_each(|child| self.tcp_close(child, host, true));
             }
             Kind::Stream(stream) => {
                 let pool = &mut self.pool;
@@ -533,12 +478,7 @@ impl Network {
     /// let go of it.
     fn tcp_bury(&mut self, id: SocketId) {
         let now = self.now;
-        let Some(Socket {
-            host,
-            kind: Kind::Stream(stream),
-            ..
-        }) = self.sockets.get_mut(id)
-        else {
+        let Some(Socket { host, kind: Kind::Stream(stream), .. }) = self.sockets.get_mut(id) else {
             return;
         };
         let host = *host;
@@ -553,9 +493,7 @@ impl Network {
         if mapped {
             self.host(host).connections.remove(&pair);
             if waits {
-                self.host(host)
-                    .time_waits
-                    .insert(pair, snd_nxt, rcv_nxt, now);
+                self.host(host).time_waits.insert(pair, snd_nxt, rcv_nxt, now);
             }
         }
         if orphan {
@@ -587,9 +525,7 @@ impl Network {
     pub(crate) fn tcp_arrival(&mut self, packet: Packet) {
         let host = packet.to_host;
         let pair = (packet.target, packet.source);
-        let known = packet
-            .to
-            .filter(|&to| self.sockets.stream(to).is_some_and(|s| s.mapped));
+        let known = packet.to.filter(|&to| self.sockets.stream(to).is_some_and(|s| s.mapped));
         let id = known.or_else(|| self.host(host).connections.get(&pair).copied());
         let Some(id) = id else {
             self.tcp_arrival_at_no_connection(packet);
@@ -601,9 +537,7 @@ impl Network {
         };
         let now = self.now;
         let Self { sockets, pool, .. } = self;
-        let stream = sockets
-            .stream(id)
-            .expect("the table of connections holds streams");
+        let stream = sockets.stream(id).expect("the table of connections holds streams");
         stream.peer = Some(packet.from);
         stream.connection.on_segment(segment, now, pool);
         self.tcp_flush(id);
@@ -636,11 +570,7 @@ impl Network {
             None if resets => self.drop_packet(host, packet, DropReason::NoSocket),
             None => {
                 let record = packet.record();
-                let told = if opens {
-                    Record::Refused(record)
-                } else {
-                    Record::Delivered(record)
-                };
+                let told = if opens { Record::Refused(record) } else { Record::Delivered(record) };
                 self.record(host, told);
                 let answer = segment_of(&packet).refusal();
                 self.tcp_answer(&packet, answer);
@@ -651,10 +581,7 @@ impl Network {
 
     fn tcp_arrival_at_listener(&mut self, listener: SocketId, packet: Packet) {
         let host = packet.to_host;
-        let held = self
-            .sockets
-            .listener(listener)
-            .expect("the caller found it");
+        let held = self.sockets.listener(listener).expect("the caller found it");
         // One more than asked for may wait (L-07).
         if held.waiting.len() + held.half_open > held.backlog {
             self.drop_packet(host, packet, DropReason::Backlog);
@@ -665,9 +592,7 @@ impl Network {
         self.record(host, Record::Delivered(packet.record()));
         let flow = packet.flow.reversed();
         let iss = self.initial_sequence(host, flow);
-        let path = self
-            .path(host, packet.source.ip)
-            .expect("where it came from");
+        let path = self.path(host, packet.source.ip).expect("where it came from");
         let config = config(path, options.family, self.carries_trains(path), &options);
         let stream = Stream {
             connection: Connection::accept(segment_of(&packet), iss, config),
@@ -685,9 +610,7 @@ impl Network {
             options,
         };
         let id = self.sockets.insert(host, Kind::Stream(Box::new(stream)));
-        self.host(host)
-            .connections
-            .insert((packet.target, packet.source), id);
+        self.host(host).connections.insert((packet.target, packet.source), id);
         self.tcp_flush(id);
     }
 
@@ -713,11 +636,7 @@ impl Network {
     }
 
     fn recycle(&mut self, packet: Packet) {
-        if let Body::Tcp(Segment {
-            payload: Some(payload),
-            ..
-        }) = packet.body
-        {
+        if let Body::Tcp(Segment { payload: Some(payload), .. }) = packet.body {
             self.pool.put(payload);
         }
     }

@@ -47,14 +47,7 @@ impl TimeWaits {
     pub(crate) fn insert(&mut self, pair: Pair, snd_nxt: Seq, rcv_nxt: Seq, now: Time) {
         self.expire(now);
         let until = now + DURATION;
-        self.by_pair.insert(
-            pair,
-            Rest {
-                snd_nxt,
-                rcv_nxt,
-                until,
-            },
-        );
+        self.by_pair.insert(pair, Rest { snd_nxt, rcv_nxt, until });
         self.expiries.push_back((until, pair));
     }
 
@@ -64,11 +57,7 @@ impl TimeWaits {
                 break;
             }
             self.expiries.pop_front();
-            if self
-                .by_pair
-                .get(&pair)
-                .is_some_and(|rest| rest.until == until)
-            {
+            if self.by_pair.get(&pair).is_some_and(|rest| rest.until == until) {
                 self.by_pair.remove(&pair);
             }
         }

@@ -35,27 +35,18 @@ fn coverage(workspace: &Workspace) -> Coverage {
 
 #[test]
 fn every_cited_id_is_a_statement() {
-    none(
-        "ids without a statement:",
-        coverage(&Workspace::read()).unknown(),
-    );
+    none("ids without a statement:", coverage(&Workspace::read()).unknown());
 }
 
 #[test]
 fn every_statement_has_a_test_or_a_reason() {
     let coverage = coverage(&Workspace::read());
-    none(
-        "statements without a test, and not in sim-core/docs/deferred.md:",
-        coverage.gaps(),
-    );
+    none("statements without a test, and not in sim-core/docs/deferred.md:", coverage.gaps());
 }
 
 #[test]
 fn no_reason_outlives_its_gap() {
-    none(
-        "deferrals to take out:",
-        coverage(&Workspace::read()).stale(),
-    );
+    none("deferrals to take out:", coverage(&Workspace::read()).stale());
 }
 
 #[test]

@@ -14,14 +14,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sim-net", &["sim-core"]),
     ("sim-check", &["sim-core", "sim-net"]),
     ("real-net", &["sim-core"]),
-    (
-        "scenarios",
-        &["sim-core", "sim-net", "sim-check", "real-net"],
-    ),
-    (
-        "tests",
-        &["sim-core", "sim-net", "sim-check", "real-net", "scenarios"],
-    ),
+    ("scenarios", &["sim-core", "sim-net", "sim-check", "real-net"]),
+    ("tests", &["sim-core", "sim-net", "sim-check", "real-net", "scenarios"]),
 ];
 
 /// The names under `[dependencies]` and `[target.*.dependencies]` of a manifest.
@@ -50,36 +44,21 @@ fn dependencies_point_one_way() {
     for (name, allowed) in ALLOWED {
         let manifest = workspace.text(&format!("{name}/Cargo.toml"));
         let ours = |other: &&str| ALLOWED.iter().any(|(name, _)| name == other);
-        let wrong = dependencies(manifest)
-            .into_iter()
-            .filter(ours)
-            .filter(|d| !allowed.contains(d));
+        let wrong =
+            dependencies(manifest).into_iter().filter(ours).filter(|d| !allowed.contains(d));
         found.extend(wrong.map(|other| format!("{name} depends on {other}")));
     }
-    none(
-        "scenarios → sim-core ← sim-net ← sim-check; sim-core ← real-net; tests → all:",
-        found,
-    );
+    none("scenarios → sim-core ← sim-net ← sim-check; sim-core ← real-net; tests → all:", found);
 }
 
 #[test]
 fn only_the_real_loop_depends_on_the_operating_system() {
     let workspace = Workspace::read();
-    let system = [
-        "mio",
-        "socket2",
-        "rustix",
-        "libc",
-        "signal-hook",
-        "signal-hook-mio",
-        "tokio",
-    ];
+    let system = ["mio", "socket2", "rustix", "libc", "signal-hook", "signal-hook-mio", "tokio"];
     let mut found = Vec::new();
     for name in ["sim-core", "sim-net"] {
         let manifest = workspace.text(&format!("{name}/Cargo.toml"));
-        let wrong = dependencies(manifest)
-            .into_iter()
-            .filter(|d| system.contains(d));
+        let wrong = dependencies(manifest).into_iter().filter(|d| system.contains(d));
         found.extend(wrong.map(|other| format!("{name} depends on {other}")));
     }
     none("sockets, signals and threads belong to real-net:", found);
@@ -93,10 +72,7 @@ fn the_library_of_scenarios_does_not_know_its_loop() {
         .filter(|file| file.path != "scenarios/src/main.rs" && !file.path.contains("/bin/"));
     let words = ["sim_net", "real_net", "sim_check", "is_simulated"];
     let found = library.flat_map(|file| words.iter().flat_map(|word| file.uses(word)));
-    none(
-        "a scenario is written against sim-core alone:",
-        found.collect(),
-    );
+    none("a scenario is written against sim-core alone:", found.collect());
 }
 
 #[test]
@@ -104,43 +80,22 @@ fn the_simulator_stays_small() {
     let workspace = Workspace::read();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let tree = Command::new(cargo)
-        .args([
-            "tree",
-            "-p",
-            "sim-net",
-            "-e",
-            "normal",
-            "--prefix",
-            "none",
-            "--offline",
-        ])
+        .args(["tree", "-p", "sim-net", "-e", "normal", "--prefix", "none", "--offline"])
         .current_dir(workspace.root())
         .output();
     let output = match tree {
         Ok(output) => output,
         Err(error) => return println!("skipped: cargo cannot be run: {error}"),
     };
-    assert!(
-        output.status.success(),
-        "cargo tree: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
     let names = text.lines().filter(|line| !line.is_empty()).map(|line| {
         let mut words = line.split(' ');
-        format!(
-            "{} {}",
-            words.next().unwrap_or_default(),
-            words.next().unwrap_or_default()
-        )
+        format!("{} {}", words.next().unwrap_or_default(), words.next().unwrap_or_default())
     });
     let mut names: BTreeSet<String> = names.collect();
     names.retain(|name| !name.starts_with("sim-net "));
-    assert!(
-        names.len() <= 30,
-        "sim-net pulls {} crates, more than 30: {names:#?}",
-        names.len()
-    );
+    assert!(names.len() <= 30, "sim-net pulls {} crates, more than 30: {names:#?}", names.len());
 }
 
 #[test]

@@ -22,10 +22,8 @@ const KINDS: &[&str] = &["rs", "toml", "md", "html", "yml"];
 impl Workspace {
     /// Reads it.
     pub(crate) fn read() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("tests/ is in it")
-            .to_owned();
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in it").to_owned();
         let mut files = Vec::new();
         collect(&root, &root, &mut files);
         files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -60,10 +58,7 @@ impl File {
 
     /// Its lines of code with their numbers: no comments, and no unit tests.
     pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let end = self
-            .text
-            .find("#[cfg(test)]\nmod tests")
-            .unwrap_or(self.text.len());
+        let end = self.text.find("#[cfg(test)]\nmod tests").unwrap_or(self.text.len());
         let lines = (1..).zip(self.text[..end].lines());
         lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
@@ -71,17 +66,12 @@ impl File {
     /// A line for each line of code that has `word` as a word.
     pub(crate) fn uses(&self, word: &str) -> Vec<String> {
         let lines = self.code().filter(|(_, line)| has_word(line, word));
-        lines
-            .map(|(number, line)| format!("{}:{number}: {}", self.path, line.trim()))
-            .collect()
+        lines.map(|(number, line)| format!("{}:{number}: {}", self.path, line.trim())).collect()
     }
 }
 
 fn collect(root: &Path, folder: &Path, files: &mut Vec<File>) {
-    for entry in fs::read_dir(folder)
-        .expect("a folder of the workspace")
-        .flatten()
-    {
+    for entry in fs::read_dir(folder).expect("a folder of the workspace").flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
         if path.is_dir() {
@@ -92,15 +82,10 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<File>) {
         }
         let relative = path.strip_prefix(root).expect("it is below the root");
         let relative = relative.to_string_lossy().replace('\\', "/");
-        let kind = path
-            .extension()
-            .is_some_and(|kind| KINDS.iter().any(|known| kind == *known));
+        let kind = path.extension().is_some_and(|kind| KINDS.iter().any(|known| kind == *known));
         if kind || relative.starts_with(".ci/") {
             let text = fs::read_to_string(&path).expect("text in UTF-8");
-            files.push(File {
-                path: relative,
-                text,
-            });
+            files.push(File { path: relative, text });
         }
     }
 }

@@ -1,0 +1,1 @@
+//! The contract, statement by statement, on both loops.
