@@ -189,8 +189,10 @@ impl Connection {
                 }
             }
             _ if segment.flags.has(Flags::RST) => self.on_reset(&segment, pool),
-            // A SYN in the window is challenged (RFC 5961 §4).
-            _ if segment.flags.has(Flags::SYN) => self.receive.demand_ack(),
+            // A SYN in the window is challenged (RFC 5961 §4), save that of a simultaneous open.
+            state if segment.flags.has(Flags::SYN) && state != State::SynReceived => {
+                self.receive.demand_ack();
+            }
             _ if !segment.flags.has(Flags::ACK) => {}
             _ => {
                 if self.on_ack(&segment, now, pool) {

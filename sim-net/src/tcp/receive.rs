@@ -42,6 +42,8 @@ pub(crate) struct Receiver {
     /// The application answers what it gets: acknowledgements ride on its answers (L-74).
     answering: bool,
     last_arrival: Time,
+    /// Something arrived since this end last sent data.
+    heard: bool,
 }
 
 impl Receiver {
@@ -60,6 +62,7 @@ impl Receiver {
             quick_acks: QUICK_ACKS,
             answering: false,
             last_arrival: Time::ZERO,
+            heard: false,
         }
     }
 
@@ -92,6 +95,7 @@ impl Receiver {
         self.queue.push_back(payload);
         self.unacknowledged += length;
         self.last_arrival = now;
+        self.heard = true;
         let quick = !self.answering && self.quick_acks > 0;
         self.quick_acks = self.quick_acks.saturating_sub(1);
         if quick || self.unacknowledged >= 2 * self.mss {
@@ -165,7 +169,7 @@ impl Receiver {
     /// Data goes out at `now`: if it answers what arrived, acknowledgements wait for answers from
     /// now on.
     pub(crate) fn on_data_sent(&mut self, now: Time) {
-        if self.unacknowledged > 0 && now - self.last_arrival < ACK_DELAY {
+        if std::mem::take(&mut self.heard) && now - self.last_arrival < ACK_DELAY {
             self.answering = true;
         }
     }

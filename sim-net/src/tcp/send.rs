@@ -80,7 +80,9 @@ impl Sender {
         let mut rest = &data[..data.len().min(room)];
         let taken = rest.len();
         self.blocked |= taken < data.len();
-        if let Some(last) = self.queue.back_mut() {
+        if self.next_chunk < self.queue.len()
+            && let Some(last) = self.queue.back_mut()
+        {
             rest = &rest[last.extend(rest)..];
         }
         while !rest.is_empty() {

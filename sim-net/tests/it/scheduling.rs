@@ -1,0 +1,246 @@
+//! Whose turn it is, and how runs end.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sim_core::{Cx, Protocol, RunError};
+use sim_net::{FindingKind, Sim};
+
+use crate::protocols::{Recorder, ms};
+
+#[test]
+fn time_jumps_to_the_next_deadline() {
+    let report = Sim::new(1).run(|world| {
+        async move {
+            world.host("a").sleep(Duration::from_secs(86_400)).await;
+            world.host("a").time().since_epoch()
+        }
+        .map_ok()
+    });
+    assert_eq!(report.time.since_epoch(), report.outcome.unwrap());
+}
+
+/// Makes a future that yields a plain value yield a `Result`.
+trait MapOk: Future + Sized {
+    async fn map_ok(self) -> io::Result<Self::Output> {
+        Ok(self.await)
+    }
+}
+
+impl<F: Future> MapOk for F {}
+
+#[test]
+fn a_world_in_which_nothing_can_happen_is_a_deadlock_that_names_its_tasks() {
+    let report = Sim::new(1).run(|world| async move {
+        let host = world.host("server");
+        host.create_named_task("stuck", std::future::pending::<()>());
+        std::future::pending::<()>().await;
+    });
+    let finding = report.finding().unwrap();
+    assert_eq!(finding.kind, FindingKind::Deadlock);
+    assert!(finding.message.contains("server: task \"stuck\""), "{finding}");
+}
+
+#[test]
+fn limits_are_reported_by_name() {
+    async fn spin(world: sim_core::World) {
+        fn again(lp: sim_core::Loop) {
+            let next = lp.clone();
+            lp.call_soon(move || again(next));
+        }
+        again(world.host("a"));
+        std::future::pending::<()>().await;
+    }
+    async fn tick(world: sim_core::World) {
+        loop {
+            world.host("a").sleep(ms(1)).await;
+        }
+    }
+    let spinning = Sim::new(1).max_turns_per_instant(1_000).run(spin);
+    let ticking = Sim::new(1).max_time(Duration::from_secs(1)).run(tick);
+    let counted = Sim::new(1).max_events(5_000).run(tick);
+    for (report, name) in
+        [(spinning, "max_turns_per_instant"), (ticking, "max_time"), (counted, "max_events")]
+    {
+        let finding = report.finding().unwrap();
+        assert_eq!(finding.kind, FindingKind::Limit);
+        assert!(finding.message.contains(name), "{finding}");
+    }
+}
+
+/// Ruling 2, "the panic names its host".
+#[test]
+fn a_panic_in_a_callback_is_a_finding_with_host_time_and_tail() {
+    struct Bomb;
+    impl Protocol for Bomb {
+        fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {
+            panic!("boom");
+        }
+    }
+    let report = Sim::new(1).run(|world| async move {
+        let server = world.host("server");
+        let _listening = server.create_server(("server", 1), || Bomb).await?;
+        let hello = || Recorder::saying(b"hello");
+        let conn = world.host("client").create_connection(("server", 1), hello).await?;
+        conn.closed().await
+    });
+    let finding = report.finding().unwrap();
+    assert_eq!((finding.kind, &*finding.message), (FindingKind::Panic, "boom"));
+    assert_eq!((&*finding.host, finding.time.since_epoch()), ("server", ms(3)));
+    let tail = report.tail.to_string();
+    assert!(tail.contains("deliver client@1→server:1#1 DATA seq 1 len 5"), "{tail}");
+}
+
+#[test]
+fn an_error_of_the_scenario_is_a_finding() {
+    let report = Sim::new(1).run(|_| async { Err::<(), _>(io::Error::other("no luck")) });
+    let finding = report.finding().unwrap();
+    assert_eq!((finding.kind, &*finding.message), (FindingKind::Failure, "no luck"));
+}
+
+/// Ruling 8.
+#[test]
+fn a_wake_up_from_a_foreign_thread_names_it() {
+    let report = Sim::new(1).run(|world| async move {
+        let host = world.host("a");
+        let task = host.create_task(std::future::poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            let builder = std::thread::Builder::new().name("intruder".into());
+            builder.spawn(move || waker.wake()).unwrap().join().unwrap();
+            std::task::Poll::<()>::Pending
+        }));
+        let _ = task.await;
+    });
+    let finding = report.finding().unwrap();
+    assert_eq!(finding.kind, FindingKind::ForeignWake, "{finding}");
+    assert!(finding.message.contains("intruder"), "{finding}");
+}
+
+/// Ruling 10: what `spend` costs delays the rest of the host, and nobody else.
+#[test]
+fn a_busy_host_is_late_and_the_others_are_not() {
+    let times = Sim::new(1)
+        .run(|world| async move {
+            let times = Rc::new(RefCell::new(Vec::new()));
+            for name in ["slow", "fast"] {
+                let host = world.host(name);
+                let (list, lp) = (times.clone(), host.clone());
+                host.call_later(ms(10), move || {
+                    list.borrow_mut().push((lp.host(), lp.time().since_epoch()));
+                })
+                .detach();
+            }
+            let slow = world.host("slow");
+            let lp = slow.clone();
+            slow.call_later(ms(5), move || lp.spend(ms(100))).detach();
+            slow.sleep(ms(200)).await;
+            io::Result::Ok(Rc::try_unwrap(times).unwrap().into_inner())
+        })
+        .unwrap();
+    assert_eq!(times, [("fast".to_owned(), ms(10)), ("slow".to_owned(), ms(105))]);
+}
+
+/// The control loop is drained right after the host turn that woke it (ruling 6).
+#[test]
+fn the_scenario_goes_on_before_any_other_host() {
+    for seed in 0..20 {
+        let order = Sim::new(seed)
+            .run(|world| async move {
+                let order = Rc::new(RefCell::new(Vec::new()));
+                let futures: Vec<_> = ["a", "b", "c"]
+                    .into_iter()
+                    .map(|name| {
+                        let (host, order) = (world.host(name), order.clone());
+                        let lp = host.clone();
+                        host.create_task(async move {
+                            lp.sleep(ms(1)).await;
+                            order.borrow_mut().push(format!("{name} host"));
+                            name
+                        })
+                    })
+                    .collect();
+                let tell = |name: &str| order.borrow_mut().push(format!("{name} seen"));
+                let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
+                std::future::poll_fn(|cx| {
+                    futures.retain_mut(|task| match task.as_mut().poll(cx) {
+                        std::task::Poll::Ready(name) => {
+                            tell(name.unwrap());
+                            false
+                        }
+                        std::task::Poll::Pending => true,
+                    });
+                    if futures.is_empty() {
+                        std::task::Poll::Ready(())
+                    } else {
+                        std::task::Poll::Pending
+                    }
+                })
+                .await;
+                let order = order.borrow().clone();
+                io::Result::Ok(order)
+            })
+            .unwrap();
+        for pair in order.chunks(2) {
+            assert_eq!(pair[0].replace("host", "seen"), pair[1], "seed {seed}: {order:?}");
+        }
+    }
+}
+
+/// A tie between hosts is broken by the seed: over a few seeds, every order comes up.
+#[test]
+fn hosts_that_are_ready_at_the_same_instant_go_in_any_order() {
+    let orders: std::collections::BTreeSet<String> = (0..60)
+        .map(|seed| {
+            Sim::new(seed)
+                .run(|world| async move {
+                    let order = Rc::new(RefCell::new(String::new()));
+                    for name in ["a", "b", "c"] {
+                        let order = order.clone();
+                        let push = move || order.borrow_mut().push_str(name);
+                        world.host(name).call_later(ms(1), push).detach();
+                    }
+                    world.host("a").sleep(ms(2)).await;
+                    io::Result::Ok(order.take())
+                })
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(orders.len(), 6, "{orders:?}");
+}
+
+#[test]
+fn settle_waits_for_what_is_in_flight_and_not_for_timers() {
+    let at = Sim::new(1)
+        .run(|world| async move {
+            let server = world.host("server");
+            let _listening = server.create_server(("server", 1), Recorder::default).await?;
+            let client = world.host("client");
+            let hello = || Recorder::saying(b"hello");
+            let _conn = client.create_connection(("server", 1), hello).await?;
+            client.call_later(Duration::from_secs(60), || {}).detach();
+            world.settle().await;
+            io::Result::Ok(client.time().since_epoch())
+        })
+        .unwrap();
+    assert!((ms(3)..=ms(4)).contains(&at), "{at:?}");
+}
+
+#[test]
+fn a_bare_loop_talks_to_itself() {
+    let lp = sim_net::new_loop();
+    let handle = lp.clone();
+    let echoed = lp
+        .run_until_complete(async move {
+            let server = handle.create_server(("127.0.0.1", 0), || crate::protocols::Echo).await?;
+            let target = server.sockets()[0];
+            let conn = handle.create_connection(target, || Recorder::saying(b"hi")).await?;
+            handle.sleep(ms(1)).await;
+            io::Result::Ok(conn.with(|it, _| it.data.clone()))
+        })
+        .unwrap();
+    assert_eq!(echoed.unwrap(), b"hi");
+    let stuck = lp.run_until_complete(std::future::pending::<()>());
+    assert!(matches!(stuck, Err(RunError::Deadlock { .. })), "{stuck:?}");
+}

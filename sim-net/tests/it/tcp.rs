@@ -1,0 +1,334 @@
+//! Connections between hosts.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sim_core::{Conn, Time, World};
+use sim_net::Sim;
+
+use crate::protocols::{Echo, Recorder, ms};
+
+const SERVER: (&str, u16) = ("server", 7000);
+
+/// Runs a scenario with seed 1 and hands its value out.
+#[track_caller]
+fn run<F, R, T>(scenario: F) -> T
+where
+    F: FnOnce(World) -> R,
+    R: Future<Output = io::Result<T>> + 'static,
+    T: 'static,
+{
+    Sim::new(1).run(scenario).unwrap()
+}
+
+/// A factory of recorders and the list of connections that it made. The list is filled by the
+/// test from the server's side.
+type Accepted = Rc<RefCell<Vec<Conn<Recorder>>>>;
+
+async fn accept_all(world: &World, keep_open: bool) -> io::Result<(sim_core::Server, Accepted)> {
+    struct Keeper(Accepted, Recorder);
+    impl sim_core::Protocol for Keeper {
+        fn connection_made(&mut self, cx: &mut sim_core::Cx<'_, Self>) {
+            let recorder = std::mem::take(&mut self.1);
+            self.0.borrow_mut().push(cx.set_protocol(recorder));
+        }
+        fn data_received(&mut self, _: &mut sim_core::Cx<'_, Self>, _: &[u8]) {}
+    }
+    let accepted = Accepted::default();
+    let list = accepted.clone();
+    let server = world
+        .host("server")
+        .create_server(SERVER, move || {
+            Keeper(list.clone(), Recorder { keep_open, ..Recorder::default() })
+        })
+        .await?;
+    Ok((server, accepted))
+}
+
+/// L-02: the client after one round trip.
+#[test]
+fn connecting_takes_one_round_trip() {
+    let at = run(|world| async move {
+        let (_server, _) = accept_all(&world, false).await?;
+        let client = world.host("client");
+        client.create_connection(SERVER, Recorder::default).await?;
+        Ok(client.time())
+    });
+    assert_eq!(at.since_epoch(), ms(2));
+}
+
+/// L-01, E-15.
+#[test]
+fn a_closed_port_refuses_after_one_round_trip() {
+    let (error, at) = run(|world| async move {
+        let client = world.host("client");
+        world.host("server");
+        let error = client.create_connection(SERVER, Recorder::default).await.err();
+        Ok((error.unwrap(), client.time()))
+    });
+    assert_eq!(at.since_epoch(), ms(2));
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+/// L-03.
+#[test]
+fn an_address_without_a_host_times_out_after_131_seconds() {
+    let (error, at) = run(|world| async move {
+        let client = world.host("client");
+        let error = client.create_connection(("10.0.0.99", 1), Recorder::default).await.err();
+        Ok((error.unwrap(), client.time()))
+    });
+    assert_eq!((error.kind(), at.since_epoch().as_secs()), (io::ErrorKind::TimedOut, 131));
+}
+
+/// L-10.
+#[test]
+fn an_address_off_the_network_is_unreachable_at_once() {
+    let (error, at) = run(|world| async move {
+        let client = world.host("client");
+        let error = client.create_connection(("192.0.2.1", 1), Recorder::default).await.err();
+        Ok((error.unwrap(), client.time()))
+    });
+    assert_eq!((error.kind(), at), (io::ErrorKind::NetworkUnreachable, Time::ZERO));
+}
+
+#[test]
+fn an_unknown_name_says_so() {
+    let error = run(|world| async move {
+        let client = world.host("client");
+        Ok(client.create_connection(("nowhere", 1), Recorder::default).await.err().unwrap())
+    });
+    assert!(error.to_string().contains("\"nowhere\""), "{error}");
+}
+
+#[test]
+fn an_echo_takes_a_round_trip_and_loopback_twenty_microseconds() {
+    for (host, path, expected) in
+        [("client", "server", ms(2)), ("server", "localhost", Duration::from_micros(40))]
+    {
+        let took = run(move |world| async move {
+            let server = world.host("server");
+            let _listening = server.create_server(("0.0.0.0", 7000), || Echo).await?;
+            let client = world.host(host);
+            let conn = client.create_connection((path, 7000), Recorder::default).await?;
+            let began = client.time();
+            conn.with(|_, cx| cx.write(b"ping"));
+            client.sleep(ms(100)).await;
+            Ok(conn.with(|recorder, _| recorder.arrivals[0]) - began)
+        });
+        assert_eq!(took, expected);
+    }
+}
+
+/// C-30, and the oracle of the stream: everything arrives, in order, however large.
+#[test]
+fn a_megabyte_both_ways_arrives_whole() {
+    let body: Vec<u8> = (0..1_000_000_u32).map(|i| (i * 7 + i / 251) as u8).collect();
+    for latency in [ms(1)..ms(1) + Duration::from_nanos(1), ms(1)..ms(30)] {
+        let sent = body.clone();
+        let report = Sim::new(3).latency(latency).run(move |world| async move {
+            let server = world.host("server");
+            let _listening = server.create_server(SERVER, || Echo).await?;
+            let conn = world
+                .host("client")
+                .create_connection(SERVER, move || Recorder::saying(&sent))
+                .await?;
+            world.host("client").sleep(Duration::from_secs(60)).await;
+            conn.with(|_, cx| cx.write_eof());
+            conn.closed().await?;
+            io::Result::Ok(conn.with(|recorder, _| std::mem::take(&mut recorder.data)))
+        });
+        assert!(report.unwrap() == body);
+    }
+}
+
+/// C-43, C-47.
+#[test]
+fn an_end_of_stream_arrives_after_all_data() {
+    let (data, ended, lost) = run(|world| async move {
+        let (_server, accepted) = accept_all(&world, false).await?;
+        let client = world.host("client");
+        let conn = client.create_connection(SERVER, || Recorder::saying(b"bye")).await?;
+        conn.transport().write_eof();
+        conn.closed().await?;
+        let server = accepted.borrow()[0].clone();
+        Ok(server.with(|it, _| (it.data.clone(), it.ended, it.lost.is_some())))
+    });
+    assert_eq!((data.as_slice(), ended, lost), (&b"bye"[..], true, true));
+}
+
+/// C-77, ruling 9, C-34.
+#[test]
+fn abort_resets_the_peer() {
+    let (own, peer, data) = run(|world| async move {
+        let (_server, accepted) = accept_all(&world, false).await?;
+        let client = world.host("client");
+        let conn = client.create_connection(SERVER, || Recorder::saying(b"last words")).await?;
+        client.sleep(ms(5)).await;
+        conn.transport().abort();
+        client.sleep(ms(5)).await;
+        let server = accepted.borrow()[0].clone();
+        let own = conn.with(|it, _| it.errno());
+        Ok((own, server.with(|it, _| it.errno()), server.with(|it, _| it.data.clone())))
+    });
+    assert_eq!((own, peer, data.as_slice()), (None, Some(104), &b"last words"[..]));
+}
+
+/// L-51: the kernel of a closing host resets when data was not read.
+#[test]
+fn close_with_unread_data_resets() {
+    let peer = run(|world| async move {
+        let (_server, accepted) = accept_all(&world, false).await?;
+        let client = world.host("client");
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        client.sleep(ms(5)).await;
+        let server = accepted.borrow()[0].clone();
+        server.transport().pause_reading();
+        conn.with(|_, cx| cx.write(b"unread"));
+        client.sleep(ms(5)).await;
+        server.transport().close();
+        client.sleep(ms(5)).await;
+        Ok(conn.with(|it, _| it.errno()))
+    });
+    assert_eq!(peer, Some(104));
+}
+
+/// K-02, C-41: a paused reader does not learn of a reset until it resumes.
+#[test]
+fn a_reset_is_found_when_reading_resumes() {
+    let (before, after, data) = run(|world| async move {
+        let (_server, accepted) = accept_all(&world, false).await?;
+        let client = world.host("client");
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        client.sleep(ms(5)).await;
+        let server = accepted.borrow()[0].clone();
+        server.transport().pause_reading();
+        conn.with(|_, cx| cx.write(b"before"));
+        client.sleep(ms(5)).await;
+        conn.transport().abort();
+        client.sleep(ms(5)).await;
+        let before = server.with(|it, _| it.lost.is_some());
+        server.transport().resume_reading();
+        client.sleep(ms(5)).await;
+        Ok((before, server.with(|it, _| it.errno()), server.with(|it, _| it.data.clone())))
+    });
+    assert_eq!((before, after, data.as_slice()), (false, Some(104), &b"before"[..]));
+}
+
+/// E-20, E-25, L-61: completed connections that nobody accepts are reset.
+#[test]
+fn a_server_that_never_serves_refuses() {
+    let kind = run(|world| async move {
+        let server = world.host("server");
+        let idle = server.server().start_serving(false).bind(SERVER, || Echo).await?;
+        let client = world.host("client");
+        let error = client.create_connection(SERVER, Recorder::default).await.err().unwrap();
+        idle.close();
+        Ok(error.kind())
+    });
+    assert_eq!(kind, io::ErrorKind::ConnectionRefused);
+}
+
+/// E-17; the address is free again at once, because servers reuse addresses (E-18).
+#[test]
+fn a_port_is_bound_once_and_again_after_its_server_closed() {
+    let kind = run(|world| async move {
+        let server = world.host("server");
+        let first = server.create_server(SERVER, || Echo).await?;
+        let client = world.host("client");
+        let conn = client.create_connection(SERVER, || Recorder::saying(b"x")).await?;
+        client.sleep(ms(10)).await;
+        let kind = server.create_server(SERVER, || Echo).await.err().unwrap().kind();
+        first.close();
+        let _second = server.create_server(SERVER, || Echo).await?;
+        conn.transport().close();
+        client.sleep(ms(10)).await;
+        Ok(kind)
+    });
+    assert_eq!(kind, io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn wildcard_host_and_ipv6_addresses_can_all_be_reached() {
+    for (bind, connect) in [
+        ("0.0.0.0", "server"),
+        ("server", "server"),
+        ("::", "ip6-server"),
+        ("ip6-server", "ip6-server"),
+    ] {
+        let (peer, name) = run(move |world| async move {
+            let server = world.host("server");
+            let listening = server.create_server((bind, 0), || Echo).await?;
+            let port = listening.sockets()[0].port();
+            assert!((32_768..61_000).contains(&port));
+            let client = world.host("client");
+            let conn = client.create_connection((connect, port), Recorder::default).await?;
+            Ok((conn.transport().peername().unwrap(), conn.transport().sockname().unwrap()))
+        });
+        assert_eq!(peer.is_ipv6(), connect.starts_with("ip6"));
+        let own: std::net::IpAddr =
+            if peer.is_ipv6() { "fd00::2" } else { "10.0.0.2" }.parse().unwrap();
+        assert_eq!(name.ip(), own);
+    }
+}
+
+/// L-07: backlog 2 lets three wait; the rest are dropped and try again a second later.
+#[test]
+fn one_more_than_the_backlog_may_wait() {
+    use sim_core::driver::{Driver, Family, SocketKind, SocketOption};
+    let _ = (SocketKind::Stream, Family::V4, SocketOption::ReuseAddress(true));
+    fn assert_object_safe(_: Option<&dyn Driver>) {}
+    assert_object_safe(None);
+    let connected = run(|world| async move {
+        let server = world.host("server");
+        let listening = server.server().backlog(2).bind(SERVER, || Echo).await?;
+        // The server's processor is busy, so nothing is accepted meanwhile.
+        server.call_soon({
+            let server = server.clone();
+            move || server.spend(Duration::from_millis(500))
+        });
+        let connected = Rc::new(RefCell::new(Vec::new()));
+        for index in 0..5 {
+            let client = world.host(&format!("client{index}"));
+            let (list, task_client) = (connected.clone(), client.clone());
+            client.create_task(async move {
+                let conn = task_client.create_connection(SERVER, Recorder::default).await;
+                list.borrow_mut().push(task_client.time().since_epoch());
+                std::mem::forget(conn);
+            });
+        }
+        server.sleep(Duration::from_secs(3)).await;
+        drop(listening);
+        let connected = connected.borrow().clone();
+        Ok(connected)
+    });
+    let at_once = connected.iter().filter(|&&at| at == ms(2)).count();
+    let later = connected.iter().filter(|&&at| at == ms(1_002)).count();
+    assert_eq!((at_once, later), (3, 2), "{connected:?}");
+}
+
+/// C-80..C-90 need a bounded network: a peer that does not read stops the writer.
+#[test]
+fn a_reader_that_pauses_stops_the_writer_and_nothing_is_lost() {
+    let (unsent, received) = run(|world| async move {
+        let (_server, accepted) = accept_all(&world, false).await?;
+        let client = world.host("client");
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        client.sleep(ms(5)).await;
+        let server = accepted.borrow()[0].clone();
+        server.transport().pause_reading();
+        for _ in 0..64 {
+            conn.with(|_, cx| cx.write(&[7; 16_384]));
+        }
+        client.sleep(Duration::from_secs(10)).await;
+        let unsent = conn.transport().write_buffer_size();
+        server.transport().resume_reading();
+        client.sleep(Duration::from_secs(10)).await;
+        assert_eq!(conn.transport().write_buffer_size(), 0);
+        Ok((unsent, server.with(|it, _| it.data.len())))
+    });
+    assert_eq!(received, 64 * 16_384);
+    assert!((700_000..800_000).contains(&unsent), "about 280 kB are in the network: {unsent}");
+}

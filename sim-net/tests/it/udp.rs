@@ -1,0 +1,157 @@
+//! Datagrams between hosts.
+
+use std::io;
+
+use sim_net::Sim;
+
+use crate::protocols::{Datagrams, ms};
+
+const ANY: Option<(&str, u16)> = None;
+
+#[test]
+fn a_datagram_and_its_echo_take_a_round_trip_and_empty_ones_arrive() {
+    let received = Sim::new(1)
+        .run(|world| async move {
+            let (server, client) = (world.host("server"), world.host("client"));
+            let echo = || Datagrams { echo: true, ..Datagrams::default() };
+            let _echo = server.create_datagram_endpoint(Some(("server", 53)), ANY, echo).await?;
+            let conn = client
+                .create_datagram_endpoint(ANY, Some(("server", 53)), Datagrams::default)
+                .await?;
+            conn.transport().send_to(b"question", None)?;
+            conn.transport().send_to(b"", None)?;
+            world.settle().await;
+            client.sleep(ms(1)).await;
+            io::Result::Ok(conn.with(|it, _| std::mem::take(&mut it.received)))
+        })
+        .unwrap();
+    let data: Vec<&[u8]> = received.iter().map(|(data, ..)| &**data).collect();
+    assert_eq!(data, [&b"question"[..], b""]);
+    assert_eq!(received[0].1.to_string(), "10.0.0.1:53");
+    assert_eq!(received[0].2.since_epoch(), ms(2));
+}
+
+/// D-08: only a connected endpoint hears of a closed port, and it stays usable.
+#[test]
+fn a_connected_endpoint_hears_of_a_closed_port() {
+    let (connected, unconnected) = Sim::new(1)
+        .run(|world| async move {
+            let (server, client) = (world.host("server"), world.host("client"));
+            let target = Some(("server", 9));
+            let one = client.create_datagram_endpoint(ANY, target, Datagrams::default).await?;
+            let other = client
+                .create_datagram_endpoint(Some(("0.0.0.0", 0)), ANY, Datagrams::default)
+                .await?;
+            one.transport().send_to(b"x", None)?;
+            other.transport().send_to(b"x", Some("10.0.0.1:9".parse().unwrap()))?;
+            client.sleep(ms(10)).await;
+            let _late = server.create_datagram_endpoint(target, ANY, Datagrams::default).await?;
+            one.transport().send_to(b"y", None)?;
+            client.sleep(ms(10)).await;
+            let errors = |conn: &sim_core::Conn<Datagrams, _>| {
+                conn.with(|it, _| it.errors.iter().map(io::Error::kind).collect::<Vec<_>>())
+            };
+            io::Result::Ok((errors(&one), errors(&other)))
+        })
+        .unwrap();
+    assert_eq!(connected, [io::ErrorKind::ConnectionRefused]);
+    assert!(unconnected.is_empty());
+}
+
+/// D-07: 65507 bytes fit, 65508 do not, and the endpoint stays open.
+#[test]
+fn a_datagram_has_a_largest_size() {
+    let (lengths, errors) = Sim::new(1)
+        .run(|world| async move {
+            let (server, client) = (world.host("server"), world.host("client"));
+            let target = Some(("server", 9));
+            let sink = server.create_datagram_endpoint(target, ANY, Datagrams::default).await?;
+            let conn = client.create_datagram_endpoint(ANY, target, Datagrams::default).await?;
+            conn.transport().send_to(&[1; 65_508], None)?;
+            conn.transport().send_to(&[1; 65_507], None)?;
+            client.sleep(ms(10)).await;
+            let lengths =
+                sink.with(|it, _| it.received.iter().map(|r| r.0.len()).collect::<Vec<_>>());
+            let errors = conn
+                .with(|it, _| it.errors.iter().map(io::Error::raw_os_error).collect::<Vec<_>>());
+            io::Result::Ok((lengths, errors))
+        })
+        .unwrap();
+    assert_eq!((lengths.as_slice(), errors.as_slice()), (&[65_507][..], &[Some(90)][..]));
+}
+
+#[test]
+fn broadcasts_need_permission_and_reach_every_host() {
+    let (denied, received) = Sim::new(1)
+        .run(|world| async move {
+            let client = world.host("client");
+            let mut sinks = Vec::new();
+            for name in ["a", "b"] {
+                let any = Some(("0.0.0.0", 9));
+                let host = world.host(name);
+                sinks.push(host.create_datagram_endpoint(any, ANY, Datagrams::default).await?);
+            }
+            let all = Some("255.255.255.255:9".parse().unwrap());
+            let any = ("0.0.0.0", 0);
+            let plain = client.create_datagram_endpoint(Some(any), ANY, Datagrams::default).await?;
+            plain.transport().send_to(b"x", all)?;
+            let caster =
+                client.datagram().local(any).broadcast(true).bind(Datagrams::default).await?;
+            caster.transport().send_to(b"hello", all)?;
+            client.sleep(ms(10)).await;
+            let denied = plain.with(|it, _| it.errors.first().and_then(io::Error::raw_os_error));
+            let received: Vec<usize> =
+                sinks.iter().map(|sink| sink.with(|it, _| it.received.len())).collect();
+            io::Result::Ok((denied, received))
+        })
+        .unwrap();
+    assert_eq!((denied, received), (Some(13), vec![1, 1]));
+}
+
+/// D-10, D-11, D-13: a bounded send buffer makes datagrams wait, and none is lost.
+#[test]
+fn datagrams_queue_behind_a_full_send_buffer_and_all_leave() {
+    let (paused, resumed, received) = Sim::new(1)
+        .run(|world| async move {
+            let (server, client) = (world.host("server"), world.host("client"));
+            let target = ("server", 9);
+            let sink =
+                server.create_datagram_endpoint(Some(target), ANY, Datagrams::default).await?;
+            let conn = client
+                .datagram()
+                .remote(target)
+                .send_buffer(20_000)
+                .bind(Datagrams::default)
+                .await?;
+            for index in 0..100_u8 {
+                conn.transport().send_to(&[index; 1_000], None)?;
+            }
+            client.sleep(ms(1_000)).await;
+            let order = sink.with(|it, _| it.received.iter().map(|r| r.0[0]).collect::<Vec<_>>());
+            io::Result::Ok((conn.with(|it, _| it.paused), conn.with(|it, _| it.resumed), order))
+        })
+        .unwrap();
+    assert_eq!((paused, resumed), (1, 1));
+    assert_eq!(received, (0..100).collect::<Vec<u8>>());
+}
+
+#[test]
+fn a_full_receive_buffer_drops() {
+    let report = Sim::new(1).trace(true).run(|world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let target = Some(("server", 9));
+        let sink = server.create_datagram_endpoint(target, ANY, Datagrams::default).await?;
+        sink.transport().pause_reading();
+        let conn = client.create_datagram_endpoint(ANY, target, Datagrams::default).await?;
+        for _ in 0..100 {
+            conn.transport().send_to(&[1; 10_000], None)?;
+        }
+        client.sleep(ms(10)).await;
+        sink.transport().resume_reading();
+        client.sleep(ms(10)).await;
+        io::Result::Ok(sink.with(|it, _| it.received.len()))
+    });
+    let log = report.log.clone().unwrap().to_string();
+    assert_eq!(log.matches("the receive buffer is full").count(), 100 - 19);
+    assert_eq!(report.unwrap(), 19);
+}
