@@ -168,7 +168,7 @@ impl Network {
             pair.0.ip.overlaps(local.ip) && {
                 let stream = self.sockets.stream(id);
                 // An explicit bind stands in the table of ports and is judged there.
-                stream.is_some_and(|s| !s.bound && !(reuse_address && s.options.reuse_address))
+                stream.is_some_and(|s| !(s.bound || reuse_address && s.options.reuse_address))
             }
         })
     }

@@ -6,15 +6,14 @@ use std::time::Duration;
 use sim_core::World;
 use sim_net::Sim;
 
-use crate::protocols::{Datagrams, Echo, Recorder, ms};
+use crate::protocols::{Datagrams, Echo, Name, Recorder, endpoint, ms, udp_echo};
 
 /// A bit of everything, on a network with jitter.
 async fn everything(world: World) -> io::Result<u64> {
     let server = world.host("server");
     let _echo = server.create_server(("server", 7000), || Echo).await?;
-    let any = None::<(&str, u16)>;
-    let echo = || Datagrams { echo: true, ..Datagrams::default() };
-    let _udp = server.create_datagram_endpoint(Some(("server", 53)), any, echo).await?;
+    let any = None::<Name>;
+    let _udp = endpoint(&server, Some(("server", 53)), any, udp_echo).await?;
     let mut conns = Vec::new();
     let mut endpoints = Vec::new();
     for index in 0..world.size("clients", 2..=6) {
@@ -23,7 +22,7 @@ async fn everything(world: World) -> io::Result<u64> {
         let hello = move || Recorder::saying(&vec![index as u8; size]);
         conns.push(client.create_connection(("server", 7000), hello).await?);
         let target = Some(("server", 53));
-        let endpoint = client.create_datagram_endpoint(any, target, Datagrams::default).await?;
+        let endpoint = endpoint(&client, any, target, Datagrams::default).await?;
         endpoint.transport().send_to(b"question", None)?;
         endpoints.push(endpoint);
     }
@@ -41,6 +40,7 @@ fn sim(seed: u64) -> Sim {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the test is about threads")]
 fn a_seed_gives_one_run_on_any_thread_and_after_any_other() {
     for seed in 0..8 {
         let first = sim(seed).run(everything);
@@ -106,8 +106,8 @@ fn named_streams_depend_on_host_and_name_alone() {
     assert_ne!(draw("a", "election"), draw("a", "backoff"));
 }
 
-/// The same hash with and without optimisation: this value was noted from both.
+/// The value was noted from both. It changes with whatever breaks traces, and is noted anew then.
 #[test]
 fn hashes_are_the_same_in_debug_and_release() {
-    assert_eq!(format!("{:016x}", sim(1).run(everything).hash), "PINNED");
+    assert_eq!(format!("{:016x}", sim(1).run(everything).hash), "807b841622a91b84");
 }

@@ -1,16 +1,16 @@
 //! Protocols that the tests share.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sim_core::{Cx, DatagramProtocol, DatagramTransport, Eof, Protocol, Time};
-use std::net::SocketAddr;
 
-pub const fn ms(millis: u64) -> Duration {
+pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-pub struct Echo;
+pub(crate) struct Echo;
 
 impl Protocol for Echo {
     fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
@@ -20,25 +20,25 @@ impl Protocol for Echo {
 
 /// Notes everything.
 #[derive(Default)]
-pub struct Recorder {
-    pub hello: Vec<u8>,
-    pub data: Vec<u8>,
-    pub chunks: usize,
-    pub arrivals: Vec<Time>,
-    pub ended: bool,
-    pub keep_open: bool,
-    pub lost: Option<Option<io::Error>>,
-    pub lost_at: Time,
+pub(crate) struct Recorder {
+    pub(crate) hello: Vec<u8>,
+    pub(crate) data: Vec<u8>,
+    pub(crate) chunks: usize,
+    pub(crate) arrivals: Vec<Time>,
+    pub(crate) ended: bool,
+    pub(crate) keep_open: bool,
+    pub(crate) lost: Option<Option<io::Error>>,
+    pub(crate) lost_at: Time,
 }
 
 impl Recorder {
-    pub fn saying(hello: &[u8]) -> Self {
+    pub(crate) fn saying(hello: &[u8]) -> Self {
         Self { hello: hello.to_vec(), ..Self::default() }
     }
 
     /// The number of the error that the connection was lost with.
     #[track_caller]
-    pub fn errno(&self) -> Option<i32> {
+    pub(crate) fn errno(&self) -> Option<i32> {
         let lost = self.lost.as_ref().expect("connection_lost was called");
         lost.as_ref().map(|error| error.raw_os_error().expect("an error of the system"))
     }
@@ -69,12 +69,12 @@ impl Protocol for Recorder {
 }
 
 #[derive(Default)]
-pub struct Datagrams {
-    pub received: Vec<(Vec<u8>, SocketAddr, Time)>,
-    pub errors: Vec<io::Error>,
-    pub paused: u32,
-    pub resumed: u32,
-    pub echo: bool,
+pub(crate) struct Datagrams {
+    pub(crate) received: Vec<(Vec<u8>, SocketAddr, Time)>,
+    pub(crate) errors: Vec<io::Error>,
+    pub(crate) paused: u32,
+    pub(crate) resumed: u32,
+    pub(crate) echo: bool,
 }
 
 impl DatagramProtocol for Datagrams {
@@ -101,4 +101,28 @@ impl DatagramProtocol for Datagrams {
     fn resume_writing(&mut self, _: &mut Cx<'_, Self, DatagramTransport>) {
         self.resumed += 1;
     }
+}
+
+/// An address by host name.
+pub(crate) type Name = (&'static str, u16);
+
+/// A datagram endpoint.
+pub(crate) async fn endpoint(
+    host: &sim_core::Loop,
+    local: Option<Name>,
+    remote: Option<Name>,
+    protocol: fn() -> Datagrams,
+) -> io::Result<sim_core::Conn<Datagrams, DatagramTransport>> {
+    let mut builder = host.datagram();
+    if let Some(local) = local {
+        builder = builder.local(local);
+    }
+    if let Some(remote) = remote {
+        builder = builder.remote(remote);
+    }
+    builder.bind(protocol).await
+}
+
+pub(crate) fn udp_echo() -> Datagrams {
+    Datagrams { echo: true, ..Datagrams::default() }
 }

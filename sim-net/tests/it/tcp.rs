@@ -23,8 +23,7 @@ where
     Sim::new(1).run(scenario).unwrap()
 }
 
-/// A factory of recorders and the list of connections that it made. The list is filled by the
-/// test from the server's side.
+/// The server's ends, in the order in which they were accepted.
 type Accepted = Rc<RefCell<Vec<Conn<Recorder>>>>;
 
 async fn accept_all(world: &World, keep_open: bool) -> io::Result<(sim_core::Server, Accepted)> {
@@ -217,9 +216,30 @@ fn a_reset_is_found_when_reading_resumes() {
     assert_eq!((before, after, data.as_slice()), (false, Some(104), &b"before"[..]));
 }
 
-/// E-20, E-25, L-61: completed connections that nobody accepts are reset.
+/// E-25, L-61.
 #[test]
-fn a_server_that_never_serves_refuses() {
+fn connections_that_nobody_accepted_are_reset_when_the_listener_closes() {
+    let (connected, lost) = run(|world| async move {
+        let server = world.host("server");
+        let listening = server.create_server(SERVER, || Echo).await?;
+        server.call_soon({
+            let server = server.clone();
+            move || server.spend(ms(500))
+        });
+        let client = world.host("client");
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        let connected = client.time().since_epoch();
+        client.sleep(ms(10)).await;
+        listening.close();
+        conn.closed().await.unwrap_err();
+        Ok((connected, conn.with(|it, _| (it.errno(), it.lost_at.since_epoch()))))
+    });
+    assert_eq!((connected, lost), (ms(2), (Some(104), ms(13))));
+}
+
+/// E-19.
+#[test]
+fn a_server_that_does_not_serve_yet_refuses() {
     let kind = run(|world| async move {
         let server = world.host("server");
         let idle = server.server().start_serving(false).bind(SERVER, || Echo).await?;
@@ -277,10 +297,6 @@ fn wildcard_host_and_ipv6_addresses_can_all_be_reached() {
 /// L-07: backlog 2 lets three wait; the rest are dropped and try again a second later.
 #[test]
 fn one_more_than_the_backlog_may_wait() {
-    use sim_core::driver::{Driver, Family, SocketKind, SocketOption};
-    let _ = (SocketKind::Stream, Family::V4, SocketOption::ReuseAddress(true));
-    fn assert_object_safe(_: Option<&dyn Driver>) {}
-    assert_object_safe(None);
     let connected = run(|world| async move {
         let server = world.host("server");
         let listening = server.server().backlog(2).bind(SERVER, || Echo).await?;

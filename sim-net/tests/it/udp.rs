@@ -4,20 +4,17 @@ use std::io;
 
 use sim_net::Sim;
 
-use crate::protocols::{Datagrams, ms};
+use crate::protocols::{Datagrams, Name, endpoint, ms, udp_echo};
 
-const ANY: Option<(&str, u16)> = None;
+const ANY: Option<Name> = None;
 
 #[test]
 fn a_datagram_and_its_echo_take_a_round_trip_and_empty_ones_arrive() {
     let received = Sim::new(1)
         .run(|world| async move {
             let (server, client) = (world.host("server"), world.host("client"));
-            let echo = || Datagrams { echo: true, ..Datagrams::default() };
-            let _echo = server.create_datagram_endpoint(Some(("server", 53)), ANY, echo).await?;
-            let conn = client
-                .create_datagram_endpoint(ANY, Some(("server", 53)), Datagrams::default)
-                .await?;
+            let _echo = endpoint(&server, Some(("server", 53)), ANY, udp_echo).await?;
+            let conn = endpoint(&client, ANY, Some(("server", 53)), Datagrams::default).await?;
             conn.transport().send_to(b"question", None)?;
             conn.transport().send_to(b"", None)?;
             world.settle().await;
@@ -38,14 +35,12 @@ fn a_connected_endpoint_hears_of_a_closed_port() {
         .run(|world| async move {
             let (server, client) = (world.host("server"), world.host("client"));
             let target = Some(("server", 9));
-            let one = client.create_datagram_endpoint(ANY, target, Datagrams::default).await?;
-            let other = client
-                .create_datagram_endpoint(Some(("0.0.0.0", 0)), ANY, Datagrams::default)
-                .await?;
+            let one = endpoint(&client, ANY, target, Datagrams::default).await?;
+            let other = endpoint(&client, Some(("0.0.0.0", 0)), ANY, Datagrams::default).await?;
             one.transport().send_to(b"x", None)?;
             other.transport().send_to(b"x", Some("10.0.0.1:9".parse().unwrap()))?;
             client.sleep(ms(10)).await;
-            let _late = server.create_datagram_endpoint(target, ANY, Datagrams::default).await?;
+            let _late = endpoint(&server, target, ANY, Datagrams::default).await?;
             one.transport().send_to(b"y", None)?;
             client.sleep(ms(10)).await;
             let errors = |conn: &sim_core::Conn<Datagrams, _>| {
@@ -65,8 +60,8 @@ fn a_datagram_has_a_largest_size() {
         .run(|world| async move {
             let (server, client) = (world.host("server"), world.host("client"));
             let target = Some(("server", 9));
-            let sink = server.create_datagram_endpoint(target, ANY, Datagrams::default).await?;
-            let conn = client.create_datagram_endpoint(ANY, target, Datagrams::default).await?;
+            let sink = endpoint(&server, target, ANY, Datagrams::default).await?;
+            let conn = endpoint(&client, ANY, target, Datagrams::default).await?;
             conn.transport().send_to(&[1; 65_508], None)?;
             conn.transport().send_to(&[1; 65_507], None)?;
             client.sleep(ms(10)).await;
@@ -89,11 +84,11 @@ fn broadcasts_need_permission_and_reach_every_host() {
             for name in ["a", "b"] {
                 let any = Some(("0.0.0.0", 9));
                 let host = world.host(name);
-                sinks.push(host.create_datagram_endpoint(any, ANY, Datagrams::default).await?);
+                sinks.push(endpoint(&host, any, ANY, Datagrams::default).await?);
             }
             let all = Some("255.255.255.255:9".parse().unwrap());
             let any = ("0.0.0.0", 0);
-            let plain = client.create_datagram_endpoint(Some(any), ANY, Datagrams::default).await?;
+            let plain = endpoint(&client, Some(any), ANY, Datagrams::default).await?;
             plain.transport().send_to(b"x", all)?;
             let caster =
                 client.datagram().local(any).broadcast(true).bind(Datagrams::default).await?;
@@ -115,8 +110,7 @@ fn datagrams_queue_behind_a_full_send_buffer_and_all_leave() {
         .run(|world| async move {
             let (server, client) = (world.host("server"), world.host("client"));
             let target = ("server", 9);
-            let sink =
-                server.create_datagram_endpoint(Some(target), ANY, Datagrams::default).await?;
+            let sink = endpoint(&server, Some(target), ANY, Datagrams::default).await?;
             let conn = client
                 .datagram()
                 .remote(target)
@@ -140,9 +134,9 @@ fn a_full_receive_buffer_drops() {
     let report = Sim::new(1).trace(true).run(|world| async move {
         let (server, client) = (world.host("server"), world.host("client"));
         let target = Some(("server", 9));
-        let sink = server.create_datagram_endpoint(target, ANY, Datagrams::default).await?;
+        let sink = endpoint(&server, target, ANY, Datagrams::default).await?;
         sink.transport().pause_reading();
-        let conn = client.create_datagram_endpoint(ANY, target, Datagrams::default).await?;
+        let conn = endpoint(&client, ANY, target, Datagrams::default).await?;
         for _ in 0..100 {
             conn.transport().send_to(&[1; 10_000], None)?;
         }
