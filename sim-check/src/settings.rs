@@ -1,0 +1,124 @@
+//! How many seeds, on how many threads, for how long.
+
+use std::error::Error;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// The bounds of a sweep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) first_seed: u64,
+    pub(crate) seeds: u64,
+    /// Threads; `None` is one per core.
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Wall time after which no further seed is started.
+    pub(crate) budget: Option<Duration>,
+    pub(crate) stop_at_first: bool,
+    pub(crate) progress: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let (first_seed, seeds) = (0, 100);
+        Self { first_seed, seeds, jobs: None, budget: None, stop_at_first: false, progress: false }
+    }
+}
+
+/// A variable of the environment that says something else than a sweep can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    variable: &'static str,
+    value: String,
+    wanted: &'static str,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={:?}: give it {}", self.variable, self.value, self.wanted)
+    }
+}
+
+impl Error for SettingsError {}
+
+/// A seed as people write it: decimal, or hexadecimal with `0x`.
+fn parse_seed(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+impl Settings {
+    /// These settings with what `variable` (the environment's, usually) overrides.
+    pub(crate) fn overridden(
+        mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        let read = |name: &'static str, wanted: &'static str| {
+            let value = variable(name);
+            move |parsed: fn(&str) -> Option<u64>| match value {
+                None => Ok(None),
+                Some(value) => match parsed(&value) {
+                    Some(number) => Ok(Some(number)),
+                    None => Err(SettingsError { variable: name, value, wanted }),
+                },
+            }
+        };
+        let positive = |text: &str| text.parse().ok().filter(|&number: &u64| number > 0);
+        if let Some(seeds) = read("SIM_SEEDS", "a number of seeds from 1")(positive)? {
+            self.seeds = seeds;
+        }
+        if let Some(seed) = read("SIM_SEED", "a seed, decimal or 0x..")(parse_seed)? {
+            (self.first_seed, self.seeds) = (seed, 1);
+        }
+        if let Some(seconds) = read("SIM_BUDGET", "a number of seconds from 1")(positive)? {
+            self.budget = Some(Duration::from_secs(seconds));
+        }
+        if let Some(jobs) = read("SIM_JOBS", "a number of threads from 1")(positive)? {
+            self.jobs = usize::try_from(jobs).ok().and_then(NonZeroUsize::new);
+        }
+        Ok(self)
+    }
+
+    /// How many threads to start.
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let wanted = self.jobs.map_or_else(cores, NonZeroUsize::get);
+        wanted.min(usize::try_from(self.seeds).unwrap_or(usize::MAX)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::default().overridden(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn one_seed_beats_a_number_of_seeds() {
+        let settings = with(&[("SIM_SEED", "0x1f"), ("SIM_SEEDS", "500")]).unwrap();
+        assert_eq!((settings.first_seed, settings.seeds, settings.threads()), (31, 1, 1));
+    }
+
+    #[test]
+    fn a_value_of_no_use_is_named_with_its_variable() {
+        for (variable, value) in
+            [("SIM_SEED", "seven"), ("SIM_SEEDS", "0"), ("SIM_BUDGET", "-1"), ("SIM_JOBS", "")]
+        {
+            let error = with(&[(variable, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{variable}={value:?}: give it a ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn jobs_are_no_more_than_seeds() {
+        let settings = with(&[("SIM_SEEDS", "3"), ("SIM_JOBS", "16")]).unwrap();
+        assert_eq!(settings.threads(), 3);
+    }
+}

@@ -1,0 +1,152 @@
+//! The seeds of a check, in parallel: a world per thread at a time.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use sim_core::{Outcome, World};
+use sim_net::Sim;
+
+use crate::panics::Listening;
+use crate::settings::Settings;
+use crate::verdict::{Failed, Verdict};
+
+/// One in so many seeds is run twice, and its two hashes compared.
+const PAIRED: u64 = 16;
+
+/// What came of one seed.
+struct Ran {
+    events: u64,
+    time: Duration,
+    failed: Option<Failed>,
+}
+
+/// What the threads of a sweep share.
+struct Shared<'a> {
+    settings: &'a Settings,
+    began: Instant,
+    next: AtomicU64,
+    /// The lowest seed that failed so far, counted from the first; `u64::MAX` for none.
+    lowest_failed: AtomicU64,
+    cut_short: AtomicBool,
+}
+
+impl Shared<'_> {
+    /// The next seed to run, counted from the first; `None` when there is none left to run.
+    fn take(&self) -> Option<u64> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        if index >= self.settings.seeds {
+            return None;
+        }
+        // No verdict without a run: the first seed is free.
+        let spent = |budget| index > 0 && self.began.elapsed() >= budget;
+        if self.settings.budget.is_some_and(spent) {
+            self.cut_short.store(true, Ordering::Relaxed);
+            return None;
+        }
+        // Seeds are taken in order, so those below a failed one are all running or done.
+        let failed = self.lowest_failed.load(Ordering::Relaxed) < index;
+        (!failed || !self.settings.stop_at_first).then_some(index)
+    }
+}
+
+/// Runs every seed and gathers what was found, lowest seed first.
+pub(crate) fn sweep<S, F>(
+    name: &str,
+    settings: &Settings,
+    simulate: &(dyn Fn(u64) -> Sim + Sync),
+    scenario: &S,
+) -> Verdict
+where
+    S: Fn(World) -> F + Sync,
+    F: Future + 'static,
+    F::Output: Outcome + 'static,
+{
+    let shared = Shared {
+        settings,
+        began: Instant::now(),
+        next: AtomicU64::new(0),
+        lowest_failed: AtomicU64::new(u64::MAX),
+        cut_short: AtomicBool::new(false),
+    };
+    let mut verdict = Verdict::new(name);
+    let (send, receive) = mpsc::channel();
+    thread::scope(|scope| {
+        for number in 0..settings.threads() {
+            let (send, shared) = (send.clone(), &shared);
+            let work = move || run_seeds(shared, simulate, scenario, &send);
+            let thread = thread::Builder::new().name(format!("sim-check-{number}"));
+            thread.spawn_scoped(scope, work).expect("the system starts a thread");
+        }
+        drop(send);
+        let bar = progress_bar(name, settings);
+        for ran in receive {
+            bar.inc(1);
+            verdict.add(ran.events, ran.time, ran.failed);
+        }
+        bar.finish_and_clear();
+    });
+    verdict.finish(shared.began.elapsed(), shared.cut_short.into_inner(), settings.stop_at_first);
+    verdict
+}
+
+fn run_seeds<S, F>(
+    shared: &Shared<'_>,
+    simulate: &(dyn Fn(u64) -> Sim + Sync),
+    scenario: &S,
+    results: &mpsc::Sender<Ran>,
+) where
+    S: Fn(World) -> F + Sync,
+    F: Future + 'static,
+    F::Output: Outcome + 'static,
+{
+    let listening = Listening::begin();
+    while let Some(index) = shared.take() {
+        let seed = shared.settings.first_seed.wrapping_add(index);
+        let ran = run_seed(seed, &listening, simulate, scenario);
+        if ran.failed.is_some() {
+            shared.lowest_failed.fetch_min(index, Ordering::Relaxed);
+        }
+        if results.send(ran).is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs one seed; twice if it fails, or is one of those that are held to their hash.
+fn run_seed<S, F>(
+    seed: u64,
+    listening: &Listening,
+    simulate: &(dyn Fn(u64) -> Sim + Sync),
+    scenario: &S,
+) -> Ran
+where
+    S: Fn(World) -> F,
+    F: Future + 'static,
+    F::Output: Outcome + 'static,
+{
+    let first = simulate(seed).run(scenario);
+    let place = listening.take_place();
+    let (events, time) = (first.events, first.time.since_epoch());
+    let paired = seed.is_multiple_of(PAIRED) || first.outcome.is_err();
+    let repeated = paired.then(|| simulate(seed).run(scenario).hash);
+    let same = repeated.is_none_or(|hash| hash == first.hash);
+    let failed = match first.outcome {
+        Ok(_) if same => None,
+        Ok(_) => Some(Failed::nondeterministic(seed, first.hash, repeated.unwrap_or_default())),
+        Err(finding) => Some(Failed::found(seed, &finding, place, first.hash, &first.tail, same)),
+    };
+    Ran { events, time, failed }
+}
+
+fn progress_bar(name: &str, settings: &Settings) -> ProgressBar {
+    if !settings.progress {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} seeds, {eta} left");
+    let bar = ProgressBar::new(settings.seeds).with_message(name.to_owned());
+    bar.with_style(style.expect("the template is well-formed"))
+}

@@ -1,0 +1,154 @@
+//! What a sweep found.
+
+use std::fmt;
+use std::time::Duration;
+
+use sim_core::Time;
+use sim_net::{Finding, Log};
+
+/// What a sweep over seeds found, and what a green one is worth.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// The check's name.
+    pub name: String,
+    /// How many seeds ran.
+    pub seeds: u64,
+    /// The seeds that failed, lowest first; only the lowest if the sweep was to stop there.
+    pub failures: Vec<Failed>,
+    /// How many records the runs had together.
+    pub events: u64,
+    /// How much virtual time passed in all runs together.
+    pub time: Duration,
+    /// How long the sweep took.
+    pub wall: Duration,
+    /// True if the budget ended the sweep before its last seed.
+    pub cut_short: bool,
+}
+
+/// A seed that failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Failed {
+    /// The seed.
+    pub seed: u64,
+    /// What failed, in a line: the scenario's error, or the panic with its place.
+    pub error: String,
+    /// The host on which it happened.
+    pub host: String,
+    /// The virtual time.
+    pub time: Time,
+    /// The run's trace hash.
+    pub hash: u64,
+    /// The last records of the run, a line each.
+    pub tail: String,
+    /// False if a second run of the seed went differently: then no other line here can be trusted.
+    pub deterministic: bool,
+}
+
+impl Failed {
+    pub(crate) fn found(
+        seed: u64,
+        finding: &Finding,
+        place: Option<String>,
+        hash: u64,
+        tail: &Log,
+        deterministic: bool,
+    ) -> Self {
+        let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
+        Self {
+            seed,
+            error: format!("{}{place}", finding.message),
+            host: finding.host.clone(),
+            time: finding.time,
+            hash,
+            tail: tail.to_string(),
+            deterministic,
+        }
+    }
+
+    pub(crate) fn nondeterministic(seed: u64, first: u64, second: u64) -> Self {
+        Self {
+            seed,
+            error: format!("two runs of the seed differ: trace hashes {first:016x}, {second:016x}"),
+            host: "control".to_owned(),
+            time: Time::ZERO,
+            hash: first,
+            tail: String::new(),
+            deterministic: false,
+        }
+    }
+}
+
+impl Verdict {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            seeds: 0,
+            failures: Vec::new(),
+            events: 0,
+            time: Duration::ZERO,
+            wall: Duration::ZERO,
+            cut_short: false,
+        }
+    }
+
+    pub(crate) fn add(&mut self, events: u64, time: Duration, failed: Option<Failed>) {
+        self.seeds += 1;
+        self.events += events;
+        self.time = self.time.saturating_add(time);
+        self.failures.extend(failed);
+    }
+
+    pub(crate) fn finish(&mut self, wall: Duration, cut_short: bool, only_lowest: bool) {
+        self.failures.sort_by_key(|failed| failed.seed);
+        if only_lowest {
+            self.failures.truncate(1);
+        }
+        (self.wall, self.cut_short) = (wall, cut_short);
+    }
+
+    /// True when no seed failed.
+    pub fn is_green(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+impl fmt::Display for Verdict {
+    /// A line for a green verdict; for a red one, the lowest seed's failure and the other seeds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, seeds, events, time, wall, .. } = self;
+        let cut = if self.cut_short { ", cut short by its budget" } else { "" };
+        let Some(lowest) = self.failures.first() else {
+            return write!(
+                f,
+                "{name}: green on {seeds} seeds ({events} events, {time:.1?} virtual, {wall:.1?}{cut}); \
+                 the chance that a seed fails is below {:.2} % (3/n, at 95 % confidence)",
+                300.0 / (*seeds).max(1) as f64,
+            );
+        };
+        write!(f, "{name}: {lowest}")?;
+        if self.failures.len() > 1 {
+            let others: Vec<_> =
+                self.failures[1..].iter().take(10).map(|failed| failed.seed.to_string()).collect();
+            let more = if self.failures.len() > 11 { ", .." } else { "" };
+            write!(f, "\nalso failed: seeds {}{more}", others.join(", "))?;
+        }
+        write!(f, "\n{} of {seeds} seeds failed ({wall:.1?}{cut})", self.failures.len())
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, error, host, time, hash, .. } = self;
+        writeln!(f, "{error}")?;
+        writeln!(f, "seed {seed}, host {host}, {time} virtual, trace hash {hash:016x}")?;
+        if !self.deterministic {
+            writeln!(f, "NOT DETERMINISTIC: a second run of this seed went differently")?;
+        }
+        if self.tail.is_empty() {
+            return Ok(());
+        }
+        write!(f, "the last records:\n{}", self.tail.trim_end())
+    }
+}
