@@ -1,18 +1,13 @@
 //! Making connections.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use crate::address::{HostPort, ToHostPort};
-use crate::arena::Key;
-use crate::driver::{Family, Readiness, SocketKind, SocketOption, Source, Token};
-use crate::engine::core::Core;
-use crate::engine::sources::Registered;
-use crate::error::AddressError;
+use crate::driver::{Family, SocketKind, SocketOption};
 use crate::handle::closed_error;
 use crate::protocol::Attach;
 use crate::socket::Socket;
@@ -87,7 +82,7 @@ impl Connecting {
         let mut errors = Vec::new();
         for remote in remotes {
             match self.attempt(remote, locals.as_deref()).await {
-                Ok(pending) => return pending.into_connection(&self.lp, factory).await,
+                Ok(socket) => return self.start(socket, factory).await,
                 Err(error) => errors.push(error),
             }
         }
@@ -96,12 +91,13 @@ impl Connecting {
 
     /// Makes a connected or accepted socket's transport (contract E-12, E-14).
     ///
-    /// A socket that is not connected is taken too: its `peername` is `None` and its first read
-    /// fails.
+    /// The socket is the call's from here on: it is closed if the call fails or is dropped (E-13).
+    /// One that is not connected is taken too: its `peername` is `None` and its first read fails.
     ///
     /// # Errors
     ///
-    /// On a closed loop.
+    /// `InvalidInput` for a datagram socket, for one of another loop, and if a local address was
+    /// given (E-01); on a closed loop.
     pub async fn adopt<P, K>(
         self,
         socket: Socket,
@@ -110,15 +106,23 @@ impl Connecting {
     where
         P: Attach<K>,
     {
+        let invalid = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         if self.lp.core.is_closed() {
             return Err(closed_error());
         }
-        let protocol = factory();
-        let stream = Stream::new(&self.lp, socket.into_source(), None);
-        let conn = protocol.attach(&Transport(Rc::clone(&stream)));
-        stream.start(None);
-        made(&stream).await;
-        Ok(conn)
+        if *socket.event_loop() != self.lp {
+            return invalid("the socket is another loop's: adopt it there");
+        }
+        if socket.kind() != SocketKind::Stream {
+            return invalid("a stream socket was expected, and this one is for datagrams");
+        }
+        if self.local.is_some() {
+            return invalid("a local address and a socket exclude each other: bind the socket");
+        }
+        for &option in &self.options {
+            socket.set_option(option)?;
+        }
+        self.start(socket, factory).await
     }
 
     /// Opens, binds and connects one socket to one address.
@@ -126,26 +130,37 @@ impl Connecting {
         &self,
         remote: SocketAddr,
         locals: Option<&[SocketAddr]>,
-    ) -> io::Result<Attempt> {
-        let driver = &self.lp.core.driver;
+    ) -> io::Result<Socket> {
         let family = Family::of(&remote);
-        let socket = Socket::open(&self.lp, SocketKind::Stream, family)?;
+        let mut socket = Socket::open(&self.lp, SocketKind::Stream, family)?;
         for &option in &self.options {
-            driver.set_option(socket.source(), option)?;
+            socket.set_option(option)?;
         }
         match locals {
             Some(locals) => bind_one(&socket, locals, family)?,
             None => {
                 if let Some(ip) = self.lp.default_local(family) {
-                    driver.bind(socket.source(), SocketAddr::new(ip, 0))?;
+                    socket.bind(SocketAddr::new(ip, 0))?;
                 }
             }
         }
-        let attempt = Attempt::start(socket, remote)?;
-        poll_fn(|cx| attempt.pending.poll(cx))
-            .await
-            .map_err(|error| AddressError::wrap("connect to", remote, error))?;
-        Ok(attempt)
+        socket.connect(remote).await?;
+        Ok(socket)
+    }
+
+    /// Makes a socket's transport and waits for `connection_made`.
+    async fn start<P, K>(&self, socket: Socket, factory: impl FnOnce() -> P) -> io::Result<Conn<P>>
+    where
+        P: Attach<K>,
+    {
+        // A panic of the factory leaves the socket to its destructor: it is closed (C-19).
+        let protocol = factory();
+        let (source, registered) = socket.into_parts()?;
+        let stream = Stream::new(&self.lp, source, None);
+        let conn = protocol.attach(&Transport(Rc::clone(&stream)));
+        stream.start(registered);
+        made(&stream).await;
+        Ok(conn)
     }
 }
 
@@ -188,116 +203,4 @@ fn combine(mut errors: Vec<io::Error>) -> io::Error {
     let kind =
         if errors.iter().all(|error| error.kind() == kind) { kind } else { io::ErrorKind::Other };
     io::Error::new(kind, format!("multiple exceptions: {}", texts.join(", ")))
-}
-
-/// A socket that is connecting, registered; dropping it gives the attempt up.
-struct Attempt {
-    pending: Rc<PendingConnect>,
-}
-
-impl Attempt {
-    fn start(socket: Socket, remote: SocketAddr) -> io::Result<Self> {
-        let core = Rc::clone(&socket.event_loop().core);
-        core.driver
-            .connect(socket.source(), remote)
-            .map_err(|error| AddressError::wrap("connect to", remote, error))?;
-        let pending = Rc::new(PendingConnect {
-            core: Rc::clone(&core),
-            source: socket.into_source(),
-            key: Cell::new(None),
-            outcome: RefCell::new(None),
-            readable: Cell::new(false),
-            read_closed: Cell::new(false),
-            waker: RefCell::new(None),
-        });
-        let key = core.sources.borrow_mut().insert(Registered::Connecting(Rc::clone(&pending)));
-        pending.key.set(Some(key));
-        let attempt = Self { pending };
-        core.driver.register(attempt.pending.source, Token(key.to_bits()))?;
-        Ok(attempt)
-    }
-
-    async fn into_connection<P, K>(
-        self,
-        lp: &Loop,
-        factory: impl FnOnce() -> P,
-    ) -> io::Result<Conn<P>>
-    where
-        P: Attach<K>,
-    {
-        // A panic of the factory leaves the attempt to its destructor: the socket is closed (C-19).
-        let protocol = factory();
-        let pending = Rc::clone(&self.pending);
-        let key = pending.key.take().ok_or_else(closed_error)?;
-        let stream = Stream::new(lp, pending.source, None);
-        let conn = protocol.attach(&Transport(Rc::clone(&stream)));
-        stream.start(Some((key, pending.readable.get(), pending.read_closed.get())));
-        made(&stream).await;
-        Ok(conn)
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        let Some(key) = self.pending.key.take() else {
-            return;
-        };
-        let removed = self.pending.core.sources.borrow_mut().remove(key);
-        self.pending.core.driver.close(self.pending.source);
-        drop(removed);
-    }
-}
-
-/// The loop's side of a pending connect.
-pub(crate) struct PendingConnect {
-    core: Rc<Core>,
-    source: Source,
-    /// `None` once the socket belongs to somebody else, or is closed.
-    key: Cell<Option<Key>>,
-    outcome: RefCell<Option<io::Result<()>>>,
-    readable: Cell<bool>,
-    read_closed: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl PendingConnect {
-    /// Remembers what the stream will want to know, and says whether the connect may be done.
-    pub(crate) fn note_readiness(&self, event: &Readiness) -> bool {
-        self.readable.set(self.readable.get() | event.readable);
-        self.read_closed.set(self.read_closed.get() | event.read_closed);
-        event.writable
-    }
-
-    pub(crate) fn on_writable(&self) {
-        let outcome = match self.core.driver.finish_connect(self.source) {
-            // A spurious readiness says nothing (contract G-56).
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            outcome => outcome,
-        };
-        self.finish(outcome);
-    }
-
-    fn finish(&self, outcome: io::Result<()>) {
-        self.outcome.replace(Some(outcome));
-        let waker = self.waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn poll(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(outcome) = self.outcome.take() {
-            return Poll::Ready(outcome);
-        }
-        self.waker.replace(Some(cx.waker().clone()));
-        Poll::Pending
-    }
-
-    /// The loop is closed.
-    pub(crate) fn release(&self) {
-        if self.key.take().is_some() {
-            self.core.driver.close(self.source);
-            self.finish(Err(closed_error()));
-        }
-    }
 }

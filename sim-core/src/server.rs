@@ -472,6 +472,15 @@ impl Listener {
         }
     }
 
+    /// The loop is closed, and the server with it: its listeners are no longer its own.
+    pub(crate) fn release(&self) {
+        self.close();
+        self.server.closed.set(true);
+        self.server.serving.set(false);
+        let listeners = self.server.listeners.take();
+        drop(listeners);
+    }
+
     pub(crate) fn close(&self) {
         if self.closed.replace(true) {
             return;

@@ -1,21 +1,55 @@
 //! A driver's socket as a value.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 use crate::Loop;
-use crate::driver::{Family, SocketKind, SocketOption, Source};
+use crate::arena::Key;
+use crate::driver::{Family, Readiness, SocketKind, SocketOption, Source, Token};
+use crate::engine::core::Core;
+use crate::engine::sources::Registered;
 use crate::error::AddressError;
 use crate::handle::closed_error;
 
 /// A socket of a loop's driver, owned: closed when dropped, unless a transport took it.
 ///
-/// What asyncio passes as `sock=`, on both loops. [`Connecting::adopt`](crate::Connecting::adopt)
-/// makes a transport of it.
+/// What asyncio passes as `sock=`, on both loops. [`connect`](Self::connect) or
+/// [`accept`](Self::accept) one by hand, and [`Connecting::adopt`](crate::Connecting::adopt) makes
+/// a transport of it.
+///
+/// ```
+/// # use sim_core::driver::{Family, SocketKind};
+/// # use sim_core::{Cx, Loop, Protocol, Socket};
+/// # struct Hello;
+/// # impl Protocol for Hello { fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {} }
+/// async fn one_connection(lp: Loop) -> std::io::Result<()> {
+///     let mut listener = Socket::open(&lp, SocketKind::Stream, Family::V4)?;
+///     listener.bind(lp.getaddrinfo(("server", 7000)).await?[0])?;
+///     listener.listen(1)?;
+///     let (accepted, peer) = listener.accept().await?;
+///     drop(listener); // whoever else waits is reset
+///     let conn = lp.connection().adopt(accepted, || Hello).await?;
+///     assert_eq!(conn.transport().peername(), Some(peer));
+///     Ok(())
+/// }
+/// # drop(one_connection);
+/// ```
+///
+/// # Cancel safety
+///
+/// A cancelled [`accept`](Self::accept) loses no connection. After a cancelled
+/// [`connect`](Self::connect) the socket is still connecting; drop it.
 pub struct Socket {
     lp: Loop,
+    kind: SocketKind,
     source: Option<Source>,
+    /// Once something was awaited of it.
+    watch: Option<Rc<Watch>>,
 }
 
 impl Socket {
@@ -29,12 +63,12 @@ impl Socket {
             return Err(closed_error());
         }
         let source = lp.core.driver.open(kind, family)?;
-        Ok(Self::from_source(lp, source))
+        Ok(Self { lp: lp.clone(), kind, source: Some(source), watch: None })
     }
 
-    /// Takes over a source of the loop's driver: for drivers that adopt sockets made elsewhere.
+    /// Takes over a stream of the loop's driver: for drivers that adopt sockets made elsewhere.
     pub fn from_source(lp: &Loop, source: Source) -> Self {
-        Self { lp: lp.clone(), source: Some(source) }
+        Self { lp: lp.clone(), kind: SocketKind::Stream, source: Some(source), watch: None }
     }
 
     /// Sets a switch.
@@ -56,6 +90,60 @@ impl Socket {
         bound.map_err(|error| AddressError::wrap("bind to", local, error))
     }
 
+    /// Makes it accept connections, up to `backlog` of them waiting.
+    ///
+    /// # Errors
+    ///
+    /// What `listen` gives.
+    pub fn listen(&self, backlog: u32) -> io::Result<()> {
+        self.lp.core.driver.listen(self.source(), backlog)
+    }
+
+    /// Takes a connection, with its peer's address: asyncio's `sock_accept`. One that was aborted
+    /// while it waited is passed over.
+    ///
+    /// # Errors
+    ///
+    /// When it does not listen, there is no descriptor left, or the loop is closed.
+    pub async fn accept(&mut self) -> io::Result<(Self, SocketAddr)> {
+        let (lp, source) = (self.lp.clone(), self.source());
+        let watch = self.watch()?;
+        loop {
+            match lp.core.driver.accept(source) {
+                Ok((accepted, peer)) => return Ok((Self::from_source(&lp, accepted), peer)),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => watch.readiness().await?,
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// Connects it: asyncio's `sock_connect`.
+    ///
+    /// # Errors
+    ///
+    /// Why the connect failed, with the address in the text (contract E-06).
+    pub async fn connect(&mut self, remote: SocketAddr) -> io::Result<()> {
+        let named = |error| AddressError::wrap("connect to", remote, error);
+        let (lp, source) = (self.lp.clone(), self.source());
+        let driver = &lp.core.driver;
+        driver.connect(source, remote).map_err(named)?;
+        if self.kind == SocketKind::Datagram {
+            return Ok(());
+        }
+        let watch = self.watch()?;
+        loop {
+            watch.readiness().await?;
+            match driver.finish_connect(source) {
+                // A spurious readiness says nothing (contract G-56).
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return outcome.map_err(named),
+            }
+        }
+    }
+
     /// The address it is bound to.
     ///
     /// # Errors
@@ -65,24 +153,81 @@ impl Socket {
         self.lp.core.driver.local_addr(self.source())
     }
 
+    /// The address it is connected to.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.lp.core.driver.peer_addr(self.source())
+    }
+
     /// The loop whose driver it is of.
     pub fn event_loop(&self) -> &Loop {
         &self.lp
+    }
+
+    pub(crate) fn kind(&self) -> SocketKind {
+        self.kind
     }
 
     pub(crate) fn source(&self) -> Source {
         self.source.expect("only into_source takes it, and consumes the socket")
     }
 
+    /// Its source, if it was never registered.
     pub(crate) fn into_source(mut self) -> Source {
+        debug_assert!(self.watch.is_none(), "its readiness is watched: use into_parts");
         self.source.take().expect("only into_source takes it, and consumes the socket")
+    }
+
+    /// Its source; and if it is registered, its key and whether it was seen readable and at its
+    /// end.
+    pub(crate) fn into_parts(mut self) -> io::Result<(Source, Option<(Key, bool, bool)>)> {
+        let registered = match &self.watch {
+            None => None,
+            Some(watch) => {
+                let key = watch.key.take().ok_or_else(closed_error)?;
+                Some((key, watch.readable.get(), watch.read_closed.get()))
+            }
+        };
+        Ok((self.source.take().expect("only into_parts takes it"), registered))
+    }
+
+    /// Registers it, once.
+    fn watch(&mut self) -> io::Result<Rc<Watch>> {
+        if let Some(watch) = &self.watch {
+            return Ok(Rc::clone(watch));
+        }
+        let core = Rc::clone(&self.lp.core);
+        if core.is_closed() {
+            return Err(closed_error());
+        }
+        let watch = Rc::new(Watch {
+            core: Rc::clone(&core),
+            source: self.source(),
+            key: Cell::new(None),
+            readable: Cell::new(false),
+            read_closed: Cell::new(false),
+            ready: Cell::new(false),
+            waker: RefCell::new(None),
+        });
+        let key = core.sources.borrow_mut().insert(Registered::Waiting(Rc::clone(&watch)));
+        watch.key.set(Some(key));
+        self.watch = Some(Rc::clone(&watch));
+        core.driver.register(watch.source, Token(key.to_bits()))?;
+        Ok(watch)
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(source) = self.source.take() {
-            self.lp.core.driver.close(source);
+        let Some(source) = self.source.take() else {
+            return;
+        };
+        match self.watch.take() {
+            Some(watch) => watch.release(),
+            None => self.lp.core.driver.close(source),
         }
     }
 }
@@ -90,5 +235,67 @@ impl Drop for Socket {
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// The loop's side of a registered socket that no transport has: whom its readiness wakes.
+pub(crate) struct Watch {
+    core: Rc<Core>,
+    source: Source,
+    /// `None` once the socket belongs to a transport, or is closed.
+    key: Cell<Option<Key>>,
+    // What the transport will want to know.
+    readable: Cell<bool>,
+    read_closed: Cell<bool>,
+    ready: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Watch {
+    /// True if somebody waits for it, so that a handle is to be queued.
+    pub(crate) fn note_readiness(&self, event: &Readiness) -> bool {
+        self.readable.set(self.readable.get() | event.readable);
+        self.read_closed.set(self.read_closed.get() | event.read_closed);
+        self.waker.borrow().is_some()
+    }
+
+    pub(crate) fn on_ready(&self) {
+        self.ready.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let waker = self.waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Completes at the next readiness, of whatever kind.
+    async fn readiness(&self) -> io::Result<()> {
+        self.ready.set(false);
+        poll_fn(|cx| {
+            if self.key.get().is_none() {
+                return Poll::Ready(Err(closed_error()));
+            }
+            if self.ready.get() {
+                return Poll::Ready(Ok(()));
+            }
+            let old = self.waker.replace(Some(cx.waker().clone()));
+            drop(old);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Closes the socket, unless that was done: it is dropped, or the loop is closed.
+    pub(crate) fn release(&self) {
+        let Some(key) = self.key.take() else {
+            return;
+        };
+        let removed = self.core.sources.borrow_mut().remove(key);
+        self.core.driver.close(self.source);
+        self.wake();
+        drop(removed);
     }
 }

@@ -36,22 +36,20 @@ pub struct Due {
     pub stamp: u32,
 }
 
-/// Compared as one 128-bit number: deadline, then sequence, then slot.
-#[derive(Debug, Clone, Copy)]
-struct Item {
-    at: u64,
-    stamp: u32,
-    slot: u32,
-}
+/// An entry as one number: deadline, stamp and slot, from the high bits down. Comparing entries is
+/// comparing numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Item(u128);
 
 impl Item {
-    #[inline]
-    fn before(self, other: Self) -> bool {
-        (self.at, self.stamp) < (other.at, other.stamp)
+    fn new(at: Time, stamp: u32, slot: u32) -> Self {
+        let low = u64::from(stamp) << 32 | u64::from(slot);
+        Self(u128::from(at.as_nanos()) << 64 | u128::from(low))
     }
 
     fn due(self) -> Due {
-        Due { at: Time::from_nanos(self.at), slot: self.slot, stamp: self.stamp }
+        let at = Time::from_nanos((self.0 >> 64) as u64);
+        Due { at, stamp: (self.0 >> 32) as u32, slot: self.0 as u32 }
     }
 }
 
@@ -80,8 +78,8 @@ impl TimeQueue {
     pub fn push(&mut self, at: Time, slot: u32) -> u32 {
         let stamp = self.next_stamp;
         self.next_stamp = self.next_stamp.wrapping_add(1);
-        self.items.push(Item { at: at.as_nanos(), stamp, slot });
-        self.sift_up(self.items.len() - 1);
+        self.items.push(Item::new(at, stamp, slot));
+        self.sift_up(0, self.items.len() - 1);
         stamp
     }
 
@@ -93,10 +91,11 @@ impl TimeQueue {
 
     /// Gives every entry a new stamp, in order, from 0 on, and reports each change.
     pub fn renumber(&mut self, mut restamp: impl FnMut(Due, u32)) {
-        self.items.sort_unstable_by_key(|item| (item.at, item.stamp));
+        self.items.sort_unstable();
         for (stamp, item) in (0..).zip(&mut self.items) {
-            restamp(item.due(), stamp);
-            item.stamp = stamp;
+            let due = item.due();
+            restamp(due, stamp);
+            *item = Item::new(due.at, stamp, due.slot);
         }
         self.next_stamp = u32::try_from(self.items.len()).expect("fewer than 2³² entries");
     }
@@ -132,44 +131,47 @@ impl TimeQueue {
         self.items.clear();
     }
 
+    /// Moves the entry at `child` up to its place, no higher than `top`.
     #[inline]
-    fn sift_up(&mut self, mut child: usize) {
-        let item = self.items[child];
-        while child > 0 {
+    fn sift_up(&mut self, top: usize, mut child: usize) {
+        let items = self.items.as_mut_slice();
+        let item = items[child];
+        while child > top {
             let parent = (child - 1) / ARITY;
-            if !item.before(self.items[parent]) {
+            if item >= items[parent] {
                 break;
             }
-            self.items[child] = self.items[parent];
+            items[child] = items[parent];
             child = parent;
         }
-        self.items[child] = item;
+        items[child] = item;
     }
 
+    /// Moves the entry at `top` down to its place: first to the bottom, along the least children,
+    /// then up. It came from the bottom, so that is shorter than comparing it on the way.
     #[inline]
-    fn sift_down(&mut self, mut parent: usize) {
-        let count = self.items.len();
-        let Some(&item) = self.items.get(parent) else {
-            return;
-        };
+    fn sift_down(&mut self, top: usize) {
+        let items = self.items.as_mut_slice();
+        let Some(&item) = items.get(top) else { return };
+        let mut hole = top;
         loop {
-            let first = ARITY * parent + 1;
-            if first >= count {
-                break;
-            }
-            let mut least = first;
-            for child in first + 1..(first + ARITY).min(count) {
-                if self.items[child].before(self.items[least]) {
-                    least = child;
+            let first = ARITY * hole + 1;
+            let least = match items.get(first..first + ARITY) {
+                Some(children) => {
+                    let left = usize::from(children[1] < children[0]);
+                    let right = 2 + usize::from(children[3] < children[2]);
+                    first + if children[right] < children[left] { right } else { left }
                 }
-            }
-            if !self.items[least].before(item) {
-                break;
-            }
-            self.items[parent] = self.items[least];
-            parent = least;
+                None => match (first..items.len()).min_by_key(|&child| items[child]) {
+                    Some(least) => least,
+                    None => break,
+                },
+            };
+            items[hole] = items[least];
+            hole = least;
         }
-        self.items[parent] = item;
+        items[hole] = item;
+        self.sift_up(top, hole);
     }
 }
 

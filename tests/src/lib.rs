@@ -3,3 +3,4 @@
 pub mod coverage;
 pub mod harness;
 pub mod recorder;
+pub mod workloads;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use sim_core::{BufferedProtocol, Cx, Eof, Protocol};
+use sim_core::{BufferedProtocol, Conn, Cx, Eof, LoopFuture, Protocol};
 
 /// What happened, in order; shared by everything that a test wants in one order.
 ///
@@ -84,6 +84,7 @@ pub struct Recorder {
     /// The error that `connection_lost` got.
     pub error: Option<io::Error>,
     eof: Eof,
+    announced: Option<LoopFuture<Conn<Self>>>,
     made: Option<Act>,
     received: Option<Act<Vec<u8>>>,
     eof_received: Option<Act>,
@@ -101,6 +102,7 @@ impl Recorder {
             data: Vec::new(),
             error: None,
             eof: Eof::Close,
+            announced: None,
             made: None,
             received: None,
             eof_received: None,
@@ -121,6 +123,13 @@ impl Recorder {
     #[must_use]
     pub fn eof(mut self, eof: Eof) -> Self {
         self.eof = eof;
+        self
+    }
+
+    /// Completes `connection` in `connection_made`, with the pair: for the accepting side.
+    #[must_use]
+    pub fn announce(mut self, connection: LoopFuture<Conn<Self>>) -> Self {
+        self.announced = Some(connection);
         self
     }
 
@@ -190,6 +199,10 @@ macro_rules! act {
 impl Protocol for Recorder {
     fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
         self.log.push(self.entry("CM"));
+        if let Some(connection) = self.announced.take() {
+            // Nobody waits any more if the test was cancelled.
+            connection.set_result(cx.conn()).ok();
+        }
         act!(self.made, cx, ());
     }
 
@@ -232,6 +245,7 @@ pub struct BufferedRecorder {
     /// How long a buffer `get_buffer` returns; shared, so that a test may change it.
     pub size: Rc<Cell<usize>>,
     buffer: Vec<u8>,
+    lent: Option<Box<dyn FnMut(&mut Cx<'_, Self>)>>,
     updated: Option<Box<dyn FnMut(&mut Cx<'_, Self>)>>,
 }
 
@@ -243,8 +257,16 @@ impl BufferedRecorder {
             data: Vec::new(),
             size: Rc::new(Cell::new(size)),
             buffer: Vec::new(),
+            lent: None,
             updated: None,
         }
+    }
+
+    /// What `get_buffer` does.
+    #[must_use]
+    pub fn on_buffer(mut self, act: impl FnMut(&mut Cx<'_, Self>) + 'static) -> Self {
+        self.lent = Some(Box::new(act));
+        self
     }
 
     /// What `buffer_updated` does.
@@ -266,9 +288,13 @@ impl BufferedProtocol for BufferedRecorder {
         self.log.push("CM");
     }
 
-    fn get_buffer(&mut self, _cx: &mut Cx<'_, Self>, hint: usize) -> &mut [u8] {
+    fn get_buffer(&mut self, cx: &mut Cx<'_, Self>, hint: usize) -> &mut [u8] {
         assert!(hint > 0, "a hint of no bytes");
         self.log.push("GB");
+        if let Some(mut act) = self.lent.take() {
+            act(cx);
+            self.lent = Some(act);
+        }
         self.buffer.resize(self.size.get(), 0);
         &mut self.buffer
     }

@@ -5,16 +5,17 @@ use std::rc::Rc;
 
 use super::core::{Core, Life};
 use crate::arena::Key;
-use crate::connect::PendingConnect;
 use crate::datagram::Endpoint;
 use crate::driver::Readiness;
 use crate::server::Listener;
+use crate::socket::Watch;
 use crate::transport::stream::Stream;
 
 /// What a token stands for.
 #[derive(Clone)]
 pub(crate) enum Registered {
-    Connecting(Rc<PendingConnect>),
+    /// A socket that no transport has.
+    Waiting(Rc<Watch>),
     Stream(Rc<Stream>),
     Endpoint(Rc<Endpoint>),
     Listener(Rc<Listener>),
@@ -31,10 +32,10 @@ impl Registered {
     /// The loop is closed: closes the socket without a callback.
     pub(crate) fn release(self) {
         match self {
-            Self::Connecting(connect) => connect.release(),
+            Self::Waiting(watch) => watch.release(),
             Self::Stream(stream) => stream.release(),
             Self::Endpoint(endpoint) => endpoint.release(),
-            Self::Listener(listener) => listener.close(),
+            Self::Listener(listener) => listener.release(),
         }
     }
 }
@@ -47,7 +48,7 @@ fn find(core: &Core, source: Key) -> Option<Registered> {
 pub(super) fn note_readiness(core: &Core, source: Key, event: &Readiness) -> (bool, bool) {
     match find(core, source) {
         None => (false, false),
-        Some(Registered::Connecting(connect)) => (false, connect.note_readiness(event)),
+        Some(Registered::Waiting(watch)) => (false, watch.note_readiness(event)),
         Some(Registered::Stream(stream)) => stream.note_readiness(event),
         Some(Registered::Endpoint(endpoint)) => endpoint.note_readiness(event),
         Some(Registered::Listener(listener)) => (listener.note_readable(event.readable), false),
@@ -57,7 +58,7 @@ pub(super) fn note_readiness(core: &Core, source: Key, event: &Readiness) -> (bo
 /// A source that had more to read: says whether a read handle is to be queued for it.
 pub(super) fn begin_read(core: &Core, source: Key) -> bool {
     match find(core, source) {
-        None | Some(Registered::Connecting(_)) => false,
+        None | Some(Registered::Waiting(_)) => false,
         Some(Registered::Stream(stream)) => stream.begin_read(),
         Some(Registered::Endpoint(endpoint)) => endpoint.begin_read(),
         Some(Registered::Listener(listener)) => listener.note_readable(true),
@@ -68,7 +69,7 @@ pub(super) fn begin_read(core: &Core, source: Key) -> bool {
 pub(super) fn run_io(core: &Rc<Core>, source: Key, read: bool, write: bool) {
     match find(core, source) {
         None => {}
-        Some(Registered::Connecting(connect)) => connect.on_writable(),
+        Some(Registered::Waiting(watch)) => watch.on_ready(),
         Some(Registered::Stream(stream)) => {
             if read {
                 stream.on_readable();
@@ -109,7 +110,7 @@ pub(super) fn describe(core: &Core, source: Key) -> String {
         Some(Registered::Stream(stream)) => format!("transport #{}", stream.number()),
         Some(Registered::Endpoint(endpoint)) => format!("endpoint #{}", endpoint.number()),
         Some(Registered::Listener(listener)) => format!("listener {}", listener.local_addr()),
-        Some(Registered::Connecting(_)) => "a pending connect".to_owned(),
+        Some(Registered::Waiting(_)) => "a waiting socket".to_owned(),
         None => "a closed transport".to_owned(),
     }
 }

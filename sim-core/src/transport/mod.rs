@@ -39,7 +39,7 @@ impl Transport {
     /// After [`write_eof`](Self::write_eof), even with no data (C-60).
     #[track_caller]
     pub fn write(&self, data: &[u8]) {
-        self.0.write(&[IoSlice::new(data)]);
+        self.0.write(&mut [IoSlice::new(data)]);
     }
 
     /// Sends the pieces one after another, as one [`write`](Self::write) of all of them would: at
@@ -50,7 +50,7 @@ impl Transport {
     /// As [`write`](Self::write).
     #[track_caller]
     pub fn write_vectored(&self, pieces: &[IoSlice<'_>]) {
-        self.0.write(pieces);
+        self.0.write(&mut pieces.to_vec());
     }
 
     /// [`write_vectored`](Self::write_vectored) for anything that yields byte slices.
@@ -65,9 +65,9 @@ impl Transport {
         I::Item: AsRef<[u8]>,
     {
         let lines: Vec<I::Item> = lines.into_iter().collect();
-        let pieces: Vec<IoSlice<'_>> =
+        let mut pieces: Vec<IoSlice<'_>> =
             lines.iter().map(|line| IoSlice::new(line.as_ref())).collect();
-        self.0.write(&pieces);
+        self.0.write(&mut pieces);
     }
 
     /// Closes the sending half after what was written. Reading goes on, and `is_closing` stays

@@ -95,6 +95,11 @@ const READ_HINT_MAX: usize = 256 << 10;
 /// From this many dropped writes on, each is logged (contract C-69).
 const DROPPED_WRITES_LOGGED_FROM: u32 = 5;
 
+/// How many bytes the pieces have together.
+fn length(pieces: &[IoSlice<'_>]) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
+}
+
 impl Stream {
     /// A stream over a connected socket. It is registered, and `connection_made` is queued, by
     /// [`start`](Self::start).
@@ -359,10 +364,11 @@ impl Stream {
 
     // Writing.
 
+    /// Writes the pieces; `rest` is consumed from its start on.
     #[track_caller]
-    pub(crate) fn write(self: &Rc<Self>, pieces: &[IoSlice<'_>]) {
+    pub(crate) fn write(self: &Rc<Self>, mut rest: &mut [IoSlice<'_>]) {
         assert!(!self.eof_written.get(), "cannot call write() after write_eof()");
-        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let bytes = length(rest);
         if bytes == 0 {
             return;
         }
@@ -370,12 +376,17 @@ impl Stream {
             return self.drop_write();
         }
         self.core().trace(Record::Write { connection: self.number, bytes: bytes as u32 });
-        let sent = if self.buffer.borrow().is_empty() { self.send_now(pieces) } else { 0 };
-        if sent == bytes || self.phase.get() >= Phase::Losing {
-            return;
+        if self.buffer.borrow().is_empty()
+            && let Err(error) = self.send(&mut rest)
+        {
+            return self.force_close(Some(error));
         }
-        self.keep(pieces, sent);
-        self.judge_pause();
+        if !rest.is_empty() {
+            let mut buffer = self.buffer.borrow_mut();
+            rest.iter().for_each(|piece| buffer.extend(&piece[..]));
+            drop(buffer);
+            self.judge_pause();
+        }
     }
 
     fn drop_write(&self) {
@@ -386,33 +397,33 @@ impl Stream {
         }
     }
 
-    /// Sends what the network takes at once, and says how much that was.
-    fn send_now(self: &Rc<Self>, pieces: &[IoSlice<'_>]) -> usize {
+    /// Sends what the network takes, and takes it off `rest`.
+    ///
+    /// Readiness is edge-triggered: news of more room comes only after a write that would block, or
+    /// that fell short of the one piece it was given. A write of several pieces may stop anywhere
+    /// for reasons of its own, so it is followed by another.
+    fn send(&self, rest: &mut &mut [IoSlice<'_>]) -> io::Result<()> {
         let driver = &self.core().driver;
         loop {
-            let result = match pieces {
+            // Empty pieces go too.
+            IoSlice::advance_slices(rest, 0);
+            let sent = match &**rest {
+                [] => return Ok(()),
                 [piece] => driver.write(self.source, piece),
-                _ => driver.write_vectored(self.source, pieces),
+                pieces => driver.write_vectored(self.source, pieces),
             };
-            match result {
-                Ok(sent) => return sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return 0,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.force_close(Some(error));
-                    return 0;
+            match sent {
+                Ok(bytes) => {
+                    let fell_short = matches!(**rest, [ref piece] if bytes < piece.len());
+                    IoSlice::advance_slices(rest, bytes);
+                    if bytes == 0 || fell_short {
+                        return Ok(());
+                    }
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-        }
-    }
-
-    /// Buffers the pieces without their first `sent` bytes.
-    fn keep(&self, pieces: &[IoSlice<'_>], mut sent: usize) {
-        let mut buffer = self.buffer.borrow_mut();
-        for piece in pieces {
-            let skipped = sent.min(piece.len());
-            sent -= skipped;
-            buffer.extend(&piece[skipped..]);
         }
     }
 
@@ -459,27 +470,22 @@ impl Stream {
 
     /// Writes from the buffer; false if that ended the connection or moved nothing.
     fn flush(self: &Rc<Self>) -> bool {
-        loop {
-            let buffer = self.buffer.borrow();
-            let (front, back) = buffer.as_slices();
-            let driver = &self.core().driver;
-            let result = if back.is_empty() {
-                driver.write(self.source, front)
-            } else {
-                driver.write_vectored(self.source, &[IoSlice::new(front), IoSlice::new(back)])
-            };
-            drop(buffer);
-            match result {
-                Ok(sent) => {
-                    self.buffer.borrow_mut().drain(..sent);
-                    return sent > 0;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.force_close(Some(error));
-                    return false;
-                }
+        let buffer = self.buffer.borrow();
+        let (front, back) = buffer.as_slices();
+        let mut pieces = [IoSlice::new(front), IoSlice::new(back)];
+        let used = if back.is_empty() { 1 } else { 2 };
+        let mut rest = &mut pieces[..used];
+        let result = self.send(&mut rest);
+        let sent = buffer.len() - length(rest);
+        drop(buffer);
+        match result {
+            Ok(()) => {
+                self.buffer.borrow_mut().drain(..sent);
+                sent > 0
+            }
+            Err(error) => {
+                self.force_close(Some(error));
+                false
             }
         }
     }
@@ -561,6 +567,7 @@ impl Stream {
         let context = ErrorContext::panic(text, Arc::clone(&message));
         self.core().report(context.on(self.number, handler.protocol_name()));
         let error = CallbackPanicked { callback: callback.name(), message };
+        self.reset.set(true);
         self.force_close(Some(io::Error::other(error)));
     }
 

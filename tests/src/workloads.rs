@@ -1,0 +1,344 @@
+//! The workloads that are measured: those of the peers' benchmark programs, on this project's API.
+//!
+//! Each runs to its end and returns how many operations that were. The letters are those of the
+//! peers' programs: S1 timers, S2 TCP round trips, S2u over UDP, S3 bulk, S4 many clients, S5
+//! datagrams one way, S7 whole worlds.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sim_core::{
+    Cx, DatagramProtocol, DatagramTransport, EventLoop, Loop, LoopFuture, Protocol, Rng, World,
+};
+use sim_net::Sim;
+
+const ECHO_PORT: u16 = 7;
+
+/// Echoes streams and datagrams.
+#[derive(Debug)]
+pub struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
+        cx.write(data);
+    }
+}
+
+impl DatagramProtocol for Echo {
+    fn datagram_received(
+        &mut self,
+        cx: &mut Cx<'_, Self, DatagramTransport>,
+        data: &[u8],
+        from: SocketAddr,
+    ) {
+        cx.send_to(data, Some(from)).expect("the endpoint is not connected");
+    }
+}
+
+/// Sends a message, waits for its echo, and again, `left` times.
+pub struct Ping {
+    message: Vec<u8>,
+    left: u64,
+    got: usize,
+    pub done: LoopFuture<()>,
+}
+
+impl Ping {
+    pub fn new(lp: &Loop, size: usize, rounds: u64) -> Self {
+        Self { message: vec![7; size], left: rounds, got: 0, done: lp.create_future() }
+    }
+
+    /// True if there is another round to send.
+    fn next_round(&mut self) -> bool {
+        self.left -= 1;
+        if self.left == 0 {
+            self.done.set_result(()).expect("only the last round sets it");
+        }
+        self.left > 0
+    }
+}
+
+impl Protocol for Ping {
+    fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+        cx.write(&self.message);
+    }
+
+    fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
+        self.got += data.len();
+        if self.got == self.message.len() {
+            self.got = 0;
+            if self.next_round() {
+                cx.write(&self.message);
+            }
+        }
+    }
+}
+
+impl DatagramProtocol for Ping {
+    fn connection_made(&mut self, cx: &mut Cx<'_, Self, DatagramTransport>) {
+        cx.send_to(&self.message, None).expect("the endpoint is connected");
+    }
+
+    fn datagram_received(
+        &mut self,
+        cx: &mut Cx<'_, Self, DatagramTransport>,
+        _data: &[u8],
+        _from: SocketAddr,
+    ) {
+        if self.next_round() {
+            cx.send_to(&self.message, None).expect("the endpoint is connected");
+        }
+    }
+}
+
+fn sim<F, R>(seed: u64, scenario: F)
+where
+    F: FnOnce(World) -> R,
+    R: Future<Output = io::Result<()>> + 'static,
+{
+    Sim::new(seed).run(scenario).unwrap();
+}
+
+/// S1: `pending` timers, each of which arms itself again until `fires` have fired in all.
+pub fn timers(lp: &EventLoop, pending: u64, fires: u64, delay_max: Duration) -> u64 {
+    struct Shared {
+        lp: Loop,
+        rng: std::cell::RefCell<Rng>,
+        left: Cell<u64>,
+        delay_max: u64,
+        stop: sim_core::StopHandle,
+    }
+    fn arm(shared: Rc<Shared>) {
+        let delay = 1 + shared.rng.borrow_mut().below(shared.delay_max);
+        let lp = shared.lp.clone();
+        let fire = move || match shared.left.get() {
+            0 => shared.stop.stop(),
+            left => {
+                shared.left.set(left - 1);
+                arm(shared);
+            }
+        };
+        lp.call_later(Duration::from_nanos(delay), fire).detach();
+    }
+    let shared = Rc::new(Shared {
+        lp: (**lp).clone(),
+        rng: Rng::from_seed([1; 32]).into(),
+        left: Cell::new(fires),
+        delay_max: delay_max.as_nanos() as u64,
+        stop: lp.stop_handle(),
+    });
+    for _ in 0..pending {
+        arm(Rc::clone(&shared));
+    }
+    lp.run_forever().expect("it is stopped");
+    fires
+}
+
+/// S1 with tasks: `tasks` of them, each of which sleeps `sleeps` times.
+pub fn sleeps(lp: &EventLoop, tasks: u64, sleeps: u64, delay_max: Duration) -> u64 {
+    let handle = (**lp).clone();
+    let all = async move {
+        let mut running = Vec::new();
+        for task in 0..tasks {
+            let lp = handle.clone();
+            running.push(handle.create_task(async move {
+                let mut rng = Rng::from_seed([task as u8; 32]);
+                for _ in 0..sleeps {
+                    lp.sleep(rng.duration(Duration::from_nanos(1)..delay_max)).await;
+                }
+            }));
+        }
+        for task in running {
+            task.await.expect("it sleeps and returns");
+        }
+    };
+    lp.run_until_complete(all).expect("it ends");
+    tasks * sleeps
+}
+
+/// S2: TCP round trips of `size` bytes between two hosts.
+pub fn tcp_round_trips(rounds: u64, size: usize) -> u64 {
+    sim(42, move |world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        server.create_server(("server", ECHO_PORT), || Echo).await?;
+        let ping = Ping::new(&client, size, rounds);
+        let done = ping.done.clone();
+        let _conn = client.create_connection(("server", ECHO_PORT), || ping).await?;
+        Ok(done.await?)
+    });
+    rounds
+}
+
+/// S2u: UDP round trips.
+pub fn udp_round_trips(rounds: u64, size: usize) -> u64 {
+    sim(42, move |world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let _server = server.datagram().local(("server", ECHO_PORT)).bind(|| Echo).await?;
+        let ping = Ping::new(&client, size, rounds);
+        let done = ping.done.clone();
+        let _ping = client.datagram().remote(("server", ECHO_PORT)).bind(|| ping).await?;
+        Ok(done.await?)
+    });
+    rounds
+}
+
+/// S3: one-way bulk, in writes of `chunk` bytes.
+pub fn bulk(mib: u64, chunk: usize) -> u64 {
+    struct Source {
+        chunk: Vec<u8>,
+        left: u64,
+    }
+    impl Source {
+        fn pump(&mut self, cx: &mut Cx<'_, Self>) {
+            while cx.is_writable() && self.left > 0 {
+                cx.write(&self.chunk);
+                self.left -= 1;
+            }
+            if self.left == 0 {
+                cx.close();
+            }
+        }
+    }
+    impl Protocol for Source {
+        fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+            self.pump(cx);
+        }
+        fn resume_writing(&mut self, cx: &mut Cx<'_, Self>) {
+            self.pump(cx);
+        }
+        fn data_received(&mut self, _cx: &mut Cx<'_, Self>, _data: &[u8]) {}
+    }
+    struct Sink {
+        received: Rc<Cell<u64>>,
+        copy: Vec<u8>,
+    }
+    impl Protocol for Sink {
+        fn data_received(&mut self, _cx: &mut Cx<'_, Self>, data: &[u8]) {
+            self.copy.clear();
+            self.copy.extend_from_slice(data);
+            self.received.set(self.received.get() + data.len() as u64);
+        }
+    }
+    let writes = (mib << 20) / chunk as u64;
+    sim(42, move |world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let received = Rc::new(Cell::new(0));
+        let count = Rc::clone(&received);
+        let sink = move || Sink { received: Rc::clone(&count), copy: Vec::new() };
+        let listening = server.create_server(("server", ECHO_PORT), sink).await?;
+        let source = Source { chunk: vec![7; chunk], left: writes };
+        let conn = client.create_connection(("server", ECHO_PORT), || source).await?;
+        conn.closed().await?;
+        listening.close();
+        listening.wait_closed().await;
+        assert_eq!(received.get(), writes * chunk as u64);
+        Ok(())
+    });
+    writes
+}
+
+/// S4: `hosts` client hosts with `requests` TCP round trips each to one server.
+pub fn many_clients(hosts: u64, requests: u64) -> u64 {
+    sim(42, move |world| async move {
+        let server = world.host("server");
+        let builder = server.server().backlog(hosts as u32);
+        builder.bind(("server", ECHO_PORT), || Echo).await?;
+        let mut running = Vec::new();
+        for number in 0..hosts {
+            let client = world.host(&format!("client-{number}"));
+            let ping = Ping::new(&client, 64, requests);
+            let done = ping.done.clone();
+            let lp = client.clone();
+            running.push(client.create_task(async move {
+                let conn = lp.create_connection(("server", ECHO_PORT), || ping).await?;
+                done.await?;
+                drop(conn);
+                io::Result::Ok(())
+            }));
+        }
+        for task in running {
+            task.await.map_err(io::Error::from)??;
+        }
+        Ok(())
+    });
+    hosts * requests
+}
+
+/// S5: datagrams of `size` bytes one way, `burst` every millisecond.
+pub fn datagrams(count: u64, size: usize, burst: u64) -> u64 {
+    struct Source {
+        message: Vec<u8>,
+        left: u64,
+        burst: u64,
+        timer: Option<sim_core::Timer>,
+        done: LoopFuture<()>,
+    }
+    impl Source {
+        fn send(&mut self, cx: &mut Cx<'_, Self, DatagramTransport>) {
+            for _ in 0..self.burst.min(self.left) {
+                cx.send_to(&self.message, None).expect("the endpoint is connected");
+                self.left -= 1;
+            }
+            if self.left == 0 {
+                self.done.set_result(()).expect("only the last burst sets it");
+                return;
+            }
+            self.timer = Some(cx.call_later(Duration::from_millis(1), Self::send));
+        }
+    }
+    impl DatagramProtocol for Source {
+        fn connection_made(&mut self, cx: &mut Cx<'_, Self, DatagramTransport>) {
+            self.send(cx);
+        }
+        fn datagram_received(
+            &mut self,
+            _cx: &mut Cx<'_, Self, DatagramTransport>,
+            _data: &[u8],
+            _from: SocketAddr,
+        ) {
+        }
+    }
+    struct Sink(Rc<Cell<u64>>);
+    impl DatagramProtocol for Sink {
+        fn datagram_received(
+            &mut self,
+            _cx: &mut Cx<'_, Self, DatagramTransport>,
+            _data: &[u8],
+            _from: SocketAddr,
+        ) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    sim(42, move |world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let received = Rc::new(Cell::new(0));
+        let sink = Sink(Rc::clone(&received));
+        let _sink = server.datagram().local(("server", ECHO_PORT)).bind(|| sink).await?;
+        let (done, message) = (client.create_future(), vec![7; size]);
+        let source = Source { message, left: count, burst, timer: None, done: done.clone() };
+        let _source = client.datagram().remote(("server", ECHO_PORT)).bind(|| source).await?;
+        done.await?;
+        world.settle().await;
+        assert_eq!(received.get(), count);
+        Ok(())
+    });
+    count
+}
+
+/// S7: builds `count` worlds of two hosts, each with a TCP connection and one round trip.
+pub fn worlds(count: u64) -> u64 {
+    for seed in 0..count {
+        sim(seed, |world| async move {
+            let (server, client) = (world.host("server"), world.host("client"));
+            server.create_server(("server", ECHO_PORT), || Echo).await?;
+            let ping = Ping::new(&client, 64, 1);
+            let done = ping.done.clone();
+            let _conn = client.create_connection(("server", ECHO_PORT), || ping).await?;
+            Ok(done.await?)
+        });
+    }
+    count
+}
