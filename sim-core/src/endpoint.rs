@@ -36,16 +36,27 @@ pub struct DatagramBuilder {
     lp: Loop,
     local: Option<HostPort>,
     remote: Option<HostPort>,
+    family: Option<Family>,
     broadcast: bool,
     options: Vec<SocketOption>,
 }
 
+/// A family, and the local and the remote address, if any, that an endpoint may have.
+type Pair = (Family, Option<SocketAddr>, Option<SocketAddr>);
+
 impl DatagramBuilder {
     pub(crate) fn new(lp: &Loop) -> Self {
-        Self { lp: lp.clone(), local: None, remote: None, broadcast: false, options: Vec::new() }
+        Self {
+            lp: lp.clone(),
+            local: None,
+            remote: None,
+            family: None,
+            broadcast: false,
+            options: Vec::new(),
+        }
     }
 
-    /// The local address; its port may be 0. An empty host is every local address.
+    /// The local address; its port may be 0. An empty host is every local address of a family.
     pub fn local(mut self, local: impl ToHostPort) -> Self {
         self.local = Some(local.to_host_port());
         self
@@ -54,6 +65,13 @@ impl DatagramBuilder {
     /// The remote address: the endpoint is connected to it, and hears of it alone.
     pub fn remote(mut self, remote: impl ToHostPort) -> Self {
         self.remote = Some(remote.to_host_port());
+        self
+    }
+
+    /// The address family: of an endpoint without any address (contract D-19), or which of a name's
+    /// addresses count.
+    pub fn family(mut self, family: Family) -> Self {
+        self.family = Some(family);
         self
     }
 
@@ -95,8 +113,8 @@ impl DatagramBuilder {
             return Err(closed_error());
         }
         let mut first_error = None;
-        for (local, remote) in self.pairs().await? {
-            match self.open(local, remote) {
+        for pair in self.pairs().await? {
+            match self.open(pair) {
                 Ok((socket, remote)) => return self.start(socket, remote, factory).await,
                 // Of several pairs that fail, the first error is the answer (D-21).
                 Err(error) => _ = first_error.get_or_insert(error),
@@ -106,46 +124,56 @@ impl DatagramBuilder {
     }
 
     /// The address pairs to try, in order.
-    async fn pairs(&self) -> io::Result<Vec<(Option<SocketAddr>, Option<SocketAddr>)>> {
+    async fn pairs(&self) -> io::Result<Vec<Pair>> {
         let invalid = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        let locals = match &self.local {
-            Some(local) if local.host.is_empty() => {
-                vec![SocketAddr::new(Family::V4.unspecified().ip(), local.port)]
+        let (locals, remotes) =
+            (self.addresses(&self.local).await?, self.addresses(&self.remote).await?);
+        let pairs: Vec<Pair> = match (locals, remotes) {
+            (None, None) => match self.family {
+                Some(family) => vec![(family, None, None)],
+                None => {
+                    return invalid(
+                        "unexpected address family: give a local or a remote address, or a family",
+                    );
+                }
+            },
+            (Some(locals), None) => {
+                locals.into_iter().map(|local| (Family::of(&local), Some(local), None)).collect()
             }
-            Some(local) => self.lp.getaddrinfo(local.clone()).await?,
-            None => Vec::new(),
-        };
-        let remotes = match &self.remote {
-            Some(remote) => self.lp.getaddrinfo(remote.clone()).await?,
-            None => Vec::new(),
-        };
-        match (locals.as_slice(), remotes.as_slice()) {
-            ([], []) => invalid("unexpected address family: give a local or a remote address"),
-            (locals, []) => Ok(locals.iter().map(|&local| (Some(local), None)).collect()),
-            ([], remotes) => Ok(remotes.iter().map(|&remote| (None, Some(remote))).collect()),
-            (locals, remotes) => {
+            (None, Some(remotes)) => {
+                let pair = |remote| (Family::of(&remote), None, Some(remote));
+                remotes.into_iter().map(pair).collect()
+            }
+            (Some(locals), Some(remotes)) => {
                 let all = locals
                     .iter()
                     .flat_map(|&local| remotes.iter().map(move |&remote| (local, remote)));
                 let same = all.filter(|(local, remote)| Family::of(local) == Family::of(remote));
-                let pairs: Vec<_> =
-                    same.map(|(local, remote)| (Some(local), Some(remote))).collect();
-                if pairs.is_empty() {
-                    return invalid(
-                        "can not get address information: local and remote differ in family",
-                    );
-                }
-                Ok(pairs)
+                same.map(|(local, remote)| (Family::of(&local), Some(local), Some(remote)))
+                    .collect()
             }
+        };
+        if pairs.is_empty() {
+            return invalid("can not get address information: the addresses differ in family");
         }
+        Ok(pairs)
     }
 
-    fn open(
-        &self,
-        local: Option<SocketAddr>,
-        remote: Option<SocketAddr>,
-    ) -> io::Result<(Socket, Remote)> {
-        let family = Family::of(&local.or(remote).expect("pairs() gives at least one of them"));
+    /// The addresses of a host that was given, those of the family alone if one was.
+    async fn addresses(&self, addr: &Option<HostPort>) -> io::Result<Option<Vec<SocketAddr>>> {
+        let mut addresses = match addr {
+            None => return Ok(None),
+            Some(addr) if addr.host.is_empty() => {
+                let any = |family: Family| SocketAddr::new(family.unspecified().ip(), addr.port);
+                vec![any(Family::V4), any(Family::V6)]
+            }
+            Some(addr) => self.lp.getaddrinfo(addr.clone()).await?,
+        };
+        addresses.retain(|addr| self.family.is_none_or(|family| Family::of(addr) == family));
+        Ok(Some(addresses))
+    }
+
+    fn open(&self, (family, local, remote): Pair) -> io::Result<(Socket, Remote)> {
         let socket = Socket::open(&self.lp, SocketKind::Datagram, family)?;
         for &option in &self.options {
             socket.set_option(option)?;

@@ -17,7 +17,7 @@ use crate::engine::callbacks::Action;
 use crate::engine::core::{Life, Ready};
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::Registered;
-use crate::error::Cancelled;
+use crate::error::{AddressError, Cancelled};
 use crate::handle::closed_error;
 use crate::protocol::Attach;
 use crate::socket::Socket;
@@ -101,7 +101,7 @@ impl ServerBuilder {
     }
 
     /// Listens at `addr`; see [`Loop::create_server`]. An empty host is every local address, of
-    /// both families (E-16).
+    /// both families, or of the one that the machine has (E-16).
     ///
     /// # Errors
     ///
@@ -134,25 +134,29 @@ impl ServerBuilder {
         if self.lp.core.is_closed() {
             return Err(closed_error());
         }
-        let mut locals: Vec<SocketAddr> = Vec::new();
+        let (mut locals, mut optional) = (Vec::new(), Vec::new());
         for addr in addrs {
-            for local in self.addresses(addr.to_host_port()).await? {
+            let addr = addr.to_host_port();
+            let is_any = addr.host.is_empty();
+            for local in self.addresses(addr).await? {
                 if !locals.contains(&local) {
                     locals.push(local);
+                }
+                if is_any {
+                    optional.push(local);
                 }
             }
         }
         if locals.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
         }
-        let sockets = self.bind_sockets(&locals)?;
+        let sockets = self.bind_sockets(&locals, &optional)?;
         let factory = RefCell::new(factory);
         let accept = Rc::new(move |stream: &Rc<Stream>| {
             let protocol = (factory.borrow_mut())();
             protocol.attach(&Transport(Rc::clone(stream)));
         });
-        let server = self.into_server(sockets, accept);
-        Ok(server)
+        self.into_server(sockets, accept)
     }
 
     async fn addresses(&self, addr: HostPort) -> io::Result<Vec<SocketAddr>> {
@@ -163,20 +167,41 @@ impl ServerBuilder {
         self.lp.getaddrinfo(addr).await
     }
 
-    fn bind_sockets(&self, locals: &[SocketAddr]) -> io::Result<Vec<Socket>> {
+    /// Binds a socket to each address; one of the `optional` may be of a family that the machine
+    /// does not have.
+    fn bind_sockets(
+        &self,
+        locals: &[SocketAddr],
+        optional: &[SocketAddr],
+    ) -> io::Result<Vec<Socket>> {
         let mut sockets = Vec::with_capacity(locals.len());
+        let mut missing = None;
         for &local in locals {
-            let socket = Socket::open(&self.lp, SocketKind::Stream, Family::of(&local))?;
-            for &option in &self.options {
-                socket.set_option(option)?;
+            match self.bind_socket(local) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) if optional.contains(&local) && is_missing_family(&error) => {
+                    missing = Some(error);
+                }
+                Err(error) => return Err(error),
             }
-            socket.bind(local)?;
-            sockets.push(socket);
         }
-        Ok(sockets)
+        match missing {
+            Some(error) if sockets.is_empty() => Err(error),
+            _ => Ok(sockets),
+        }
     }
 
-    fn into_server(self, sockets: Vec<Socket>, accept: Rc<Accept>) -> Server {
+    fn bind_socket(&self, local: SocketAddr) -> io::Result<Socket> {
+        let socket = Socket::open(&self.lp, SocketKind::Stream, Family::of(&local))
+            .map_err(|error| AddressError::wrap("open a socket for", local, error))?;
+        for &option in &self.options {
+            socket.set_option(option)?;
+        }
+        socket.bind(local)?;
+        Ok(socket)
+    }
+
+    fn into_server(self, sockets: Vec<Socket>, accept: Rc<Accept>) -> io::Result<Server> {
         let state = Rc::new(ServerState {
             lp: self.lp.clone(),
             backlog: self.backlog,
@@ -188,20 +213,22 @@ impl ServerBuilder {
             streams: RefCell::default(),
             wakers: RefCell::default(),
         });
-        let listeners = sockets.into_iter().map(|socket| Listener::new(&state, socket, &accept));
-        let listeners: Vec<_> = listeners.collect();
-        state.listeners.replace(listeners);
+        for socket in sockets {
+            let listener = Listener::new(&state, socket, &accept)?;
+            state.listeners.borrow_mut().push(listener);
+        }
         let server = Server(state);
         if self.start_serving {
-            server.listen();
+            server.0.listen()?;
         }
-        server
+        Ok(server)
     }
 }
 
 /// A server: its listeners, and the count of its connections.
 ///
-/// Clones are handles of the same server. Dropping them all leaves it serving (contract E-33).
+/// Clones are handles of the same server. Dropping them all leaves it serving (contract E-33); one
+/// that never served is closed.
 #[derive(Clone)]
 pub struct Server(Rc<ServerState>);
 
@@ -232,40 +259,19 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// After [`close`](Self::close) (E-27).
+    /// After [`close`](Self::close) (E-27). If a socket cannot listen, its error, with the address
+    /// in its text; the server is closed then (E-17).
     pub fn start_serving(&self) -> io::Result<()> {
         if self.0.closed.get() {
             return Err(io::Error::other("server is closed"));
         }
-        self.listen();
-        Ok(())
-    }
-
-    fn listen(&self) {
-        if self.0.serving.replace(true) {
-            return;
-        }
-        let listeners = self.0.listeners.borrow().clone();
-        for listener in listeners {
-            if let Err(error) = listener.listen() {
-                let error = SharedError::new(error);
-                self.0.lp.core.report(ErrorContext::error("listen() failed", error));
-            }
-        }
+        self.0.listen()
     }
 
     /// Stops listening, at once. Connections stay as they are; those that were not accepted yet
     /// are reset (E-20, E-24, E-25). Idempotent.
     pub fn close(&self) {
-        if self.0.closed.replace(true) {
-            return;
-        }
-        self.0.serving.set(false);
-        let listeners = self.0.listeners.take();
-        for listener in &listeners {
-            listener.close();
-        }
-        self.0.wake();
+        self.0.close();
     }
 
     /// Completes when the server is closed and every connection of it is lost (E-21, E-22).
@@ -278,7 +284,7 @@ impl Server {
     /// # Errors
     ///
     /// [`Cancelled`] inside the error when it was closed; one at once if another call is under way
-    /// or the server is closed already.
+    /// or the server is closed already; that of [`start_serving`](Self::start_serving).
     pub async fn serve_forever(&self) -> io::Result<()> {
         struct Serving<'a>(&'a Server);
         impl Drop for Serving<'_> {
@@ -294,7 +300,7 @@ impl Server {
             return Err(io::Error::other("server is already being awaited on serve_forever()"));
         }
         let serving = Serving(self);
-        self.listen();
+        self.0.listen()?;
         poll_fn(|cx| if self.0.closed.get() { Poll::Ready(()) } else { self.0.wait(cx) }).await;
         self.wait_closed().await;
         drop(serving);
@@ -333,6 +339,32 @@ impl fmt::Debug for Server {
 }
 
 impl ServerState {
+    fn listen(self: &Rc<Self>) -> io::Result<()> {
+        if self.serving.replace(true) {
+            return Ok(());
+        }
+        let listeners = self.listeners.borrow().clone();
+        for listener in listeners {
+            if let Err(error) = listener.listen(self) {
+                self.close();
+                return Err(AddressError::wrap("listen at", listener.local, error));
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&self) {
+        if self.closed.replace(true) {
+            return;
+        }
+        self.serving.set(false);
+        let listeners = self.listeners.take();
+        for listener in &listeners {
+            listener.close();
+        }
+        self.wake();
+    }
+
     pub(crate) fn attach(&self, stream: &Rc<Stream>) {
         self.connections.set(self.connections.get() + 1);
         self.streams.borrow_mut().insert(stream.number(), Rc::downgrade(stream));
@@ -355,7 +387,10 @@ impl ServerState {
     }
 
     fn wait(&self, cx: &Context<'_>) -> Poll<()> {
-        self.wakers.borrow_mut().push(cx.waker().clone());
+        let mut wakers = self.wakers.borrow_mut();
+        if !wakers.iter().any(|known| known.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 
@@ -369,7 +404,10 @@ impl ServerState {
 
 /// One listening socket.
 pub(crate) struct Listener {
-    server: Rc<ServerState>,
+    lp: Loop,
+    backlog: u32,
+    /// The server, while it listens: what keeps a server alive whose handles are gone (E-33).
+    server: RefCell<Option<Rc<ServerState>>>,
     accept: Rc<Accept>,
     source: Source,
     local: SocketAddr,
@@ -380,10 +418,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    fn new(server: &Rc<ServerState>, socket: Socket, accept: &Rc<Accept>) -> Rc<Self> {
-        let local = socket.local_addr().expect("a bound socket has a local address");
-        Rc::new(Self {
-            server: Rc::clone(server),
+    fn new(server: &ServerState, socket: Socket, accept: &Rc<Accept>) -> io::Result<Rc<Self>> {
+        let local = socket.local_addr()?;
+        Ok(Rc::new(Self {
+            lp: server.lp.clone(),
+            backlog: server.backlog,
+            server: RefCell::new(None),
             accept: Rc::clone(accept),
             source: socket.into_source(),
             local,
@@ -391,16 +431,20 @@ impl Listener {
             closed: Cell::new(false),
             accepted: RefCell::default(),
             retry: RefCell::new(None),
-        })
+        }))
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    fn listen(self: &Rc<Self>) -> io::Result<()> {
-        let core = &self.server.lp.core;
-        core.driver.listen(self.source, self.server.backlog)?;
+    fn listen(self: &Rc<Self>, server: &Rc<ServerState>) -> io::Result<()> {
+        let core = &self.lp.core;
+        if core.is_closed() {
+            return Err(closed_error());
+        }
+        core.driver.listen(self.source, self.backlog)?;
+        self.server.replace(Some(Rc::clone(server)));
         let key = core.sources.borrow_mut().insert(Registered::Listener(Rc::clone(self)));
         self.key.set(Some(key));
         core.driver.register(self.source, Token(key.to_bits()))
@@ -417,8 +461,8 @@ impl Listener {
         let Some(key) = self.key.get().filter(|_| !self.closed.get()) else {
             return;
         };
-        let core = &self.server.lp.core;
-        for _ in 0..self.server.backlog.max(1) {
+        let core = &self.lp.core;
+        for _ in 0..self.backlog.max(1) {
             match core.driver.accept(self.source) {
                 Ok((source, _peer)) => {
                     self.accepted.borrow_mut().push_back(source);
@@ -429,20 +473,28 @@ impl Listener {
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                     _ if is_out_of_resources(&error) => return self.retry_later(key, error),
                     _ => {
+                        // One that lasts costs a report a turn, no more (E-30).
                         let error = SharedError::new(error);
                         core.report(ErrorContext::error("accept() failed", error));
+                        break;
                     }
                 },
             }
         }
-        core.push_still_readable(key);
+        // A report's handler may have closed the server.
+        if !self.closed.get() {
+            core.push_still_readable(key);
+        }
     }
 
     fn retry_later(self: &Rc<Self>, key: Key, error: io::Error) {
-        let core = &self.server.lp.core;
+        let core = &self.lp.core;
         let text = "socket.accept() out of system resource";
         core.report(ErrorContext::error(text, SharedError::new(error)));
-        let (again, lp) = (Rc::downgrade(self), self.server.lp.clone());
+        if self.closed.get() {
+            return;
+        }
+        let (again, lp) = (Rc::downgrade(self), self.lp.clone());
         let retry = move || {
             if again.upgrade().is_some() {
                 lp.core.push(Ready::Life(key, Life::RetryAccept));
@@ -454,38 +506,40 @@ impl Listener {
 
     /// Makes the transport of the oldest accepted connection (E-31, C-19).
     pub(crate) fn build_transport(self: &Rc<Self>) {
-        let Some(source) = self.accepted.borrow_mut().pop_front() else {
-            return;
-        };
-        let lp = &self.server.lp;
-        let stream = Stream::new(lp, source, Some(Rc::clone(&self.server)));
-        self.server.attach(&stream);
-        match lp.core.contain(|| (self.accept)(&stream)) {
-            Ok(()) => stream.start(None),
-            Err(message) => {
-                if lp.debug() {
-                    lp.core.report(ErrorContext::panic("Error on transport creation", message));
-                }
-                stream.release();
-                self.server.detach(stream.number());
+        /// Takes the connection back, unless its protocol could be made.
+        struct Unmade<'a>(&'a ServerState, &'a Rc<Stream>);
+        impl Drop for Unmade<'_> {
+            fn drop(&mut self) {
+                self.1.release();
+                self.0.detach(self.1.number());
             }
         }
-    }
-
-    /// The loop is closed, and the server with it: its listeners are no longer its own.
-    pub(crate) fn release(&self) {
-        self.close();
-        self.server.closed.set(true);
-        self.server.serving.set(false);
-        let listeners = self.server.listeners.take();
-        drop(listeners);
+        let server = self.server.borrow().clone();
+        let (Some(server), Some(source)) = (server, self.accepted.borrow_mut().pop_front()) else {
+            return;
+        };
+        let core = &self.lp.core;
+        let stream = Stream::new(&self.lp, source, Some(Rc::clone(&server)));
+        server.attach(&stream);
+        let unmade = Unmade(&server, &stream);
+        match core.contain(|| (self.accept)(&stream)) {
+            Ok(()) => {
+                std::mem::forget(unmade);
+                stream.start(None);
+            }
+            Err(message) => {
+                drop(unmade);
+                let text = "Error on transport creation for incoming connection";
+                core.report(ErrorContext::panic(text, message));
+            }
+        }
     }
 
     pub(crate) fn close(&self) {
         if self.closed.replace(true) {
             return;
         }
-        let core = &self.server.lp.core;
+        let core = &self.lp.core;
         let retry = self.retry.take();
         let accepted = self.accepted.take();
         for source in accepted {
@@ -493,8 +547,25 @@ impl Listener {
         }
         core.driver.close(self.source);
         let registered = self.key.take().map(|key| core.sources.borrow_mut().remove(key));
-        drop((registered, retry));
+        let server = self.server.take();
+        // The loop was closed, and with it all that listened.
+        if let Some(server) = &server {
+            server.close();
+        }
+        drop((registered, retry, server));
     }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// EAFNOSUPPORT, EADDRNOTAVAIL: the machine has no addresses of that family.
+fn is_missing_family(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<AddressError>());
+    matches!(inner.and_then(AddressError::raw_os_error), Some(97 | 99))
 }
 
 /// EMFILE, ENFILE, ENOBUFS, ENOMEM.

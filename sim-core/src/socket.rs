@@ -52,6 +52,9 @@ pub struct Socket {
     watch: Option<Rc<Watch>>,
 }
 
+/// A registered socket's key, and whether it was seen readable and at its end.
+pub(crate) type Registration = (Key, bool, bool);
+
 impl Socket {
     /// A new socket: not bound, not connected.
     ///
@@ -181,9 +184,8 @@ impl Socket {
         self.source.take().expect("only into_source takes it, and consumes the socket")
     }
 
-    /// Its source; and if it is registered, its key and whether it was seen readable and at its
-    /// end.
-    pub(crate) fn into_parts(mut self) -> io::Result<(Source, Option<(Key, bool, bool)>)> {
+    /// Its source, and its registration if it has one.
+    pub(crate) fn into_parts(mut self) -> io::Result<(Source, Option<Registration>)> {
         let registered = match &self.watch {
             None => None,
             Some(watch) => {

@@ -35,7 +35,7 @@ impl Registered {
             Self::Waiting(watch) => watch.release(),
             Self::Stream(stream) => stream.release(),
             Self::Endpoint(endpoint) => endpoint.release(),
-            Self::Listener(listener) => listener.release(),
+            Self::Listener(listener) => listener.close(),
         }
     }
 }
