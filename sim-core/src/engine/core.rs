@@ -61,6 +61,8 @@ pub(crate) struct Core {
     pub(super) batch_left: Cell<usize>,
     pub(super) woken: RefCell<Vec<Woken>>,
     pub(super) flow: RefCell<VecDeque<Flow>>,
+    /// True while `flow` is not empty: it is asked after every callback.
+    pub(super) flow_waits: Cell<bool>,
     pub(super) callbacks: RefCell<Callbacks>,
     pub(super) tasks: RefCell<Arena<Rc<dyn AnyTask>>>,
     pub(crate) sources: RefCell<Arena<Registered>>,
@@ -93,6 +95,7 @@ impl Core {
             batch_left: Cell::new(0),
             woken: RefCell::default(),
             flow: RefCell::default(),
+            flow_waits: Cell::new(false),
             callbacks: RefCell::new(Callbacks::new()),
             tasks: RefCell::new(Arena::new()),
             sources: RefCell::new(Arena::new()),
@@ -141,6 +144,7 @@ impl Core {
 
     pub(crate) fn push_flow(&self, event: Flow) {
         self.flow.borrow_mut().push_back(event);
+        self.flow_waits.set(true);
         self.woke_from_outside();
     }
 
@@ -276,7 +280,9 @@ impl Core {
         let _current = current::enter(self);
         self.ready.borrow_mut().clear();
         self.batch_left.set(0);
-        self.flow.borrow_mut().clear();
+        self.flow_waits.set(false);
+        let flow = self.flow.take();
+        drop(flow);
         self.still_readable.borrow_mut().clear();
         let callbacks = self.callbacks.borrow_mut().take_all();
         callbacks.into_iter().for_each(Action::discard);

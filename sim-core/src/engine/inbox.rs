@@ -23,6 +23,8 @@ pub(crate) struct Inbox {
     owner: ThreadId,
     simulated: bool,
     foreign: Mutex<Option<String>>,
+    /// True once `foreign` names a thread: it is asked after every turn.
+    is_foreign: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,7 @@ impl Inbox {
             owner: std::thread::current().id(),
             simulated,
             foreign: Mutex::new(None),
+            is_foreign: AtomicBool::new(false),
         }
     }
 
@@ -69,6 +72,7 @@ impl Inbox {
         if is_foreign && self.simulated {
             let name = thread.name().map_or_else(|| format!("{:?}", thread.id()), str::to_owned);
             lock(&self.foreign).get_or_insert(name);
+            self.is_foreign.store(true, Ordering::Release);
         }
         let mut woken = lock(&self.woken);
         woken.push(Woken { position: self.position.load(Ordering::Relaxed), task });
@@ -88,6 +92,9 @@ impl Inbox {
     }
 
     pub(crate) fn foreign_thread(&self) -> Option<String> {
+        if !self.is_foreign.load(Ordering::Acquire) {
+            return None;
+        }
         lock(&self.foreign).clone()
     }
 }

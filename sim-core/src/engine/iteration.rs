@@ -52,7 +52,7 @@ pub(super) fn next(core: &Core) -> Next {
     let is_ready = core.batch_left.get() > 0
         || !core.ready.borrow().is_empty()
         || core.inbox.is_waiting()
-        || !core.flow.borrow().is_empty()
+        || core.flow_waits.get()
         || !core.still_readable.borrow().is_empty();
     if is_ready {
         return busy.map_or(Next::Now, Next::At);
@@ -190,9 +190,18 @@ fn run_callback(core: &Rc<Core>, key: crate::arena::Key, record: Record) {
 }
 
 /// Delivers the flow events that the last callback caused, before anything else (ruling 1).
+#[inline]
 pub(crate) fn drain_flow(core: &Rc<Core>) {
+    if core.flow_waits.get() {
+        deliver_flow(core);
+    }
+}
+
+#[cold]
+fn deliver_flow(core: &Rc<Core>) {
     loop {
         let Some(event) = core.flow.borrow_mut().pop_front() else {
+            core.flow_waits.set(false);
             break;
         };
         match event {
