@@ -39,15 +39,15 @@ impl DatagramProtocol for Echo {
 }
 
 /// Sends a message, waits for its echo, and again, `left` times.
-pub struct Ping {
+struct Ping {
     message: Vec<u8>,
     left: u64,
     got: usize,
-    pub done: LoopFuture<()>,
+    done: LoopFuture<()>,
 }
 
 impl Ping {
-    pub fn new(lp: &Loop, size: usize, rounds: u64) -> Self {
+    fn new(lp: &Loop, size: usize, rounds: u64) -> Self {
         Self { message: vec![7; size], left: rounds, got: 0, done: lp.create_future() }
     }
 
@@ -161,15 +161,22 @@ pub fn sleeps(lp: &EventLoop, tasks: u64, sleeps: u64, delay_max: Duration) -> u
 
 /// S2: TCP round trips of `size` bytes between two hosts.
 pub fn tcp_round_trips(rounds: u64, size: usize) -> u64 {
-    sim(42, move |world| async move {
-        let (server, client) = (world.host("server"), world.host("client"));
-        server.create_server(("server", ECHO_PORT), || Echo).await?;
-        let ping = Ping::new(&client, size, rounds);
-        let done = ping.done.clone();
-        let _conn = client.create_connection(("server", ECHO_PORT), || ping).await?;
-        Ok(done.await?)
-    });
+    sim(42, move |world| tcp_echo(world, rounds, size));
     rounds
+}
+
+/// What S2 does, in any world.
+///
+/// # Errors
+///
+/// What connecting and listening give.
+pub async fn tcp_echo(world: World, rounds: u64, size: usize) -> io::Result<()> {
+    let (server, client) = (world.host("server"), world.host("client"));
+    server.create_server(("server", ECHO_PORT), || Echo).await?;
+    let ping = Ping::new(&client, size, rounds);
+    let done = ping.done.clone();
+    let _conn = client.create_connection(("server", ECHO_PORT), || ping).await?;
+    Ok(done.await?)
 }
 
 /// S2u: UDP round trips.
@@ -331,14 +338,7 @@ pub fn datagrams(count: u64, size: usize, burst: u64) -> u64 {
 /// S7: builds `count` worlds of two hosts, each with a TCP connection and one round trip.
 pub fn worlds(count: u64) -> u64 {
     for seed in 0..count {
-        sim(seed, |world| async move {
-            let (server, client) = (world.host("server"), world.host("client"));
-            server.create_server(("server", ECHO_PORT), || Echo).await?;
-            let ping = Ping::new(&client, 64, 1);
-            let done = ping.done.clone();
-            let _conn = client.create_connection(("server", ECHO_PORT), || ping).await?;
-            Ok(done.await?)
-        });
+        sim(seed, |world| tcp_echo(world, 1, 64));
     }
     count
 }
