@@ -27,14 +27,16 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
-    #[inline]
+    /// Adds an event. Inlined, so that a packet is built in its slot.
+    #[inline(always)]
     pub(crate) fn push(&mut self, at: Time, event: Event) {
         if self.queue.stamps_left() == 0 {
             self.queue.renumber(|_, _| {});
         }
         self.in_flight += usize::from(matches!(event, Event::Arrival(_)));
-        let slot = self.events.insert(event);
-        self.queue.push(at, slot as u32);
+        let slot = self.events.vacant_entry();
+        self.queue.push(at, slot.key() as u32);
+        slot.insert(event);
     }
 
     /// When the next event is.

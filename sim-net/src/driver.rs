@@ -1,6 +1,7 @@
 //! What a simulated host offers its engine.
 
-use std::io;
+use std::cell::Cell;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::address::Endpoint;
 use crate::bell::HostAlarm;
 use crate::decisions::Entity;
 use crate::errno::{
-    self, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EINVAL, ENETUNREACH, ENOTCONN, EOPNOTSUPP,
+    self, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EINVAL, EMFILE, ENETUNREACH, ENOTCONN, EOPNOTSUPP,
 };
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, Options, SocketId, Unconnected};
@@ -30,12 +31,24 @@ pub(crate) struct HostDriver {
     index: u32,
     name: Arc<str>,
     alarm: Arc<HostAlarm>,
+    /// How many sockets the process has open.
+    descriptors: Cell<u32>,
 }
 
 impl HostDriver {
     pub(crate) fn new(scheduler: Rc<Scheduler>, index: u32, name: Arc<str>) -> Self {
         let alarm = scheduler.bell.alarm(index);
-        Self { scheduler, index, name, alarm }
+        Self { scheduler, index, name, alarm, descriptors: Cell::new(0) }
+    }
+
+    /// Room for one more socket.
+    fn has_descriptor(&self) -> io::Result<()> {
+        let full = self.descriptors.get() >= self.scheduler.limits.max_descriptors;
+        if full { Err(errno::os(EMFILE)) } else { Ok(()) }
+    }
+
+    fn give_back(&self) {
+        self.descriptors.set(self.descriptors.get() - 1);
     }
 
     /// The endpoint for an address that a packet is to go to.
@@ -51,12 +64,14 @@ impl Driver for HostDriver {
     }
 
     fn open(&self, kind: SocketKind, family: Family) -> io::Result<Source> {
+        self.has_descriptor()?;
         let kind = match kind {
             SocketKind::Stream => {
                 Kind::Unconnected(Unconnected { local: None, options: Options::new(family) })
             }
             SocketKind::Datagram => Kind::Datagrams(Box::new(Datagrams::new(family))),
         };
+        self.descriptors.set(self.descriptors.get() + 1);
         Ok(self.scheduler.network().sockets.insert(self.index, kind).source())
     }
 
@@ -117,7 +132,10 @@ impl Driver for HostDriver {
     }
 
     fn accept(&self, listener: Source) -> io::Result<(Source, SocketAddr)> {
+        // Before it looks whether a connection waits, as Linux does.
+        self.has_descriptor()?;
         let (id, remote) = self.scheduler.network().tcp_accept(SocketId::from_source(listener))?;
+        self.descriptors.set(self.descriptors.get() + 1);
         Ok((id.source(), remote.to_addr()))
     }
 
@@ -152,7 +170,12 @@ impl Driver for HostDriver {
 
     #[inline]
     fn write(&self, source: Source, data: &[u8]) -> io::Result<usize> {
-        self.scheduler.network().tcp_write(SocketId::from_source(source), data)
+        self.scheduler.network().tcp_write(SocketId::from_source(source), [data].into_iter())
+    }
+
+    fn write_vectored(&self, source: Source, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        let pieces = data.iter().map(|piece| &**piece);
+        self.scheduler.network().tcp_write(SocketId::from_source(source), pieces)
     }
 
     fn shutdown_write(&self, source: Source) -> io::Result<()> {
@@ -171,6 +194,7 @@ impl Driver for HostDriver {
     }
 
     fn close(&self, source: Source) {
+        self.give_back();
         let mut network = self.scheduler.network();
         let id = SocketId::from_source(source);
         match network.sockets.get(id).map(|socket| &socket.kind) {
@@ -180,6 +204,7 @@ impl Driver for HostDriver {
     }
 
     fn reset(&self, source: Source) {
+        self.give_back();
         let mut network = self.scheduler.network();
         let id = SocketId::from_source(source);
         match network.sockets.get(id).map(|socket| &socket.kind) {

@@ -6,6 +6,7 @@ pub(crate) const EACCES: i32 = 13;
 pub(crate) const EBADF: i32 = 9;
 pub(crate) const EAGAIN: i32 = 11;
 pub(crate) const EINVAL: i32 = 22;
+pub(crate) const EMFILE: i32 = 24;
 pub(crate) const EPIPE: i32 = 32;
 pub(crate) const EDESTADDRREQ: i32 = 89;
 pub(crate) const EMSGSIZE: i32 = 90;

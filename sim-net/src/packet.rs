@@ -36,6 +36,7 @@ pub(crate) enum Body {
 
 impl Packet {
     /// The packet as a trace tells it.
+    #[inline(always)]
     pub(crate) fn record(&self) -> PacketRecord {
         let (kind, bytes) = match &self.body {
             Body::Tcp(segment) => (segment.kind(), segment.data_len()),

@@ -29,6 +29,7 @@ pub(crate) struct Limits {
     pub(crate) max_time: Duration,
     pub(crate) max_events: u64,
     pub(crate) max_turns_per_instant: u64,
+    pub(crate) max_descriptors: u32,
 }
 
 impl Default for Limits {
@@ -37,6 +38,7 @@ impl Default for Limits {
             max_time: Duration::from_secs(10 * 365 * 86_400),
             max_events: 10_000_000_000,
             max_turns_per_instant: 1_000_000,
+            max_descriptors: u32::MAX,
         }
     }
 }
@@ -51,7 +53,7 @@ pub(crate) struct Scheduler {
     engines: RefCell<Vec<Option<Rc<Engine>>>>,
     pub(crate) bell: Arc<Bell>,
     buffer: ReadBuffer,
-    limits: Limits,
+    pub(crate) limits: Limits,
     panics: PanicPolicy,
     turns: Cell<u64>,
     current: Cell<u32>,

@@ -93,6 +93,14 @@ impl Sim {
         self
     }
 
+    /// Sets how many sockets each host may have open: no limit by default. Then opening and
+    /// accepting fail with `EMFILE`, as in a process at its limit of descriptors (contract E-29).
+    #[must_use]
+    pub fn max_descriptors(mut self, sockets: u32) -> Self {
+        self.limits.max_descriptors = sockets;
+        self
+    }
+
     /// Runs a scenario to its end.
     ///
     /// A panic anywhere in it is a finding, not a panic of this method.

@@ -140,7 +140,7 @@ impl PacketRecord {
 }
 
 impl Record {
-    #[inline]
+    #[inline(always)]
     fn words(&self) -> (u64, [u64; 3]) {
         match *self {
             Self::Engine(record) => (1, record.words()),
@@ -156,7 +156,7 @@ impl Record {
 
 /// The rolling hash: a multilinear hash of a record's words, mixed into the state by a rotation, an
 /// exclusive or and a multiplication, so that order counts. Two chained multiplications a record.
-#[inline]
+#[inline(always)]
 fn mix(hash: u64, time: Time, host: u32, record: &Record) -> u64 {
     let (kind, [a, b, c]) = record.words();
     let word = (a ^ kind << 56)
@@ -189,34 +189,38 @@ impl Trace {
         }
     }
 
-    #[inline]
+    /// Takes a record in. Inlined, and without a copy of it, so that it is built where it is kept and
+    /// hashed from its parts.
+    #[inline(always)]
     pub(crate) fn record(&mut self, time: Time, host: u32, record: Record) {
         self.hash = mix(self.hash, time, host, &record);
         self.steps += 1;
-        let entry = Entry { time, step: self.steps, host, record };
-        if self.tail.len() < TAIL {
-            self.begin_tail(entry);
-        } else {
-            self.tail[(self.steps - 1) as usize % TAIL] = entry;
+        if self.tail.is_empty() {
+            self.begin_tail();
         }
+        let place = &mut self.tail[(self.steps - 1) as usize % TAIL];
+        place.time = time;
+        place.step = self.steps;
+        place.host = host;
+        place.record = record;
+        if self.log.is_some() || tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
+            self.tell();
+        }
+    }
+
+    #[cold]
+    fn begin_tail(&mut self) {
+        let blank = Entry { time: Time::ZERO, step: 0, host: 0, record: Record::Turn };
+        self.tail = vec![blank; TAIL];
+    }
+
+    /// Passes the last record on to the log and to `tracing`.
+    #[cold]
+    fn tell(&mut self) {
+        let entry = self.tail[(self.steps - 1) as usize % TAIL];
         if let Some(log) = &mut self.log {
             log.push(entry);
         }
-        if tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
-            self.tell(&entry);
-        }
-    }
-
-    #[cold]
-    fn begin_tail(&mut self, entry: Entry) {
-        if self.tail.capacity() == 0 {
-            self.tail.reserve_exact(TAIL);
-        }
-        self.tail.push(entry);
-    }
-
-    #[cold]
-    fn tell(&self, entry: &Entry) {
         let host = self.hosts.get(entry.host as usize).map_or("?", |name| &**name);
         tracing::trace!(
             target: "sim_net",
@@ -239,9 +243,8 @@ impl Trace {
     /// The last records.
     pub(crate) fn tail(&self) -> Log {
         let mut entries = self.tail.clone();
-        if self.tail.len() == TAIL {
-            entries.rotate_left(self.steps as usize % TAIL);
-        }
+        entries.sort_unstable_by_key(|entry| entry.step);
+        entries.retain(|entry| entry.step > 0);
         Log { entries, hosts: self.hosts.clone() }
     }
 

@@ -233,7 +233,7 @@ impl Network {
         }
         let flow = self.open_flow(host, path.host, remote.port, false);
         let iss = self.initial_sequence(host, flow);
-        let config = config(path, options.family, self.carries_trains(path), &options);
+        let config = config(path, options.family, self.is_constant(path), &options);
         let stream = Stream {
             connection: Connection::connect(self.now, iss, config),
             local,
@@ -318,18 +318,28 @@ impl Network {
         read.ok_or_else(errno::would_block)
     }
 
+    /// Writes as much of the pieces, one after the other, as there is room for.
     #[inline]
-    pub(crate) fn tcp_write(&mut self, id: SocketId, data: &[u8]) -> io::Result<usize> {
+    pub(crate) fn tcp_write<'a>(
+        &mut self,
+        id: SocketId,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<usize> {
         let Self { sockets, pool, .. } = self;
         let stream = sockets.stream(id).ok_or_else(|| errno::os(errno::EPIPE))?;
-        match stream.connection.write(data, pool) {
-            Ok(0) => Err(errno::would_block()),
-            Ok(taken) => {
-                self.tcp_flush(id);
-                Ok(taken)
+        let mut taken = 0;
+        for piece in pieces {
+            let of_piece = stream.connection.write(piece, pool).map_err(errno::os)?;
+            taken += of_piece;
+            if of_piece < piece.len() {
+                break;
             }
-            Err(error) => Err(errno::os(error)),
         }
+        if taken == 0 {
+            return Err(errno::would_block());
+        }
+        self.tcp_flush(id);
+        Ok(taken)
     }
 
     pub(crate) fn tcp_shutdown_write(&mut self, id: SocketId) -> io::Result<()> {
@@ -416,30 +426,53 @@ impl Network {
         }
     }
 
+    #[inline(always)]
     fn tcp_send(&mut self, id: SocketId, host: u32, segment: Segment) {
+        let stream = self.sockets.stream(id).expect("the connection that sends");
+        let (path, flow) = (stream.path, stream.flow);
+        let Some(to_host) = path.host else {
+            self.tcp_send_nowhere(id, host, segment);
+            return;
+        };
+        let arrival = if self.is_constant(path) {
+            self.now + self.least_delay(path)
+        } else {
+            let mut delays = self.sockets.stream(id).and_then(|stream| stream.delays.take());
+            let drawn = self.now + self.delay(host, path, flow, &mut delays);
+            let stream = self.sockets.stream(id).expect("the connection that sends");
+            stream.delays = delays;
+            stream.last_arrival = stream.last_arrival.max(drawn);
+            stream.last_arrival
+        };
         let stream = self.sockets.stream(id).expect("the connection that sends");
         let packet = Packet {
             source: stream.local,
             target: stream.remote,
-            to_host: stream.path.host.unwrap_or(u32::MAX),
+            to_host,
             from: id,
             to: stream.peer,
+            flow,
+            offset: stream.connection.offset(segment.seq),
+            body: Body::Tcp(segment),
+        };
+        self.dispatch(host, arrival, packet);
+    }
+
+    /// Sends to an address that no host has.
+    #[cold]
+    fn tcp_send_nowhere(&mut self, id: SocketId, host: u32, segment: Segment) {
+        let stream = self.sockets.stream(id).expect("the connection that sends");
+        let packet = Packet {
+            source: stream.local,
+            target: stream.remote,
+            to_host: u32::MAX,
+            from: id,
+            to: None,
             flow: stream.flow,
             offset: stream.connection.offset(segment.seq),
             body: Body::Tcp(segment),
         };
-        let (path, flow, last_arrival) = (stream.path, stream.flow, stream.last_arrival);
-        let mut delays = stream.delays.take();
-        if path.host.is_none() {
-            self.lose(host, packet);
-            return;
-        }
-        let delay = self.delay(host, path, flow, &mut delays);
-        let arrival = (self.now + delay).max(last_arrival);
-        let stream = self.sockets.stream(id).expect("the connection that sends");
-        stream.delays = delays;
-        stream.last_arrival = arrival;
-        self.dispatch(host, arrival, packet);
+        self.lose(host, packet);
     }
 
     /// Passes a connection's news on: to the engine, or to the listener that it comes from.
@@ -593,7 +626,7 @@ impl Network {
         let flow = packet.flow.reversed();
         let iss = self.initial_sequence(host, flow);
         let path = self.path(host, packet.source.ip).expect("where it came from");
-        let config = config(path, options.family, self.carries_trains(path), &options);
+        let config = config(path, options.family, self.is_constant(path), &options);
         let stream = Stream {
             connection: Connection::accept(segment_of(&packet), iss, config),
             local: packet.target,
