@@ -120,8 +120,22 @@ impl From<TaskError> for io::Error {
 }
 
 /// A cancellation was delivered to this scope; see [`catch_cancel`](crate::catch_cancel).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cancelled;
+///
+/// All are equal. The default one is a plain request to cancel.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cancelled {
+    /// The scope that sent it and the task of that scope, by number; zero for a request.
+    pub(crate) scope: u64,
+    pub(crate) task: u32,
+}
+
+impl PartialEq for Cancelled {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Cancelled {}
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

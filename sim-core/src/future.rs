@@ -1,6 +1,7 @@
 //! asyncio's future: a value that somebody will set.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -15,9 +16,14 @@ use crate::error::SharedError;
 
 /// A value that will be set by hand: asyncio's `Future`, as [`Loop::create_future`] returns it.
 ///
-/// Clones are handles of the same future; any number of tasks may await it, and each gets a clone
-/// of the value. Completion queues the callbacks and wakes the waiters in the order of their
-/// registration (contract B-03, B-11).
+/// Clones are handles of the same future; any number of tasks may await it, any number of times,
+/// and each gets a clone of the value. Completion queues the callbacks and wakes the waiters in the
+/// order of their registration (contract B-03, B-11).
+///
+/// # Cancel safety
+///
+/// Cancelling a task that awaits it leaves the future alone, as others may await it too; asyncio
+/// cancels it (B-13).
 ///
 /// ```
 /// use sim_core::testing;
@@ -29,7 +35,11 @@ use crate::error::SharedError;
 /// assert_eq!(lp.run_until_complete(answer)??, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct LoopFuture<T: Clone + 'static>(Rc<Shared<T>>);
+pub struct LoopFuture<T: Clone + 'static> {
+    shared: Rc<Shared<T>>,
+    /// Its place among the waiters, if it was polled.
+    waiting: Option<u64>,
+}
 
 /// Why a [`LoopFuture`] has no value.
 #[derive(Debug, Clone)]
@@ -79,7 +89,7 @@ pub struct DoneCallbackId(u64);
 type DoneCallback<T> = Box<dyn FnOnce(&LoopFuture<T>)>;
 
 enum Waiter<T: Clone + 'static> {
-    Callback(DoneCallbackId, DoneCallback<T>),
+    Callback(DoneCallback<T>),
     Waker(Waker),
 }
 
@@ -87,29 +97,34 @@ struct Shared<T: Clone + 'static> {
     lp: Loop,
     outcome: RefCell<Option<Result<T, FutureError>>>,
     retrieved: Cell<bool>,
-    waiters: RefCell<Vec<Waiter<T>>>,
-    next_id: Cell<u64>,
+    /// Who waits, by number, in order of registration.
+    waiters: RefCell<BTreeMap<u64, Waiter<T>>>,
+    next_waiter: Cell<u64>,
 }
 
 impl<T: Clone + 'static> LoopFuture<T> {
     pub(crate) fn new(lp: &Loop) -> Self {
-        Self(Rc::new(Shared {
+        Self::of(Rc::new(Shared {
             lp: lp.clone(),
             outcome: RefCell::new(None),
             retrieved: Cell::new(false),
             waiters: RefCell::default(),
-            next_id: Cell::new(0),
+            next_waiter: Cell::new(0),
         }))
+    }
+
+    fn of(shared: Rc<Shared<T>>) -> Self {
+        Self { shared, waiting: None }
     }
 
     fn complete(&self, outcome: Result<T, FutureError>) -> Result<(), FutureError> {
         if self.done() {
             return Err(FutureError::InvalidState);
         }
-        self.0.outcome.replace(Some(outcome));
-        for waiter in self.0.waiters.take() {
+        self.shared.outcome.replace(Some(outcome));
+        for waiter in self.shared.waiters.take().into_values() {
             match waiter {
-                Waiter::Callback(_, callback) => self.queue(callback),
+                Waiter::Callback(callback) => self.queue(callback),
                 Waiter::Waker(waker) => waker.wake(),
             }
         }
@@ -119,7 +134,7 @@ impl<T: Clone + 'static> LoopFuture<T> {
     fn queue(&self, callback: DoneCallback<T>) {
         let this = self.clone();
         let callback = Box::new(move || callback(&this));
-        drop(self.0.lp.core.call_soon(Action::Call(callback)));
+        drop(self.shared.lp.core.call_soon(Action::Call(callback)));
     }
 
     /// Gives it its value.
@@ -143,18 +158,18 @@ impl<T: Clone + 'static> LoopFuture<T> {
 
     /// Cancels it; false if it is done already.
     pub fn cancel(&self) -> bool {
-        self.0.retrieved.set(true);
+        self.shared.retrieved.set(true);
         self.complete(Err(FutureError::Cancelled)).is_ok()
     }
 
     /// True when it has a value, an error, or was cancelled.
     pub fn done(&self) -> bool {
-        self.0.outcome.borrow().is_some()
+        self.shared.outcome.borrow().is_some()
     }
 
     /// True when it was cancelled.
     pub fn cancelled(&self) -> bool {
-        matches!(*self.0.outcome.borrow(), Some(Err(FutureError::Cancelled)))
+        matches!(*self.shared.outcome.borrow(), Some(Err(FutureError::Cancelled)))
     }
 
     /// Its value.
@@ -163,8 +178,8 @@ impl<T: Clone + 'static> LoopFuture<T> {
     ///
     /// [`FutureError`]: pending, cancelled, or the error that it was given.
     pub fn result(&self) -> Result<T, FutureError> {
-        self.0.retrieved.set(self.done());
-        self.0.outcome.borrow().clone().unwrap_or(Err(FutureError::InvalidState))
+        self.shared.retrieved.set(self.done());
+        self.shared.outcome.borrow().clone().unwrap_or(Err(FutureError::InvalidState))
     }
 
     /// The error that it was given; `None` if it has a value.
@@ -182,32 +197,34 @@ impl<T: Clone + 'static> LoopFuture<T> {
 
     /// Queues `callback` when it is done, with the future; at once if it is (B-03, B-04).
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneCallbackId {
-        let id = DoneCallbackId(self.0.next_id.get());
-        self.0.next_id.set(id.0 + 1);
+        let number = self.shared.next_number();
         let callback: DoneCallback<T> = Box::new(callback);
         if self.done() {
             self.queue(callback);
         } else {
-            self.0.waiters.borrow_mut().push(Waiter::Callback(id, callback));
+            self.shared.waiters.borrow_mut().insert(number, Waiter::Callback(callback));
         }
-        id
+        DoneCallbackId(number)
     }
 
     /// Removes a callback; says how many that were, 0 or 1. A callback that is queued already is
     /// not unscheduled (B-05).
     pub fn remove_done_callback(&self, id: DoneCallbackId) -> usize {
-        let mut waiters = self.0.waiters.borrow_mut();
-        let place = waiters
-            .iter()
-            .position(|waiter| matches!(waiter, Waiter::Callback(known, _) if *known == id));
-        let removed = place.map(|place| waiters.remove(place));
-        drop(waiters);
+        let removed = self.shared.waiters.borrow_mut().remove(&id.0);
         usize::from(removed.is_some())
     }
 
     /// The loop it belongs to.
     pub fn event_loop(&self) -> &Loop {
-        &self.0.lp
+        &self.shared.lp
+    }
+}
+
+impl<T: Clone + 'static> Shared<T> {
+    fn next_number(&self) -> u64 {
+        let number = self.next_waiter.get();
+        self.next_waiter.set(number + 1);
+        number
     }
 }
 
@@ -225,16 +242,26 @@ impl<T: Clone + 'static> Drop for Shared<T> {
 impl<T: Clone + 'static> Future for LoopFuture<T> {
     type Output = Result<T, FutureError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.done() {
+            self.waiting = None;
             return Poll::Ready(self.result());
         }
-        let mut waiters = self.0.waiters.borrow_mut();
-        let known = |waiter: &Waiter<T>| matches!(waiter, Waiter::Waker(waker) if waker.will_wake(cx.waker()));
-        if !waiters.iter().any(known) {
-            waiters.push(Waiter::Waker(cx.waker().clone()));
-        }
+        let number = self.waiting.unwrap_or_else(|| self.shared.next_number());
+        self.waiting = Some(number);
+        let waiter = Waiter::Waker(cx.waker().clone());
+        let old = self.shared.waiters.borrow_mut().insert(number, waiter);
+        drop(old);
         Poll::Pending
+    }
+}
+
+impl<T: Clone + 'static> Drop for LoopFuture<T> {
+    fn drop(&mut self) {
+        if let Some(number) = self.waiting {
+            let removed = self.shared.waiters.borrow_mut().remove(&number);
+            drop(removed);
+        }
     }
 }
 
@@ -242,7 +269,7 @@ impl<T: Clone + 'static> Unpin for LoopFuture<T> {}
 
 impl<T: Clone + 'static> Clone for LoopFuture<T> {
     fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
+        Self::of(Rc::clone(&self.shared))
     }
 }
 

@@ -304,7 +304,7 @@ impl Server {
         poll_fn(|cx| if self.0.closed.get() { Poll::Ready(()) } else { self.0.wait(cx) }).await;
         self.wait_closed().await;
         drop(serving);
-        Err(Cancelled.into())
+        Err(Cancelled::default().into())
     }
 
     /// Closes every connection gracefully.

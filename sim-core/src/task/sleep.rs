@@ -3,12 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::arena::Key;
 use crate::engine::callbacks::Action;
-use crate::{Loop, Time};
+use crate::{Loop, Task, Time, current};
 
 /// The future of [`Loop::sleep`].
 ///
@@ -30,6 +31,12 @@ enum State {
 impl Sleep {
     pub(crate) fn new(lp: &Loop, delay: Duration) -> Self {
         Self { lp: lp.clone(), delay, state: State::New }
+    }
+
+    /// A sleep on the loop whose turn it is, or else on the loop of `task`.
+    pub(crate) fn here<T: 'static>(task: &Task<T>, delay: Duration) -> Self {
+        let core = current::core().unwrap_or_else(|| Rc::clone(&task.header().core));
+        Self::new(&Loop::new(core), delay)
     }
 }
 

@@ -1,1 +1,0 @@
-//! gather, wait, timeout and their kin.

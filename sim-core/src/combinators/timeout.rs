@@ -1,0 +1,348 @@
+//! Deadlines for futures.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::arena::Key;
+use crate::engine::callbacks::{Action, Posted};
+use crate::error::Elapsed;
+use crate::task::scope::{HeldScope, Scope, ScopeKind};
+use crate::{Loop, Time};
+
+pin_project! {
+    /// A future with a deadline: what [`Loop::timeout`] and its siblings return.
+    ///
+    /// When the deadline passes, what waits inside is cancelled as by [`Task::cancel`], only that
+    /// the cancellation goes no further than here (contract B-41). A task that the future awaits is
+    /// cancelled and waited for; if it ends with a value all the same, that value is the result
+    /// (B-32), and so it is with a [`catch_cancel`] inside that returns one. Nothing of the kind
+    /// inside, the future is dropped at once.
+    ///
+    /// [`Task::cancel`]: crate::Task::cancel
+    /// [`catch_cancel`]: crate::catch_cancel
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Timeout<F> {
+        #[pin]
+        future: Option<F>,
+        deadline: Deadline,
+        // Whether the first poll that suspends is the last: a duration of zero (B-31).
+        at_once: bool,
+        scope: HeldScope,
+    }
+
+    impl<F> PinnedDrop for Timeout<F> {
+        fn drop(this: Pin<&mut Self>) {
+            this.deadline.0.end();
+        }
+    }
+}
+
+impl Loop {
+    /// Awaits `future` for `duration` at most, counted from this call: asyncio's `wait_for`.
+    ///
+    /// A duration of zero gives up where the future first has to wait, in the same step: it gives
+    /// the value of a future that is done already, and a task that has not begun never begins
+    /// (contract B-31).
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] if the time is up; see [`Timeout`] for what becomes of the future.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancellation of the caller goes to what waits inside, and is never turned into
+    /// [`Elapsed`] (B-41).
+    ///
+    /// ```
+    /// use sim_core::testing;
+    /// use std::time::Duration;
+    ///
+    /// let lp = testing::new_loop();
+    /// let handle = (*lp).clone();
+    /// let waited = lp.run_until_complete(async move {
+    ///     let answer = handle.create_future::<u32>(); // which nobody gives
+    ///     handle.timeout(Duration::from_secs(3), answer).await
+    /// })?;
+    /// assert_eq!(waited.unwrap_err().to_string(), "timed out after 3s");
+    /// assert_eq!(lp.time().since_epoch(), Duration::from_secs(3));
+    /// # Ok::<(), sim_core::RunError>(())
+    /// ```
+    pub fn timeout<F: Future>(&self, duration: Duration, future: F) -> Timeout<F> {
+        let when = self.time() + duration;
+        Timeout::new(self, Some(when), duration.is_zero(), |_| future)
+    }
+
+    /// Awaits `future` until `when` on this loop's clock at most.
+    ///
+    /// If `when` has passed the deadline fires through the loop, in the iteration after the future
+    /// first has to wait; one that never waits completes (B-40).
+    ///
+    /// # Errors
+    ///
+    /// As [`timeout`](Self::timeout).
+    pub fn timeout_at<F: Future>(&self, when: Time, future: F) -> Timeout<F> {
+        Timeout::new(self, Some(when), false, |_| future)
+    }
+
+    /// As [`timeout_at`](Self::timeout_at) for code that moves its own deadline: `body` is given
+    /// the handle. `None` is a deadline that is not set yet.
+    ///
+    /// ```
+    /// use sim_core::testing;
+    /// use std::time::Duration;
+    ///
+    /// let lp = testing::new_loop();
+    /// let handle = (*lp).clone();
+    /// let polite = lp.run_until_complete(async move {
+    ///     let lp = handle.clone();
+    ///     let idle = Duration::from_secs(10);
+    ///     let first = lp.time() + idle;
+    ///     handle
+    ///         .timeout_with(Some(first), async move |deadline| {
+    ///             for _ in 0..5 {
+    ///                 lp.sleep(Duration::from_secs(9)).await; // something arrives
+    ///                 deadline.reschedule(Some(lp.time() + idle));
+    ///             }
+    ///             "45 seconds, never idle for 10"
+    ///         })
+    ///         .await
+    /// })?;
+    /// assert!(polite.is_ok());
+    /// # Ok::<(), sim_core::RunError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`timeout`](Self::timeout).
+    pub fn timeout_with<F: Future>(
+        &self,
+        when: Option<Time>,
+        body: impl FnOnce(Deadline) -> F,
+    ) -> Timeout<F> {
+        Timeout::new(self, when, false, body)
+    }
+}
+
+/// The deadline of a [`Timeout`], to look at it and to move it.
+#[derive(Clone)]
+pub struct Deadline(Rc<State>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Not awaited yet.
+    New,
+    Active,
+    /// The deadline passed.
+    Fired,
+    /// The future was done, or dropped, before.
+    Over,
+}
+
+struct State {
+    lp: Loop,
+    made: Time,
+    when: Cell<Option<Time>>,
+    timer: Cell<Option<Key>>,
+    phase: Cell<Phase>,
+    /// The scope in the task that waits.
+    scope: RefCell<Option<Rc<Scope>>>,
+    /// Who polls, if it is no task.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl<F> Timeout<F> {
+    pub(crate) fn new(
+        lp: &Loop,
+        when: Option<Time>,
+        at_once: bool,
+        make: impl FnOnce(Deadline) -> F,
+    ) -> Self {
+        let deadline = Deadline(Rc::new(State {
+            lp: lp.clone(),
+            made: lp.time(),
+            when: Cell::new(when),
+            timer: Cell::new(None),
+            phase: Cell::new(Phase::New),
+            scope: RefCell::new(None),
+            waker: RefCell::new(None),
+        }));
+        let future = Some(make(deadline.clone()));
+        Self { future, deadline, at_once, scope: HeldScope::default() }
+    }
+
+    /// Its deadline.
+    pub fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    /// # Panics
+    ///
+    /// When polled again after it completed.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let state = &this.deadline.0;
+        let scope = this.scope.enter(|| ScopeKind::Deadline);
+        state.begin(scope.as_ref());
+        if !state.is_elapsed() {
+            let inner = this.future.as_mut().as_pin_mut();
+            let inner = inner.expect("a timeout was polled after it completed");
+            let polled = match &scope {
+                Some(scope) => scope.poll_inside(|| inner.poll(cx)),
+                None => inner.poll(cx),
+            };
+            if let Poll::Ready(output) = polled {
+                this.scope.end();
+                this.future.set(None);
+                state.end();
+                return Poll::Ready(Ok(output));
+            }
+            if std::mem::take(this.at_once) {
+                state.fire();
+            }
+        }
+        if state.is_elapsed() {
+            this.scope.end();
+            this.future.set(None);
+            state.end();
+            return Poll::Ready(Err(state.elapsed()));
+        }
+        match scope {
+            Some(scope) => scope.wait(cx.waker()),
+            None => drop(state.waker.replace(Some(cx.waker().clone()))),
+        }
+        Poll::Pending
+    }
+}
+
+impl Deadline {
+    /// When it passes; `None` for never.
+    pub fn when(&self) -> Option<Time> {
+        self.0.when.get()
+    }
+
+    /// Moves it; `None` takes it away. A moment that has passed makes it pass in the next
+    /// iteration (contract B-40).
+    ///
+    /// False, and no effect, when it is too late: the deadline has passed, or the future is done
+    /// (B-42).
+    pub fn reschedule(&self, when: Option<Time>) -> bool {
+        let state = &self.0;
+        match state.phase.get() {
+            Phase::New => state.when.set(when),
+            Phase::Active => {
+                state.disarm();
+                state.when.set(when);
+                state.arm();
+            }
+            Phase::Fired | Phase::Over => return false,
+        }
+        true
+    }
+
+    /// True once it has passed while the future was awaited, whatever the future made of it.
+    pub fn expired(&self) -> bool {
+        self.0.phase.get() == Phase::Fired
+    }
+}
+
+impl State {
+    /// Notes who waits, and arms the timer the first time.
+    fn begin(self: &Rc<Self>, scope: Option<&Rc<Scope>>) {
+        let old = self.scope.replace(scope.cloned());
+        drop(old);
+        if self.phase.get() == Phase::New {
+            self.phase.set(Phase::Active);
+            self.arm();
+        }
+    }
+
+    fn arm(self: &Rc<Self>) {
+        if let Some(when) = self.when.get()
+            && !self.lp.is_closed()
+        {
+            let this = Rc::clone(self);
+            let key = self.lp.core.insert_timer(when, Action::Posted(this, 0));
+            self.timer.set(Some(key));
+        }
+    }
+
+    fn disarm(&self) {
+        if let Some(key) = self.timer.take() {
+            self.lp.core.cancel(key);
+        }
+    }
+
+    /// The deadline passes: what waits inside is cancelled.
+    fn fire(&self) {
+        if self.phase.get() != Phase::Active {
+            return;
+        }
+        self.disarm();
+        self.phase.set(Phase::Fired);
+        let scope = self.scope.borrow().clone();
+        let waker = self.waker.take();
+        match (scope, waker) {
+            (Some(scope), _) => scope.send_cancel(),
+            (None, Some(waker)) => waker.wake(),
+            (None, None) => {}
+        }
+    }
+
+    /// True when the deadline has passed and nobody inside made something else of it.
+    fn is_elapsed(&self) -> bool {
+        match &*self.scope.borrow() {
+            Some(scope) => scope.cancelled().is_some(),
+            None => self.phase.get() == Phase::Fired,
+        }
+    }
+
+    fn end(&self) {
+        self.disarm();
+        if self.phase.get() != Phase::Fired {
+            self.phase.set(Phase::Over);
+        }
+        let scope = self.scope.take();
+        let waker = self.waker.take();
+        drop((scope, waker));
+    }
+
+    fn elapsed(&self) -> Elapsed {
+        let after = self.when.get().map_or(Duration::ZERO, |when| when - self.made);
+        Elapsed { after }
+    }
+}
+
+impl Posted for State {
+    fn run(&self, _slot: u32) {
+        self.timer.set(None);
+        self.fire();
+    }
+
+    fn discard(&self, _slot: u32) {}
+}
+
+impl<F> fmt::Debug for Timeout<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadline")
+            .field("when", &self.0.when.get())
+            .field("phase", &self.0.phase.get())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,121 @@
+//! Catching a cancellation, and letting it go on.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use super::scope::{HeldScope, ScopeKind, Sender};
+use super::step;
+use crate::Cancelled;
+
+/// Awaits `future`, and catches a cancellation of the task meanwhile: the future is dropped then.
+///
+/// It is how a task cleans up, or goes on (contract B-15): asyncio's `except CancelledError`. To
+/// clean up and then end cancelled after all, [raise](Cancelled::raise) what was caught. A
+/// cancellation that comes in the iteration in which the future completes wins (B-33).
+///
+/// # Errors
+///
+/// [`Cancelled`] if the task was cancelled while this was the innermost scope that waited, or a
+/// task that `future` awaited ended by the cancellation.
+///
+/// ```
+/// use sim_core::{catch_cancel, testing};
+/// use std::time::Duration;
+///
+/// let lp = testing::new_loop();
+/// let handle = (*lp).clone();
+/// let said = lp.run_until_complete(async move {
+///     let lp = handle.clone();
+///     let task = handle.create_task(async move {
+///         match catch_cancel(lp.sleep(Duration::from_secs(60))).await {
+///             Ok(()) => "slept",
+///             Err(_) => "woken, tidying up",
+///         }
+///     });
+///     handle.sleep(Duration::from_secs(1)).await;
+///     task.cancel();
+///     task.await
+/// })?;
+/// assert_eq!(said, Ok("woken, tidying up"));
+/// # Ok::<(), sim_core::RunError>(())
+/// ```
+pub async fn catch_cancel<F: Future>(future: F) -> Result<F::Output, Cancelled> {
+    let mut future = pin!(future);
+    let mut held = HeldScope::default();
+    poll_fn(move |cx| {
+        let Some(scope) = held.enter(|| ScopeKind::Catch) else {
+            return future.as_mut().poll(cx).map(Ok);
+        };
+        if scope.cancelled().is_none()
+            && let Poll::Ready(output) = scope.poll_inside(|| future.as_mut().poll(cx))
+        {
+            held.end();
+            return Poll::Ready(Ok(output));
+        }
+        if let Some(sender) = scope.cancelled() {
+            held.end();
+            return Poll::Ready(Err(Cancelled::caught(sender)));
+        }
+        scope.wait(cx.waker());
+        Poll::Pending
+    })
+    .await
+}
+
+impl Cancelled {
+    fn caught(sender: Sender) -> Self {
+        let task = step::current().map_or(0, |task| task.header().number());
+        match sender {
+            Sender::Request => Self::default(),
+            Sender::Scope(scope) => Self { task, scope },
+        }
+    }
+
+    /// Lets a cancellation that was caught go on, after cleaning up: asyncio's `raise`.
+    ///
+    /// It reaches the scope around: the next [`catch_cancel`] outwards, the
+    /// [timeout](crate::Loop::timeout) that it came from, or the task, which ends cancelled. The
+    /// future never completes, and has whatever output type the place needs.
+    ///
+    /// ```
+    /// use sim_core::{TaskError, catch_cancel, testing};
+    /// use std::time::Duration;
+    ///
+    /// let lp = testing::new_loop();
+    /// let handle = (*lp).clone();
+    /// let ended = lp.run_until_complete(async move {
+    ///     let lp = handle.clone();
+    ///     let task = handle.create_task(async move {
+    ///         match catch_cancel(lp.sleep(Duration::from_secs(60))).await {
+    ///             Ok(()) => 0,
+    ///             Err(cancelled) => {
+    ///                 lp.sleep(Duration::from_millis(5)).await; // says goodbye
+    ///                 cancelled.raise().await
+    ///             }
+    ///         }
+    ///     });
+    ///     handle.sleep(Duration::from_secs(1)).await;
+    ///     task.cancel();
+    ///     task.await
+    /// })?;
+    /// assert_eq!(ended, Err(TaskError::Cancelled));
+    /// # Ok::<(), sim_core::RunError>(())
+    /// ```
+    pub async fn raise<T>(self) -> T {
+        poll_fn(|_| {
+            if let Some(task) = step::current() {
+                let header = task.header();
+                let sender = if self.scope != 0 && self.task == header.number() {
+                    Sender::Scope(self.scope)
+                } else {
+                    Sender::Request
+                };
+                header.raise(header.current_scope(), sender);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        pending().await
+    }
+}

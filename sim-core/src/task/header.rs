@@ -1,0 +1,335 @@
+//! What a task has, whatever its output is.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+use super::scope::{Scope, Sender};
+use crate::arena::Key;
+use crate::engine::callbacks::Action;
+use crate::engine::core::{Core, Ready};
+use crate::engine::inbox::TaskWaker;
+use crate::error::TaskError;
+use crate::trace::TaskOutcome;
+
+/// A task, seen without the type of its output.
+pub(crate) trait AnyTask {
+    fn header(&self) -> &Header;
+    /// Polls the future once; true when it is done.
+    fn poll(&self, cx: &mut Context<'_>) -> bool;
+    /// Ends it without an output of its own.
+    fn finish(&self, error: TaskError);
+    /// Drops the future, if it is still there.
+    fn drop_future(&self);
+}
+
+/// A task with its output.
+pub(crate) trait Joinable<T>: AnyTask {
+    fn take_output(&self) -> Option<Result<T, TaskError>>;
+    /// Whether the output is there and `wanted`.
+    fn has_output(&self, wanted: fn(&T) -> bool) -> bool;
+    fn as_task(self: Rc<Self>) -> Rc<dyn AnyTask>;
+}
+
+/// Hears of the end of tasks at once. It runs no user code.
+pub(crate) trait Watcher {
+    /// The task that it watches under `number` is done; `error` is what it ended with, if so.
+    fn task_done(&self, number: usize, error: Option<&TaskError>);
+}
+
+/// Who waits for a task, in order of registration.
+enum Waiter {
+    Callback(Box<dyn FnOnce()>),
+    /// The await of its [`Task`](super::Task), of which there is one.
+    Await(Waker),
+    Watcher(Weak<dyn Watcher>, usize),
+}
+
+pub(crate) struct Header {
+    pub(super) core: Rc<Core>,
+    key: Key,
+    number: u32,
+    name: RefCell<Option<String>>,
+    pub(super) waker: Arc<TaskWaker>,
+    outcome: Cell<Option<TaskOutcome>>,
+    running: Cell<bool>,
+    /// Cancellations asked for and not taken back (contract B-18).
+    requests: Cell<u32>,
+    /// It was cancelled in its own step: the request is delivered when the step is over (B-16).
+    must_cancel: Cell<bool>,
+    /// A cancellation has reached the task itself: its future is not polled again.
+    doomed: Cell<bool>,
+    /// A request is being delivered: what keeps tasks that await each other from recursion.
+    delivering: Cell<bool>,
+    /// The scopes that wait.
+    scopes: RefCell<Slab<Rc<Scope>>>,
+    scopes_begun: Cell<u64>,
+    /// The scope whose future is being polled.
+    current_scope: RefCell<Option<Rc<Scope>>>,
+    waiters: RefCell<Vec<Waiter>>,
+}
+
+impl Header {
+    pub(super) fn new(core: &Rc<Core>, key: Key, name: Option<String>) -> Self {
+        Self {
+            core: Rc::clone(core),
+            key,
+            number: core.next_task(),
+            name: RefCell::new(name),
+            waker: Arc::new(TaskWaker::new(Arc::clone(&core.inbox), key)),
+            outcome: Cell::new(None),
+            running: Cell::new(false),
+            requests: Cell::new(0),
+            must_cancel: Cell::new(false),
+            doomed: Cell::new(false),
+            delivering: Cell::new(false),
+            scopes: RefCell::default(),
+            scopes_begun: Cell::new(0),
+            current_scope: RefCell::new(None),
+            waiters: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Its name: given, or `task-N`.
+    pub(crate) fn name(&self) -> String {
+        self.name.borrow().clone().unwrap_or_else(|| format!("task-{}", self.number))
+    }
+
+    pub(super) fn set_name(&self, name: String) {
+        self.name.replace(Some(name));
+    }
+
+    pub(crate) fn outcome(&self) -> Option<TaskOutcome> {
+        self.outcome.get()
+    }
+
+    pub(super) fn set_outcome(&self, outcome: TaskOutcome) {
+        self.outcome.set(Some(outcome));
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.get()
+    }
+
+    pub(super) fn set_running(&self, running: bool) {
+        self.running.set(running);
+    }
+
+    /// Queues a step, in order with everything that is queued on the loop.
+    pub(super) fn queue_step(&self) {
+        if self.waker.mark_queued() {
+            self.core.push(Ready::Task(self.key));
+        }
+    }
+
+    // Cancellation.
+
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.get()
+    }
+
+    pub(super) fn take_request_back(&self) -> u32 {
+        self.requests.set(self.requests.get().saturating_sub(1));
+        self.requests.get()
+    }
+
+    /// Records a request to cancel (B-13); false if the task is done.
+    pub(crate) fn cancel(&self) -> bool {
+        if self.is_done() {
+            return false;
+        }
+        self.requests.set(self.requests.get() + 1);
+        if self.is_running() {
+            self.must_cancel.set(true);
+        } else {
+            self.deliver_request();
+        }
+        true
+    }
+
+    pub(super) fn deliver_request(&self) {
+        if self.doomed.get() || self.delivering.replace(true) {
+            return;
+        }
+        if !self.deliver(None, Sender::Request) {
+            self.doom();
+        }
+        self.delivering.set(false);
+    }
+
+    /// The task itself takes a cancellation: its future is dropped instead of being polled again.
+    pub(super) fn doom(&self) {
+        if !self.doomed.replace(true) && !self.is_running() {
+            self.queue_step();
+        }
+    }
+
+    pub(super) fn is_doomed(&self) -> bool {
+        self.doomed.get()
+    }
+
+    /// Whether it was cancelled in the step that has just ended; asked once.
+    pub(super) fn take_must_cancel(&self) -> bool {
+        self.must_cancel.take()
+    }
+
+    // Scopes.
+
+    pub(super) fn next_scope(&self) -> u64 {
+        self.scopes_begun.set(self.scopes_begun.get() + 1);
+        self.scopes_begun.get()
+    }
+
+    pub(super) fn current_scope(&self) -> Option<Rc<Scope>> {
+        self.current_scope.borrow().clone()
+    }
+
+    pub(super) fn replace_current_scope(&self, scope: Option<Rc<Scope>>) -> Option<Rc<Scope>> {
+        self.current_scope.replace(scope)
+    }
+
+    pub(super) fn add_scope(&self, scope: Rc<Scope>) -> usize {
+        self.scopes.borrow_mut().insert(scope)
+    }
+
+    pub(super) fn remove_scope(&self, place: usize) {
+        let removed = self.scopes.borrow_mut().try_remove(place);
+        drop(removed);
+    }
+
+    pub(super) fn pending_scopes(&self) -> Vec<Rc<Scope>> {
+        self.scopes.borrow().iter().map(|(_, scope)| Rc::clone(scope)).collect()
+    }
+
+    // Those who wait for it.
+
+    pub(super) fn call_when_done(&self, callback: Box<dyn FnOnce()>) {
+        if self.is_done() {
+            drop(self.core.call_soon(Action::Call(callback)));
+        } else {
+            self.waiters.borrow_mut().push(Waiter::Callback(callback));
+        }
+    }
+
+    pub(super) fn wake_when_done(&self, waker: &Waker) {
+        let mut waiters = self.waiters.borrow_mut();
+        let known = waiters.iter_mut().find_map(|waiter| match waiter {
+            Waiter::Await(known) => Some(known),
+            _ => None,
+        });
+        let old = match known {
+            Some(known) if known.will_wake(waker) => None,
+            Some(known) => Some(std::mem::replace(known, waker.clone())),
+            None => {
+                waiters.push(Waiter::Await(waker.clone()));
+                None
+            }
+        };
+        drop(waiters);
+        drop(old);
+    }
+
+    /// The await of its handle was dropped.
+    pub(super) fn forget_await(&self) {
+        let mut waiters = self.waiters.borrow_mut();
+        let place = waiters.iter().position(|waiter| matches!(waiter, Waiter::Await(_)));
+        let forgotten = place.map(|place| waiters.remove(place));
+        drop(waiters);
+        drop(forgotten);
+    }
+
+    pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>, number: usize) {
+        self.waiters.borrow_mut().push(Waiter::Watcher(watcher, number));
+    }
+
+    /// Tells everybody who waits, in order of registration.
+    pub(super) fn tell_waiters(&self, error: Option<&TaskError>) {
+        for waiter in self.waiters.take() {
+            match waiter {
+                Waiter::Callback(callback) => drop(self.core.call_soon(Action::Call(callback))),
+                Waiter::Await(waker) => waker.wake(),
+                Waiter::Watcher(watcher, number) => {
+                    if let Some(watcher) = watcher.upgrade() {
+                        watcher.task_done(number, error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(super) struct TaskCell<F: Future> {
+    header: Header,
+    future: RefCell<Option<Pin<Box<F>>>>,
+    output: RefCell<Option<Result<F::Output, TaskError>>>,
+}
+
+impl<F: Future> TaskCell<F> {
+    pub(super) fn new(header: Header, future: Option<Pin<Box<F>>>) -> Rc<Self> {
+        Rc::new(Self { header, future: RefCell::new(future), output: RefCell::new(None) })
+    }
+}
+
+impl<F: Future> AnyTask for TaskCell<F> {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> bool {
+        let Some(mut future) = self.future.borrow_mut().take() else {
+            return true;
+        };
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => {
+                self.output.replace(Some(Ok(output)));
+                drop(future);
+                true
+            }
+            Poll::Pending => {
+                self.future.replace(Some(future));
+                false
+            }
+        }
+    }
+
+    fn finish(&self, error: TaskError) {
+        let replaced = self.output.replace(Some(Err(error)));
+        drop(replaced);
+    }
+
+    fn drop_future(&self) {
+        let future = self.future.take();
+        drop(future);
+    }
+}
+
+impl<F: Future + 'static> Joinable<F::Output> for TaskCell<F> {
+    fn take_output(&self) -> Option<Result<F::Output, TaskError>> {
+        self.output.take()
+    }
+
+    fn has_output(&self, wanted: fn(&F::Output) -> bool) -> bool {
+        matches!(&*self.output.borrow(), Some(Ok(output)) if wanted(output))
+    }
+
+    fn as_task(self: Rc<Self>) -> Rc<dyn AnyTask> {
+        self
+    }
+}

@@ -1,0 +1,332 @@
+//! Where a cancellation goes: the scopes of a task.
+//!
+//! Rust cannot raise at an await of a foreign future. A cancellation is therefore handed to whoever
+//! waits in a *scope* (contract, ruling 4). The scopes of a task form a tree whose root is the task;
+//! a scope's parent is the one inside which it is polled, so `join!` and the like make branches.
+//!
+//! 1. It is *delivered* to the innermost pending scopes that take one. [`catch_cancel`] takes it by
+//!    dropping its future; an await of a task, or of several, passes it on to them; a deadline takes
+//!    none but its own. If there is no such scope the sender takes it itself: the task ends, the
+//!    deadline gives up its future.
+//! 2. It is *raised*, when an awaited task ended by it or a catcher lets it go on, to the next scope
+//!    around that catches it, and no further than its [`Sender`].
+//!
+//! Two cancellations that meet in a scope become one, that of the outer sender. So of nested
+//! deadlines that pass together the outer reports, and a request from outside is never taken for a
+//! deadline (B-41).
+//!
+//! [`catch_cancel`]: super::catch_cancel
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
+
+use super::completions::Completions;
+use super::header::{AnyTask, Header};
+use super::step;
+
+/// Who sent a cancellation, and so how far out it goes when nobody catches it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sender {
+    /// `Task::cancel`: it goes as far as the task.
+    Request,
+    /// The scope of this number: a deadline that passed, a group that gave up.
+    Scope(u64),
+}
+
+/// What a scope does with a cancellation.
+pub(crate) enum ScopeKind {
+    /// Its future is dropped: `catch_cancel`, and the body of a task group.
+    Catch,
+    /// It takes none but its own.
+    Deadline,
+    /// An await of a task, which is cancelled instead.
+    Join(Rc<dyn AnyTask>),
+    /// An await of several tasks.
+    JoinAll(Rc<Completions>),
+}
+
+/// A scope of a task.
+pub(crate) struct Scope {
+    kind: ScopeKind,
+    /// Its number among the scopes of its task, from 1.
+    number: u64,
+    owner: Weak<dyn AnyTask>,
+    parent: RefCell<Option<Rc<Scope>>>,
+    /// Its place among the pending scopes of its task.
+    place: Cell<Option<usize>>,
+    ended: Cell<bool>,
+    cancelled: Cell<Option<Sender>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Scope {
+    fn begin(task: &Rc<dyn AnyTask>, kind: ScopeKind) -> Rc<Self> {
+        let header = task.header();
+        Rc::new(Self {
+            kind,
+            number: header.next_scope(),
+            owner: Rc::downgrade(task),
+            parent: RefCell::new(header.current_scope()),
+            place: Cell::new(None),
+            ended: Cell::new(false),
+            cancelled: Cell::new(None),
+            waker: RefCell::new(None),
+        })
+    }
+
+    /// Itself as the sender of a cancellation.
+    pub(crate) fn as_sender(&self) -> Sender {
+        Sender::Scope(self.number)
+    }
+
+    /// Who cancelled it, if somebody did.
+    pub(crate) fn cancelled(&self) -> Option<Sender> {
+        self.cancelled.get()
+    }
+
+    /// Forgets who cancelled it: the cancellation was dealt with, and it waits for more.
+    pub(crate) fn take_cancelled(&self) -> Option<Sender> {
+        self.cancelled.take()
+    }
+
+    fn is_owned_by(&self, task: &Rc<dyn AnyTask>) -> bool {
+        std::ptr::addr_eq(Weak::as_ptr(&self.owner), Rc::as_ptr(task))
+    }
+
+    /// The scope around it, of those that still wait.
+    pub(crate) fn around(&self) -> Option<Rc<Self>> {
+        let mut around = self.parent.borrow().clone();
+        while let Some(scope) = around {
+            if !scope.ended.get() {
+                return Some(scope);
+            }
+            around = scope.parent.borrow().clone();
+        }
+        None
+    }
+
+    fn is_within(&self, outer: &Self) -> bool {
+        let mut around = self.around();
+        while let Some(scope) = around {
+            if scope.number == outer.number {
+                return true;
+            }
+            around = scope.around();
+        }
+        false
+    }
+
+    /// A join whose tasks are done takes no cancellation: it belongs to the scope around (B-33).
+    fn takes_cancel(&self) -> bool {
+        match &self.kind {
+            ScopeKind::Catch => true,
+            ScopeKind::Deadline => false,
+            ScopeKind::Join(task) => !task.header().is_done(),
+            ScopeKind::JoinAll(tasks) => !tasks.is_done(),
+        }
+    }
+
+    /// Takes a cancellation.
+    fn take(&self, sender: Sender) {
+        self.mark(sender);
+        match &self.kind {
+            ScopeKind::Catch | ScopeKind::Deadline => self.wake(),
+            ScopeKind::Join(task) => drop(task.header().cancel()),
+            ScopeKind::JoinAll(tasks) => tasks.cancel_all(),
+        }
+    }
+
+    /// Notes that it is cancelled: of two senders, by the outer one.
+    fn mark(&self, sender: Sender) {
+        let outer = match (self.cancelled.get(), sender) {
+            (None, only) => only,
+            (Some(Sender::Request), _) | (_, Sender::Request) => Sender::Request,
+            (Some(Sender::Scope(known)), Sender::Scope(new)) => {
+                Sender::Scope(self.outer_of(known, new))
+            }
+        };
+        self.cancelled.set(Some(outer));
+    }
+
+    fn outer_of(&self, first: u64, second: u64) -> u64 {
+        let mut outer = first;
+        let mut around = self.around();
+        while let Some(scope) = around {
+            if scope.number == first || scope.number == second {
+                outer = scope.number;
+            }
+            around = scope.around();
+        }
+        outer
+    }
+
+    /// Has its future polled, unless that is what is going on.
+    fn wake(&self) {
+        let running = self.owner.upgrade().is_none_or(|owner| owner.header().is_running());
+        let waker = self.waker.borrow().clone();
+        if let Some(waker) = waker.filter(|_| !running) {
+            waker.wake();
+        }
+    }
+
+    /// Sends a cancellation of its own to what it is around; takes it itself if nobody else does.
+    pub(crate) fn send_cancel(&self) {
+        let sender = self.as_sender();
+        let owner = self.owner.upgrade();
+        if !owner.is_some_and(|owner| owner.header().deliver(Some(self), sender)) {
+            self.mark(sender);
+            self.wake();
+        }
+    }
+
+    /// Makes it one of its task's pending scopes.
+    pub(crate) fn wait(self: &Rc<Self>, waker: &Waker) {
+        let old = if self.waker.borrow().as_ref().is_some_and(|old| old.will_wake(waker)) {
+            None
+        } else {
+            self.waker.replace(Some(waker.clone()))
+        };
+        drop(old);
+        if self.place.get().is_none()
+            && let Some(owner) = self.owner.upgrade()
+        {
+            self.place.set(Some(owner.header().add_scope(Rc::clone(self))));
+        }
+    }
+
+    fn end(&self) {
+        self.ended.set(true);
+        if let Some(place) = self.place.take()
+            && let Some(owner) = self.owner.upgrade()
+        {
+            owner.header().remove_scope(place);
+        }
+    }
+
+    /// Polls what is inside the scope.
+    pub(crate) fn poll_inside<R>(self: &Rc<Self>, poll: impl FnOnce() -> Poll<R>) -> Poll<R> {
+        struct Restore {
+            task: Rc<dyn AnyTask>,
+            outer: Option<Rc<Scope>>,
+        }
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let inner = self.task.header().replace_current_scope(self.outer.take());
+                drop(inner);
+            }
+        }
+        let Some(task) = self.owner.upgrade() else {
+            return poll();
+        };
+        let outer = task.header().replace_current_scope(Some(Rc::clone(self)));
+        let _restore = Restore { task, outer };
+        poll()
+    }
+
+    /// Hands `sender`'s cancellation, which ended what this scope waited for, to the scope around.
+    pub(crate) fn raise(&self, sender: Sender) {
+        if let Some(owner) = self.owner.upgrade() {
+            owner.header().raise(self.around(), sender);
+        }
+    }
+}
+
+/// A future's scope, for as long as the future lives.
+#[derive(Default)]
+pub(crate) struct HeldScope {
+    scope: Option<Rc<Scope>>,
+    /// Its cancellation was raised: the future never completes.
+    raised: bool,
+}
+
+impl HeldScope {
+    /// The scope for a poll that is going on: below the one that is being polled, in the task that
+    /// polls. `None` outside any task.
+    pub(crate) fn enter(&mut self, kind: impl FnOnce() -> ScopeKind) -> Option<Rc<Scope>> {
+        let task = step::current()?;
+        match &self.scope {
+            Some(scope) if scope.is_owned_by(&task) => {
+                let moved = scope.parent.replace(task.header().current_scope());
+                drop(moved);
+            }
+            _ => {
+                self.end();
+                self.scope = Some(Scope::begin(&task, kind()));
+            }
+        }
+        self.scope.clone()
+    }
+
+    /// Ends it: what it was around is over.
+    pub(crate) fn end(&mut self) {
+        if let Some(scope) = self.scope.take() {
+            scope.end();
+        }
+    }
+
+    /// Ends it, and hands its cancellation to the scope around. What held it is dropped soon, and
+    /// pending until then.
+    pub(crate) fn raise(&mut self, sender: Sender) {
+        self.raised = true;
+        if let Some(scope) = self.scope.take() {
+            scope.end();
+            scope.raise(sender);
+        }
+    }
+
+    /// Who cancelled it, if somebody did.
+    pub(crate) fn cancelled(&self) -> Option<Sender> {
+        self.scope.as_ref()?.cancelled()
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        self.raised
+    }
+}
+
+impl Drop for HeldScope {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Header {
+    /// Delivers a cancellation to the innermost pending scopes, of those within `within` if given.
+    /// False if there is none.
+    pub(crate) fn deliver(&self, within: Option<&Scope>, sender: Sender) -> bool {
+        let mut taking = self.pending_scopes();
+        taking.retain(|scope| {
+            scope.takes_cancel() && within.is_none_or(|outer| scope.is_within(outer))
+        });
+        taking.sort_by_key(|scope| scope.number);
+        let mut outer = BTreeSet::new();
+        for scope in &taking {
+            let mut around = scope.around();
+            while let Some(scope) = around.filter(|scope| outer.insert(scope.number)) {
+                around = scope.around();
+            }
+        }
+        taking.retain(|scope| !outer.contains(&scope.number));
+        taking.iter().for_each(|scope| scope.take(sender));
+        !taking.is_empty()
+    }
+
+    /// Hands a cancellation outwards, from `around` on, to the first scope that catches it.
+    pub(crate) fn raise(&self, mut around: Option<Rc<Scope>>, sender: Sender) {
+        while let Some(scope) = around {
+            let catches = match scope.kind {
+                ScopeKind::Catch => true,
+                ScopeKind::Deadline => sender == scope.as_sender(),
+                ScopeKind::Join(_) | ScopeKind::JoinAll(_) => false,
+            };
+            if catches {
+                scope.mark(sender);
+                return scope.wake();
+            }
+            around = scope.around();
+        }
+        self.doom();
+    }
+}
