@@ -1,7 +1,7 @@
 //! What a simulated host offers its engine.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -170,7 +170,12 @@ impl Driver for HostDriver {
 
     #[inline]
     fn write(&self, source: Source, data: &[u8]) -> io::Result<usize> {
-        self.scheduler.network().tcp_write(SocketId::from_source(source), data)
+        self.scheduler.network().tcp_write(SocketId::from_source(source), [data].into_iter())
+    }
+
+    fn write_vectored(&self, source: Source, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        let pieces = data.iter().map(|piece| &**piece);
+        self.scheduler.network().tcp_write(SocketId::from_source(source), pieces)
     }
 
     fn shutdown_write(&self, source: Source) -> io::Result<()> {

@@ -160,7 +160,7 @@ impl Network {
 
     // Decisions and the trace.
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&mut self, host: u32, record: Record) {
         self.trace.record(self.now, host, record);
     }
@@ -190,28 +190,34 @@ impl Network {
         flow: Flow,
         draws: &mut Option<Box<Draws>>,
     ) -> Duration {
-        if path.loopback {
-            return LOOPBACK_DELAY;
+        if self.is_constant(path) {
+            return self.least_delay(path);
         }
-        if !self.latency.varies() {
-            return self.latency.least();
-        }
-        let draws = draws
-            .get_or_insert_with(|| Box::new(Draws::new(Site::PacketDelay, self.flow_entity(flow))));
+        let draws = draws.get_or_insert_with(|| {
+            Box::new(Draws::new(Site::PacketDelay, self.flow_entity(flow)))
+        });
         let value = self.latency.draw(draws, &self.decisions);
         self.record(from, Record::Draw { site: Site::PacketDelay, value });
         self.latency.least() + Duration::from_nanos(value)
     }
 
-    /// True if the packets of a path all take the same time, so that a train needs no splitting.
-    pub(crate) fn carries_trains(&self, path: Path) -> bool {
+    /// True if the packets of a path all take the same time: then none overtakes another, and a
+    /// train needs no splitting.
+    #[inline]
+    pub(crate) fn is_constant(&self, path: Path) -> bool {
         path.loopback || !self.latency.varies()
     }
 
-    /// Puts a packet on its way, to arrive at `arrival`.
+    /// The least that a packet takes on a path.
     #[inline]
+    pub(crate) fn least_delay(&self, path: Path) -> Duration {
+        if path.loopback { LOOPBACK_DELAY } else { self.latency.least() }
+    }
+
+    /// Puts a packet on its way, to arrive at `arrival`.
+    #[inline(always)]
     pub(crate) fn dispatch(&mut self, from: u32, arrival: Time, packet: Packet) {
-        self.record(from, Record::Sent(packet.record()));
+        self.trace.record(self.now, from, Record::Sent(packet.record()));
         self.agenda.push(arrival, Event::Arrival(packet));
     }
 
