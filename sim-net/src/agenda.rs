@@ -2,7 +2,6 @@
 
 use sim_core::Time;
 use sim_core::time_queue::TimeQueue;
-use slab::Slab;
 
 use crate::packet::Packet;
 use crate::socket_table::SocketId;
@@ -22,7 +21,10 @@ pub(crate) enum Event {
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
     queue: TimeQueue,
-    events: Slab<Event>,
+    /// The events, where their entries in the queue say.
+    events: Vec<Option<Event>>,
+    /// Places of `events` that hold nothing.
+    vacant: Vec<u32>,
     in_flight: usize,
 }
 
@@ -34,9 +36,15 @@ impl Agenda {
             self.queue.renumber(|_, _| {});
         }
         self.in_flight += usize::from(matches!(event, Event::Arrival(_)));
-        let slot = self.events.vacant_entry();
-        self.queue.push(at, slot.key() as u32);
-        slot.insert(event);
+        let slot = self.vacant.pop().unwrap_or_else(|| self.grow());
+        self.queue.push(at, slot);
+        self.events[slot as usize] = Some(event);
+    }
+
+    #[cold]
+    fn grow(&mut self) -> u32 {
+        self.events.push(None);
+        self.events.len() as u32 - 1
     }
 
     /// When the next event is.
@@ -52,9 +60,10 @@ impl Agenda {
             return None;
         }
         let due = self.queue.pop()?;
-        let event = self.events.remove(due.slot as usize);
-        self.in_flight -= usize::from(matches!(event, Event::Arrival(_)));
-        Some(event)
+        self.vacant.push(due.slot);
+        let event = self.events[due.slot as usize].take();
+        self.in_flight -= usize::from(matches!(event, Some(Event::Arrival(_))));
+        event
     }
 
     /// How many packets are on their way.

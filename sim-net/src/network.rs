@@ -193,9 +193,8 @@ impl Network {
         if self.is_constant(path) {
             return self.least_delay(path);
         }
-        let draws = draws.get_or_insert_with(|| {
-            Box::new(Draws::new(Site::PacketDelay, self.flow_entity(flow)))
-        });
+        let draws = draws
+            .get_or_insert_with(|| Box::new(Draws::new(Site::PacketDelay, self.flow_entity(flow))));
         let value = self.latency.draw(draws, &self.decisions);
         self.record(from, Record::Draw { site: Site::PacketDelay, value });
         self.latency.least() + Duration::from_nanos(value)

@@ -225,7 +225,14 @@ impl Connection {
 
     // Outputs.
 
+    /// False if [`transmit`](Self::transmit) has nothing to send.
+    #[inline]
+    pub(crate) fn has_output(&self) -> bool {
+        self.syn_pending || self.reset_pending || self.receive.wants_ack() || self.send.is_pending()
+    }
+
     /// The next segment to send.
+    #[inline(always)]
     pub(crate) fn transmit(&mut self, now: Time) -> Option<Segment> {
         if self.reset_pending {
             self.reset_pending = false;
@@ -233,6 +240,9 @@ impl Connection {
         }
         if self.syn_pending {
             return Some(self.transmit_syn());
+        }
+        if !self.has_output() {
+            return None;
         }
         match self.state {
             State::SynSent | State::Closed => return None,
@@ -492,6 +502,7 @@ impl Connection {
     }
 
     /// A segment with an acknowledgement of everything received.
+    #[inline(always)]
     fn segment(&mut self, seq: Seq, flags: Flags) -> Segment {
         let (ack, window) = self.receive.acknowledge();
         Segment { seq, ack, window, flags: flags.with(Flags::ACK), mss: 0, payload: None }

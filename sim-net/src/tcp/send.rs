@@ -99,6 +99,11 @@ impl Sender {
         self.queued - self.sent
     }
 
+    /// True if data or a FIN waits to be sent.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.unsent() > 0 || self.end == End::Queued
+    }
+
     /// True if there is room to write, as readiness counts it: not more than two thirds of the
     /// limit are taken (L-42).
     pub(crate) fn is_writable(&self) -> bool {
@@ -162,6 +167,7 @@ impl Sender {
     ///
     /// Nagle's algorithm is off. A window smaller than a segment is left alone until it is half of
     /// the largest that the peer ever offered (RFC 9293 §3.8.6.2.1).
+    #[inline(always)]
     pub(crate) fn next(&mut self, size_max: usize) -> Option<(Seq, Option<Payload>, Flags)> {
         let window = (self.una.plus(self.wnd).since(self.nxt) as i32).max(0) as usize;
         let unsent = self.unsent();

@@ -314,7 +314,9 @@ impl Network {
         let Self { sockets, pool, .. } = self;
         let stream = sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
         let read = stream.connection.read(buf, pool).map_err(errno::os)?;
-        self.tcp_flush(id);
+        if stream.connection.has_output() {
+            self.tcp_flush(id);
+        }
         read.ok_or_else(errno::would_block)
     }
 
@@ -394,35 +396,31 @@ impl Network {
     /// Sends what a connection has to send, tells its engine what is ready, arms its timer, and
     /// buries it if it is over. To be called after anything was done to a connection.
     fn tcp_flush(&mut self, id: SocketId) {
-        let now = self.now;
-        loop {
-            let Some(socket) = self.sockets.get_mut(id) else {
-                return;
-            };
-            let (host, Kind::Stream(stream)) = (socket.host, &mut socket.kind) else {
-                return;
-            };
-            let Some(segment) = stream.connection.transmit(now) else {
-                break;
-            };
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let host = socket.host;
+        let Kind::Stream(stream) = &mut socket.kind else { return };
+        let mut connection = &mut stream.connection;
+        while connection.has_output() {
+            let Some(segment) = connection.transmit(self.now) else { break };
             self.tcp_send(id, host, segment);
+            connection = &mut self.sockets.stream(id).expect("the connection that sent").connection;
         }
-        let Some(stream) = self.sockets.stream(id) else {
-            return;
-        };
-        let deadline = stream.connection.deadline();
-        if stream.timer.arm(deadline) {
-            self.agenda.push(deadline, Event::TcpTimer(id));
+        let (deadline, signals) = (connection.deadline(), connection.take_signals());
+        let is_over = matches!(connection.state(), State::Closed | State::TimeWait);
+        if deadline != Time::NEVER {
+            self.tcp_arm(id, deadline);
         }
-        let signals = stream.connection.take_signals();
         if !signals.is_none() {
             self.tcp_signal(id, signals);
         }
-        let Some(stream) = self.sockets.stream(id) else {
-            return;
-        };
-        if matches!(stream.connection.state(), State::Closed | State::TimeWait) {
+        if is_over {
             self.tcp_bury(id);
+        }
+    }
+
+    fn tcp_arm(&mut self, id: SocketId, deadline: Time) {
+        if self.sockets.stream(id).is_some_and(|stream| stream.timer.arm(deadline)) {
+            self.agenda.push(deadline, Event::TcpTimer(id));
         }
     }
 
