@@ -1,1 +1,90 @@
-//! Placeholder replaced below.
+//! Protocols with workloads and invariants, written once for any loop.
+//!
+//! Each module is one protocol of the field, as a user of [`sim_core`] would write it, with a
+//! workload over a [`World`](sim_core::World) and the invariants that must hold in every run: on a
+//! simulated network, with faults or without, and on real sockets. Nothing here knows, or can ask,
+//! which loop runs it.
+//!
+//! | scenario | what it is about |
+//! | --- | --- |
+//! | [`echo`] | streams, half-close, the end of connections |
+//! | [`udp_echo`] | datagrams that may be lost: ids, timers, retries |
+//! | [`upload`] | flow control: a large body through small water marks |
+//! | [`rpc`] | framing, concurrency, timeouts, retries, at-most-once execution |
+//! | [`chat`] | fan-out, and slow readers that do not hurt the others |
+//! | [`heartbeat`] | a failure detector |
+//!
+//! ```
+//! let echo = scenarios::find("echo").expect("it is one of them");
+//! assert!(echo.can_serve());
+//! assert_eq!(scenarios::all().len(), 6);
+//! ```
+//!
+//! # How they are written
+//!
+//! A broken invariant is an `Err` with a [`Violation`] that says what was expected, never a panic:
+//! a wrong protocol is a finding. Every wait ends, at the latest after [`PATIENCE`]. Random choices
+//! come from [`World::rng`](sim_core::World::rng), [`Loop::rng`](sim_core::Loop::rng) and
+//! [`World::size`](sim_core::World::size) alone. Codecs and state machines are values without I/O,
+//! with unit tests of their own.
+
+mod digest;
+mod endings;
+mod patience;
+mod progress;
+mod violation;
+
+pub mod chat;
+pub mod echo;
+pub mod heartbeat;
+pub mod rpc;
+pub mod udp_echo;
+pub mod upload;
+
+use sim_core::Scenario;
+
+pub use self::digest::Digest;
+pub use self::endings::Endings;
+pub use self::patience::{PATIENCE, within};
+pub use self::progress::Progress;
+pub use self::violation::Violation;
+
+/// Every scenario, in the order in which a command lists them.
+pub fn all() -> Vec<Scenario> {
+    vec![
+        echo::scenario(),
+        udp_echo::scenario(),
+        upload::scenario(),
+        rpc::scenario(),
+        chat::scenario(),
+        heartbeat::scenario(),
+    ]
+}
+
+/// The scenario called `name`.
+pub fn find(name: &str) -> Option<Scenario> {
+    all().into_iter().find(|scenario| scenario.name() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_summaries_are_one_line() {
+        let scenarios = all();
+        for scenario in &scenarios {
+            let same = scenarios.iter().filter(|other| other.name() == scenario.name());
+            assert_eq!(same.count(), 1, "{}", scenario.name());
+            assert!(!scenario.summary().is_empty() && !scenario.summary().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn all_but_the_failure_detector_have_a_server_half() {
+        let without: Vec<_> =
+            all().into_iter().filter(|scenario| !scenario.can_serve()).map(|s| s.name()).collect();
+        assert_eq!(without, ["heartbeat"]);
+        assert!(find("no such scenario").is_none());
+    }
+}
