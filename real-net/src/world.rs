@@ -17,8 +17,9 @@ use crate::MioDriver;
 use crate::block::{Block, HOSTS_MAX};
 use crate::driver::random_stream;
 
-/// How many turns in a row must pass without a step of any protocol until the world is quiet.
-const QUIET_TURNS: u32 = 4;
+/// How many turns in a row must pass without a step of any protocol until the world is quiet. An
+/// accept alone takes four from the packet to `connection_made`, and tasks may take some more.
+const QUIET_TURNS: u32 = 16;
 /// How many turns settling takes at most, in a world that is never quiet.
 const SETTLE_TURNS_MAX: u32 = 10_000;
 

@@ -120,6 +120,7 @@ fn bytes_cross_a_connection_both_ways_and_end_at_the_shutdown() {
     assert_eq!(pair.read(client).unwrap(), b"half");
 }
 
+/// C-18: `TCP_NODELAY` is set on both ends of a stream.
 #[test]
 fn both_ends_know_their_addresses_and_send_without_delay() {
     let pair = Pair::new();
