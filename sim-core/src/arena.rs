@@ -87,9 +87,13 @@ impl<T> Arena<T> {
         })
     }
 
-    /// Empties it. The values come back, so that they can be dropped outside any borrow.
+    /// Empties it. The values come back, in order of insertion, so that they can be dropped outside
+    /// any borrow.
     pub(crate) fn take_all(&mut self) -> Vec<T> {
-        self.slots.drain().map(|(_, value)| value).collect()
+        let mut all: Vec<_> = self.slots.drain().collect();
+        let next = self.next_generation;
+        all.sort_by_key(|(generation, _)| std::cmp::Reverse(next.wrapping_sub(*generation)));
+        all.into_iter().map(|(_, value)| value).collect()
     }
 }
 

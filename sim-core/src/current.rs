@@ -11,25 +11,33 @@ use crate::Time;
 use crate::engine::core::Core;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+    /// The engines that were entered and not left, the innermost last: a callback may run a loop of
+    /// another world.
+    static ENTERED: RefCell<Vec<Rc<Core>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Puts the engine that was current before back when dropped.
-pub(crate) struct Entered(Option<Rc<Core>>);
+/// Makes the engine that was current before current again when dropped.
+pub(crate) struct Entered(());
 
 pub(crate) fn enter(core: &Rc<Core>) -> Entered {
-    Entered(CURRENT.with(|current| current.replace(Some(Rc::clone(core)))))
+    ENTERED.with(|entered| entered.borrow_mut().push(Rc::clone(core)));
+    Entered(())
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let ended = CURRENT.with(|current| current.replace(self.0.take()));
-        drop(ended);
+        let left = ENTERED.with(|entered| entered.borrow_mut().pop());
+        drop(left);
     }
 }
 
 pub(crate) fn core() -> Option<Rc<Core>> {
-    CURRENT.with(|current| current.borrow().clone())
+    ENTERED.with(|entered| entered.borrow().last().cloned())
+}
+
+/// Whether `test` holds of an engine that was entered and not left.
+pub(crate) fn any(test: impl Fn(&Core) -> bool) -> bool {
+    ENTERED.with(|entered| entered.borrow().iter().any(|core| test(core)))
 }
 
 /// The time on the loop whose turn runs on this thread; `None` outside any turn.

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::Deref;
+use std::pin::pin;
 use std::rc::Rc;
 
 use crate::driver::{Next, Readiness};
@@ -76,24 +77,45 @@ impl EventLoop {
         let core = self.engine.core();
         let _running = self.begin()?;
         loop {
-            let next = if core.stopping.get() { Next::Now } else { self.engine.next() };
+            let next = if self.is_stopping() { Next::Now } else { self.engine.next() };
             let mut events = self.events.take();
             let waited = core.driver.wait(next, &mut events);
             if waited.is_ok() {
                 self.engine.turn(core.driver.now(), &mut events);
             }
             self.events.replace(events);
-            waited?;
+            waited.map_err(|error| self.name_pending(error))?;
             if let Some(thread) = self.engine.foreign_wake() {
                 return Err(RunError::ForeignWake { thread });
             }
-            if core.stopping.get() {
+            if self.is_stopping() {
                 return Ok(());
             }
         }
     }
 
+    /// A stop was asked for, and the turn that it was asked for in is over: a handle that spent
+    /// time may have cut it short.
+    fn is_stopping(&self) -> bool {
+        let core = self.engine.core();
+        core.stopping.get() && !core.is_amid_turn()
+    }
+
+    /// Adds the tasks of this loop to a deadlock: its driver knows those of the other hosts.
+    fn name_pending(&self, error: RunError) -> RunError {
+        let RunError::Deadlock { pending: others } = error else {
+            return error;
+        };
+        let host = self.engine.core().driver.host();
+        let own = self.engine.pending_tasks().into_iter();
+        let own = own.map(|task| format!("{host}: task {task:?}"));
+        RunError::Deadlock { pending: own.chain(others).collect() }
+    }
+
     /// Runs `future` as a task until it is done, and returns its value.
+    ///
+    /// The run ends with the iteration after the one in which the future is done, or, if it was
+    /// done already, when it is first polled, with that one (contract A-10).
     ///
     /// # Errors
     ///
@@ -109,15 +131,16 @@ impl EventLoop {
         F::Output: 'static,
     {
         self.check()?;
-        let task = self.handle.create_named_task("main", future);
         // Inert once its run has ended, so that it cannot stop a later one.
         let run = Rc::new(());
         let (this_run, stop) = (Rc::downgrade(&run), self.stop_handle());
-        task.on_done(move || {
+        let end = move || {
             if this_run.upgrade().is_some() {
                 stop.stop();
             }
-        });
+        };
+        let task = self.handle.create_named_task("main", ending(future, end.clone()));
+        task.on_done(end);
         let ran = self.run_forever();
         drop(run);
         match task.take_result() {
@@ -133,9 +156,8 @@ impl EventLoop {
         if core.is_closed() {
             return Err(RunError::Closed);
         }
-        let other = current::core().filter(|other| !Rc::ptr_eq(other, core));
-        let excluded = core.driver.one_run_per_thread()
-            && other.is_some_and(|it| it.driver.one_run_per_thread());
+        let excludes = |other: &Core| other.running.get() && other.driver.one_run_per_thread();
+        let excluded = core.driver.one_run_per_thread() && current::any(excludes);
         if core.running.get() || excluded {
             return Err(RunError::AlreadyRunning);
         }
@@ -178,6 +200,23 @@ impl EventLoop {
         self.engine.close();
         Ok(())
     }
+}
+
+/// `future`, which calls `end` if it is done when first polled.
+async fn ending<F: Future>(future: F, end: impl FnOnce()) -> F::Output {
+    let mut future = pin!(future);
+    let mut end = Some(end);
+    poll_fn(move |cx| {
+        let polled = future.as_mut().poll(cx);
+        let end = end.take();
+        if polled.is_ready()
+            && let Some(end) = end
+        {
+            end();
+        }
+        polled
+    })
+    .await
 }
 
 impl Deref for EventLoop {

@@ -239,6 +239,9 @@ impl Loop {
     ///
     /// The resolver's, naming the host; one for an empty answer (E-03).
     pub async fn getaddrinfo(&self, addr: impl ToHostPort) -> io::Result<Vec<SocketAddr>> {
+        if self.core.is_closed() {
+            return Err(closed_error());
+        }
         let addr = addr.to_host_port();
         if let Some(numeric) = addr.numeric() {
             return Ok(vec![numeric]);

@@ -111,7 +111,7 @@ impl Callbacks {
     }
 
     /// Drops cancelled entries from the head, and all of them when they are many.
-    fn clean(&mut self) {
+    pub(crate) fn clean(&mut self) {
         if self.cancelled == 0 {
             return;
         }

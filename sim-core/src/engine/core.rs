@@ -115,6 +115,11 @@ impl Core {
         })
     }
 
+    /// True while handles of a snapshot wait for time that an earlier one spent.
+    pub(crate) fn is_amid_turn(&self) -> bool {
+        self.batch_left.get() > 0
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
     }

@@ -66,7 +66,8 @@ impl Inbox {
         self.waiting.load(Ordering::Acquire)
     }
 
-    fn push(&self, task: Key) {
+    /// True on a thread that is not the loop's. A simulation remembers its name.
+    fn notes_foreign_thread(&self) -> bool {
         let thread = std::thread::current();
         let is_foreign = thread.id() != self.owner;
         if is_foreign && self.simulated {
@@ -74,12 +75,23 @@ impl Inbox {
             lock(&self.foreign).get_or_insert(name);
             self.is_foreign.store(true, Ordering::Release);
         }
+        is_foreign
+    }
+
+    fn push(&self, task: Key) {
+        let is_foreign = self.notes_foreign_thread();
         let mut woken = lock(&self.woken);
         woken.push(Woken { position: self.position.load(Ordering::Relaxed), task });
         let is_first = !self.waiting.swap(true, Ordering::Release);
         drop(woken);
         let in_turn = self.in_turn.load(Ordering::Relaxed);
-        if is_first && (is_foreign || self.simulated && !in_turn) {
+        // A simulation hears of every foreign thread, to end the run.
+        let must_ring = if self.simulated {
+            is_foreign || is_first && !in_turn
+        } else {
+            is_first && is_foreign
+        };
+        if must_ring {
             self.alarm.ring();
         }
     }
@@ -121,6 +133,9 @@ impl TaskWaker {
     pub(crate) fn queue(&self) {
         if !self.queued.swap(true, Ordering::AcqRel) {
             self.inbox.push(self.task);
+        } else if self.inbox.simulated && self.inbox.notes_foreign_thread() {
+            // It changes nothing, but whether it does is a matter of timing.
+            self.inbox.alarm.ring();
         }
     }
 

@@ -35,7 +35,6 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
     let _in_turn = InTurn::begin(core);
     if core.batch_left.get() == 0 {
         merge_wakeups(core);
-        drain_flow(core);
         queue_still_readable(core);
         queue_readiness(core, events);
         queue_due_timers(core, now);
@@ -43,8 +42,17 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
     } else {
         queue_readiness(core, events);
     }
-    run_batch(core);
+    // Crossings outside any turn come first in it (ruling 1); what they queue is not part of it.
+    drain_flow(core);
+    if !is_cut_short(core) {
+        run_batch(core);
+    }
     next(core)
+}
+
+/// The callback that just ran spent time on a virtual clock: what is left waits until it is over.
+fn is_cut_short(core: &Core) -> bool {
+    core.spent.replace(false) && core.driver.busy_until().is_some()
 }
 
 pub(super) fn next(core: &Core) -> Next {
@@ -119,6 +127,8 @@ fn key_of(token: Token) -> crate::arena::Key {
 }
 
 fn queue_due_timers(core: &Core, now: Time) {
+    // Here and not only before a wait, since a loop that is always ready never waits.
+    core.callbacks.borrow_mut().clean();
     loop {
         let due = core.callbacks.borrow_mut().pop_due(now);
         let Some((key, at)) = due else { break };
@@ -139,7 +149,7 @@ fn run_batch(core: &Rc<Core>) {
             run(core, entry);
         }
         drain_flow(core);
-        if core.spent.replace(false) && core.driver.busy_until().is_some() {
+        if is_cut_short(core) {
             break;
         }
     }
