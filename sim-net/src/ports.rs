@@ -29,9 +29,11 @@ pub(crate) struct Ports {
 }
 
 impl Bind {
+    /// True if `other`, which is to be bound or to listen, may not share the port. As on Linux only
+    /// a holder that listens already stands against `SO_REUSEADDR`: the first to listen wins.
     fn conflicts(&self, other: &Self) -> bool {
         let shared = self.reuse_port && other.reuse_port
-            || self.reuse_address && other.reuse_address && !self.listening && !other.listening;
+            || self.reuse_address && other.reuse_address && !self.listening;
         self.ip.overlaps(other.ip) && !shared
     }
 }
@@ -110,11 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_shares_its_port_with_nobody_but_by_reuse_port() {
+    fn a_listener_shares_its_port_with_no_newcomer_but_by_reuse_port() {
         let bind = Bind { ip: Ip::V4(0), reuse_address: true, reuse_port: false, listening: false };
         assert!(!bind.conflicts(&bind));
         let listening = Bind { listening: true, ..bind };
-        assert!(listening.conflicts(&bind) && bind.conflicts(&listening));
+        assert!(listening.conflicts(&bind) && listening.conflicts(&listening));
+        assert!(!bind.conflicts(&listening), "the first to listen");
         let shared = Bind { reuse_port: true, ..listening };
         assert!(!shared.conflicts(&shared));
         let elsewhere = Bind { ip: Ip::Any6, ..listening };

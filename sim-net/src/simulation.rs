@@ -75,7 +75,8 @@ impl Simulation {
         let future = self.contain(|| scenario(world));
         let mut outcome = future.and_then(|future| self.run(future));
         let (time, events, hash) = (self.time(), self.events(), self.hash());
-        let (tail, log) = (self.tail(), self.log());
+        let log = self.log();
+        let tail = self.scheduler.network().trace.take_tail();
         // Destructors of protocols run here.
         if let Err(finding) = self.contain(|| self.scheduler.close()) {
             outcome = outcome.and(Err(finding));

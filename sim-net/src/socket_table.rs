@@ -66,7 +66,7 @@ pub(crate) struct Socket {
     pub(crate) kind: Kind,
 }
 
-/// What a socket is. It begins as `Unbound` or `Datagrams`.
+/// What a socket is. It begins as `Unconnected` or `Datagrams`.
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// A stream that is neither connected nor listening.

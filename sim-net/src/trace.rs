@@ -242,9 +242,22 @@ impl Trace {
 
     /// The last records.
     pub(crate) fn tail(&self) -> Log {
-        let mut entries = self.tail.clone();
-        entries.sort_unstable_by_key(|entry| entry.step);
-        entries.retain(|entry| entry.step > 0);
+        self.in_order(self.tail.clone())
+    }
+
+    /// Takes the last records out, at the end of a run.
+    pub(crate) fn take_tail(&mut self) -> Log {
+        let entries = std::mem::take(&mut self.tail);
+        self.in_order(entries)
+    }
+
+    fn in_order(&self, mut entries: Vec<Entry>) -> Log {
+        let steps = usize::try_from(self.steps).unwrap_or(usize::MAX);
+        if steps >= TAIL {
+            entries.rotate_left(steps % TAIL);
+        } else {
+            entries.truncate(steps);
+        }
         Log { entries, hosts: self.hosts.clone() }
     }
 
