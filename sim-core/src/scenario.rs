@@ -79,7 +79,7 @@ impl Scenario {
     }
 
     /// Starts a run in `world`.
-    pub fn run(&self, world: World) -> impl Future<Output = Result<(), Failure>> + 'static {
+    pub fn run(&self, world: World) -> impl Future<Output = Result<(), Failure>> + use<> {
         (self.run)(world)
     }
 
@@ -93,7 +93,7 @@ impl Scenario {
         &self,
         lp: Loop,
         listen: SocketAddr,
-    ) -> Option<impl Future<Output = io::Result<Serving>> + 'static> {
+    ) -> Option<impl Future<Output = io::Result<Serving>> + use<>> {
         self.serve.as_ref().map(|serve| serve(lp, listen))
     }
 }

@@ -1,0 +1,66 @@
+//! `scenarios check`.
+
+use serde_json::{Value, json};
+use sim_check::Verdict;
+
+use crate::options::Check;
+use crate::run::nanos;
+use crate::{Done, find};
+
+pub(crate) fn check(options: &Check) -> Done {
+    // All names first: a typo in the last one is told before the first has run for an hour.
+    let scenarios = options.names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut green = true;
+    for scenario in &scenarios {
+        let mut check = sim_check::check(scenario.name())
+            .seeds(options.seeds)
+            .first_seed(options.first_seed)
+            .progress(true);
+        if let Some(jobs) = options.jobs {
+            check = check.jobs(jobs);
+        }
+        let verdict = check.verdict(|world| scenario.run(world));
+        green &= verdict.is_green();
+        if options.json {
+            say!("{}", to_json(&verdict));
+        } else {
+            print_text(&verdict);
+        }
+    }
+    Ok(green)
+}
+
+fn to_json(verdict: &Verdict) -> Value {
+    let failures: Vec<_> = verdict
+        .failures
+        .iter()
+        .map(|failed| {
+            json!({
+                "seed": failed.seed,
+                "error": failed.error,
+                "host": failed.host,
+                "time_ns": failed.time.as_nanos(),
+                "trace_hash": format!("{:016x}", failed.hash),
+                "deterministic": failed.deterministic,
+            })
+        })
+        .collect();
+    json!({
+        "scenario": verdict.name,
+        "seeds": verdict.seeds,
+        "failures": failures,
+        "events": verdict.events,
+        "time_ns": nanos(verdict.time),
+        "wall_ns": nanos(verdict.wall),
+    })
+}
+
+fn print_text(verdict: &Verdict) {
+    match verdict.failures.first() {
+        None => say!("{verdict}"),
+        Some(lowest) => {
+            say!("{verdict}");
+            say!("replay    scenarios run {} --seed {} --trace", verdict.name, lowest.seed);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What the command line says.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+
+/// The command.
+#[derive(Debug)]
+pub(crate) enum Command {
+    List { json: bool },
+    Run(Run),
+    Check(Check),
+    Serve(Serve),
+}
+
+/// Options of `run`.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) name: String,
+    pub(crate) on: LoopKind,
+    pub(crate) seed: u64,
+    pub(crate) json: bool,
+    pub(crate) trace: bool,
+}
+
+/// A kind of loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoopKind {
+    Sim,
+    Real,
+}
+
+impl LoopKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sim => "sim",
+            Self::Real => "real",
+        }
+    }
+}
+
+/// Options of `check`.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) names: Vec<String>,
+    pub(crate) seeds: u64,
+    pub(crate) first_seed: u64,
+    pub(crate) jobs: Option<usize>,
+    pub(crate) json: bool,
+}
+
+/// Options of `serve`.
+#[derive(Debug)]
+pub(crate) struct Serve {
+    pub(crate) name: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) workers: usize,
+}
+
+/// Reads the command line.
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, clap::Error> {
+    let matches = command_line().try_get_matches_from(args)?;
+    let (name, options) = matches.subcommand().expect("a subcommand is required");
+    Ok(match name {
+        "list" => Command::List { json: options.get_flag("json") },
+        "run" => Command::Run(run(options)),
+        "check" => Command::Check(check(options)),
+        _ => Command::Serve(serve(options)),
+    })
+}
+
+fn command_line() -> clap::Command {
+    let json = || flag("json", "Prints JSON");
+    let seed = |id: &'static str, help: &'static str| {
+        let arg = Arg::new(id).long(id).value_name("N").default_value("0");
+        arg.value_parser(parse_seed).help(help)
+    };
+    let name = || Arg::new("name").value_name("NAME").required(true).help("The scenario");
+    clap::Command::new("scenarios")
+        .about("Runs protocols in a simulated world or on real sockets, unchanged")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(clap::Command::new("list").about("Lists the scenarios").arg(json()))
+        .subcommand(
+            clap::Command::new("run")
+                .about("Runs a scenario once")
+                .arg(name())
+                .arg(
+                    Arg::new("loop")
+                        .long("loop")
+                        .value_name("KIND")
+                        .default_value("sim")
+                        .value_parser(PossibleValuesParser::new(["sim", "real"]))
+                        .help("In the simulator, or on real sockets over loopback"),
+                )
+                .arg(seed("seed", "The simulation's seed, decimal or 0x.."))
+                .arg(flag("trace", "Prints what happened, step by step, to standard error (sim)"))
+                .arg(json()),
+        )
+        .subcommand(
+            clap::Command::new("check")
+                .about("Runs scenarios on many seeds, in parallel")
+                .arg(name().value_name("NAME").num_args(1..).help("The scenarios"))
+                .arg(
+                    Arg::new("seeds")
+                        .long("seeds")
+                        .value_name("N")
+                        .default_value("100")
+                        .value_parser(value_parser!(u64).range(1..))
+                        .help("How many seeds"),
+                )
+                .arg(seed("first-seed", "The first of them, decimal or 0x.."))
+                .arg(count("jobs").help("How many threads [default: one per core]"))
+                .arg(json()),
+        )
+        .subcommand(
+            clap::Command::new("serve")
+                .about("Deploys a scenario's server on the real loop, until SIGTERM or SIGINT")
+                .arg(name())
+                .arg(
+                    Arg::new("listen")
+                        .long("listen")
+                        .value_name("ADDR")
+                        .required(true)
+                        .value_parser(value_parser!(SocketAddr))
+                        .help("Where, as IP:PORT; port 0 takes a free one"),
+                )
+                .arg(count("workers").default_value("1").help("How many loops share the port")),
+        )
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn count(name: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u64).range(1..=1_024))
+}
+
+/// A seed: decimal, or hexadecimal with `0x`.
+fn parse_seed(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| "a seed is a number of 64 bits, decimal or 0x..".to_owned())
+}
+
+fn run(options: &ArgMatches) -> Run {
+    let real = options.get_one::<String>("loop").is_some_and(|kind| kind == "real");
+    Run {
+        name: required(options, "name"),
+        on: if real { LoopKind::Real } else { LoopKind::Sim },
+        seed: required(options, "seed"),
+        json: options.get_flag("json"),
+        trace: options.get_flag("trace"),
+    }
+}
+
+fn check(options: &ArgMatches) -> Check {
+    Check {
+        names: options.get_many("name").expect("it is required").cloned().collect(),
+        seeds: required(options, "seeds"),
+        first_seed: required(options, "first-seed"),
+        jobs: options.get_one::<u64>("jobs").map(|&jobs| jobs as usize),
+        json: options.get_flag("json"),
+    }
+}
+
+fn serve(options: &ArgMatches) -> Serve {
+    Serve {
+        name: required(options, "name"),
+        listen: required(options, "listen"),
+        workers: required::<u64>(options, "workers") as usize,
+    }
+}
+
+fn required<T: Clone + Send + Sync + 'static>(options: &ArgMatches, name: &str) -> T {
+    options.get_one::<T>(name).expect("it is required or has a default").clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, clap::Error> {
+        parse(std::iter::once("scenarios").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn several_names_and_options_are_read() {
+        match parsed("check echo rpc --seeds 7 --jobs 2 --first-seed 0x10").unwrap() {
+            Command::Check(check) => {
+                assert_eq!(check.names, ["echo", "rpc"]);
+                assert_eq!((check.seeds, check.first_seed, check.jobs), (7, 16, Some(2)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn wrong_calls_are_errors() {
+        for line in [
+            "",
+            "dance",
+            "run",
+            "run echo --loop maybe",
+            "run echo --seed seven",
+            "run echo --sede 7",
+            "check",
+            "check echo --seeds 0",
+            "check echo --jobs 0",
+            "serve echo",
+            "serve echo --listen 7007",
+        ] {
+            assert!(parsed(line).is_err(), "{line:?}");
+        }
+    }
+}
