@@ -174,6 +174,11 @@ impl Stream {
         self.handler.borrow().clone()
     }
 
+    fn is_handled_by(&self, handler: &dyn StreamHandler) -> bool {
+        let current = self.handler.borrow();
+        current.as_ref().is_some_and(|current| std::ptr::addr_eq(Rc::as_ptr(current), handler))
+    }
+
     pub(crate) fn install(&self, handler: Rc<dyn StreamHandler>) {
         let old = self.handler.replace(Some(handler));
         debug_assert!(old.is_none(), "a new stream has no protocol yet");
@@ -281,10 +286,14 @@ impl Stream {
         let core = self.core();
         self.trace(Callback::GetBuffer, 0);
         let hint = core.driver.read_hint(self.source).clamp(1, READ_HINT_MAX);
-        let mut offered = 0;
+        let mut offered = None;
         let mut read = |buffer: &mut [u8]| {
-            offered = buffer.len();
-            match offered {
+            // get_buffer() may have paused, closed or handed the connection on: then nothing is read.
+            if !self.wants_read() || !self.is_handled_by(handler) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            offered = Some(buffer.len());
+            match buffer.len() {
                 0 => Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
                     "get_buffer() returned an empty buffer",
@@ -296,6 +305,9 @@ impl Stream {
         let result = match contained {
             Err(message) => return self.callback_panicked(Callback::GetBuffer, handler, message),
             Ok(result) => result.expect("the protocol is buffered"),
+        };
+        let Some(offered) = offered else {
+            return;
         };
         if offered == 0 {
             return self.fail_with(result.expect_err("an empty buffer is an error"));
