@@ -75,8 +75,8 @@ impl Loop {
     /// # Ok::<(), sim_core::RunError>(())
     /// ```
     pub fn timeout<F: Future>(&self, duration: Duration, future: F) -> Timeout<F> {
-        let when = self.time() + duration;
-        Timeout::new(self, Some(when), duration.is_zero(), |_| future)
+        let now = self.time();
+        Timeout::new(self, (now, Some(now + duration)), duration.is_zero(), |_| future)
     }
 
     /// Awaits `future` until `when` on this loop's clock at most.
@@ -88,7 +88,7 @@ impl Loop {
     ///
     /// As [`timeout`](Self::timeout).
     pub fn timeout_at<F: Future>(&self, when: Time, future: F) -> Timeout<F> {
-        Timeout::new(self, Some(when), false, |_| future)
+        Timeout::new(self, (self.time(), Some(when)), false, |_| future)
     }
 
     /// As [`timeout_at`](Self::timeout_at) for code that moves its own deadline: `body` is given
@@ -126,7 +126,7 @@ impl Loop {
         when: Option<Time>,
         body: impl FnOnce(Deadline) -> F,
     ) -> Timeout<F> {
-        Timeout::new(self, when, false, body)
+        Timeout::new(self, (self.time(), when), false, body)
     }
 }
 
@@ -158,15 +158,15 @@ struct State {
 }
 
 impl<F> Timeout<F> {
-    pub(crate) fn new(
+    fn new(
         lp: &Loop,
-        when: Option<Time>,
+        (made, when): (Time, Option<Time>),
         at_once: bool,
         make: impl FnOnce(Deadline) -> F,
     ) -> Self {
         let deadline = Deadline(Rc::new(State {
             lp: lp.clone(),
-            made: lp.time(),
+            made,
             when: Cell::new(when),
             timer: Cell::new(None),
             phase: Cell::new(Phase::New),

@@ -6,6 +6,8 @@ pub(crate) mod header;
 pub(crate) mod scope;
 mod sleep;
 pub(crate) mod step;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;

@@ -1,0 +1,323 @@
+//! The ways of a cancellation, on the scripted driver.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use crate::combinators::{gather_all, shield};
+use crate::{
+    Cancelled, EventLoop, Loop, PanicPolicy, RunError, Task, TaskError, catch_cancel, testing,
+};
+
+type Log = Rc<RefCell<Vec<&'static str>>>;
+
+fn note(log: &Log, entry: &'static str) {
+    log.borrow_mut().push(entry);
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn turn(lp: &EventLoop) {
+    lp.stop();
+    lp.run_forever().expect("the loop is open");
+}
+
+#[track_caller]
+fn run<T: 'static>(scenario: impl AsyncFnOnce(Loop) -> T + 'static) -> T {
+    let lp = testing::new_loop();
+    let handle = (*lp).clone();
+    lp.run_until_complete(async move { scenario(handle).await }).expect("the scenario ends")
+}
+
+/// Waits to be cancelled, and says so.
+async fn caught(log: Log, entry: &'static str) -> Cancelled {
+    let cancelled = catch_cancel(pending::<()>()).await.unwrap_err();
+    note(&log, entry);
+    cancelled
+}
+
+#[test]
+fn every_branch_of_a_join_is_cancelled() {
+    let (lp, log) = (testing::new_loop(), Log::default());
+    let branches = futures::future::join(caught(log.clone(), "one"), caught(log.clone(), "two"));
+    let task = lp.create_task(branches);
+    turn(&lp);
+    task.cancel();
+    turn(&lp);
+    assert_eq!(*log.borrow(), ["one", "two"]);
+    assert!(task.done() && !task.cancelled());
+}
+
+#[test]
+fn every_task_that_is_awaited_together_is_cancelled() {
+    let lp = testing::new_loop();
+    let [one, two]: [Task<()>; 2] = [lp.create_task(pending()), lp.create_task(pending())];
+    let inner = (one.as_any(), two.as_any());
+    let both = lp.create_task(futures::future::join(one, two));
+    turn(&lp);
+    both.cancel();
+    turn(&lp);
+    assert!(inner.0.header().is_done() && inner.1.header().is_done());
+    turn(&lp);
+    assert!(both.cancelled());
+}
+
+#[test]
+fn scopes_are_woken_inside_a_set_of_futures() {
+    let (lp, log) = (testing::new_loop(), Log::default());
+    let mut set: FuturesUnordered<Pin<Box<dyn Future<Output = Cancelled>>>> =
+        FuturesUnordered::new();
+    set.push(Box::pin(caught(log.clone(), "one")));
+    set.push(Box::pin(caught(log.clone(), "two")));
+    let task = lp.create_task(async move { while set.next().await.is_some() {} });
+    turn(&lp);
+    task.cancel();
+    turn(&lp);
+    assert!(task.done() && !task.cancelled());
+    assert_eq!(log.borrow().len(), 2);
+}
+
+/// B-13: a second request before the step does not reach the scope around.
+#[test]
+fn requests_that_meet_in_a_scope_are_one() {
+    let (lp, log) = (testing::new_loop(), Log::default());
+    let inner = log.clone();
+    let task = lp.create_task(catch_cancel(async move {
+        caught(inner, "inner").await;
+        pending::<()>().await;
+    }));
+    turn(&lp);
+    assert!(task.cancel() && task.cancel() && task.cancel());
+    turn(&lp);
+    turn(&lp);
+    assert_eq!((task.done(), task.cancelling()), (false, 3));
+    assert_eq!(*log.borrow(), ["inner"]);
+}
+
+#[test]
+fn a_raised_cancellation_ends_the_task_in_the_same_turn() {
+    let lp = testing::new_loop();
+    let task: Task<()> =
+        lp.create_task(async { catch_cancel(pending::<()>()).await.unwrap_err().raise().await });
+    turn(&lp);
+    task.cancel();
+    turn(&lp);
+    assert!(task.cancelled());
+}
+
+#[test]
+fn a_raise_that_loses_a_race_is_forgotten() {
+    run(async |lp| {
+        let task = lp.create_task(async {
+            let raise = std::pin::pin!(Cancelled::default().raise::<u32>());
+            let ready = std::pin::pin!(async { 1 });
+            futures::future::select(raise, ready).await.factor_first().0
+        });
+        assert_eq!(task.await, Ok(1));
+    });
+}
+
+/// B-41: a cancellation that is raised in another task is a request there.
+#[test]
+fn a_cancellation_of_another_task_is_a_request() {
+    run(async |lp| {
+        let handle = lp.clone();
+        let inner = lp.create_task(async move {
+            handle.timeout(secs(1), catch_cancel(pending::<()>())).await.unwrap().unwrap_err()
+        });
+        let handle = lp.clone();
+        let outer = lp.create_task(async move {
+            let foreign = inner.await.unwrap();
+            handle.timeout(secs(9), foreign.raise::<()>()).await
+        });
+        assert_eq!(outer.await, Err(TaskError::Cancelled));
+    });
+}
+
+/// B-17, B-32: a task may be awaited inside one deadline after another.
+#[test]
+fn an_await_moves_from_scope_to_scope() {
+    run(async |lp| {
+        let log = Log::default();
+        let (handle, inner) = (lp.clone(), log.clone());
+        let mut task = lp.create_task(async move {
+            handle.sleep(secs(3)).await;
+            caught(inner, "cancelled").await.raise::<()>().await
+        });
+        assert!(lp.timeout(secs(1), shield(&mut task)).await.is_err());
+        {
+            let mut join = Box::pin(&mut task);
+            let once = poll_fn(|cx| Poll::Ready(join.as_mut().poll(cx).is_pending()));
+            assert_eq!(lp.timeout(secs(1), once).await, Ok(true));
+        }
+        assert_eq!(task.cancelling(), 0);
+        assert!(lp.timeout(secs(7), &mut task).await.is_err());
+        assert_eq!((lp.time().since_epoch(), task.cancelling()), (secs(8), 1));
+        assert_eq!(*log.borrow(), ["cancelled"]);
+    });
+}
+
+#[test]
+fn tasks_that_await_each_other_can_be_cancelled() {
+    let lp = testing::new_loop();
+    let places: [Rc<RefCell<Option<Task<()>>>>; 2] = Default::default();
+    let awaits = |place: &Rc<RefCell<Option<Task<()>>>>| {
+        let place = Rc::clone(place);
+        lp.create_task(async move {
+            let other = place.take().expect("it was put there");
+            drop(other.await);
+        })
+    };
+    let (one, two) = (awaits(&places[1]), awaits(&places[0]));
+    let first = one.as_any();
+    places[0].replace(Some(one));
+    places[1].replace(Some(two));
+    turn(&lp);
+    assert!(first.header().cancel());
+    assert_eq!(first.header().requests(), 2);
+}
+
+/// B-33: a deadline and a completion in one turn: the deadline has passed; a nanosecond later it
+/// has not.
+#[test]
+fn a_deadline_wins_over_a_completion_of_the_same_turn() {
+    run(async |lp| {
+        for (nanos, elapses) in [(0, true), (1, false)] {
+            let limit = secs(1) + Duration::from_nanos(nanos);
+            let awake = lp.timeout(limit, lp.sleep(secs(1)));
+            assert_eq!(awake.await.is_err(), elapses);
+            let task = lp.create_task({
+                let lp = lp.clone();
+                async move { lp.timeout(limit, lp.create_task(lp.sleep(secs(1)))).await.is_err() }
+            });
+            assert_eq!(task.await, Ok(elapses));
+        }
+    });
+}
+
+#[test]
+fn a_timeout_leaves_no_timer_behind() {
+    let lp = testing::new_loop();
+    let handle = (*lp).clone();
+    lp.run_until_complete(async move {
+        assert!(handle.timeout(secs(60), async {}).await.is_ok());
+        drop(handle.timeout(secs(60), async {}));
+        assert!(handle.timeout(secs(1), pending::<()>()).await.is_err());
+    })
+    .unwrap();
+    assert!(matches!(lp.run_forever(), Err(RunError::Deadlock { .. })));
+    assert_eq!(lp.time().since_epoch(), secs(1));
+}
+
+#[test]
+fn a_panic_while_a_task_is_dropped_is_its_outcome() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let lp = testing::new_loop();
+    lp.set_panic_policy(PanicPolicy::Contain);
+    let task: Task<()> = lp.create_task(async {
+        let _bomb = Bomb;
+        pending().await
+    });
+    turn(&lp);
+    task.cancel();
+    turn(&lp);
+    assert_eq!(task.take_result(), Some(Err(TaskError::Panicked("dropped".into()))));
+    assert_eq!(lp.report_count(), 1);
+}
+
+/// the task that ended the run with its panic is over in the next run.
+#[test]
+fn a_panic_that_ends_the_run_ends_the_task() {
+    let lp = testing::new_loop();
+    let task: Task<()> = lp.create_task(async { panic!("a finding") });
+    let ended = catch_unwind(AssertUnwindSafe(|| turn(&lp)));
+    assert!(ended.is_err());
+    assert_eq!(lp.report_count(), 0);
+    let outcome = lp.run_until_complete(task).unwrap();
+    assert_eq!(outcome, Err(TaskError::Panicked("a finding".into())));
+}
+
+#[test]
+fn a_panic_that_the_task_contains_leaves_its_scopes_right() {
+    use futures::FutureExt as _;
+    run(async |lp| {
+        let task = lp.create_task(async {
+            let inner = AssertUnwindSafe(catch_cancel(async { panic!("inside a scope") }));
+            assert!(inner.catch_unwind().await.is_err());
+            catch_cancel(pending::<()>()).await.is_err()
+        });
+        lp.sleep(Duration::ZERO).await;
+        task.cancel();
+        assert_eq!(task.await, Ok(true));
+    });
+}
+
+#[test]
+fn a_destructor_of_a_cancelled_task_runs_as_part_of_the_task() {
+    struct Ask(Loop, Log);
+    impl Drop for Ask {
+        fn drop(&mut self) {
+            let inside = self.0.current_task().as_deref() == Some("dying");
+            note(&self.1, if inside { "inside" } else { "outside" });
+        }
+    }
+    let (lp, log) = (testing::new_loop(), Log::default());
+    let ask = Ask((*lp).clone(), log.clone());
+    let task: Task<()> = lp.create_named_task("dying", async move {
+        pending::<()>().await;
+        drop(ask);
+    });
+    turn(&lp);
+    task.cancel();
+    turn(&lp);
+    assert_eq!(*log.borrow(), ["inside"]);
+}
+
+#[test]
+fn nothing_outlives_the_loop() {
+    struct Count(Rc<Cell<usize>>);
+    impl Drop for Count {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let dropped = Rc::new(Cell::new(0));
+    let lp = testing::new_loop();
+    let forever = |lp: &Loop| {
+        let count = Count(Rc::clone(&dropped));
+        lp.create_task(async move {
+            pending::<()>().await;
+            drop(count);
+        })
+    };
+    let gathering = gather_all([forever(&lp), forever(&lp)]);
+    drop(lp.create_task(gathering));
+    let (child, handle) = (forever(&lp), (*lp).clone());
+    drop(lp.create_task(async move {
+        let group = handle.task_group(async |group| {
+            group.spawn(async move {
+                drop(child.await);
+                Ok(())
+            });
+            pending::<Result<(), ()>>().await
+        });
+        handle.timeout(secs(1_000), group).await
+    }));
+    turn(&lp);
+    turn(&lp);
+    drop(lp);
+    assert_eq!(dropped.get(), 3);
+}
