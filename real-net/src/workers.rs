@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use futures::channel::oneshot;
 use sim_core::{Loop, Serving};
+use socket2::{Domain, Socket, Type};
 
 use crate::new_loop_and_driver;
 
@@ -58,6 +59,8 @@ pub struct Workers {
 /// (`SO_REUSEPORT`), so few connections may meet on one worker.
 pub struct WorkerPool {
     local: SocketAddr,
+    /// There are several, and they share the port.
+    is_shared: bool,
     workers: Vec<Worker>,
 }
 
@@ -76,14 +79,15 @@ impl Workers {
 
     /// Starts the workers. Each calls `serve` with its loop and the address to listen at, which has
     /// the same type as a [`Scenario`](sim_core::Scenario)'s server half. The servers need not ask
-    /// for `reuse_port`: every listener of a worker's loop shares its port.
+    /// for `reuse_port`: where there are several workers, every listener of a worker's loop shares
+    /// its port. One that somebody else listens at is refused all the same.
     ///
     /// With port 0 the first worker takes a free port and the others join it; so a worker starts
     /// when the one before it serves.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for no workers; what `serve` of a worker gives, with its name; then those that
+    /// `InvalidInput` for no workers; `AddrInUse` if somebody else listens there; what `serve` of a worker gives, with its name; then those that
     /// run are stopped.
     pub fn serve<S, F>(self, listen: SocketAddr, serve: S) -> io::Result<WorkerPool>
     where
@@ -94,14 +98,29 @@ impl Workers {
             let error = "workers(0): at least one worker is needed to serve";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
         }
+        let is_shared = self.count > 1;
+        if is_shared {
+            probe(listen)?;
+        }
         let serve = Arc::new(serve);
-        let mut pool = WorkerPool { local: listen, workers: Vec::with_capacity(self.count) };
+        let workers = Vec::with_capacity(self.count);
+        let mut pool = WorkerPool { local: listen, is_shared, workers };
         for number in 1..=self.count {
             let name = format!("{}-{number}", self.name);
             pool.local = pool.start(name, Arc::clone(&serve))?;
         }
         Ok(pool)
     }
+}
+
+/// Fails if somebody else listens at `listen`: sockets that share their port would join another
+/// pool of the same user without a word.
+fn probe(listen: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(listen), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket
+        .bind(&listen.into())
+        .map_err(|error| io::Error::new(error.kind(), format!("bind to {listen}: {error}")))
 }
 
 impl WorkerPool {
@@ -142,10 +161,10 @@ impl WorkerPool {
     {
         let (stop, stopped) = oneshot::channel();
         let (started, starting) = mpsc::channel();
-        let listen = self.local;
+        let (listen, is_shared) = (self.local, self.is_shared);
         let thread = thread::Builder::new()
             .name(name.clone())
-            .spawn(move || work(listen, &*serve, &started, stopped))?;
+            .spawn(move || work(listen, is_shared, &*serve, &started, stopped))?;
         self.workers.push(Worker { name, stop: Some(stop), thread });
         match starting.recv() {
             Ok(local) => Ok(local),
@@ -204,6 +223,7 @@ impl Drop for WorkerPool {
 /// A worker's thread.
 fn work<S, F>(
     listen: SocketAddr,
+    is_shared: bool,
     serve: &S,
     started: &mpsc::Sender<SocketAddr>,
     stopped: oneshot::Receiver<()>,
@@ -213,7 +233,9 @@ where
     F: Future<Output = io::Result<Serving>> + 'static,
 {
     let (lp, driver) = new_loop_and_driver()?;
-    driver.share_ports();
+    if is_shared {
+        driver.share_ports();
+    }
     let serving = lp.run_until_complete(serve(lp.clone(), listen))??;
     // Nobody waits for it if the pool gave up meanwhile: then `stopped` says so.
     let _ = started.send(serving.local_addr());

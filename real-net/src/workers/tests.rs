@@ -117,3 +117,14 @@ fn no_workers_are_refused() {
     let error = workers(0).serve(ANY_PORT, who_am_i).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
 }
+
+#[test]
+fn a_port_that_another_pool_serves_is_refused() {
+    for (first, second) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+        let pool = workers(first).serve(ANY_PORT, who_am_i).unwrap();
+        let error = workers(second).serve(pool.local_addr(), who_am_i).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{first} and {second}: {error}");
+        assert!(error.to_string().contains(&pool.local_addr().to_string()), "{error}");
+        pool.shutdown().unwrap();
+    }
+}
