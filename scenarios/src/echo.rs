@@ -1,12 +1,14 @@
 //! TCP echo: bytes come back unchanged, and a half-close ends it well.
 //!
 //! Clients send messages of many sizes, some ahead of the answers, and close their sending half
-//! after the last. The server echoes what is still on its way and closes. Invariants: the same
-//! bytes, no error on either side, and no connection left on the server.
+//! after the last. Some read nothing at first, so that the server has to stop reading too. The
+//! server echoes what is still on its way and closes. Invariants: the same bytes, no error on
+//! either side, and no connection left on the server.
 
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use sim_core::{Cx, Failure, Loop, Protocol, Rng, Scenario, World};
 
@@ -17,7 +19,11 @@ use crate::{Endings, Violation};
 const PORT: u16 = 7000;
 /// How many connections may wait to be accepted: deployed, it meets many at once.
 const BACKLOG: u32 = 1024;
-const MESSAGE_BYTES_MAX: u64 = 20_000;
+const MESSAGE_BYTES_MAX: u64 = 60_000;
+/// The size of the buffers between server and client: less than what a client may say ahead.
+const SOCKET_BUFFER_BYTES: usize = 16 << 10;
+/// How long a client that rests reads nothing.
+const REST: Duration = Duration::from_millis(20);
 
 /// Sends back what it receives. While the peer does not take its answers it reads no further, so a
 /// connection costs a bounded amount of memory.
@@ -61,10 +67,12 @@ pub struct Script {
     ends: Vec<usize>,
     /// How many messages may be under way at once.
     ahead: usize,
+    /// Whether the client reads nothing for a while.
+    rests: bool,
 }
 
 impl Script {
-    /// Messages of `sizes` bytes, random ones, up to `ahead` of them under way at once.
+    /// Random messages of `sizes` bytes, up to `ahead` of them under way at once.
     pub fn new(sizes: impl IntoIterator<Item = usize>, ahead: usize, rng: &mut Rng) -> Self {
         let mut end = 0;
         let ends: Vec<usize> = sizes
@@ -76,7 +84,7 @@ impl Script {
             .collect();
         let mut bytes = vec![0; end];
         rng.fill(&mut bytes);
-        Self { bytes, ends, ahead: ahead.max(1) }
+        Self { bytes, ends, ahead: ahead.max(1), rests: false }
     }
 
     fn random(messages: u64, rng: &mut Rng) -> Self {
@@ -87,8 +95,10 @@ impl Script {
                 rng.range(1..bound) as usize
             })
             .collect();
-        let ahead = rng.range(1..5) as usize;
-        Self::new(sizes, ahead, rng)
+        // Who rests says everything meanwhile.
+        let rests = rng.ratio(1, 3);
+        let ahead = if rests { sizes.len() } else { rng.range(1..5) as usize };
+        Self { rests, ..Self::new(sizes, ahead, rng) }
     }
 }
 
@@ -140,6 +150,10 @@ impl Client {
 
 impl Protocol for Client {
     fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+        if self.script.rests {
+            cx.pause_reading();
+            cx.call_later(REST, |_, cx| cx.resume_reading()).detach();
+        }
         self.pump(cx);
     }
 
@@ -181,7 +195,11 @@ async fn run(world: World) -> Result<(), Failure> {
     let host = world.host("server");
     let endings = Rc::new(Endings::default());
     let noted = Rc::clone(&endings);
-    let server = host.create_server(("server", PORT), move || Echo::watched(&noted)).await?;
+    let server = host
+        .server()
+        .send_buffer(SOCKET_BUFFER_BYTES)
+        .bind(("server", PORT), move || Echo::watched(&noted))
+        .await?;
 
     let clients = world.size("echo.clients", 1..=6);
     let talks = (0..clients).map(|index| {
@@ -202,7 +220,11 @@ async fn run(world: World) -> Result<(), Failure> {
 }
 
 async fn talk(lp: Loop, script: Script) -> Result<(), Failure> {
-    let conn = lp.create_connection(("server", PORT), || Client::new(script)).await?;
+    let conn = lp
+        .connection()
+        .receive_buffer(SOCKET_BUFFER_BYTES)
+        .connect(("server", PORT), || Client::new(script))
+        .await?;
     let ended = conn.closed().await;
     conn.with(|client, _| client.verdict())?;
     ended.map_err(Failure::from)
