@@ -4,3 +4,8 @@ pub mod coverage;
 pub mod harness;
 pub mod recorder;
 pub mod workloads;
+
+/// The README's code compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
