@@ -107,6 +107,20 @@ pub enum Callback {
 }
 
 impl Callback {
+    const ALL: [Self; 11] = [
+        Self::ConnectionMade,
+        Self::DataReceived,
+        Self::GetBuffer,
+        Self::BufferUpdated,
+        Self::EofReceived,
+        Self::PauseWriting,
+        Self::ResumeWriting,
+        Self::ConnectionLost,
+        Self::DatagramReceived,
+        Self::ErrorReceived,
+        Self::Posted,
+    ];
+
     /// The name of the method.
     pub const fn name(self) -> &'static str {
         match self {
@@ -144,6 +158,15 @@ pub enum Control {
 }
 
 impl Control {
+    const ALL: [Self; 6] = [
+        Self::WriteEof,
+        Self::Close,
+        Self::Abort,
+        Self::Fail,
+        Self::PauseReading,
+        Self::ResumeReading,
+    ];
+
     /// The name of the method.
     pub const fn name(self) -> &'static str {
         match self {
@@ -168,6 +191,10 @@ pub enum TaskOutcome {
     Panicked,
 }
 
+impl TaskOutcome {
+    const ALL: [Self; 3] = [Self::Finished, Self::Cancelled, Self::Panicked];
+}
+
 impl Record {
     /// The record as three words, equal only for equal records: what a trace hash takes in.
     #[inline]
@@ -188,6 +215,37 @@ impl Record {
             Self::Report => [10, 0, 0],
             Self::Mark { label, value } => [11, label, value],
         }
+    }
+
+    /// The record that has these [`words`](Self::words), if there is one.
+    ///
+    /// ```
+    /// use sim_core::trace::Record;
+    ///
+    /// let record = Record::Write { connection: 1, bytes: 64 };
+    /// assert_eq!(Record::from_words(record.words()), Some(record));
+    /// assert_eq!(Record::from_words([0; 3]), None);
+    /// ```
+    pub fn from_words([kind, first, second]: [u64; 3]) -> Option<Self> {
+        let (high, low) = ((first >> 32) as usize, first as u32);
+        let at = Time::from_nanos(first);
+        Some(match kind {
+            1 => {
+                let callback = *Callback::ALL.get(high)?;
+                Self::Callback { connection: low, callback, bytes: second as u32 }
+            }
+            2 => Self::Write { connection: low, bytes: second as u32 },
+            3 => Self::Control { connection: low, control: *Control::ALL.get(high)? },
+            4 => Self::Soon,
+            5 => Self::TimerArmed { at },
+            6 => Self::TimerFired { at },
+            7 => Self::TimerCancelled { at },
+            8 => Self::TaskPolled { task: low },
+            9 => Self::TaskDone { task: low, outcome: *TaskOutcome::ALL.get(high)? },
+            10 => Self::Report,
+            11 => Self::Mark { label: first, value: second },
+            _ => return None,
+        })
     }
 }
 
@@ -210,6 +268,34 @@ impl fmt::Display for Record {
             Self::TaskDone { task, outcome } => write!(f, "task {task} {outcome:?}"),
             Self::Report => f.write_str("exception handler called"),
             Self::Mark { label, value } => write!(f, "mark {label:016x} = {value}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_has_words_of_its_own_and_comes_back_from_them() {
+        let (connection, task, bytes, at) = (3, 4, 64, Time::from_nanos(9));
+        let callbacks =
+            Callback::ALL.map(|callback| Record::Callback { connection, callback, bytes });
+        let controls = Control::ALL.map(|control| Record::Control { connection, control });
+        let outcomes = TaskOutcome::ALL.map(|outcome| Record::TaskDone { task, outcome });
+        let others = [
+            Record::Write { connection, bytes },
+            Record::Soon,
+            Record::TimerArmed { at },
+            Record::TimerFired { at },
+            Record::TimerCancelled { at },
+            Record::TaskPolled { task },
+            Record::Report,
+            Record::Mark { label: u64::MAX, value: 1 },
+        ];
+        let all = callbacks.into_iter().chain(controls).chain(outcomes).chain(others);
+        for record in all {
+            assert_eq!(Record::from_words(record.words()), Some(record));
         }
     }
 }

@@ -52,6 +52,15 @@ pub enum Site {
 }
 
 impl Site {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::HostOrder,
+        Self::PacketDelay,
+        Self::InitialSequence,
+        Self::EphemeralPort,
+        Self::NamedRng,
+        Self::WorkloadSize,
+    ];
+
     /// The stable name, as traces and plans write it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -95,22 +104,49 @@ pub struct Entity(u64);
 impl Entity {
     /// The entity called `name`; anything that prints is a name, and no string is built.
     pub fn named(name: impl fmt::Display) -> Self {
-        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-        fmt::write(&mut hasher, format_args!("{name}")).expect("a hasher takes every string");
-        let mut hash = hasher.0;
-        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self(hash ^ (hash >> 31))
+        let mut hash = NameHash::new();
+        fmt::write(&mut hash, format_args!("{name}")).expect("a hasher takes every string");
+        hash.finish()
     }
 }
 
-struct Fnv(u64);
+/// A name that is hashed while it is spelled, so that no string is built.
+pub(crate) struct NameHash(u64);
 
-impl fmt::Write for Fnv {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl NameHash {
+    pub(crate) fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
         for &byte in text.as_bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            self.byte(byte);
         }
+    }
+
+    /// Takes in what printing `number` would give.
+    pub(crate) fn number(&mut self, number: u32) {
+        if number > 9 {
+            self.number(number / 10);
+        }
+        self.byte(b'0' + (number % 10) as u8);
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+
+    pub(crate) fn finish(self) -> Entity {
+        let mut hash = self.0;
+        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Entity(hash ^ (hash >> 31))
+    }
+}
+
+impl fmt::Write for NameHash {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text);
         Ok(())
     }
 }
@@ -175,6 +211,10 @@ impl Draws {
     /// The draws of `site` on `entity`, from the first on.
     pub(crate) fn new(site: Site, entity: Entity) -> Self {
         Self { entity, site, ordinal: 0, block: [0; 8] }
+    }
+
+    pub(crate) fn site(&self) -> Site {
+        self.site
     }
 
     /// The next one.

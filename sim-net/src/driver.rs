@@ -272,14 +272,14 @@ impl Driver for HostDriver {
 
     fn spend(&self, cost: Duration) {
         let mut network = self.scheduler.network();
-        let now = network.now;
+        let now = network.wire.now;
         let host = network.host(self.index);
         host.busy_until = host.busy_until.max(now) + cost;
     }
 
     fn busy_until(&self) -> Option<Time> {
         let mut network = self.scheduler.network();
-        let now = network.now;
+        let now = network.wire.now;
         Some(network.host(self.index).busy_until).filter(|&until| until > now)
     }
 
@@ -296,7 +296,7 @@ impl Driver for HostDriver {
         let mut network = self.scheduler.network();
         let incarnation = network.host(self.index).incarnation;
         let entity = Entity::named(format_args!("{}@{incarnation}/{name}", self.name));
-        network.decisions.rng(entity)
+        network.wire.decisions.rng(entity)
     }
 
     fn host(&self) -> &str {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::decisions::{Entity, NameHash};
+
 /// One direction of a connection, or the datagrams of one endpoint to one address.
 ///
 /// Its name is what traces print and what the draws about its packets are keyed by:
@@ -11,55 +13,106 @@ use std::sync::Arc;
 /// back. Datagrams have `/udp` behind the port.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Flow {
-    pub(crate) client: u32,
-    pub(crate) server: u32,
-    pub(crate) number: u32,
-    pub(crate) port: u16,
-    pub(crate) incarnation: u16,
-    pub(crate) datagrams: bool,
-    pub(crate) back: bool,
+    /// The hosts: client and server, from the high bits down.
+    hosts: u64,
+    /// Number, port, incarnation (14 bits), [`DATAGRAMS`] and [`BACK`], from the high bits down.
+    name: u64,
 }
 
+const DATAGRAMS: u64 = 2;
+const BACK: u64 = 1;
+
 impl Flow {
+    /// The flow that `client` opens to a port of `server`, as the `number`th to that port.
+    pub(crate) fn new(
+        (client, incarnation): (u32, u16),
+        (server, port): (u32, u16),
+        number: u32,
+        datagrams: bool,
+    ) -> Self {
+        let flags = if datagrams { DATAGRAMS } else { 0 };
+        let name = u64::from(number) << 32
+            | u64::from(port) << 16
+            | u64::from(incarnation & 0x3fff) << 2
+            | flags;
+        Self { hosts: u64::from(client) << 32 | u64::from(server), name }
+    }
+
     /// The other direction of it.
     pub(crate) fn reversed(self) -> Self {
-        Self { back: !self.back, ..self }
+        Self { name: self.name ^ BACK, ..self }
+    }
+
+    /// It as two words for a trace.
+    pub(crate) fn words(self) -> [u64; 2] {
+        [self.hosts, self.name]
+    }
+
+    /// The flow with these words.
+    pub(crate) fn from_words([hosts, name]: [u64; 2]) -> Self {
+        Self { hosts, name }
     }
 
     /// Its name, given the names of the world's hosts.
     pub(crate) fn name(self, hosts: &[Arc<str>]) -> impl fmt::Display {
-        struct Name<'a>(Flow, &'a [Arc<str>]);
-
-        impl fmt::Display for Name<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let Self(flow, hosts) = self;
-                let host = |index: u32| hosts.get(index as usize).map_or("?", |name| &**name);
-                write!(
-                    f,
-                    "{}@{}{}{}:{}{}#{}",
-                    host(flow.client),
-                    flow.incarnation,
-                    if flow.back { '←' } else { '→' },
-                    host(flow.server),
-                    flow.port,
-                    if flow.datagrams { "/udp" } else { "" },
-                    flow.number
-                )
-            }
-        }
-
-        Name(self, hosts)
+        fmt::from_fn(move |f| {
+            let mut result = Ok(());
+            self.spell(hosts, |part| {
+                result = result.and_then(|()| match part {
+                    Part::Text(text) => f.write_str(text),
+                    Part::Number(number) => write!(f, "{number}"),
+                });
+            });
+            result
+        })
     }
 
-    /// It as two words for a hash.
-    pub(crate) fn words(self) -> [u64; 2] {
-        let flags = u64::from(self.datagrams) << 1 | u64::from(self.back);
-        [
-            u64::from(self.client) << 32 | u64::from(self.server),
-            u64::from(self.number) << 32
-                | u64::from(self.port) << 16
-                | u64::from(self.incarnation & 0x3fff) << 2
-                | flags,
-        ]
+    /// What its draws are keyed by: its name, hashed.
+    pub(crate) fn entity(self, hosts: &[Arc<str>]) -> Entity {
+        let mut hash = NameHash::new();
+        self.spell(hosts, |part| match part {
+            Part::Text(text) => hash.text(text),
+            Part::Number(number) => hash.number(number),
+        });
+        hash.finish()
+    }
+
+    fn spell(self, hosts: &[Arc<str>], mut say: impl FnMut(Part<'_>)) {
+        let host = |index: u64| hosts.get(index as usize).map_or("?", |name| &**name);
+        let has = |flag| self.name & flag != 0;
+        say(Part::Text(host(self.hosts >> 32)));
+        say(Part::Text("@"));
+        say(Part::Number((self.name >> 2) as u32 & 0x3fff));
+        say(Part::Text(if has(BACK) { "←" } else { "→" }));
+        say(Part::Text(host(self.hosts & u64::from(u32::MAX))));
+        say(Part::Text(":"));
+        say(Part::Number(u32::from((self.name >> 16) as u16)));
+        say(Part::Text(if has(DATAGRAMS) { "/udp#" } else { "#" }));
+        say(Part::Number((self.name >> 32) as u32));
+    }
+}
+
+/// A part of a name.
+enum Part<'a> {
+    Text(&'a str),
+    Number(u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_the_flow_and_is_what_its_entity_hashes() {
+        let hosts = ["control", "client", "server"].map(Arc::from);
+        let flow = Flow::new((1, 3), (2, 7000), 10, false);
+        assert_eq!(flow.name(&hosts).to_string(), "client@3→server:7000#10");
+        assert_eq!(flow.reversed().name(&hosts).to_string(), "client@3←server:7000#10");
+        let datagrams = Flow::new((2, 1), (u32::MAX, 65_535), 4_000_000_000, true);
+        assert_eq!(datagrams.name(&hosts).to_string(), "server@1→?:65535/udp#4000000000");
+        for flow in [flow, flow.reversed(), datagrams] {
+            assert_eq!(flow.entity(&hosts), Entity::named(flow.name(&hosts)));
+            assert_eq!(Flow::from_words(flow.words()), flow);
+        }
     }
 }

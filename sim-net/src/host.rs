@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sim_core::Time;
 
 use crate::agenda::LazyTimer;
-use crate::decisions::{Draws, Entity};
+use crate::decisions::{Draws, Entity, NameHash};
 use crate::ports::Ports;
 use crate::socket_table::SocketId;
 use crate::tcp::time_wait::{Pair, TimeWaits};
@@ -50,7 +50,7 @@ impl Host {
         Self {
             number,
             incarnation,
-            entity: Entity::named(format_args!("{name}@{incarnation}")),
+            entity: entity(name, incarnation),
             tcp: Ports::default(),
             connections: BTreeMap::new(),
             time_waits: TimeWaits::default(),
@@ -66,4 +66,13 @@ impl Host {
             ranks: None,
         }
     }
+}
+
+/// What a host's own draws are keyed by: `name@incarnation`.
+fn entity(name: &str, incarnation: u16) -> Entity {
+    let mut hash = NameHash::new();
+    hash.text(name);
+    hash.text("@");
+    hash.number(u32::from(incarnation));
+    hash.finish()
 }

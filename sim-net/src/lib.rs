@@ -46,7 +46,8 @@
 //! | `sim`, `simulation`, `report` | setting up, running, and what came of it |
 //! | `scheduler`, `ready_hosts`, `bell` | whose turn it is |
 //! | `driver` | what a host offers its engine |
-//! | `network`, `host` | the kernels of the hosts and what is between them |
+//! | `network`, `host` | the kernels of the hosts |
+//! | `wire` | what is between them |
 //! | `agenda` | what happens when |
 //! | `link`, `packet`, `flow` | what travels, how long, and its name |
 //! | `tcp` | the state machine of RFC 9293, and its sockets |
@@ -78,6 +79,7 @@ mod socket_table;
 mod tcp;
 mod trace;
 mod udp;
+mod wire;
 
 pub use decisions::{Class, Entity, Site};
 pub use flow::Flow;

@@ -4,31 +4,28 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sim_core::Time;
 use sim_core::driver::{Family, Readiness, Token};
 
 use crate::address::{Endpoint, Ip, Route};
-use crate::agenda::{Agenda, Event};
+use crate::agenda::Event;
 use crate::buffer::Pool;
-use crate::decisions::{Decisions, Draws, Entity, Site};
+use crate::decisions::{Draws, Site};
 use crate::flow::Flow;
 use crate::host::Host;
-use crate::link::{LOOPBACK_DELAY, LOOPBACK_MTU, Latency, MTU};
+use crate::link::Latency;
 use crate::packet::{Body, Packet};
 use crate::ready_hosts::ReadyHosts;
 use crate::scheduler::CONTROL;
 use crate::socket_table::{Kind, Ready, SocketId, SocketTable};
-use crate::trace::{DropReason, Record, Trace};
+use crate::trace::{DropReason, Record};
+use crate::wire::{Path, Wire};
 
 /// The network, one for each world.
 #[derive(Debug)]
 pub(crate) struct Network {
-    pub(crate) now: Time,
-    pub(crate) agenda: Agenda,
-    pub(crate) decisions: Decisions,
-    pub(crate) trace: Trace,
+    pub(crate) wire: Wire,
     pub(crate) sockets: SocketTable,
     pub(crate) hosts: Vec<Host>,
     pub(crate) pool: Pool,
@@ -38,33 +35,12 @@ pub(crate) struct Network {
     names: BTreeMap<Arc<str>, u32>,
     /// The number of host 0.
     first_number: u32,
-    latency: Latency,
-}
-
-/// How a packet gets from one host to another.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Path {
-    /// The host at the other end, if there is one.
-    pub(crate) host: Option<u32>,
-    pub(crate) mtu: u32,
-    loopback: bool,
-}
-
-impl Path {
-    /// The path between two hosts that exist.
-    pub(crate) fn between(from: u32, to: u32) -> Self {
-        let loopback = from == to;
-        Self { host: Some(to), mtu: if loopback { LOOPBACK_MTU } else { MTU }, loopback }
-    }
 }
 
 impl Network {
     pub(crate) fn new(seed: u64, latency: Latency, keep_log: bool, first_number: u32) -> Self {
         Self {
-            now: Time::ZERO,
-            agenda: Agenda::default(),
-            decisions: Decisions::new(seed),
-            trace: Trace::new(keep_log),
+            wire: Wire::new(seed, latency, keep_log),
             sockets: SocketTable::default(),
             hosts: Vec::new(),
             pool: Pool::default(),
@@ -72,7 +48,6 @@ impl Network {
             delayed_hosts: 0,
             names: BTreeMap::new(),
             first_number,
-            latency,
         }
     }
 
@@ -82,7 +57,7 @@ impl Network {
     pub(crate) fn add_host(&mut self, name: &Arc<str>, is_named: bool) -> u32 {
         let index = self.hosts.len() as u32;
         self.hosts.push(Host::new(index + self.first_number, name));
-        self.trace.hosts.push(Arc::clone(name));
+        self.wire.trace.hosts.push(Arc::clone(name));
         if is_named {
             self.names.insert(Arc::clone(name), index);
         }
@@ -122,7 +97,7 @@ impl Network {
             Route::Host(number) => {
                 let index = number.checked_sub(self.first_number);
                 let host = index.filter(|&index| (index as usize) < self.hosts.len());
-                Some(Path { host, mtu: MTU, loopback: false })
+                Some(Path::out(host))
             }
             Route::Broadcast | Route::None => None,
         }
@@ -151,25 +126,14 @@ impl Network {
         *number += 1;
         let number = *number;
         let incarnation = host.incarnation;
-        Flow { client: from, server, number, port, incarnation, datagrams, back: false }
-    }
-
-    pub(crate) fn flow_entity(&self, flow: Flow) -> Entity {
-        Entity::named(flow.name(&self.trace.hosts))
+        Flow::new((from, incarnation), (server, port), number, datagrams)
     }
 
     // Decisions and the trace.
 
     #[inline(always)]
     pub(crate) fn record(&mut self, host: u32, record: Record) {
-        self.trace.record(self.now, host, record);
-    }
-
-    /// A choice about `entity`, made on `host`.
-    pub(crate) fn draw(&mut self, host: u32, site: Site, entity: Entity, ordinal: u64) -> u64 {
-        let value = self.decisions.at(site, entity, ordinal);
-        self.record(host, Record::Draw { site, value });
-        value
+        self.wire.record(host, record);
     }
 
     /// Where a search for an ephemeral port of a host starts.
@@ -177,48 +141,10 @@ impl Network {
         let host = self.host(index);
         let (entity, ordinal) = (host.entity, host.ports_drawn);
         host.ports_drawn += 1;
-        self.draw(index, Site::EphemeralPort, entity, ordinal)
+        self.wire.draw(index, Site::EphemeralPort, entity, ordinal)
     }
 
     // Packets.
-
-    /// How long the next packet of a flow takes on a path. `draws` are those of the flow.
-    pub(crate) fn delay(
-        &mut self,
-        from: u32,
-        path: Path,
-        flow: Flow,
-        draws: &mut Option<Box<Draws>>,
-    ) -> Duration {
-        if self.is_constant(path) {
-            return self.least_delay(path);
-        }
-        let draws = draws
-            .get_or_insert_with(|| Box::new(Draws::new(Site::PacketDelay, self.flow_entity(flow))));
-        let value = self.latency.draw(draws, &self.decisions);
-        self.record(from, Record::Draw { site: Site::PacketDelay, value });
-        self.latency.least() + Duration::from_nanos(value)
-    }
-
-    /// True if the packets of a path all take the same time: then none overtakes another, and a
-    /// train needs no splitting.
-    #[inline]
-    pub(crate) fn is_constant(&self, path: Path) -> bool {
-        path.loopback || !self.latency.varies()
-    }
-
-    /// The least that a packet takes on a path.
-    #[inline]
-    pub(crate) fn least_delay(&self, path: Path) -> Duration {
-        if path.loopback { LOOPBACK_DELAY } else { self.latency.least() }
-    }
-
-    /// Puts a packet on its way, to arrive at `arrival`.
-    #[inline(always)]
-    pub(crate) fn dispatch(&mut self, from: u32, arrival: Time, packet: Packet) {
-        self.trace.record(self.now, from, Record::Sent(packet.record()));
-        self.agenda.push(arrival, Event::Arrival(packet));
-    }
 
     /// A packet was sent to an address that no host has.
     pub(crate) fn lose(&mut self, from: u32, packet: Packet) {
@@ -241,7 +167,7 @@ impl Network {
 
     /// Handles every event that is due now.
     pub(crate) fn run_due(&mut self) {
-        while let Some(event) = self.agenda.pop_due(self.now) {
+        while let Some(event) = self.wire.agenda.pop_due(self.wire.now) {
             match event {
                 Event::Arrival(packet) => self.arrive(packet),
                 Event::TcpTimer(id) => self.tcp_timer(id),
@@ -317,7 +243,7 @@ impl Network {
 
     /// A host has something to do: it gets a turn, now or when its processor is free.
     pub(crate) fn wake_host(&mut self, index: u32) {
-        let now = self.now;
+        let now = self.wire.now;
         let host = self.host(index);
         if host.queued || host.delayed {
             return;
@@ -356,14 +282,12 @@ impl Network {
         let host = &mut self.hosts[index as usize];
         let ranks =
             host.ranks.get_or_insert_with(|| Box::new(Draws::new(Site::HostOrder, host.entity)));
-        let value = ranks.next(&self.decisions);
-        self.record(index, Record::Draw { site: Site::HostOrder, value });
-        value
+        self.wire.draw_next(index, ranks)
     }
 
     /// True when no host has anything to do at this instant and no packet is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.ready.is_empty() && self.delayed_hosts == 0 && self.agenda.in_flight() == 0
+        self.ready.is_empty() && self.delayed_hosts == 0 && self.wire.agenda.in_flight() == 0
     }
 
     /// When a host's engine wants its next turn, apart from events.
@@ -376,12 +300,12 @@ impl Network {
 
     fn arm_host_timer(&mut self, index: u32, at: Time) {
         if self.host(index).timer.arm(at) {
-            self.agenda.push(at, Event::HostTimer(index));
+            self.wire.agenda.push(at, Event::HostTimer(index));
         }
     }
 
     fn host_timer(&mut self, index: u32) {
-        let now = self.now;
+        let now = self.wire.now;
         let host = self.host(index);
         host.timer.came_up(now);
         let (busy_until, deadline) = (host.busy_until, host.deadline);

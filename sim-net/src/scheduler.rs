@@ -238,7 +238,7 @@ impl Scheduler {
         if turns > max_turns_per_instant {
             return Err(limit("max_turns_per_instant", format!("{max_turns_per_instant} turns")));
         }
-        if network.trace.steps() >= max_events {
+        if network.wire.trace.steps() >= max_events {
             return Err(limit("max_events", format!("{max_events} events")));
         }
         self.current.set(index);
@@ -265,7 +265,7 @@ impl Scheduler {
         if self.wake_settlers() {
             return Ok(());
         }
-        let next = self.network().agenda.next_time();
+        let next = self.network().wire.agenda.next_time();
         let Some(at) = next else {
             return self.report_idle();
         };
@@ -274,7 +274,7 @@ impl Scheduler {
             return Err(limit("max_time", format!("{max_time:?} of virtual time")));
         }
         self.now.set(at);
-        self.network().now = at;
+        self.network().wire.now = at;
         self.turns.set(0);
         Ok(())
     }
@@ -303,7 +303,7 @@ impl Scheduler {
         for (index, engine) in engines.iter().enumerate() {
             self.check_wakers_of(index as u32)?;
             let Some(engine) = engine else { continue };
-            let host = Arc::clone(&self.network().trace.hosts[index]);
+            let host = Arc::clone(&self.network().wire.trace.hosts[index]);
             let tasks = engine.pending_tasks().into_iter();
             pending.extend(tasks.map(|task| format!("{host}: task {task:?}")));
         }

@@ -76,7 +76,7 @@ impl Simulation {
         let mut outcome = future.and_then(|future| self.run(future));
         let (time, events, hash) = (self.time(), self.events(), self.hash());
         let log = self.log();
-        let tail = self.scheduler.network().trace.take_tail();
+        let tail = self.scheduler.network().wire.trace.take_tail();
         // Destructors of protocols run here.
         if let Err(finding) = self.contain(|| self.scheduler.close()) {
             outcome = outcome.and(Err(finding));
@@ -91,22 +91,22 @@ impl Simulation {
 
     /// How many records the trace has.
     pub fn events(&self) -> u64 {
-        self.scheduler.network().trace.steps()
+        self.scheduler.network().wire.trace.steps()
     }
 
     /// The rolling hash over all records: equal for equal runs.
     pub fn hash(&self) -> u64 {
-        self.scheduler.network().trace.hash()
+        self.scheduler.network().wire.trace.hash()
     }
 
     /// The last records.
     pub fn tail(&self) -> Log {
-        self.scheduler.network().trace.tail()
+        self.scheduler.network().wire.trace.tail()
     }
 
     /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
     pub fn log(&self) -> Option<Log> {
-        self.scheduler.network().trace.log()
+        self.scheduler.network().wire.trace.log()
     }
 
     /// Calls `f`, and makes a finding of a panic.
@@ -122,7 +122,7 @@ impl Simulation {
     }
 
     fn host_name(&self, index: u32) -> String {
-        self.scheduler.network().trace.hosts[index as usize].to_string()
+        self.scheduler.network().wire.trace.hosts[index as usize].to_string()
     }
 }
 
@@ -151,12 +151,12 @@ impl WorldBackend for Backend {
     }
 
     fn rng(&self, name: &str) -> Rng {
-        self.0.network().decisions.rng(Entity::named(format_args!("world/{name}")))
+        self.0.network().wire.decisions.rng(Entity::named(format_args!("world/{name}")))
     }
 
     fn size(&self, name: &str, range: RangeInclusive<u64>) -> u64 {
         let entity = Entity::named(format_args!("world/{name}"));
-        let draw = self.0.network().draw(CONTROL, Site::WorkloadSize, entity, 0);
+        let draw = self.0.network().wire.draw(CONTROL, Site::WorkloadSize, entity, 0);
         let (least, most) = range.into_inner();
         least + below(draw, (most - least).saturating_add(1))
     }

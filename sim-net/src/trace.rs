@@ -5,12 +5,15 @@
 //! bytes; the last 64 are kept for a finding; a log of all is kept on demand. Observing changes
 //! neither hash nor times: none of it is read back by the simulation.
 
+mod packed;
+
 use std::fmt;
 use std::sync::Arc;
 
 use sim_core::Time;
 use sim_core::trace::Record as EngineRecord;
 
+use self::packed::Packed;
 use crate::decisions::Site;
 use crate::flow::Flow;
 
@@ -105,6 +108,17 @@ pub struct Entry {
 }
 
 impl PacketKind {
+    const ALL: [Self; 8] = [
+        Self::Syn,
+        Self::SynAck,
+        Self::Ack,
+        Self::Data,
+        Self::Fin,
+        Self::Reset,
+        Self::Datagram,
+        Self::PortUnreachable,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Syn => "SYN",
@@ -120,6 +134,8 @@ impl PacketKind {
 }
 
 impl DropReason {
+    const ALL: [Self; 4] = [Self::NoHost, Self::Backlog, Self::ReceiveBuffer, Self::NoSocket];
+
     const fn name(self) -> &'static str {
         match self {
             Self::NoHost => "no host has the address",
@@ -130,51 +146,14 @@ impl DropReason {
     }
 }
 
-impl PacketRecord {
-    /// Three words, mixed so that equal ones mean equal records.
-    fn words(self) -> [u64; 3] {
-        let [ends, name] = self.flow.words();
-        let size = u64::from(self.offset) << 32 | u64::from(self.bytes);
-        [ends.rotate_left(17) ^ self.kind as u64, name, size]
-    }
-}
-
-impl Record {
-    #[inline(always)]
-    fn words(&self) -> (u64, [u64; 3]) {
-        match *self {
-            Self::Engine(record) => (1, record.words()),
-            Self::Turn => (2, [0; 3]),
-            Self::Sent(packet) => (3, packet.words()),
-            Self::Delivered(packet) => (4, packet.words()),
-            Self::Dropped(packet, reason) => (16 + reason as u64, packet.words()),
-            Self::Refused(packet) => (5, packet.words()),
-            Self::Draw { site, value } => (6, [site as u64, value, 0]),
-        }
-    }
-}
-
-/// The rolling hash: a multilinear hash of a record's words, mixed into the state by a rotation, an
-/// exclusive or and a multiplication, so that order counts. Two chained multiplications a record.
-#[inline(always)]
-fn mix(hash: u64, time: Time, host: u32, record: &Record) -> u64 {
-    let (kind, [a, b, c]) = record.words();
-    let word = (a ^ kind << 56)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        .wrapping_add(b.wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
-        .wrapping_add((c ^ u64::from(host) << 40).wrapping_mul(0x1656_67b1_9e37_79f9))
-        .wrapping_add(time.as_nanos().wrapping_mul(0xd6e8_feb8_6659_fd93));
-    let mixed = (hash.rotate_left(23) ^ word).wrapping_mul(0x2545_f491_4f6c_dd1d);
-    mixed ^ mixed >> 32
-}
-
 /// The trace of a run.
 #[derive(Debug)]
 pub(crate) struct Trace {
     hash: u64,
     steps: u64,
-    tail: Vec<Entry>,
-    log: Option<Vec<Entry>>,
+    /// The last records, in a ring.
+    tail: Vec<Packed>,
+    log: Option<Vec<Packed>>,
     pub(crate) hosts: Vec<Arc<str>>,
 }
 
@@ -189,38 +168,38 @@ impl Trace {
         }
     }
 
-    /// Takes a record in. Inlined, and without a copy of it, so that it is built where it is kept and
-    /// hashed from its parts.
+    /// Takes a record in. Inlined, so that of a record whose kind is known only the words are made.
     #[inline(always)]
     pub(crate) fn record(&mut self, time: Time, host: u32, record: Record) {
-        self.hash = mix(self.hash, time, host, &record);
+        let packed = Packed::new(time, host, &record);
+        self.hash = packed.mix_into(self.hash);
+        let place = self.steps as usize % TAIL;
         self.steps += 1;
-        if self.tail.is_empty() {
-            self.begin_tail();
+        match self.tail.get_mut(place) {
+            Some(oldest) => *oldest = packed,
+            None => self.lengthen(packed),
         }
-        let place = &mut self.tail[(self.steps - 1) as usize % TAIL];
-        place.time = time;
-        place.step = self.steps;
-        place.host = host;
-        place.record = record;
         if self.log.is_some() || tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
-            self.tell();
+            self.tell(packed);
         }
     }
 
+    /// The tail is not full yet.
     #[cold]
-    fn begin_tail(&mut self) {
-        let blank = Entry { time: Time::ZERO, step: 0, host: 0, record: Record::Turn };
-        self.tail = vec![blank; TAIL];
+    fn lengthen(&mut self, packed: Packed) {
+        if self.tail.is_empty() {
+            self.tail.reserve_exact(TAIL);
+        }
+        self.tail.push(packed);
     }
 
-    /// Passes the last record on to the log and to `tracing`.
+    /// Passes a record on to the log and to `tracing`.
     #[cold]
-    fn tell(&mut self) {
-        let entry = self.tail[(self.steps - 1) as usize % TAIL];
+    fn tell(&mut self, packed: Packed) {
         if let Some(log) = &mut self.log {
-            log.push(entry);
+            log.push(packed);
         }
+        let entry = packed.unpack(self.steps);
         let host = self.hosts.get(entry.host as usize).map_or("?", |name| &**name);
         tracing::trace!(
             target: "sim_net",
@@ -247,24 +226,22 @@ impl Trace {
 
     /// Takes the last records out, at the end of a run.
     pub(crate) fn take_tail(&mut self) -> Log {
-        let entries = std::mem::take(&mut self.tail);
-        self.in_order(entries)
+        let records = std::mem::take(&mut self.tail);
+        self.in_order(records)
     }
 
-    fn in_order(&self, mut entries: Vec<Entry>) -> Log {
-        let steps = usize::try_from(self.steps).unwrap_or(usize::MAX);
-        if steps >= TAIL {
-            entries.rotate_left(steps % TAIL);
-        } else {
-            entries.truncate(steps);
+    fn in_order(&self, mut records: Vec<Packed>) -> Log {
+        let before = self.steps - records.len() as u64;
+        if before > 0 {
+            records.rotate_left(self.steps as usize % TAIL);
         }
-        Log { entries, hosts: self.hosts.clone() }
+        Log { before, records, hosts: self.hosts.clone() }
     }
 
     /// All records, if they were kept.
     pub(crate) fn log(&self) -> Option<Log> {
-        let entries = self.log.clone()?;
-        Some(Log { entries, hosts: self.hosts.clone() })
+        let records = self.log.clone()?;
+        Some(Log { before: 0, records, hosts: self.hosts.clone() })
     }
 }
 
@@ -275,14 +252,17 @@ impl Trace {
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Log {
-    entries: Vec<Entry>,
+    /// How many records there were before these.
+    before: u64,
+    records: Vec<Packed>,
     hosts: Vec<Arc<str>>,
 }
 
 impl Log {
     /// The records, oldest first.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + ExactSizeIterator {
+        let first = self.before + 1;
+        self.records.iter().enumerate().map(move |(n, packed)| packed.unpack(first + n as u64))
     }
 
     /// The name of the host with this index.
@@ -309,7 +289,7 @@ impl Log {
 
 impl fmt::Display for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.entries.iter().try_for_each(|entry| writeln!(f, "{}", self.line(entry)))
+        self.entries().try_for_each(|entry| writeln!(f, "{}", self.line(&entry)))
     }
 }
 
@@ -346,15 +326,7 @@ mod tests {
     use super::*;
 
     fn flow() -> Flow {
-        Flow {
-            client: 1,
-            server: 2,
-            number: 1,
-            port: 7000,
-            incarnation: 1,
-            datagrams: false,
-            back: false,
-        }
+        Flow::new((1, 1), (2, 7000), 1, false)
     }
 
     fn data(offset: u32) -> Record {
@@ -364,9 +336,8 @@ mod tests {
     #[test]
     fn a_line_reads_as_a_sentence() {
         let hosts = ["control", "client", "server"].map(Arc::from).to_vec();
-        let entry =
-            Entry { time: Time::from_nanos(1_002_000_000), step: 17, host: 2, record: data(1) };
-        let log = Log { entries: vec![entry], hosts };
+        let packed = Packed::new(Time::from_nanos(1_002_000_000), 2, &data(1));
+        let log = Log { before: 16, records: vec![packed], hosts };
         assert_eq!(
             log.to_string(),
             "  1.002000000s  server   #17    deliver client@1→server:7000#1 DATA seq 1 len 64\n"
@@ -397,7 +368,7 @@ mod tests {
         for step in 0..200 {
             trace.record(Time::from_nanos(step), 0, Record::Turn);
         }
-        let steps: Vec<u64> = trace.tail().entries().iter().map(|entry| entry.step).collect();
+        let steps: Vec<u64> = trace.tail().entries().map(|entry| entry.step).collect();
         assert_eq!(steps, (200 - TAIL as u64 + 1..=200).collect::<Vec<_>>());
     }
 }

@@ -13,11 +13,12 @@ use crate::errno::{
     ENETUNREACH,
 };
 use crate::flow::Flow;
-use crate::network::{Network, Path};
+use crate::network::Network;
 use crate::packet::{Body, Packet};
 use crate::ports::{Bind, ephemeral};
 use crate::socket_table::{Ready, SocketId};
 use crate::trace::{DropReason, Record};
+use crate::wire::Path;
 
 /// The largest payload: 65535 less the headers of IPv4 and UDP.
 const PAYLOAD_MAX: usize = 65_507;
@@ -295,13 +296,13 @@ impl Network {
             self.lose(host, packet);
             return;
         }
-        let delay = self.delay(host, path, flow, &mut delays);
+        let delay = self.wire.delay(host, path, flow, &mut delays);
         if delays.is_some()
             && let Some(peer) = self.sockets.datagrams(id).and_then(|s| s.peers.get_mut(&key))
         {
             peer.delays = delays;
         }
-        self.dispatch(host, self.now + delay, packet);
+        self.wire.dispatch(host, self.wire.now + delay, packet);
     }
 
     #[cold]
@@ -401,7 +402,7 @@ impl Network {
         };
         let Some(to_host) = path.host else { return };
         let body = Body::PortUnreachable;
-        let delay = self.delay(host, path, flow, &mut None);
+        let delay = self.wire.delay(host, path, flow, &mut None);
         let answer = Packet {
             source,
             target,
@@ -412,7 +413,7 @@ impl Network {
             offset: 0,
             body,
         };
-        self.dispatch(host, self.now + delay, answer);
+        self.wire.dispatch(host, self.wire.now + delay, answer);
     }
 
     /// ICMP "port unreachable" arrived: a connected socket hears of it (D-08).

@@ -17,11 +17,12 @@ use crate::errno::{
     self, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EALREADY, EINVAL, EISCONN, ENETUNREACH, ENOTCONN,
 };
 use crate::flow::Flow;
-use crate::network::{Network, Path};
+use crate::network::Network;
 use crate::packet::{Body, Packet};
 use crate::ports::{Bind, ephemeral, on_port};
 use crate::socket_table::{Kind, Options, Ready, Socket, SocketId, Unconnected};
 use crate::trace::{DropReason, Record};
+use crate::wire::Path;
 
 /// Bytes that a stream takes beyond what its peer has acknowledged (L-41, when it has grown).
 const SEND_BUFFER: usize = 196_608;
@@ -159,7 +160,7 @@ impl Network {
     /// True if connections keep `local` from being bound: any that does not allow its port to be
     /// used again, and all of them if the binder does not.
     fn tcp_port_in_use(&mut self, index: u32, local: Endpoint, reuse_address: bool) -> bool {
-        let now = self.now;
+        let now = self.wire.now;
         let host = &mut self.hosts[index as usize];
         if !reuse_address && host.time_waits.holds_port(local, now) {
             return true;
@@ -233,9 +234,9 @@ impl Network {
         }
         let flow = self.open_flow(host, path.host, remote.port, false);
         let iss = self.initial_sequence(host, flow);
-        let config = config(path, options.family, self.is_constant(path), &options);
+        let config = config(path, options.family, self.wire.is_constant(path), &options);
         let stream = Stream {
-            connection: Connection::connect(self.now, iss, config),
+            connection: Connection::connect(self.wire.now, iss, config),
             local,
             remote,
             path,
@@ -264,7 +265,7 @@ impl Network {
         bound: Option<Endpoint>,
         remote: Endpoint,
     ) -> io::Result<Endpoint> {
-        let now = self.now;
+        let now = self.wire.now;
         if let Some(local) = bound {
             let local = self.source_endpoint(host, local, remote.ip);
             let waits = self.host(host).time_waits.holds((local, remote), now);
@@ -287,8 +288,8 @@ impl Network {
 
     /// A new connection's first sequence number: any, and now and then one that soon wraps.
     fn initial_sequence(&mut self, host: u32, flow: Flow) -> Seq {
-        let entity = self.flow_entity(flow);
-        let draw = self.draw(host, Site::InitialSequence, entity, 0);
+        let entity = self.wire.flow_entity(flow);
+        let draw = self.wire.draw(host, Site::InitialSequence, entity, 0);
         let low = draw as u32;
         Seq(if draw >> 60 == 0 { u32::MAX - (low & 0xffff) } else { low })
     }
@@ -357,7 +358,7 @@ impl Network {
 
     /// Closes a stream socket of any kind; with `reset`, so that the peer hears a reset.
     pub(crate) fn tcp_close(&mut self, id: SocketId, host: u32, reset: bool) {
-        let now = self.now;
+        let now = self.wire.now;
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
@@ -401,7 +402,7 @@ impl Network {
         let Kind::Stream(stream) = &mut socket.kind else { return };
         let mut connection = &mut stream.connection;
         while connection.has_output() {
-            let Some(segment) = connection.transmit(self.now) else { break };
+            let Some(segment) = connection.transmit(self.wire.now) else { break };
             self.tcp_send(id, host, segment);
             connection = &mut self.sockets.stream(id).expect("the connection that sent").connection;
         }
@@ -420,7 +421,7 @@ impl Network {
 
     fn tcp_arm(&mut self, id: SocketId, deadline: Time) {
         if self.sockets.stream(id).is_some_and(|stream| stream.timer.arm(deadline)) {
-            self.agenda.push(deadline, Event::TcpTimer(id));
+            self.wire.agenda.push(deadline, Event::TcpTimer(id));
         }
     }
 
@@ -432,16 +433,12 @@ impl Network {
             self.tcp_send_nowhere(id, host, segment);
             return;
         };
-        let arrival = if self.is_constant(path) {
-            self.now + self.least_delay(path)
-        } else {
-            let mut delays = self.sockets.stream(id).and_then(|stream| stream.delays.take());
-            let drawn = self.now + self.delay(host, path, flow, &mut delays);
-            let stream = self.sockets.stream(id).expect("the connection that sends");
-            stream.delays = delays;
-            stream.last_arrival = stream.last_arrival.max(drawn);
-            stream.last_arrival
-        };
+        let mut delays = self.sockets.stream(id).and_then(|stream| stream.delays.take());
+        let drawn = self.wire.now + self.wire.delay(host, path, flow, &mut delays);
+        let stream = self.sockets.stream(id).expect("the connection that sends");
+        stream.delays = delays;
+        stream.last_arrival = stream.last_arrival.max(drawn);
+        let arrival = stream.last_arrival;
         let stream = self.sockets.stream(id).expect("the connection that sends");
         let packet = Packet {
             source: stream.local,
@@ -453,7 +450,7 @@ impl Network {
             offset: stream.connection.offset(segment.seq),
             body: Body::Tcp(segment),
         };
-        self.dispatch(host, arrival, packet);
+        self.wire.dispatch(host, arrival, packet);
     }
 
     /// Sends to an address that no host has.
@@ -508,7 +505,7 @@ impl Network {
     /// Takes a connection that is over out of the tables; its socket goes when the application has
     /// let go of it.
     fn tcp_bury(&mut self, id: SocketId) {
-        let now = self.now;
+        let now = self.wire.now;
         let Some(Socket { host, kind: Kind::Stream(stream), .. }) = self.sockets.get_mut(id) else {
             return;
         };
@@ -537,7 +534,7 @@ impl Network {
 
     /// The timer of a connection came up.
     pub(crate) fn tcp_timer(&mut self, id: SocketId) {
-        let now = self.now;
+        let now = self.wire.now;
         let Self { sockets, pool, .. } = self;
         let Some(stream) = sockets.stream(id) else {
             return;
@@ -566,7 +563,7 @@ impl Network {
         let Body::Tcp(segment) = packet.body else {
             return;
         };
-        let now = self.now;
+        let now = self.wire.now;
         let Self { sockets, pool, .. } = self;
         let stream = sockets.stream(id).expect("the table of connections holds streams");
         stream.peer = Some(packet.from);
@@ -576,7 +573,7 @@ impl Network {
 
     #[cold]
     fn tcp_arrival_at_no_connection(&mut self, packet: Packet) {
-        let (host, now) = (packet.to_host, self.now);
+        let (host, now) = (packet.to_host, self.wire.now);
         let pair = (packet.target, packet.source);
         let Body::Tcp(segment) = &packet.body else {
             return;
@@ -624,7 +621,7 @@ impl Network {
         let flow = packet.flow.reversed();
         let iss = self.initial_sequence(host, flow);
         let path = self.path(host, packet.source.ip).expect("where it came from");
-        let config = config(path, options.family, self.is_constant(path), &options);
+        let config = config(path, options.family, self.wire.is_constant(path), &options);
         let stream = Stream {
             connection: Connection::accept(segment_of(&packet), iss, config),
             local: packet.target,
@@ -662,8 +659,8 @@ impl Network {
             body: Body::Tcp(answer),
         };
         let flow = reply.flow;
-        let delay = self.delay(host, path, flow, &mut None);
-        self.dispatch(host, self.now + delay, reply);
+        let delay = self.wire.delay(host, path, flow, &mut None);
+        self.wire.dispatch(host, self.wire.now + delay, reply);
     }
 
     fn recycle(&mut self, packet: Packet) {
