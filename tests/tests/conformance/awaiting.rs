@@ -2,7 +2,7 @@
 
 use std::future::pending;
 
-use sim_core::{Loop, Task, catch_cancel};
+use sim_core::{Loop, LoopFuture, Task, catch_cancel};
 use tests::harness::Make;
 use tests::recorder::Log;
 
@@ -31,6 +31,27 @@ pub(crate) fn sleeper(lp: &Loop, log: &Log, millis: u64, name: &'static str) -> 
         log.push(name);
         name
     })
+}
+
+/// A task that waits for a gate to open, and then logs, and returns, its name: what happens in an
+/// order and not at a time.
+pub(crate) fn gated(
+    lp: &Loop,
+    log: &Log,
+    gate: &LoopFuture<()>,
+    name: &'static str,
+) -> Task<&'static str> {
+    let (gate, log) = (gate.clone(), log.clone());
+    lp.create_task(async move {
+        gate.await.expect("a gate is opened, and nothing else");
+        log.push(name);
+        name
+    })
+}
+
+/// Opens a gate.
+pub(crate) fn open(gate: &LoopFuture<()>) {
+    gate.set_result(()).expect("a gate opens once");
 }
 
 /// A task that waits until it is cancelled, logs its name, and returns it.

@@ -6,45 +6,42 @@ use std::io;
 use sim_core::combinators::{
     ReturnWhen, TaskFailure, as_completed, gather, gather_all, shield, wait,
 };
-use sim_core::{Loop, Task, TaskError, catch_cancel};
+use sim_core::{Loop, LoopFuture, Task, TaskError, catch_cancel};
 use tests::recorder::Log;
 use tests::{both_bare_loops, both_loops};
 
-use crate::awaiting::{run, sleeper, swallower, tidy, turns};
+use crate::awaiting::{gated, open, run, swallower, tidy, turns};
 use crate::loops::ms;
-
-/// A task that fails after a while.
-fn failing(lp: &Loop, log: &Log, millis: u64, name: &'static str) -> Task<Outcome> {
-    let (lp, log) = (lp.clone(), log.clone());
-    let handle = lp.clone();
-    handle.create_task(async move {
-        lp.sleep(ms(millis)).await;
-        log.push(name);
-        Err(name)
-    })
-}
 
 type Outcome = Result<&'static str, &'static str>;
 
-/// A [`sleeper`] of a `Result`.
-fn fine(lp: &Loop, log: &Log, millis: u64, name: &'static str) -> Task<Outcome> {
-    let task = sleeper(lp, log, millis, name);
+/// A [`gated`] task that fails.
+fn failing(lp: &Loop, log: &Log, gate: &LoopFuture<()>, name: &'static str) -> Task<Outcome> {
+    let task = gated(lp, log, gate, name);
+    lp.create_task(async move { Err(task.await.expect("it is not cancelled alone")) })
+}
+
+/// A [`gated`] task of a `Result`.
+fn fine(lp: &Loop, log: &Log, gate: &LoopFuture<()>, name: &'static str) -> Task<Outcome> {
+    let task = gated(lp, log, gate, name);
     lp.create_task(async move { Ok(task.await.expect("it is not cancelled alone")) })
 }
 
-fn names<T: 'static>(tasks: &[Task<T>]) -> Vec<String> {
-    tasks.iter().map(Task::name).collect()
+/// Three gates, and a [`gated`] task called "a", "b", "c" behind each.
+fn three(lp: &Loop, log: &Log) -> ([LoopFuture<()>; 3], [Task<&'static str>; 3]) {
+    let gates = [(); 3].map(|()| lp.create_future());
+    let mut names = ["a", "b", "c"].iter();
+    let tasks = gates.each_ref().map(|gate| {
+        let name = names.next().expect("one for each gate");
+        let task = gated(lp, log, gate, name);
+        task.set_name(*name);
+        task
+    });
+    (gates, tasks)
 }
 
-/// Three tasks called `0`, `1` and `2` that sleep for so many milliseconds.
-fn three(lp: &Loop, log: &Log, millis: [u64; 3]) -> [Task<&'static str>; 3] {
-    let mut place = 0;
-    millis.map(|millis| {
-        let task = sleeper(lp, log, millis, ["a", "b", "c"][place]);
-        task.set_name(place.to_string());
-        place += 1;
-        task
-    })
+fn names<T: 'static>(tasks: &[Task<T>]) -> String {
+    tasks.iter().map(Task::name).collect()
 }
 
 both_bare_loops! {
@@ -61,13 +58,15 @@ both_bare_loops! {
     fn wait_ends_at_the_first_or_with_all(make: Make) {
         run(make, async |lp| {
             let log = Log::new();
-            let tasks = three(&lp, &log, [20, 1, 30]);
+            let ([a, b, c], tasks) = three(&lp, &log);
+            open(&b);
             let (done, pending) = wait(tasks, ReturnWhen::FIRST_COMPLETED, None).await.unwrap();
-            assert_eq!((names(&done), names(&pending)), (vec!["1".into()], vec!["0".into(), "2".into()]));
-            let tasks = done.into_iter().chain(pending).collect::<Vec<_>>();
+            assert_eq!((names(&done), names(&pending)), ("b".into(), "ac".into()));
+            lp.call_soon(move || open(&a));
+            lp.call_soon(move || open(&c));
+            let tasks = done.into_iter().chain(pending);
             let (done, pending) = wait(tasks, ReturnWhen::ALL_COMPLETED, None).await.unwrap();
-            assert_eq!((done.len(), pending.len()), (3, 0));
-            assert_eq!(log.entries(), ["b", "a", "c"]);
+            assert_eq!((names(&done), names(&pending)), ("bac".into(), String::new()));
             let (done, pending) = wait(done, ReturnWhen::FIRST_COMPLETED, None).await.unwrap();
             assert_eq!((done.len(), pending.len()), (3, 0));
         });
@@ -76,18 +75,21 @@ both_bare_loops! {
     /// B-30: the first failure is an `Err` or a panic; a cancelled task has not failed.
     fn wait_ends_at_the_first_failure(make: Make) {
         run(make, async |lp| {
-            let log = Log::new();
             lp.set_panic_policy(sim_core::PanicPolicy::Contain);
+            let (log, gate, never) = (Log::new(), lp.create_future(), lp.create_future());
             let cancelled: Task<Outcome> = lp.create_task(pending());
             cancelled.cancel();
-            let tasks = [cancelled, fine(&lp, &log, 0, "fine"), failing(&lp, &log, 2, "failed"), lp.create_task(pending())];
+            let fine_one = fine(&lp, &log, &gate, "fine");
+            let failed = failing(&lp, &log, &gate, "failed");
+            let tasks = [cancelled, fine_one, failed, fine(&lp, &log, &never, "never")];
+            open(&gate);
             let (done, mut rest) = wait(tasks, ReturnWhen::FIRST_EXCEPTION, None).await.unwrap();
             assert_eq!((done.len(), rest.len()), (3, 1));
             rest.push(lp.create_task(async { panic!("this task") }));
             let (done, mut rest) = wait(rest, ReturnWhen::FIRST_EXCEPTION, None).await.unwrap();
             assert_eq!((done.len(), rest.len()), (1, 1));
             rest[0].cancel();
-            rest.push(fine(&lp, &log, 1, "fine"));
+            rest.push(fine(&lp, &log, &gate, "fine"));
             let (done, rest) = wait(rest, ReturnWhen::FIRST_EXCEPTION, None).await.unwrap();
             assert_eq!((done.len(), rest.len()), (2, 0));
         });
@@ -96,30 +98,31 @@ both_bare_loops! {
     /// B-30: its timeout neither fails nor cancels, and with zero it still sees what is done.
     fn wait_gives_up_without_harm(make: Make) {
         run(make, async |lp| {
-            let log = Log::new();
-            let done = sleeper(&lp, &log, 0, "done");
+            let ([a, b, _], [done, late, _]) = three(&lp, &Log::new());
+            open(&a);
             turns(&lp, 3).await;
-            let tasks = [done, sleeper(&lp, &log, 10, "late")];
-            let (done, pending) = wait(tasks, ReturnWhen::ALL_COMPLETED, Some(ms(0))).await.unwrap();
-            assert_eq!((done.len(), pending.len()), (1, 1));
-            let (done, late) = wait(pending, ReturnWhen::ALL_COMPLETED, Some(ms(1))).await.unwrap();
-            assert_eq!((done.len(), late.len()), (0, 1));
-            assert_eq!(late[0].cancelling(), 0);
-            let (done, _) = wait(late, ReturnWhen::ALL_COMPLETED, Some(ms(30_000))).await.unwrap();
-            assert_eq!(done.len(), 1);
+            let all = || ReturnWhen::ALL_COMPLETED;
+            let (done, pending) = wait([done, late], all(), Some(ms(0))).await.unwrap();
+            assert_eq!((names(&done), names(&pending)), ("a".into(), "b".into()));
+            let (done, pending) = wait(pending, all(), Some(ms(1))).await.unwrap();
+            assert_eq!((done.len(), pending[0].cancelling()), (0, 0));
+            open(&b);
+            let (done, _) = wait(pending, all(), Some(ms(30_000))).await.unwrap();
+            assert_eq!(names(&done), "b");
         });
     }
 
     /// B-30: cancelling the one who waits leaves the tasks alone.
     fn a_cancelled_wait_cancels_nothing(make: Make) {
         run(make, async |lp| {
-            let log = Log::new();
-            let task = sleeper(&lp, &log, 2, "went on");
+            let (log, gate) = (Log::new(), lp.create_future());
+            let task = gated(&lp, &log, &gate, "went on");
             let waiting = lp.create_task(wait([task], ReturnWhen::ALL_COMPLETED, None));
             turns(&lp, 1).await;
             waiting.cancel();
             assert!(matches!(waiting.await, Err(TaskError::Cancelled)));
-            lp.sleep(ms(10)).await;
+            open(&gate);
+            turns(&lp, 2).await;
             assert_eq!(log.text(), "went on");
         });
     }
@@ -127,9 +130,14 @@ both_bare_loops! {
     /// B-34: results come in the order of the arguments; nothing gives an empty list.
     fn gather_keeps_the_order_of_its_arguments(make: Make) {
         run(make, async |lp| {
-            let log = Log::new();
-            let tasks = [fine(&lp, &log, 3, "x"), fine(&lp, &log, 1, "y"), fine(&lp, &log, 2, "z")];
-            assert_eq!(gather(tasks).await.unwrap(), ["x", "y", "z"]);
+            let (log, gates) = (Log::new(), [(); 3].map(|()| lp.create_future()));
+            let task = |gate, name| fine(&lp, &log, &gates[gate], name);
+            let gathering = gather([task(0, "x"), task(1, "y"), task(2, "z")]);
+            turns(&lp, 2).await;
+            for gate in [1, 2, 0] {
+                open(&gates[gate]);
+            }
+            assert_eq!(gathering.await.unwrap(), ["x", "y", "z"]);
             assert_eq!(log.entries(), ["y", "z", "x"]);
             let nothing: [Task<Outcome>; 0] = [];
             assert_eq!(gather(nothing).await.unwrap(), [""; 0]);
@@ -141,27 +149,32 @@ both_bare_loops! {
     /// B-34: the first failure is handed on at once, and the others run on.
     fn gather_hands_on_the_first_failure(make: Make) {
         run(make, async |lp| {
-            let log = Log::new();
+            let (log, now, later) = (Log::new(), lp.create_future(), lp.create_future());
             let tasks = [
-                fine(&lp, &log, 20, "late"),
-                failing(&lp, &log, 10, "second"),
-                failing(&lp, &log, 1, "first"),
+                fine(&lp, &log, &later, "fine"),
+                failing(&lp, &log, &later, "second"),
+                failing(&lp, &log, &now, "first"),
             ];
+            open(&now);
             assert_eq!(gather(tasks).await, Err(TaskFailure::Failed("first")));
             assert_eq!(log.text(), "first");
-            lp.sleep(ms(30)).await;
-            assert_eq!(log.entries(), ["first", "second", "late"]);
+            turns(&lp, 2).await;
+            open(&later);
+            turns(&lp, 2).await;
+            assert_eq!(log.entries(), ["first", "fine", "second"]);
         });
     }
 
     /// B-34: the collecting form waits for all.
     fn gather_all_collects_every_outcome(make: Make) {
         run(make, async |lp| {
-            let log = Log::new();
+            let (log, now, later) = (Log::new(), lp.create_future(), lp.create_future());
             let cancelled: Task<Outcome> = lp.create_task(pending());
             cancelled.cancel();
-            let tasks = [failing(&lp, &log, 1, "bad"), cancelled, fine(&lp, &log, 3, "good")];
-            let outcomes = gather_all(tasks).await;
+            open(&now);
+            let (bad, good) = (failing(&lp, &log, &now, "bad"), fine(&lp, &log, &later, "good"));
+            lp.call_later(ms(2), move || open(&later)).detach();
+            let outcomes = gather_all([bad, cancelled, good]).await;
             assert_eq!(outcomes, [Ok(Err("bad")), Err(TaskError::Cancelled), Ok(Ok("good"))]);
         });
     }
@@ -208,7 +221,7 @@ both_bare_loops! {
         run(make, async |lp| {
             let child: Task<Outcome> = lp.create_task(pending());
             child.cancel();
-            let other = fine(&lp, &Log::new(), 1, "fine");
+            let other = fine(&lp, &Log::new(), &lp.create_future(), "never");
             assert_eq!(gather([other, child]).await, Err(TaskFailure::Cancelled));
         });
     }
@@ -216,21 +229,21 @@ both_bare_loops! {
     /// B-36: cancelling the outside of a shield leaves the inside running.
     fn a_shield_keeps_a_cancellation_out(make: Make) {
         run(make, async |lp| {
-            let log = Log::new();
-            let mut inside = sleeper(&lp, &log, 5, "inside");
+            let (log, gate) = (Log::new(), lp.create_future());
+            let mut inside = gated(&lp, &log, &gate, "inside");
             let outside = lp.create_task(async move {
                 catch_cancel(shield(&mut inside)).await.unwrap_err();
                 assert_eq!(inside.cancelling(), 0);
                 inside.await.unwrap()
             });
-            let dropped = sleeper(&lp, &log, 5, "dropped");
+            let dropped = gated(&lp, &log, &gate, "dropped");
             let plain = lp.create_task(shield(dropped));
             turns(&lp, 1).await;
             assert!(outside.cancel() && plain.cancel());
             turns(&lp, 1).await;
             assert!(plain.cancelled());
+            open(&gate);
             assert_eq!(outside.await, Ok("inside"));
-            lp.sleep(ms(10)).await;
             assert_eq!(log.entries(), ["inside", "dropped"]);
         });
     }
@@ -248,12 +261,15 @@ both_bare_loops! {
     /// B-36: a failure of the inside after the outside was cancelled is nobody's concern.
     fn a_failure_behind_a_cancelled_shield_is_silent(make: Make) {
         run(make, async |lp| {
-            let log = Log::new();
-            let inside = failing(&lp, &log, 2, "failed");
+            let (log, gate) = (Log::new(), lp.create_future());
+            let inside = failing(&lp, &log, &gate, "failed");
             let outside = lp.create_task(shield(inside));
-            turns(&lp, 1).await;
+            turns(&lp, 2).await;
             outside.cancel();
-            lp.sleep(ms(10)).await;
+            turns(&lp, 1).await;
+            assert!(outside.cancelled());
+            open(&gate);
+            turns(&lp, 3).await;
             assert_eq!((log.text().as_str(), lp.report_count()), ("failed", 0));
         });
     }
@@ -261,12 +277,12 @@ both_bare_loops! {
     /// B-37: outcomes come in order of completion, those that are there already first.
     fn as_completed_yields_in_order_of_completion(make: Make) {
         run(make, async |lp| {
-            let log = Log::new();
             let first: Task<&str> = lp.create_task(async { "first" });
+            let ([a, b, c], [task_a, task_b, task_c]) = three(&lp, &Log::new());
             turns(&lp, 1).await;
-            let [a, b, c] = three(&lp, &log, [20, 1, 10]);
-            let mut outcomes = as_completed([a, first, b, c], None);
+            let mut outcomes = as_completed([task_a, first, task_b, task_c], None);
             let mut order = Vec::new();
+            [b, c, a].iter().for_each(open);
             while let Some(outcome) = outcomes.next().await {
                 order.push(outcome.unwrap().unwrap());
             }
@@ -279,11 +295,14 @@ both_bare_loops! {
     fn as_completed_gives_up_on_what_remains(make: Make) {
         run(make, async |lp| {
             let log = Log::new();
-            let tasks = three(&lp, &log, [30, 1, 25]);
-            let mut outcomes = as_completed(tasks, Some(ms(10)));
+            let ([a, b, c], tasks) = three(&lp, &log);
+            open(&b);
+            let mut outcomes = as_completed(tasks, Some(ms(5)));
             assert_eq!(outcomes.next().await, Some(Ok(Ok("b"))));
             assert!(outcomes.next().await.unwrap().is_err());
-            lp.sleep(ms(30)).await;
+            open(&c);
+            open(&a);
+            turns(&lp, 2).await;
             assert_eq!(log.entries(), ["b", "c", "a"]);
             assert!(outcomes.next().await.unwrap().is_err());
             assert_eq!(outcomes.next().await, None);
@@ -297,7 +316,10 @@ both_loops! {
     async fn tasks_of_several_hosts_can_be_gathered(world: World) {
         let (one, two) = (world.host("one"), world.host("two"));
         let log = Log::new();
-        let tasks = [fine(&one, &log, 10, "one"), fine(&two, &log, 1, "two")];
+        let (first, second) = (one.create_future(), two.create_future());
+        let tasks = [fine(&one, &log, &first, "one"), fine(&two, &log, &second, "two")];
+        two.call_later(ms(2), move || open(&second)).detach();
+        one.call_later(ms(25), move || open(&first)).detach();
         assert_eq!(gather(tasks).await.unwrap(), ["one", "two"]);
         assert_eq!(log.entries(), ["two", "one"]);
 

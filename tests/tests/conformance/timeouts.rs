@@ -100,14 +100,26 @@ both_bare_loops! {
         run_a_turn(&lp);
         assert!(task.cancelled());
 
-        let at = lp.time() + ms(2);
-        let future = lp.create_future::<u32>();
-        let (handle, inner) = ((*lp).clone(), future.clone());
-        let task = lp.create_task(async move { handle.timeout_at(at, inner).await });
-        run_a_turn(&lp);
-        lp.call_at(at, move || future.set_result(1).unwrap()).detach();
-        run_for(&lp, ms(10));
-        assert!(matches!(task.take_result(), Some(Ok(Err(_)))));
+        for completion_first in [false, true] {
+            let at = lp.time() + ms(20);
+            let future = lp.create_future::<u32>();
+            let (handle, inner) = ((*lp).clone(), future.clone());
+            let task = lp.create_task(async move { handle.timeout_at(at, inner).await });
+            let complete = || {
+                let future = future.clone();
+                lp.call_at(at, move || future.set_result(1).unwrap()).detach();
+            };
+            if completion_first {
+                complete();
+                run_a_turn(&lp);
+            } else {
+                run_a_turn(&lp);
+                complete();
+            }
+            run_for(&lp, ms(30));
+            assert_eq!(future.result().unwrap(), 1);
+            assert!(matches!(task.take_result(), Some(Ok(Err(_)))));
+        }
     }
 
     /// B-40: a deadline in the past fires through the loop, where the body first waits.
@@ -140,25 +152,28 @@ both_bare_loops! {
         run_a_turn(&lp);
         assert!(plain.cancelled());
 
-        let (handle, inner) = ((*lp).clone(), log.clone());
-        let expiring = Rc::new(lp.create_task(async move {
+        let target: Rc<RefCell<Option<Task<_>>>> = Rc::default();
+        let (handle, inner, itself) = ((*lp).clone(), log.clone(), Rc::clone(&target));
+        target.replace(Some(lp.create_task(async move {
             let lp = handle.clone();
             let slow = async move {
                 let cancelled = catch_cancel(pending::<()>()).await.unwrap_err();
                 inner.push("expired");
-                // While it cleans up, the request comes, and goes to this sleep.
-                catch_cancel(lp.sleep(ms(10_000))).await.unwrap_err();
+                // While it cleans up, the request comes, and goes to this wait.
+                lp.call_soon(move || assert!(itself.borrow().as_ref().unwrap().cancel()));
+                catch_cancel(pending::<()>()).await.unwrap_err();
                 inner.push("cancelled");
                 cancelled.raise::<()>().await;
             };
             let task = handle.create_task(slow);
             handle.timeout(ms(1), task).await
-        }));
-        let target = Rc::clone(&expiring);
-        lp.call_later(ms(10), move || assert!(target.cancel())).detach();
-        run_for(&lp, ms(20));
+        })));
+        let expiring = target.borrow().as_ref().map(Task::name);
+        while lp.all_tasks().iter().any(|name| Some(name) == expiring.as_ref()) {
+            run_for(&lp, ms(1));
+        }
         assert_eq!(log.entries(), ["expired", "cancelled"]);
-        assert!(expiring.cancelled());
+        assert!(target.borrow().as_ref().unwrap().cancelled());
     }
 
     /// B-41: a body that catches a cancellation from outside and raises it passes all timeouts.
@@ -189,7 +204,7 @@ both_bare_loops! {
     fn the_outer_of_two_timeouts_due_together_reports(make: Make) {
         run(make, async |lp| {
             for (tidies, inner_first) in [(false, false), (false, true), (true, false), (true, true)] {
-                let at = lp.time() + ms(3);
+                let at = lp.time() + ms(25);
                 let handle = lp.clone();
                 let body = async |deadline: Deadline| {
                     let inner = handle.timeout_at(at, async {
