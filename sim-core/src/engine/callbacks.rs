@@ -164,6 +164,8 @@ impl Callbacks {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn timer(callbacks: &mut Callbacks, at: u64) -> Key {
@@ -203,6 +205,23 @@ mod tests {
         let (fired, _) = callbacks.pop_due(Time::from_nanos(3)).unwrap();
         assert!(callbacks.cancel(fired).is_some());
         assert_eq!(callbacks.cancelled, 0);
+    }
+
+    /// a loop that is always ready, and so never waits, is rid of cancelled timers too.
+    #[test]
+    fn a_loop_that_never_waits_sweeps_too() {
+        fn link(lp: &crate::Loop) {
+            drop(lp.call_later(Duration::from_secs(60), || {}));
+            let handle = lp.clone();
+            lp.call_soon(move || link(&handle));
+        }
+        let engine = crate::testing::engine();
+        let _head = engine.handle().call_later(Duration::from_secs(1), || {});
+        link(&engine.handle());
+        for _ in 0..1_000 {
+            engine.turn(Time::ZERO, &mut Vec::new());
+            assert!(engine.core().callbacks.borrow().queue.len() <= SWEEP_FROM + 2);
+        }
     }
 
     #[test]

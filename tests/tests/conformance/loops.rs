@@ -1,12 +1,14 @@
 //! What the tests of loops, timers and reports share.
 
-use std::cell::Cell;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{ErrorContext, EventLoop, Loop};
-use tests::recorder::Log;
+use sim_core::{Conn, ErrorContext, EventLoop, Loop};
+use tests::recorder::{Log, Recorder};
+
+use crate::connected::SMALL;
 
 /// `n` milliseconds.
 pub(crate) fn ms(n: u64) -> Duration {
@@ -63,16 +65,6 @@ pub(crate) fn panic_of<T>(code: impl FnOnce() -> T) -> String {
     }
 }
 
-/// Counts its own drops.
-#[derive(Debug, Clone)]
-pub(crate) struct CountDrops(pub(crate) Rc<Cell<usize>>);
-
-impl Drop for CountDrops {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() + 1);
-    }
-}
-
 /// Adds an entry to a log when dropped.
 #[derive(Debug)]
 pub(crate) struct NoteDrop(pub(crate) Log, pub(crate) &'static str);
@@ -81,4 +73,26 @@ impl Drop for NoteDrop {
     fn drop(&mut self) {
         self.0.push(self.1);
     }
+}
+
+/// Two ends of a connection on one bare loop, over small kernel buffers.
+pub(crate) fn connect_on(
+    lp: &EventLoop,
+    client: Recorder,
+    server: Recorder,
+) -> (Conn<Recorder>, Conn<Recorder>) {
+    let handle = (**lp).clone();
+    let accepted = lp.create_future();
+    let mut server = Some(server.announce(accepted.clone()));
+    let connected = async move {
+        let factory = move || server.take().expect("one connection");
+        let builder = handle.server().send_buffer(SMALL).receive_buffer(SMALL);
+        let listening = builder.bind(("127.0.0.1", 0), factory).await?;
+        let addr = listening.sockets()[0];
+        let builder = handle.connection().send_buffer(SMALL).receive_buffer(SMALL);
+        let client = builder.connect(addr, || client).await?;
+        let server = accepted.await.expect("connection_made completes it");
+        io::Result::Ok((client, server))
+    };
+    lp.run_until_complete(connected).expect("the loop is open").expect("loopback works")
 }
