@@ -7,7 +7,7 @@ use tests::both_loops;
 use tests::harness::only;
 use tests::recorder::{BufferedRecorder, Log, Recorder};
 
-use crate::connected::{Reports, connect, connect_to_anyone, jam, set_marks, text_of};
+use crate::connected::{Reports, connect, connect_to_anyone, drain, jam, set_marks, text_of};
 
 fn data_of(conn: &Conn<BufferedRecorder>) -> String {
     conn.with(|subject, _| String::from_utf8_lossy(&subject.data).into_owned())
@@ -273,8 +273,7 @@ both_loops! {
         conn.transport().set_protocol(Recorder::new(&log).named("2."));
         world.settle().await;
         assert_eq!(log.text(), "1.CM 1.PW 2.PW");
-        peer.with(|_, cx| cx.resume_reading());
-        world.settle().await;
+        drain(&world, &conn, &peer).await;
         assert_eq!(log.text(), "1.CM 1.PW 2.PW 2.RW");
         Ok(())
     }
@@ -288,7 +287,7 @@ both_loops! {
         set_marks(&conn, 0);
         conn.with(|_, cx| {
             cx.write(b"!");
-            cx.set_protocol(Recorder::new(&cx_log(&log)).named("2."));
+            cx.set_protocol(Recorder::new(&log).named("2."));
         });
         world.settle().await;
         assert_eq!(log.text(), "1.CM 2.PW");
@@ -299,16 +298,10 @@ both_loops! {
         }));
         world.settle().await;
         assert_eq!(log.text(), "1.CM 2.PW 3.PW 4.PW");
-        peer.with(|_, cx| cx.resume_reading());
-        world.settle().await;
+        drain(&world, &conn, &peer).await;
         assert_eq!(log.text(), "1.CM 2.PW 3.PW 4.PW 4.RW");
         Ok(())
     }
-}
-
-/// The same log, for closures that need one of their own.
-fn cx_log(log: &Log) -> Log {
-    log.clone()
 }
 
 /// A plain protocol that hands over to a buffered one behind its first data.

@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use sim_core::{
-    Attach, Conn, Cx, ErrorContext, Loop, LoopFuture, Protocol, Server, World, WriteBufferLimits,
+    Attach, Conn, Cx, ErrorContext, Loop, LoopFuture, Protocol, Server, Transport, World,
+    WriteBufferLimits,
 };
 use tests::recorder::{Log, Recorder};
 
@@ -75,6 +77,35 @@ pub(crate) async fn jam<P: 'static>(world: &World, conn: &Conn<P>, peer: &Conn<R
         world.settle().await;
     }
     transport.write_buffer_size()
+}
+
+/// Waits until `condition` holds. In real kernels a stream may stall for a while when its buffers
+/// are small, so a drain is waited for like this, and not by settling.
+///
+/// # Panics
+///
+/// If it takes too long.
+pub(crate) async fn eventually(world: &World, condition: impl Fn() -> bool) {
+    const TRIES: u32 = 20_000;
+    for _ in 0..TRIES {
+        world.settle().await;
+        if condition() {
+            return;
+        }
+        world.host("client").sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it has not happened in {TRIES} ms");
+}
+
+/// Lets the peer read, and waits until nothing waits in `conn`.
+pub(crate) async fn drain<P: 'static>(world: &World, conn: &Conn<P>, peer: &Conn<Recorder>) {
+    peer.with(|_, cx| cx.resume_reading());
+    eventually(world, || conn.transport().write_buffer_size() == 0).await;
+}
+
+/// Makes more wait in `transport` than any network takes off in a moment.
+pub(crate) fn cross_the_mark(transport: &Transport) {
+    transport.write(&[b'!'; 64 * SMALL]);
 }
 
 /// Sets the marks that pause one byte above what waits now, and resume at `low`.

@@ -9,7 +9,8 @@ use tests::recorder::{Log, Recorder};
 use tests::{both_loops, sim_only};
 
 use crate::connected::{
-    SMALL, connect, connect_to_anyone, jam, length_of, log_soon, set_marks, text_of,
+    SMALL, connect, connect_to_anyone, cross_the_mark, drain, jam, length_of, log_soon, set_marks,
+    text_of,
 };
 
 /// Two connections between the same hosts, each jammed, with one log.
@@ -130,12 +131,11 @@ both_loops! {
         let (conn, peer) = connect(&world, subject, peer).await?;
         world.settle().await;
         assert_eq!(log.text(), "CM PW");
-        peer.with(|_, cx| cx.resume_reading());
-        world.settle().await;
+        drain(&world, &conn, &peer).await;
         assert_eq!(log.text(), "CM PW RW");
         conn.with(|_, cx| cx.close());
         peer.closed().await?;
-        assert_eq!(length_of(&peer), written.get());
+        assert_eq!(length_of(&peer), written.get(), "nothing is lost");
         Ok(())
     }
 
@@ -155,8 +155,7 @@ both_loops! {
             world.settle().await;
             assert_eq!(log.text(), "CM PW", "round {round}");
         }
-        peer.with(|_, cx| cx.resume_reading());
-        world.settle().await;
+        drain(&world, &conn, &peer).await;
         assert_eq!(log.text(), "CM PW RW");
         Ok(())
     }
@@ -174,8 +173,7 @@ both_loops! {
             jam(&world, &conn, &peer).await;
             set_marks(&conn, low);
             conn.with(|_, cx| cx.write(b"!"));
-            peer.with(|_, cx| cx.resume_reading());
-            world.settle().await;
+            drain(&world, &conn, &peer).await;
             assert_eq!(log.text(), "CM PW RW");
             assert!(size.get() <= low, "{} bytes at a low mark of {low}", size.get());
         }
@@ -193,8 +191,7 @@ both_loops! {
         world.settle().await;
         assert_eq!(log.text(), "CM PW");
         assert!(!conn.transport().is_writable());
-        peer.with(|_, cx| cx.resume_reading());
-        world.settle().await;
+        drain(&world, &conn, &peer).await;
         assert_eq!(log.text(), "CM PW RW");
         assert!(conn.transport().is_writable());
         Ok(())
@@ -212,8 +209,7 @@ both_loops! {
         conn.transport().set_write_buffer_limits(WriteBufferLimits::from_high(0))?;
         world.settle().await;
         assert_eq!(log.text(), "CM PW");
-        peer.with(|_, cx| cx.resume_reading());
-        world.settle().await;
+        drain(&world, &conn, &peer).await;
         assert_eq!(log.text(), "CM PW RW");
         assert_eq!(conn.transport().write_buffer_size(), 0);
         Ok(())
@@ -234,7 +230,7 @@ both_loops! {
             }
         });
         let (conn, peer) = brimful(&world, subject).await?;
-        conn.transport().set_write_buffer_limits(marks(SMALL, SMALL))?;
+        conn.transport().set_write_buffer_limits(marks(SMALL, 10))?;
         peer.with(|_, cx| cx.resume_reading());
         peer.closed().await?;
         conn.closed().await?;
@@ -383,7 +379,7 @@ both_loops! {
         let (target, done, next) = (Rc::clone(&other), log.clone(), log.clone());
         let first = Recorder::new(&log).named("1.").on_resume(move |cx| {
             let target = target.borrow().clone().expect("it is there by now");
-            target.write(b"over the mark");
+            cross_the_mark(&target);
             assert!(!target.is_writable());
             log_soon(cx, &next, "NEXT");
             done.push("RESUMED");
@@ -394,11 +390,9 @@ both_loops! {
         set_marks(&second, 0);
         other.replace(Some(second.transport().clone()));
         first.with(|_, cx| cx.write(b"!"));
-        peers[0].with(|_, cx| cx.resume_reading());
-        world.settle().await;
+        drain(&world, &first, &peers[0]).await;
         assert_eq!(log.text(), "1.CM 2.CM 1.PW 1.RW RESUMED 2.PW NEXT");
-        peers[1].with(|_, cx| cx.resume_reading());
-        world.settle().await;
+        drain(&world, &second, &peers[1]).await;
         assert_eq!(log.text(), "1.CM 2.CM 1.PW 1.RW RESUMED 2.PW NEXT 2.RW");
         Ok(())
     }
@@ -413,7 +407,7 @@ both_loops! {
             Recorder::new(&log).named(name).on_pause(move |_| {
                 depth.set(depth.get() + 1);
                 assert_eq!(depth.get(), 1, "a callback inside another");
-                target.borrow().as_ref().expect("it is there").write(b"over the mark");
+                cross_the_mark(target.borrow().as_ref().expect("it is there"));
                 depth.set(depth.get() - 1);
             })
         };
@@ -425,8 +419,8 @@ both_loops! {
         two.first.with(|_, cx| cx.write(b"!"));
         world.settle().await;
         assert_eq!(log.text(), "1.CM 2.CM 1.PW 2.PW");
-        two.peers.iter().for_each(|peer| peer.with(|_, cx| cx.resume_reading()));
-        world.settle().await;
+        drain(&world, &two.first, &two.peers[0]).await;
+        drain(&world, &two.second, &two.peers[1]).await;
         assert_eq!((log.count("1.RW"), log.count("2.RW")), (1, 1));
         others.iter().for_each(|other| drop(other.take()));
         Ok(())
@@ -444,9 +438,9 @@ both_loops! {
         let (first, second) = (two.first.transport().clone(), two.second.transport().clone());
         let queued = log.clone();
         lp.call_soon(move || {
-            second.write(b"!");
-            first.write(b"!");
-            second.write(b"!");
+            cross_the_mark(&second);
+            cross_the_mark(&first);
+            cross_the_mark(&second);
             noted.push("WROTE");
         });
         lp.call_soon(move || queued.push("QUEUED"));
@@ -462,7 +456,7 @@ both_loops! {
         let (lp, noted, transport) = (world.host("client"), log.clone(), conn.transport().clone());
         let (inner, queued) = (lp.clone(), log.clone());
         lp.create_task(async move {
-            transport.write(b"!");
+            cross_the_mark(&transport);
             inner.call_soon(move || queued.push("QUEUED"));
             noted.push("STEP1");
             inner.sleep(std::time::Duration::ZERO).await;
@@ -480,7 +474,7 @@ both_loops! {
         let (conn, _peer) = brimful(&world, Recorder::new(&log)).await?;
         let (subject, noted) = (conn.clone(), log.clone());
         world.host("client").call_soon(move || subject.with(|_, cx| {
-            cx.write(b"!");
+            cross_the_mark(cx);
             cx.abort();
             noted.push("ABORTED");
         }));

@@ -26,4 +26,5 @@ mod timers;
 mod turns;
 mod warnings;
 mod watched;
+mod water_marks;
 mod writing;

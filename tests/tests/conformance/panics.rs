@@ -8,7 +8,7 @@ use tests::both_loops;
 use tests::harness::only;
 use tests::recorder::{BufferedRecorder, Log, Recorder};
 
-use crate::connected::{Reports, connect, connect_to_anyone, jam, set_marks};
+use crate::connected::{Reports, connect, connect_to_anyone, drain, jam, set_marks};
 
 /// The panic inside the error that `connection_lost` got.
 fn panic_in(error: &io::Error) -> (&'static str, String) {
@@ -131,19 +131,18 @@ both_loops! { contain;
         assert_eq!(log.text(), "CM PW REPORT");
         assert!(!conn.transport().is_writable() && !conn.transport().is_closing());
         conn.with(|_, cx| cx.write(b"?"));
-        peer.with(|_, cx| cx.resume_reading());
-        world.settle().await;
+        drain(&world, &conn, &peer).await;
         assert_eq!(log.text(), "CM PW REPORT RW REPORT");
         assert!(conn.transport().is_writable() && !conn.transport().is_closing());
-        assert!(peer.with(|peer, _| peer.data.ends_with(b"!?")));
         for (report, text) in reports.all().iter().zip(["no pause", "no resume"]) {
             assert_eq!(report.panic.as_deref(), Some(text));
             assert_eq!(report.transport, Some(conn.transport().number()));
             assert!(report.protocol.is_some_and(|name| name.ends_with("Recorder")));
         }
         conn.with(|_, cx| cx.close());
-        world.settle().await;
+        peer.closed().await?;
         assert_eq!(log.text(), "CM PW REPORT RW REPORT CL(None)");
+        assert!(peer.with(|peer, _| peer.data.ends_with(b"!?")));
         Ok(())
     }
 
