@@ -215,11 +215,14 @@ impl Core {
     /// Replaces the waker of a waiting [`Action::Wake`].
     pub(crate) fn replace_waker(&self, key: Key, waker: &std::task::Waker) {
         let mut callbacks = self.callbacks.borrow_mut();
-        if let Some(Action::Wake(old)) = callbacks.action_mut(key)
-            && !old.will_wake(waker)
-        {
-            *old = waker.clone();
-        }
+        let replaced = match callbacks.action_mut(key) {
+            Some(Action::Wake(old)) if !old.will_wake(waker) => {
+                Some(std::mem::replace(old, waker.clone()))
+            }
+            _ => None,
+        };
+        drop(callbacks);
+        drop(replaced);
     }
 
     // Sources and tasks.
