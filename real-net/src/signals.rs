@@ -27,7 +27,7 @@ use signal_hook::iterator::Signals;
 ///
 /// ```no_run
 /// # use sim_core::{Loop, Serving};
-/// # async fn start(_: &Loop) -> std::io::Result<Serving> { unimplemented!() }
+/// # async fn start(_: &Loop) -> std::io::Result<Serving> { Err(std::io::ErrorKind::Other.into()) }
 /// let lp = real_net::new_loop()?;
 /// let handle = lp.clone();
 /// lp.run_until_complete(async move {

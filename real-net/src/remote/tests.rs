@@ -4,45 +4,49 @@ use super::*;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use sim_core::EventLoop;
 
 use crate::new_loop;
 
+/// What ran: by which thread it was called, and its number.
+type Seen = Arc<Mutex<Vec<(usize, usize)>>>;
+
 /// A loop whose calls write numbers down until `count` came, and what they wrote.
 struct Notes {
     lp: EventLoop,
     remote: Remote,
-}
-
-thread_local! {
-    /// What ran on this loop's thread: the closures are `Send`, so they capture no `Rc`.
-    static SEEN: RefCell<Vec<(usize, usize)>> = const { RefCell::new(Vec::new()) };
+    seen: Seen,
 }
 
 impl Notes {
     fn new() -> Self {
-        SEEN.take();
         let lp = new_loop().unwrap();
         let remote = Remote::new(&lp);
-        Self { lp, remote }
+        Self { lp, remote, seen: Seen::default() }
     }
 
     fn run_until(&self, count: usize) -> Vec<(usize, usize)> {
-        let lp = self.lp.clone();
+        let (lp, seen) = (self.lp.clone(), Arc::clone(&self.seen));
         let all = async move {
-            while SEEN.with_borrow(Vec::len) < count {
+            while seen.lock().unwrap().len() < count {
                 lp.sleep(std::time::Duration::ZERO).await;
             }
         };
         self.lp.run_until_complete(all).unwrap();
-        SEEN.take()
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+
+    fn note(&self, thread: usize, number: usize) -> impl FnOnce(&Loop) + Send + use<> {
+        note(&self.seen, thread, number)
     }
 }
 
-fn note(thread: usize, number: usize) -> impl FnOnce(&Loop) + Send {
-    move |_| SEEN.with_borrow_mut(|seen| seen.push((thread, number)))
+fn note(seen: &Seen, thread: usize, number: usize) -> impl FnOnce(&Loop) + Send + use<> {
+    let seen = Arc::clone(seen);
+    move |_| seen.lock().unwrap().push((thread, number))
 }
 
 #[test]
@@ -50,9 +54,9 @@ fn calls_of_each_thread_keep_their_order() {
     let notes = Notes::new();
     let threads: Vec<_> = (0..4)
         .map(|thread| {
-            let remote = notes.remote.clone();
+            let (remote, seen) = (notes.remote.clone(), Arc::clone(&notes.seen));
             thread::spawn(move || {
-                (0..100).for_each(|number| remote.call_soon(note(thread, number)).unwrap());
+                (0..100).for_each(|number| remote.call_soon(note(&seen, thread, number)).unwrap());
             })
         })
         .collect();
@@ -78,7 +82,7 @@ fn a_call_wakes_a_loop_that_waits_without_a_limit() {
 #[test]
 fn a_call_from_the_loops_own_thread_works() {
     let notes = Notes::new();
-    notes.remote.call_soon(note(0, 1)).unwrap();
+    notes.remote.call_soon(notes.note(0, 1)).unwrap();
     assert_eq!(notes.run_until(1), [(0, 1)]);
 }
 
@@ -91,7 +95,7 @@ fn a_panic_in_a_call_costs_that_call_alone() {
         heard.borrow_mut().push(context.to_string());
     })));
     notes.remote.call_soon(|_| panic!("ouch")).unwrap();
-    notes.remote.call_soon(note(0, 2)).unwrap();
+    notes.remote.call_soon(notes.note(0, 2)).unwrap();
     assert_eq!(notes.run_until(1), [(0, 2)]);
     assert!(reports.borrow()[0].contains("ouch"), "{reports:?}");
 }
@@ -111,7 +115,7 @@ fn calls_after_the_close_are_refused_and_those_before_it_dropped() {
     let captured = Dropped(remote.clone());
     remote.call_soon(move |_| drop(captured)).unwrap();
     notes.lp.close().unwrap();
-    assert_eq!(remote.call_soon(note(0, 0)), Err(LoopClosed));
+    assert_eq!(remote.call_soon(notes.note(0, 0)), Err(LoopClosed));
     assert!(Remote::new(&notes.lp).is_closed());
     drop(notes);
     assert!(remote.is_closed());

@@ -46,7 +46,7 @@ async fn accept_all(world: &World, keep_open: bool) -> io::Result<(sim_core::Ser
     Ok((server, accepted))
 }
 
-/// L-02: the client after one round trip.
+/// The client is connected after one round trip (L-02).
 #[test]
 fn connecting_takes_one_round_trip() {
     let at = run(|world| async move {
@@ -58,7 +58,7 @@ fn connecting_takes_one_round_trip() {
     assert_eq!(at.since_epoch(), ms(2));
 }
 
-/// L-01, E-15.
+/// E-15: a refused port answers after one round trip (L-01).
 #[test]
 fn a_closed_port_refuses_after_one_round_trip() {
     let (error, at) = run(|world| async move {
@@ -71,7 +71,7 @@ fn a_closed_port_refuses_after_one_round_trip() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
 }
 
-/// L-03.
+/// The ladder of SYNs (L-03).
 #[test]
 fn an_address_without_a_host_times_out_after_131_seconds() {
     let (error, at) = run(|world| async move {
@@ -82,7 +82,7 @@ fn an_address_without_a_host_times_out_after_131_seconds() {
     assert_eq!((error.kind(), at.since_epoch().as_secs()), (io::ErrorKind::TimedOut, 131));
 }
 
-/// L-10.
+/// As in L-10.
 #[test]
 fn an_address_off_the_network_is_unreachable_at_once() {
     let (error, at) = run(|world| async move {
@@ -121,7 +121,7 @@ fn an_echo_takes_a_round_trip_and_loopback_twenty_microseconds() {
     }
 }
 
-/// C-30, and the oracle of the stream: everything arrives, in order, however large.
+/// C-30: everything arrives, in order, however large.
 #[test]
 fn a_megabyte_both_ways_arrives_whole() {
     let body: Vec<u8> = (0..1_000_000_u32).map(|i| (i * 7 + i / 251) as u8).collect();
@@ -143,7 +143,7 @@ fn a_megabyte_both_ways_arrives_whole() {
     }
 }
 
-/// C-43, C-47.
+/// C-43, C-47: half-close and end of stream.
 #[test]
 fn an_end_of_stream_arrives_after_all_data() {
     let (data, ended, lost) = run(|world| async move {
@@ -158,7 +158,7 @@ fn an_end_of_stream_arrives_after_all_data() {
     assert_eq!((data.as_slice(), ended, lost), (&b"bye"[..], true, true));
 }
 
-/// C-77, ruling 9, C-34.
+/// C-77, C-34: an abort is a reset (ruling 9).
 #[test]
 fn abort_resets_the_peer() {
     let (own, peer, data) = run(|world| async move {
@@ -175,7 +175,7 @@ fn abort_resets_the_peer() {
     assert_eq!((own, peer, data.as_slice()), (None, Some(104), &b"last words"[..]));
 }
 
-/// L-51: the kernel of a closing host resets when data was not read.
+/// The kernel of a closing host resets when data was not read (L-51).
 #[test]
 fn close_with_unread_data_resets() {
     let peer = run(|world| async move {
@@ -216,7 +216,7 @@ fn a_reset_is_found_when_reading_resumes() {
     assert_eq!((before, after, data.as_slice()), (false, Some(104), &b"before"[..]));
 }
 
-/// E-25, L-61.
+/// E-25: what nobody accepted is reset (L-61).
 #[test]
 fn connections_that_nobody_accepted_are_reset_when_the_listener_closes() {
     let (connected, lost) = run(|world| async move {
@@ -237,7 +237,7 @@ fn connections_that_nobody_accepted_are_reset_when_the_listener_closes() {
     assert_eq!((connected, lost), (ms(2), (Some(104), ms(13))));
 }
 
-/// E-19.
+/// E-19: a server that does not serve yet refuses.
 #[test]
 fn a_server_that_does_not_serve_yet_refuses() {
     let kind = run(|world| async move {
@@ -251,7 +251,7 @@ fn a_server_that_does_not_serve_yet_refuses() {
     assert_eq!(kind, io::ErrorKind::ConnectionRefused);
 }
 
-/// E-17; the address is free again at once, because servers reuse addresses (E-18).
+/// E-17, E-18: the address is free again at once, because servers reuse addresses.
 #[test]
 fn a_port_is_bound_once_and_again_after_its_server_closed() {
     let kind = run(|world| async move {
@@ -294,7 +294,7 @@ fn wildcard_host_and_ipv6_addresses_can_all_be_reached() {
     }
 }
 
-/// L-07: backlog 2 lets three wait; the rest are dropped and try again a second later.
+/// Backlog 2 lets three wait; the rest are dropped and try again a second later (L-07).
 #[test]
 fn one_more_than_the_backlog_may_wait() {
     let connected = run(|world| async move {
@@ -325,7 +325,7 @@ fn one_more_than_the_backlog_may_wait() {
     assert_eq!((at_once, later), (3, 2), "{connected:?}");
 }
 
-/// C-80..C-90 need a bounded network: a peer that does not read stops the writer.
+/// A bounded network: a peer that does not read stops the writer (K-05).
 #[test]
 fn a_reader_that_pauses_stops_the_writer_and_nothing_is_lost() {
     let (unsent, received) = run(|world| async move {
