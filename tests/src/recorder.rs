@@ -236,6 +236,8 @@ impl Protocol for Recorder {
     }
 }
 
+type BufferedAct = Box<dyn FnMut(&mut Cx<'_, BufferedRecorder>)>;
+
 /// A [`BufferedProtocol`] that logs its callbacks and collects its data.
 pub struct BufferedRecorder {
     /// The log.
@@ -245,8 +247,8 @@ pub struct BufferedRecorder {
     /// How long a buffer `get_buffer` returns; shared, so that a test may change it.
     pub size: Rc<Cell<usize>>,
     buffer: Vec<u8>,
-    lent: Option<Box<dyn FnMut(&mut Cx<'_, Self>)>>,
-    updated: Option<Box<dyn FnMut(&mut Cx<'_, Self>)>>,
+    lent: Option<BufferedAct>,
+    updated: Option<BufferedAct>,
 }
 
 impl BufferedRecorder {

@@ -397,6 +397,27 @@ both_loops! {
         Ok(())
     }
 
+    /// C-92, C-91: ruling 1: what `resume_writing` made another transport do comes before the end of
+    /// its own connection, which is in the same handle.
+    async fn the_pause_of_another_comes_before_the_end(world: World) -> io::Result<()> {
+        let log = Log::new();
+        let other: Rc<RefCell<Option<Transport>>> = Rc::default();
+        let target = Rc::clone(&other);
+        let first = Recorder::new(&log).named("1.").on_resume(move |_| {
+            cross_the_mark(target.borrow().as_ref().expect("it is there by now"));
+        });
+        let second = Recorder::new(&log).named("2.");
+        let Two { first, second, peers } = Two::jammed(&world, first, second).await?;
+        set_marks(&first, 0);
+        set_marks(&second, 0);
+        other.replace(Some(second.transport().clone()));
+        first.with(|_, cx| { cx.write(b"!"); cx.close(); });
+        peers[0].with(|_, cx| cx.resume_reading());
+        first.closed().await?;
+        assert_eq!(log.text(), "1.CM 2.CM 1.PW 1.RW 2.PW 1.CL(None)");
+        Ok(())
+    }
+
     /// C-93: two protocols that make each other pause: the events come one behind the other, and no
     /// callback runs inside another.
     async fn flow_events_do_not_nest(world: World) -> io::Result<()> {

@@ -237,9 +237,14 @@ both_loops! {
         assert_eq!(log.text(), "CM", "the read was queued behind the pause");
         // The same with a resume behind the pause: the read comes a turn later, and once.
         conn.with(|_, cx| cx.resume_reading());
-        lp.call_soon(move || { transport.pause_reading(); transport.resume_reading(); });
+        let (inner, noted) = (lp.clone(), log.clone());
+        lp.call_soon(move || {
+            transport.pause_reading();
+            transport.resume_reading();
+            inner.call_soon(move || noted.push("NEXT"));
+        });
         world.settle().await;
-        assert_eq!(log.text(), "CM DR");
+        assert_eq!(log.text(), "CM NEXT DR");
         assert_eq!(conn.with(|subject, _| subject.data.clone()), b"data");
         Ok(())
     }
