@@ -346,6 +346,7 @@ impl Endpoint {
         let mut buffer = core.buffer.take(hint);
         match core.driver.receive_from(self.source, &mut buffer) {
             Ok((bytes, from)) => {
+                self.readable.set(core.driver.may_receive(self.source));
                 self.call(Callback::DatagramReceived, bytes, |handler| {
                     handler.datagram_received(&buffer[..bytes], from);
                 });

@@ -260,6 +260,13 @@ pub trait Driver {
     /// `WouldBlock` when none waits, `ConnectionRefused`, ...
     fn receive_from(&self, source: Source, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
 
+    /// False if the next [`receive_from`](Self::receive_from) would block for sure: then the engine
+    /// does not try. A kernel does not know before the call, and says true.
+    fn may_receive(&self, source: Source) -> bool {
+        let _ = source;
+        true
+    }
+
     /// Closes the socket as `close` does: what was written is still sent; on a stream with unread
     /// data the peer gets a reset (contract C-34). The source is gone.
     fn close(&self, source: Source);

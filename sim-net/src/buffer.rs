@@ -6,26 +6,78 @@
 
 use std::rc::Rc;
 
-/// Bytes of a small chunk: a page less than what most messages need.
-const SMALL: usize = 1_448;
+/// Bytes that a chunk has room for in itself: a short message takes one allocation, of 256 bytes.
+const SHORT: usize = 232;
+/// Bytes that a chunk for a segment can hold.
+const SEGMENT: usize = 1_448;
 /// Bytes of a large chunk: 45 full segments.
-pub(crate) const LARGE: usize = 45 * 1_448;
-/// How many spare chunks of a size a world keeps.
-const SPARE_MAX: usize = 64;
+pub(crate) const LARGE: usize = 45 * SEGMENT;
+/// How many spare chunks of each size a world keeps: at most 4 MiB of each.
+const SHORT_SPARE_MAX: usize = 16_384;
+const SEGMENT_SPARE_MAX: usize = 2_896;
+const LARGE_SPARE_MAX: usize = 64;
 
 /// A part of a chunk.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
-    chunk: Rc<Vec<u8>>,
+    chunk: Rc<Chunk>,
     start: u32,
     end: u32,
+}
+
+/// Bytes that several payloads share.
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "short messages are the many, and lie in it for speed"
+)]
+enum Chunk {
+    Short { length: u8, bytes: [u8; SHORT] },
+    Long(Vec<u8>),
 }
 
 /// Spare chunks of a world.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    small: Vec<Rc<Vec<u8>>>,
-    large: Vec<Rc<Vec<u8>>>,
+    short: Vec<Rc<Chunk>>,
+    segment: Vec<Rc<Chunk>>,
+    large: Vec<Rc<Chunk>>,
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+
+    /// How many bytes can be added. A short chunk can become one for a segment.
+    fn room(&self) -> usize {
+        match self {
+            Self::Short { length, .. } => SEGMENT - usize::from(*length),
+            Self::Long(bytes) => bytes.capacity() - bytes.len(),
+        }
+    }
+
+    /// Adds bytes for which there is room.
+    fn extend(&mut self, data: &[u8]) {
+        match self {
+            Self::Short { length, bytes } => {
+                let start = usize::from(*length);
+                if let Some(place) = bytes.get_mut(start..start + data.len()) {
+                    place.copy_from_slice(data);
+                    *length += data.len() as u8;
+                    return;
+                }
+                let mut long = Vec::with_capacity(SEGMENT);
+                long.extend_from_slice(&bytes[..start]);
+                long.extend_from_slice(data);
+                *self = Self::Long(long);
+            }
+            Self::Long(bytes) => bytes.extend_from_slice(data),
+        }
+    }
 }
 
 impl Pool {
@@ -36,13 +88,16 @@ impl Pool {
 
     /// A chunk with exactly `data`, of any length.
     pub(crate) fn copy(&mut self, data: &[u8]) -> Payload {
-        let (spare, capacity) = match data.len() {
-            0..=SMALL => (&mut self.small, SMALL),
-            length => (&mut self.large, LARGE.max(length)),
+        let long = |capacity| move || Rc::new(Chunk::Long(Vec::with_capacity(capacity)));
+        let mut chunk = if data.len() <= SHORT {
+            let short = || Rc::new(Chunk::Short { length: 0, bytes: [0; SHORT] });
+            self.short.pop().unwrap_or_else(short)
+        } else if data.len() <= SEGMENT {
+            self.segment.pop().unwrap_or_else(long(SEGMENT))
+        } else {
+            self.large.pop().unwrap_or_else(long(LARGE.max(data.len())))
         };
-        let mut chunk = spare.pop().unwrap_or_else(|| Rc::new(Vec::with_capacity(capacity)));
-        let bytes = Rc::get_mut(&mut chunk).expect("a spare chunk has one owner");
-        bytes.extend_from_slice(data);
+        Rc::get_mut(&mut chunk).expect("a spare chunk has one owner").extend(data);
         Payload { chunk, start: 0, end: data.len() as u32 }
     }
 
@@ -50,12 +105,22 @@ impl Pool {
     #[inline]
     pub(crate) fn put(&mut self, payload: Payload) {
         let mut chunk = payload.chunk;
-        let Some(bytes) = Rc::get_mut(&mut chunk) else {
-            return;
+        let (spare, spare_max) = match Rc::get_mut(&mut chunk) {
+            None => return,
+            Some(Chunk::Short { length, .. }) => {
+                *length = 0;
+                (&mut self.short, SHORT_SPARE_MAX)
+            }
+            Some(Chunk::Long(bytes)) => {
+                bytes.clear();
+                if bytes.capacity() < LARGE {
+                    (&mut self.segment, SEGMENT_SPARE_MAX)
+                } else {
+                    (&mut self.large, LARGE_SPARE_MAX)
+                }
+            }
         };
-        bytes.clear();
-        let spare = if bytes.capacity() < LARGE { &mut self.small } else { &mut self.large };
-        if spare.len() < SPARE_MAX {
+        if spare.len() < spare_max {
             spare.push(chunk);
         }
     }
@@ -67,18 +132,18 @@ impl Payload {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.chunk[self.start as usize..self.end as usize]
+        &self.chunk.bytes()[self.start as usize..self.end as usize]
     }
 
     /// Adds bytes of `data` behind this payload, if it is the end of a chunk that nobody else
     /// holds, and says how many.
     pub(crate) fn extend(&mut self, data: &[u8]) -> usize {
-        let Some(bytes) = Rc::get_mut(&mut self.chunk) else {
+        let Some(chunk) = Rc::get_mut(&mut self.chunk) else {
             return 0;
         };
-        debug_assert_eq!(bytes.len(), self.end as usize, "a queued payload ends its chunk");
-        let taken = data.len().min(bytes.capacity() - bytes.len());
-        bytes.extend_from_slice(&data[..taken]);
+        debug_assert_eq!(chunk.bytes().len(), self.end as usize, "a queued payload ends its chunk");
+        let taken = data.len().min(chunk.room());
+        chunk.extend(&data[..taken]);
         self.end += taken as u32;
         taken
     }
@@ -121,5 +186,15 @@ mod tests {
         assert_eq!(tail.extend(b"cd"), 0);
         drop(sent);
         assert_eq!((tail.extend(b"cd"), tail.bytes()), (2, &b"abcd"[..]));
+    }
+
+    #[test]
+    fn a_short_chunk_grows_to_a_segment_and_no_further() {
+        let mut tail = Pool::default().copy(&[7; 200]);
+        for _ in 0..6 {
+            assert_eq!(tail.extend(&[7; 200]), 200);
+        }
+        assert_eq!((tail.extend(&[7; 200]), tail.extend(b"x")), (48, 0));
+        assert_eq!(tail.bytes(), [7; SEGMENT]);
     }
 }

@@ -193,6 +193,12 @@ impl Driver for HostDriver {
         received.map(|(length, from)| (length, from.to_addr()))
     }
 
+    fn may_receive(&self, source: Source) -> bool {
+        let mut network = self.scheduler.network();
+        let socket = network.sockets.datagrams(SocketId::from_source(source));
+        socket.is_some_and(|socket| socket.may_receive())
+    }
+
     fn close(&self, source: Source) {
         self.give_back();
         let mut network = self.scheduler.network();

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use sim_core::Time;
-use sim_core::driver::{Family, Readiness, Token};
+use sim_core::driver::{Family, Next, Readiness, Token};
 
 use crate::address::{Endpoint, Ip, Route};
 use crate::agenda::Event;
@@ -146,23 +146,9 @@ impl Network {
 
     // Packets.
 
-    /// A packet was sent to an address that no host has.
-    pub(crate) fn lose(&mut self, from: u32, packet: Packet) {
-        self.record(from, Record::Sent(packet.record()));
-        self.drop_packet(from, packet, DropReason::NoHost);
-    }
-
-    /// A packet is lost.
+    /// A packet is lost at its host.
     pub(crate) fn drop_packet(&mut self, host: u32, packet: Packet, reason: DropReason) {
-        self.record(host, Record::Dropped(packet.record(), reason));
-        let payload = match packet.body {
-            Body::Tcp(segment) => segment.payload,
-            Body::Udp { payload, .. } => Some(payload),
-            Body::PortUnreachable => None,
-        };
-        if let Some(payload) = payload {
-            self.pool.put(payload);
-        }
+        self.wire.drop_packet(host, packet, reason, &mut self.pool);
     }
 
     /// Handles every event that is due now.
@@ -290,8 +276,20 @@ impl Network {
         self.ready.is_empty() && self.delayed_hosts == 0 && self.wire.agenda.in_flight() == 0
     }
 
-    /// When a host's engine wants its next turn, apart from events.
-    pub(crate) fn set_deadline(&mut self, index: u32, deadline: Time) {
+    /// Notes when a host's engine wants its next turn.
+    #[inline]
+    pub(crate) fn plan(&mut self, index: u32, next: Next) {
+        match next {
+            Next::Now => {
+                self.host(index).deadline = Time::NEVER;
+                self.wake_host(index);
+            }
+            Next::At(at) => self.set_deadline(index, at),
+            Next::Never => self.host(index).deadline = Time::NEVER,
+        }
+    }
+
+    fn set_deadline(&mut self, index: u32, deadline: Time) {
         self.host(index).deadline = deadline;
         if deadline != Time::NEVER {
             self.arm_host_timer(index, deadline);

@@ -13,10 +13,11 @@ pub(crate) struct Packet {
     pub(crate) source: Endpoint,
     pub(crate) target: Endpoint,
     pub(crate) to_host: u32,
-    /// The socket that sent it.
+    /// The socket that sent it, or `NONE`.
     pub(crate) from: SocketId,
-    /// The socket that it is for, if the sender knows; it may be gone by the time of arrival.
-    pub(crate) to: Option<SocketId>,
+    /// The socket that it is for, if the sender knows, or `NONE`; it may be gone by the time of
+    /// arrival.
+    pub(crate) to: SocketId,
     pub(crate) flow: Flow,
     /// The sequence number relative to the sender's initial one.
     pub(crate) offset: u32,

@@ -25,7 +25,8 @@ pub(crate) struct Bind {
 /// The bound sockets of a host, for one transport protocol.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
-    binds: BTreeMap<(u16, SocketId), Bind>,
+    /// By port and socket. A sorted list: it is searched for each datagram and seldom changed.
+    binds: Vec<((u16, SocketId), Bind)>,
 }
 
 impl Bind {
@@ -39,22 +40,35 @@ impl Bind {
 }
 
 impl Ports {
+    fn place(&self, port: u16, id: SocketId) -> Result<usize, usize> {
+        self.binds.binary_search_by_key(&(port, id), |&(key, _)| key)
+    }
+
+    /// Binds a socket, or replaces its bind.
     pub(crate) fn insert(&mut self, port: u16, id: SocketId, bind: Bind) {
-        self.binds.insert((port, id), bind);
+        match self.place(port, id) {
+            Ok(place) => self.binds[place].1 = bind,
+            Err(place) => self.binds.insert(place, ((port, id), bind)),
+        }
     }
 
     pub(crate) fn remove(&mut self, port: u16, id: SocketId) {
-        self.binds.remove(&(port, id));
+        if let Ok(place) = self.place(port, id) {
+            self.binds.remove(place);
+        }
     }
 
     pub(crate) fn get_mut(&mut self, port: u16, id: SocketId) -> Option<&mut Bind> {
-        self.binds.get_mut(&(port, id))
+        let place = self.place(port, id).ok()?;
+        Some(&mut self.binds[place].1)
     }
 
     /// The sockets on a port.
+    #[inline]
     pub(crate) fn on(&self, port: u16) -> impl Iterator<Item = (SocketId, &Bind)> {
-        let all = (port, SocketId::LEAST)..=(port, SocketId::GREATEST);
-        self.binds.range(all).map(|(&(_, id), bind)| (id, bind))
+        let first = self.binds.partition_point(|&((held, _), _)| held < port);
+        let here = self.binds[first..].iter().take_while(move |((held, _), _)| *held == port);
+        here.map(|((_, id), bind)| (*id, bind))
     }
 
     pub(crate) fn is_free(&self, port: u16) -> bool {

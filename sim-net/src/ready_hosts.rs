@@ -8,7 +8,8 @@ use std::collections::BinaryHeap;
 #[derive(Debug, Default)]
 pub(crate) struct ReadyHosts {
     fresh: Vec<u32>,
-    ranked: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Rank and index, from the high bits down: comparing entries is comparing numbers.
+    ranked: BinaryHeap<Reverse<u128>>,
 }
 
 impl ReadyHosts {
@@ -27,12 +28,12 @@ impl ReadyHosts {
         match self.fresh.pop() {
             Some(index) if self.ranked.is_empty() && self.fresh.is_empty() => Some(Ok(index)),
             Some(index) => Some(Err(index)),
-            None => self.ranked.pop().map(|Reverse((_, index))| Ok(index)),
+            None => self.ranked.pop().map(|Reverse(entry)| Ok(entry as u32)),
         }
     }
 
     pub(crate) fn add_ranked(&mut self, index: u32, rank: u64) {
-        self.ranked.push(Reverse((rank, index)));
+        self.ranked.push(Reverse(u128::from(rank) << 64 | u128::from(index)));
     }
 }
 

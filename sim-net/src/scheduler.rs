@@ -160,54 +160,42 @@ impl Scheduler {
 
     /// Runs the world until the control loop, whose turn ended with `next`, has something to do.
     pub(crate) fn run(&self, next: Next, events: &mut Vec<Readiness>) -> Result<(), RunError> {
-        self.plan(CONTROL, next);
+        let mut network = self.network();
+        network.plan(CONTROL, next);
         loop {
-            self.answer_bell()?;
-            let mut network = self.network();
+            if self.bell.is_rung() {
+                self.answer_bell(&mut network)?;
+            }
             network.run_due();
             if std::mem::take(&mut network.host(CONTROL).queued) {
-                self.begin_turn(&mut network, CONTROL, events)?;
-                return Ok(());
+                return self.begin_turn(&mut network, CONTROL, events);
             }
-            match network.next_ready() {
-                Some(index) => {
-                    let mut host_events = self.events.take();
-                    self.begin_turn(&mut network, index, &mut host_events)?;
-                    drop(network);
-                    self.turn(index, host_events);
-                }
-                None => {
-                    drop(network);
-                    self.advance()?;
-                }
+            if let Some(index) = network.next_ready() {
+                let mut host_events = self.events.take();
+                self.begin_turn(&mut network, index, &mut host_events)?;
+                drop(network);
+                let next = self.turn(index, host_events);
+                network = self.network();
+                network.plan(index, next);
+            } else if self.settles(&network) {
+                drop(network);
+                self.wake_settlers();
+                network = self.network();
+            } else if let Some(at) = network.wire.agenda.next_time() {
+                self.advance(&mut network, at)?;
+            } else {
+                drop(network);
+                return self.report_idle();
             }
-        }
-    }
-
-    /// Notes when a host's engine wants its next turn.
-    #[inline]
-    fn plan(&self, index: u32, next: Next) {
-        let mut network = self.network();
-        match next {
-            Next::Now => {
-                network.set_deadline(index, Time::NEVER);
-                network.wake_host(index);
-            }
-            Next::At(at) => network.set_deadline(index, at),
-            Next::Never => network.set_deadline(index, Time::NEVER),
         }
     }
 
     /// Wakes the hosts whose tasks were woken from outside.
-    #[inline]
-    fn answer_bell(&self) -> Result<(), RunError> {
-        if !self.bell.is_rung() {
-            return Ok(());
-        }
+    fn answer_bell(&self, network: &mut Network) -> Result<(), RunError> {
         let mut rung = self.rung.take();
         self.bell.take(&mut rung);
         for index in rung.drain(..) {
-            self.network().wake_host(index);
+            network.wake_host(index);
             self.check_wakers_of(index)?;
         }
         self.rung.set(rung);
@@ -247,43 +235,38 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Gives a host its turn.
+    /// Gives a host its turn, and says when it wants the next.
     #[inline]
-    fn turn(&self, index: u32, mut events: Vec<Readiness>) {
+    fn turn(&self, index: u32, mut events: Vec<Readiness>) -> Next {
         let engine = self.engines.borrow().get(index as usize).cloned().flatten();
-        if let Some(engine) = engine {
-            let next = engine.turn(self.now(), &mut events);
-            self.plan(index, next);
-        }
+        let next = engine.map_or(Next::Never, |engine| engine.turn(self.now(), &mut events));
         events.clear();
         self.events.set(events);
         self.current.set(CONTROL);
+        next
     }
 
     /// Nothing is left to do at this instant: moves the clock to the next event.
-    fn advance(&self) -> Result<(), RunError> {
-        if self.wake_settlers() {
-            return Ok(());
-        }
-        let next = self.network().wire.agenda.next_time();
-        let Some(at) = next else {
-            return self.report_idle();
-        };
+    #[inline]
+    fn advance(&self, network: &mut Network, at: Time) -> Result<(), RunError> {
         let max_time = self.limits.max_time;
         if at.since_epoch() > max_time {
             return Err(limit("max_time", format!("{max_time:?} of virtual time")));
         }
         self.now.set(at);
-        self.network().wire.now = at;
+        network.wire.now = at;
         self.turns.set(0);
         Ok(())
     }
 
-    /// Wakes those who wait for the world to be quiet, if it is.
-    fn wake_settlers(&self) -> bool {
-        if self.settlers.borrow().is_empty() || !self.network().is_quiet() {
-            return false;
-        }
+    /// True if somebody waits for the world to be quiet, and it is.
+    #[inline]
+    fn settles(&self, network: &Network) -> bool {
+        !self.settlers.borrow().is_empty() && network.is_quiet()
+    }
+
+    #[cold]
+    fn wake_settlers(&self) {
         let settlers = self.settlers.take();
         for settler in settlers {
             settler.quiet.set(true);
@@ -292,7 +275,6 @@ impl Scheduler {
                 waker.wake();
             }
         }
-        true
     }
 
     /// Nothing can ever happen again.

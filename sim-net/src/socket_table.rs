@@ -4,7 +4,8 @@ use sim_core::driver::{Source, Token};
 use slab::Slab;
 
 use crate::address::Endpoint;
-use crate::tcp::stack::{Listener, Stream};
+use crate::tcp::stack::Listener;
+use crate::tcp::stream::Stream;
 use crate::udp::Datagrams;
 
 /// A socket: its slot, and a number that no other socket of the world ever has.
@@ -15,8 +16,8 @@ pub(crate) struct SocketId {
 }
 
 impl SocketId {
-    pub(crate) const LEAST: Self = Self { slot: 0, serial: 0 };
-    pub(crate) const GREATEST: Self = Self { slot: u32::MAX, serial: u32::MAX };
+    /// No socket.
+    pub(crate) const NONE: Self = Self { slot: u32::MAX, serial: u32::MAX };
 
     pub(crate) fn source(self) -> Source {
         Source(u64::from(self.serial) << 32 | u64::from(self.slot))
@@ -126,6 +127,15 @@ impl SocketTable {
     pub(crate) fn stream(&mut self, id: SocketId) -> Option<&mut Stream> {
         match &mut self.get_mut(id)?.kind {
             Kind::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// The stream called `id` and its host, if it is one.
+    #[inline]
+    pub(crate) fn host_and_stream(&mut self, id: SocketId) -> Option<(u32, &mut Stream)> {
+        match self.get_mut(id)? {
+            Socket { host, kind: Kind::Stream(stream), .. } => Some((*host, stream)),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! UDP sockets (RFC 768).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 
 use sim_core::driver::Family;
@@ -44,13 +44,17 @@ pub(crate) struct Datagrams {
     queued: usize,
     pub(crate) receive_limit: usize,
     error: Option<i32>,
-    /// The flows to the addresses and hosts that datagrams went to.
-    peers: BTreeMap<(Endpoint, Option<u32>), Peer>,
+    /// The flows to the addresses and hosts that datagrams went to, sorted by these.
+    peers: Vec<Peer>,
+    /// The place of the peer that the last datagram went to.
+    last_peer: usize,
 }
 
 /// The flow to an address, and the draws about its packets.
 #[derive(Debug)]
 struct Peer {
+    /// The address, and the host that has it.
+    key: (Endpoint, Option<u32>),
     flow: Flow,
     delays: Option<Box<Draws>>,
 }
@@ -71,13 +75,13 @@ impl Datagrams {
             queued: 0,
             receive_limit: RECEIVE_BUFFER,
             error: None,
-            peers: BTreeMap::new(),
+            peers: Vec::new(),
+            last_peer: 0,
         }
     }
 
     pub(crate) fn readiness(&self) -> Ready {
-        let readable = !self.queue.is_empty() || self.error.is_some();
-        if readable { Ready::READABLE.with(Ready::WRITABLE) } else { Ready::WRITABLE }
+        if self.may_receive() { Ready::READABLE.with(Ready::WRITABLE) } else { Ready::WRITABLE }
     }
 
     pub(crate) fn family(&self) -> Family {
@@ -87,6 +91,28 @@ impl Datagrams {
     /// How long the next datagram is.
     pub(crate) fn next_len(&self) -> usize {
         self.queue.front().map_or(0, |(payload, _)| payload.len())
+    }
+
+    /// True if a receive would get something: a datagram or an error.
+    pub(crate) fn may_receive(&self) -> bool {
+        !self.queue.is_empty() || self.error.is_some()
+    }
+
+    /// Makes the peer with this key the last one; false if there is none.
+    #[inline]
+    fn find_peer(&mut self, key: (Endpoint, Option<u32>)) -> bool {
+        if self.peers.get(self.last_peer).is_some_and(|peer| peer.key == key) {
+            return true;
+        }
+        let place = self.peers.binary_search_by_key(&key, |peer| peer.key);
+        self.last_peer = place.unwrap_or(self.last_peer);
+        place.is_ok()
+    }
+
+    fn add_peer(&mut self, key: (Endpoint, Option<u32>), flow: Flow) {
+        let place = self.peers.partition_point(|peer| peer.key < key);
+        self.peers.insert(place, Peer { key, flow, delays: None });
+        self.last_peer = place;
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -262,56 +288,48 @@ impl Network {
         payload: Payload,
     ) {
         let key = (remote, path.host);
-        let known = self.sockets.datagrams(id).and_then(|socket| {
-            let peer = socket.peers.get_mut(&key)?;
-            Some((peer.flow, peer.delays.take()))
-        });
-        let (flow, mut delays) = match known {
-            Some(known) => known,
-            None => (self.udp_open_flow(id, host, key), None),
-        };
+        let socket = self.sockets.datagrams(id).expect("the socket that sends");
+        if !socket.find_peer(key) {
+            self.udp_open_flow(id, host, key);
+        }
         let source = match path.host {
             Some(to) if to == host && !remote.ip.is_loopback() && local.ip.is_any() => {
                 Endpoint::new(remote.ip, local.port)
             }
             _ => self.source_endpoint(host, local, remote.ip),
         };
-        let socket = self.sockets.datagrams(id).expect("the socket that sends");
+        let Self { sockets, wire, .. } = self;
+        let socket = sockets.datagrams(id).expect("the socket that sends");
         let counted = socket.send_limit.is_some();
         if counted {
             socket.on_the_way += payload.len() + OVERHEAD;
         }
+        let peer = &mut socket.peers[socket.last_peer];
         let packet = Packet {
             source,
             target: remote,
             to_host: path.host.unwrap_or(u32::MAX),
             from: id,
-            to: None,
-            flow,
+            to: SocketId::NONE,
+            flow: peer.flow,
             offset: 0,
             body: Body::Udp { payload, counted },
         };
         if path.host.is_none() {
             self.udp_left(&packet);
-            self.lose(host, packet);
+            self.wire.lose(host, packet, &mut self.pool);
             return;
         }
-        let delay = self.wire.delay(host, path, flow, &mut delays);
-        if delays.is_some()
-            && let Some(peer) = self.sockets.datagrams(id).and_then(|s| s.peers.get_mut(&key))
-        {
-            peer.delays = delays;
-        }
-        self.wire.dispatch(host, self.wire.now + delay, packet);
+        let arrival = wire.now + wire.delay(host, path, peer.flow, &mut peer.delays);
+        wire.dispatch(host, arrival, packet);
     }
 
     #[cold]
-    fn udp_open_flow(&mut self, id: SocketId, host: u32, key: (Endpoint, Option<u32>)) -> Flow {
+    fn udp_open_flow(&mut self, id: SocketId, host: u32, key: (Endpoint, Option<u32>)) {
         let flow = self.open_flow(host, key.1, key.0.port, true);
         if let Some(socket) = self.sockets.datagrams(id) {
-            socket.peers.insert(key, Peer { flow, delays: None });
+            socket.add_peer(key, flow);
         }
-        flow
     }
 
     /// A datagram has left its sender's buffer.
@@ -344,28 +362,27 @@ impl Network {
     }
 
     /// True unless the socket is connected to somebody else.
+    #[inline]
     fn udp_takes(&mut self, id: SocketId, source: Endpoint) -> bool {
         let socket = self.sockets.datagrams(id);
         socket.is_some_and(|socket| socket.remote.is_none_or(|remote| remote == source))
     }
 
+    #[inline]
     fn udp_deliver(&mut self, id: SocketId, packet: Packet) {
-        let record = packet.record();
-        let Body::Udp { payload, .. } = &packet.body else {
-            return;
-        };
-        let socket = self.sockets.datagrams(id).expect("the table of ports holds datagram sockets");
-        let size = payload.len() + OVERHEAD;
+        let Self { sockets, wire, .. } = self;
+        let socket = sockets.datagrams(id).expect("the table of ports holds datagram sockets");
+        let size = packet.record().bytes as usize + OVERHEAD;
         if socket.queued + size > socket.receive_limit && socket.queued > 0 {
             self.drop_packet(packet.to_host, packet, DropReason::ReceiveBuffer);
             return;
         }
-        socket.queued += size;
+        wire.record(packet.to_host, Record::Delivered(packet.record()));
         let Body::Udp { payload, .. } = packet.body else {
             return;
         };
+        socket.queued += size;
         socket.queue.push_back((payload, packet.source));
-        self.record(packet.to_host, Record::Delivered(record));
         self.notify(id, Ready::READABLE);
     }
 
@@ -407,8 +424,8 @@ impl Network {
             source,
             target,
             to_host,
-            from: SocketId::LEAST,
-            to: Some(from),
+            from: SocketId::NONE,
+            to: from,
             flow,
             offset: 0,
             body,
@@ -419,7 +436,7 @@ impl Network {
     /// ICMP "port unreachable" arrived: a connected socket hears of it (D-08).
     pub(crate) fn udp_unreachable(&mut self, packet: Packet) {
         self.record(packet.to_host, Record::Delivered(packet.record()));
-        let Some(id) = packet.to else { return };
+        let id = packet.to;
         let Some(socket) = self.sockets.datagrams(id) else {
             return;
         };

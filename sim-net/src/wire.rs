@@ -6,11 +6,12 @@ use std::time::Duration;
 use sim_core::Time;
 
 use crate::agenda::{Agenda, Event};
+use crate::buffer::Pool;
 use crate::decisions::{Decisions, Draws, Entity, Site};
 use crate::flow::Flow;
 use crate::link::{LOOPBACK_DELAY, LOOPBACK_MTU, Latency, MTU};
-use crate::packet::Packet;
-use crate::trace::{Record, Trace};
+use crate::packet::{Body, Packet};
+use crate::trace::{DropReason, Record, Trace};
 
 /// The part of a network that sending needs beside the socket that sends. It knows no sockets, so
 /// both can be borrowed at once.
@@ -114,5 +115,32 @@ impl Wire {
     pub(crate) fn dispatch(&mut self, from: u32, arrival: Time, packet: Packet) {
         self.trace.record(self.now, from, Record::Sent(packet.record()));
         self.agenda.push(arrival, Event::Arrival(packet));
+    }
+
+    /// A packet was sent to an address that no host has.
+    #[cold]
+    pub(crate) fn lose(&mut self, from: u32, packet: Packet, pool: &mut Pool) {
+        self.record(from, Record::Sent(packet.record()));
+        self.drop_packet(from, packet, DropReason::NoHost, pool);
+    }
+
+    /// A packet is lost.
+    #[cold]
+    pub(crate) fn drop_packet(
+        &mut self,
+        host: u32,
+        packet: Packet,
+        reason: DropReason,
+        pool: &mut Pool,
+    ) {
+        self.record(host, Record::Dropped(packet.record(), reason));
+        let payload = match packet.body {
+            Body::Tcp(segment) => segment.payload,
+            Body::Udp { payload, .. } => Some(payload),
+            Body::PortUnreachable => None,
+        };
+        if let Some(payload) = payload {
+            pool.put(payload);
+        }
     }
 }

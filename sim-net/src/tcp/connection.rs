@@ -241,9 +241,6 @@ impl Connection {
         if self.syn_pending {
             return Some(self.transmit_syn());
         }
-        if !self.has_output() {
-            return None;
-        }
         match self.state {
             State::SynSent | State::Closed => return None,
             State::SynReceived | State::FinWait2 | State::TimeWait => {}

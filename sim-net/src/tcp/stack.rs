@@ -8,11 +8,12 @@ use sim_core::driver::Family;
 
 use super::connection::{Config, Connection, State, TIMESTAMPS};
 use super::segment::{Flags, Segment, Seq};
+use super::stream::{News, Stream};
 use super::time_wait::Verdict;
 use crate::address::{Endpoint, Ip};
-use crate::agenda::{Event, LazyTimer};
+use crate::agenda::LazyTimer;
 use crate::buffer::LARGE;
-use crate::decisions::{Draws, Site};
+use crate::decisions::Site;
 use crate::errno::{
     self, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EALREADY, EINVAL, EISCONN, ENETUNREACH, ENOTCONN,
 };
@@ -30,30 +31,6 @@ const SEND_BUFFER: usize = 196_608;
 const RECEIVE_BUFFER: usize = 82_536;
 /// The smallest buffers, in segments.
 const SEGMENTS_MIN: usize = 3;
-
-/// A connection with its place in the world.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    pub(crate) connection: Connection,
-    pub(crate) local: Endpoint,
-    pub(crate) remote: Endpoint,
-    /// The path to the peer's host.
-    path: Path,
-    /// The peer's socket, once it has answered.
-    peer: Option<SocketId>,
-    flow: Flow,
-    timer: LazyTimer<2>,
-    delays: Option<Box<Draws>>,
-    /// When the last segment arrives: no later one overtakes it.
-    last_arrival: Time,
-    /// It stands in its host's table of connections.
-    mapped: bool,
-    /// The port is its own by `bind`.
-    bound: bool,
-    /// The listener, until the connection waits to be accepted.
-    parent: Option<SocketId>,
-    options: Options,
-}
 
 /// A socket that accepts connections.
 #[derive(Debug)]
@@ -92,14 +69,6 @@ impl Options {
     fn bind(&self, ip: Ip) -> Bind {
         let Self { reuse_address, reuse_port, .. } = *self;
         Bind { ip, reuse_address, reuse_port, listening: false }
-    }
-}
-
-impl Stream {
-    /// `SO_SNDBUF` of a connection.
-    pub(crate) fn set_send_buffer(&mut self, asked: usize) {
-        self.options.set_send_buffer(asked);
-        self.connection.set_send_limit(self.options.send_buffer);
     }
 }
 
@@ -240,7 +209,7 @@ impl Network {
             local,
             remote,
             path,
-            peer: None,
+            peer: SocketId::NONE,
             flow,
             timer: LazyTimer::default(),
             delays: None,
@@ -312,9 +281,8 @@ impl Network {
 
     #[inline]
     pub(crate) fn tcp_read(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
-        let Self { sockets, pool, .. } = self;
-        let stream = sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
-        let read = stream.connection.read(buf, pool).map_err(errno::os)?;
+        let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
+        let read = stream.connection.read(buf, &mut self.pool).map_err(errno::os)?;
         if stream.connection.has_output() {
             self.tcp_flush(id);
         }
@@ -328,8 +296,8 @@ impl Network {
         id: SocketId,
         pieces: impl Iterator<Item = &'a [u8]>,
     ) -> io::Result<usize> {
-        let Self { sockets, pool, .. } = self;
-        let stream = sockets.stream(id).ok_or_else(|| errno::os(errno::EPIPE))?;
+        let Self { sockets, wire, pool, .. } = self;
+        let (host, stream) = sockets.host_and_stream(id).ok_or_else(|| errno::os(errno::EPIPE))?;
         let mut taken = 0;
         for piece in pieces {
             let of_piece = stream.connection.write(piece, pool).map_err(errno::os)?;
@@ -341,7 +309,8 @@ impl Network {
         if taken == 0 {
             return Err(errno::would_block());
         }
-        self.tcp_flush(id);
+        let news = stream.flush(id, host, wire, pool);
+        self.tcp_tell(id, news);
         Ok(taken)
     }
 
@@ -397,77 +366,22 @@ impl Network {
     /// Sends what a connection has to send, tells its engine what is ready, arms its timer, and
     /// buries it if it is over. To be called after anything was done to a connection.
     fn tcp_flush(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        let host = socket.host;
-        let Kind::Stream(stream) = &mut socket.kind else { return };
-        let mut connection = &mut stream.connection;
-        while connection.has_output() {
-            let Some(segment) = connection.transmit(self.wire.now) else { break };
-            self.tcp_send(id, host, segment);
-            connection = &mut self.sockets.stream(id).expect("the connection that sent").connection;
+        let Self { sockets, wire, pool, .. } = self;
+        if let Some((host, stream)) = sockets.host_and_stream(id) {
+            let news = stream.flush(id, host, wire, pool);
+            self.tcp_tell(id, news);
         }
-        let (deadline, signals) = (connection.deadline(), connection.take_signals());
-        let is_over = matches!(connection.state(), State::Closed | State::TimeWait);
-        if deadline != Time::NEVER {
-            self.tcp_arm(id, deadline);
+    }
+
+    /// Passes on what came of a connection's [`flush`](Stream::flush).
+    #[inline]
+    fn tcp_tell(&mut self, id: SocketId, news: News) {
+        if !news.signals.is_none() {
+            self.tcp_signal(id, news.signals);
         }
-        if !signals.is_none() {
-            self.tcp_signal(id, signals);
-        }
-        if is_over {
+        if news.is_over {
             self.tcp_bury(id);
         }
-    }
-
-    fn tcp_arm(&mut self, id: SocketId, deadline: Time) {
-        if self.sockets.stream(id).is_some_and(|stream| stream.timer.arm(deadline)) {
-            self.wire.agenda.push(deadline, Event::TcpTimer(id));
-        }
-    }
-
-    #[inline(always)]
-    fn tcp_send(&mut self, id: SocketId, host: u32, segment: Segment) {
-        let stream = self.sockets.stream(id).expect("the connection that sends");
-        let (path, flow) = (stream.path, stream.flow);
-        let Some(to_host) = path.host else {
-            self.tcp_send_nowhere(id, host, segment);
-            return;
-        };
-        let mut delays = self.sockets.stream(id).and_then(|stream| stream.delays.take());
-        let drawn = self.wire.now + self.wire.delay(host, path, flow, &mut delays);
-        let stream = self.sockets.stream(id).expect("the connection that sends");
-        stream.delays = delays;
-        stream.last_arrival = stream.last_arrival.max(drawn);
-        let arrival = stream.last_arrival;
-        let stream = self.sockets.stream(id).expect("the connection that sends");
-        let packet = Packet {
-            source: stream.local,
-            target: stream.remote,
-            to_host,
-            from: id,
-            to: stream.peer,
-            flow,
-            offset: stream.connection.offset(segment.seq),
-            body: Body::Tcp(segment),
-        };
-        self.wire.dispatch(host, arrival, packet);
-    }
-
-    /// Sends to an address that no host has.
-    #[cold]
-    fn tcp_send_nowhere(&mut self, id: SocketId, host: u32, segment: Segment) {
-        let stream = self.sockets.stream(id).expect("the connection that sends");
-        let packet = Packet {
-            source: stream.local,
-            target: stream.remote,
-            to_host: u32::MAX,
-            from: id,
-            to: None,
-            flow: stream.flow,
-            offset: stream.connection.offset(segment.seq),
-            body: Body::Tcp(segment),
-        };
-        self.lose(host, packet);
     }
 
     /// Passes a connection's news on: to the engine, or to the listener that it comes from.
@@ -535,13 +449,12 @@ impl Network {
     /// The timer of a connection came up.
     pub(crate) fn tcp_timer(&mut self, id: SocketId) {
         let now = self.wire.now;
-        let Self { sockets, pool, .. } = self;
-        let Some(stream) = sockets.stream(id) else {
+        let Some(stream) = self.sockets.stream(id) else {
             return;
         };
         stream.timer.came_up(now);
         if stream.connection.deadline() <= now {
-            stream.connection.on_timer(now, pool);
+            stream.connection.on_timer(now, &mut self.pool);
         }
         self.tcp_flush(id);
     }
@@ -551,24 +464,29 @@ impl Network {
 impl Network {
     /// A segment arrived at its host.
     pub(crate) fn tcp_arrival(&mut self, packet: Packet) {
-        let host = packet.to_host;
-        let pair = (packet.target, packet.source);
-        let known = packet.to.filter(|&to| self.sockets.stream(to).is_some_and(|s| s.mapped));
-        let id = known.or_else(|| self.host(host).connections.get(&pair).copied());
-        let Some(id) = id else {
+        let Some(id) = self.tcp_connection_for(&packet) else {
             self.tcp_arrival_at_no_connection(packet);
             return;
         };
-        self.record(host, Record::Delivered(packet.record()));
+        let Self { sockets, wire, pool, .. } = self;
+        let host = packet.to_host;
+        wire.record(host, Record::Delivered(packet.record()));
         let Body::Tcp(segment) = packet.body else {
             return;
         };
-        let now = self.wire.now;
-        let Self { sockets, pool, .. } = self;
         let stream = sockets.stream(id).expect("the table of connections holds streams");
-        stream.peer = Some(packet.from);
-        stream.connection.on_segment(segment, now, pool);
-        self.tcp_flush(id);
+        stream.peer = packet.from;
+        stream.connection.on_segment(segment, wire.now, pool);
+        let news = stream.flush(id, host, wire, pool);
+        self.tcp_tell(id, news);
+    }
+
+    #[inline]
+    fn tcp_connection_for(&mut self, packet: &Packet) -> Option<SocketId> {
+        if self.sockets.stream(packet.to).is_some_and(|stream| stream.mapped) {
+            return Some(packet.to);
+        }
+        self.host(packet.to_host).connections.get(&(packet.target, packet.source)).copied()
     }
 
     #[cold]
@@ -627,7 +545,7 @@ impl Network {
             local: packet.target,
             remote: packet.source,
             path,
-            peer: Some(packet.from),
+            peer: packet.from,
             flow,
             timer: LazyTimer::default(),
             delays: None,
@@ -652,8 +570,8 @@ impl Network {
             source: packet.target,
             target: packet.source,
             to_host: path.host.unwrap_or(u32::MAX),
-            from: SocketId::LEAST,
-            to: Some(packet.from),
+            from: SocketId::NONE,
+            to: packet.from,
             flow: packet.flow.reversed(),
             offset: 0,
             body: Body::Tcp(answer),

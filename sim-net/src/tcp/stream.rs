@@ -1,0 +1,106 @@
+//! A connection with its place in the world: what it sends goes on the wire.
+
+use sim_core::Time;
+
+use super::connection::{Connection, State};
+use super::segment::Segment;
+use crate::address::Endpoint;
+use crate::agenda::{Event, LazyTimer};
+use crate::buffer::Pool;
+use crate::decisions::Draws;
+use crate::flow::Flow;
+use crate::packet::{Body, Packet};
+use crate::socket_table::{Options, Ready, SocketId};
+use crate::wire::{Path, Wire};
+
+/// A connection with its place in the world.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) connection: Connection,
+    pub(crate) local: Endpoint,
+    pub(crate) remote: Endpoint,
+    /// The path to the peer's host.
+    pub(super) path: Path,
+    /// The peer's socket, once it has answered.
+    pub(super) peer: SocketId,
+    pub(super) flow: Flow,
+    pub(super) timer: LazyTimer<2>,
+    pub(super) delays: Option<Box<Draws>>,
+    /// When the last segment arrives: no later one overtakes it.
+    pub(super) last_arrival: Time,
+    /// It stands in its host's table of connections.
+    pub(super) mapped: bool,
+    /// The port is its own by `bind`.
+    pub(super) bound: bool,
+    /// The listener, until the connection waits to be accepted.
+    pub(super) parent: Option<SocketId>,
+    pub(super) options: Options,
+}
+
+/// What others must hear of a connection after something was done to it.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub(super) struct News {
+    pub(super) signals: Ready,
+    /// It is in TIME-WAIT or CLOSED.
+    pub(super) is_over: bool,
+}
+
+impl Stream {
+    /// `SO_SNDBUF` of a connection.
+    pub(crate) fn set_send_buffer(&mut self, asked: usize) {
+        self.options.set_send_buffer(asked);
+        self.connection.set_send_limit(self.options.send_buffer);
+    }
+
+    /// Sends what there is to send and arms the timer. To be called after anything was done to the
+    /// connection; `id` and `host` are its own.
+    pub(super) fn flush(
+        &mut self,
+        id: SocketId,
+        host: u32,
+        wire: &mut Wire,
+        pool: &mut Pool,
+    ) -> News {
+        while self.connection.has_output() {
+            let Some(segment) = self.connection.transmit(wire.now) else { break };
+            self.send(segment, id, host, wire, pool);
+        }
+        let deadline = self.connection.deadline();
+        if deadline != Time::NEVER && self.timer.arm(deadline) {
+            wire.agenda.push(deadline, Event::TcpTimer(id));
+        }
+        News {
+            signals: self.connection.take_signals(),
+            is_over: matches!(self.connection.state(), State::Closed | State::TimeWait),
+        }
+    }
+
+    #[inline(always)]
+    fn send(
+        &mut self,
+        segment: Segment,
+        id: SocketId,
+        host: u32,
+        wire: &mut Wire,
+        pool: &mut Pool,
+    ) {
+        let packet = Packet {
+            source: self.local,
+            target: self.remote,
+            to_host: self.path.host.unwrap_or(u32::MAX),
+            from: id,
+            to: self.peer,
+            flow: self.flow,
+            offset: self.connection.offset(segment.seq),
+            body: Body::Tcp(segment),
+        };
+        if self.path.host.is_none() {
+            wire.lose(host, packet, pool);
+            return;
+        }
+        let drawn = wire.now + wire.delay(host, self.path, self.flow, &mut self.delays);
+        self.last_arrival = self.last_arrival.max(drawn);
+        wire.dispatch(host, self.last_arrival, packet);
+    }
+}
