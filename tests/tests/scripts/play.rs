@@ -86,6 +86,9 @@ pub(crate) async fn play(world: World, script: Script) -> io::Result<Seen> {
         (Side::Server, Act::ResumeReading),
         (Side::Client, Act::Close),
         (Side::Server, Act::Close),
+        // Two ends that close, and have paused reading, wait for each other for ever (C-71).
+        (Side::Client, Act::Abort),
+        (Side::Server, Act::Abort),
     ] {
         play.end(side).act(&[act]);
         seen.push(play.look().await);
