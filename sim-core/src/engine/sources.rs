@@ -46,7 +46,8 @@ fn find(core: &Core, source: Key) -> Option<Registered> {
 
 /// Takes readiness in. Says whether a read and a write handle are to be queued for it.
 pub(super) fn note_readiness(core: &Core, source: Key, event: &Readiness) -> (bool, bool) {
-    match find(core, source) {
+    // It only notes: no user code runs under this borrow.
+    match core.sources.borrow().get(source) {
         None => (false, false),
         Some(Registered::Waiting(watch)) => (false, watch.note_readiness(event)),
         Some(Registered::Stream(stream)) => stream.note_readiness(event),
@@ -99,7 +100,7 @@ pub(super) fn run_life(core: &Rc<Core>, source: Key, step: Life) {
         (Some(Registered::Endpoint(endpoint)), Life::ConnectionMade) => endpoint.connection_made(),
         (Some(Registered::Endpoint(endpoint)), Life::ConnectionLost) => endpoint.connection_lost(),
         (Some(Registered::Listener(listener)), Life::Accepted) => listener.build_transport(),
-        (Some(Registered::Listener(listener)), Life::RetryAccept) => listener.on_readable(),
+        (Some(Registered::Listener(listener)), Life::RetryAccept) => listener.retry_accept(),
         _ => {}
     }
 }
