@@ -81,15 +81,13 @@ fn merge_wakeups(core: &Core) {
     let mut ready = core.ready.borrow_mut();
     let total = core.ready_total.get();
     let queued = ready.len();
-    let mut position = total - queued as u64;
     let mut wakeups = woken.drain(..).peekable();
-    for _ in 0..queued {
+    for position in total - queued as u64..total {
         while let Some(wakeup) = wakeups.next_if(|wakeup| wakeup.position <= position) {
             ready.push_back(Ready::Task(wakeup.task));
         }
         let entry = ready.pop_front().expect("as many as counted");
         ready.push_back(entry);
-        position += 1;
     }
     ready.extend(wakeups.map(|wakeup| Ready::Task(wakeup.task)));
     core.ready_total.set(total + (ready.len() - queued) as u64);

@@ -1,11 +1,15 @@
 //! The contract, statement by statement, on both loops.
 
 mod accepting;
+mod adopting;
 mod awaiting;
 mod buffered;
 mod combinators;
 mod connected;
+mod connecting;
 mod connection;
+mod datagrams;
+mod extra_info;
 mod flow;
 mod futures;
 mod groups;
@@ -14,8 +18,10 @@ mod lifecycle;
 mod lifetimes;
 mod loops;
 mod panics;
+mod queued_datagrams;
 mod receiving;
 mod reports;
+mod resolving;
 mod servers;
 mod serving;
 mod tasks;
