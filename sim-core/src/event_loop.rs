@@ -76,12 +76,15 @@ impl EventLoop {
     pub fn run_forever(&self) -> Result<(), RunError> {
         let core = self.engine.core();
         let _running = self.begin()?;
+        let mut next = self.engine.next();
         loop {
-            let next = if self.is_stopping() { Next::Now } else { self.engine.next() };
+            if self.is_stopping() {
+                next = Next::Now;
+            }
             let mut events = self.events.take();
             let waited = core.driver.wait(next, &mut events);
             if waited.is_ok() {
-                self.engine.turn(core.driver.now(), &mut events);
+                next = self.engine.turn(core.driver.now(), &mut events);
             }
             self.events.replace(events);
             waited.map_err(|error| self.name_pending(error))?;

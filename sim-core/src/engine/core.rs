@@ -71,6 +71,8 @@ pub(crate) struct Core {
     pub(crate) current_task: RefCell<Option<Rc<dyn AnyTask>>>,
     pub(super) in_turn: Cell<bool>,
     pub(super) spent: Cell<bool>,
+    /// Time was spent, and it may not be over yet.
+    may_be_busy: Cell<bool>,
     pub(crate) running: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
     closed: Cell<bool>,
@@ -103,6 +105,7 @@ impl Core {
             current_task: RefCell::new(None),
             in_turn: Cell::new(false),
             spent: Cell::new(false),
+            may_be_busy: Cell::new(false),
             running: Cell::new(false),
             stopping: Cell::new(false),
             closed: Cell::new(false),
@@ -162,6 +165,18 @@ impl Core {
     pub(crate) fn spend(&self, cost: Duration) {
         self.driver.spend(cost);
         self.spent.set(true);
+        self.may_be_busy.set(true);
+    }
+
+    /// Until when the processor is busy, if it is. The driver is asked only after time was spent.
+    #[inline]
+    pub(super) fn busy_until(&self) -> Option<Time> {
+        if !self.may_be_busy.get() {
+            return None;
+        }
+        let until = self.driver.busy_until();
+        self.may_be_busy.set(until.is_some());
+        until
     }
 
     // Callbacks and timers.

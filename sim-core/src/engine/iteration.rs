@@ -52,11 +52,11 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
 
 /// The callback that just ran spent time on a virtual clock: what is left waits until it is over.
 fn is_cut_short(core: &Core) -> bool {
-    core.spent.replace(false) && core.driver.busy_until().is_some()
+    core.spent.replace(false) && core.busy_until().is_some()
 }
 
 pub(super) fn next(core: &Core) -> Next {
-    let busy = core.driver.busy_until();
+    let busy = core.busy_until();
     let is_ready = core.batch_left.get() > 0
         || !core.ready.borrow().is_empty()
         || core.inbox.is_waiting()
@@ -162,7 +162,7 @@ fn run_timed(core: &Rc<Core>, entry: Ready) {
     };
     let began = core.driver.now();
     run(core, entry);
-    let ended = core.driver.busy_until().unwrap_or_else(|| core.driver.now());
+    let ended = core.busy_until().unwrap_or_else(|| core.driver.now());
     let took = ended - began;
     if took >= core.slow_callback.get() {
         core.report(ErrorContext::message(format!("Executing {name} took {took:?}")));

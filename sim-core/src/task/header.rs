@@ -55,7 +55,9 @@ pub(crate) struct Header {
     key: Key,
     number: u32,
     name: RefCell<Option<String>>,
-    pub(super) waker: Arc<TaskWaker>,
+    pub(super) wake_up: Arc<TaskWaker>,
+    /// The waker of every step, made once.
+    pub(super) waker: Waker,
     outcome: Cell<Option<TaskOutcome>>,
     running: Cell<bool>,
     /// Cancellations asked for and not taken back (contract B-18).
@@ -76,12 +78,14 @@ pub(crate) struct Header {
 
 impl Header {
     pub(super) fn new(core: &Rc<Core>, key: Key, name: Option<String>) -> Self {
+        let wake_up = Arc::new(TaskWaker::new(Arc::clone(&core.inbox), key));
         Self {
             core: Rc::clone(core),
             key,
             number: core.next_task(),
             name: RefCell::new(name),
-            waker: Arc::new(TaskWaker::new(Arc::clone(&core.inbox), key)),
+            waker: Waker::from(Arc::clone(&wake_up)),
+            wake_up,
             outcome: Cell::new(None),
             running: Cell::new(false),
             requests: Cell::new(0),
@@ -134,7 +138,7 @@ impl Header {
 
     /// Queues a step, in order with everything that is queued on the loop.
     pub(super) fn queue_step(&self) {
-        if self.waker.mark_queued() {
+        if self.wake_up.mark_queued() {
             self.core.push(Ready::Task(self.key));
         }
     }

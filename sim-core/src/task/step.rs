@@ -5,7 +5,7 @@ use std::future::{Future, Pending};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Context;
 
 use super::Task;
 use super::header::{AnyTask, Header, TaskCell};
@@ -58,13 +58,12 @@ pub(crate) fn current() -> Option<Rc<dyn AnyTask>> {
 pub(crate) fn step(core: &Rc<Core>, key: Key) {
     let Some(task) = core.task(key) else { return };
     let header = task.header();
-    header.waker.begin_step();
+    header.wake_up.begin_step();
     if header.is_doomed() {
         return end_cancelled(core, task);
     }
     core.trace(Record::TaskPolled { task: header.number() });
-    let waker = Waker::from(Arc::clone(&header.waker));
-    let polled = inside(core, &task, || task.poll(&mut Context::from_waker(&waker)));
+    let polled = inside(core, &task, || task.poll(&mut Context::from_waker(&header.waker)));
     let cancelled_itself = header.take_must_cancel();
     match polled {
         Err(panic) => end_panicked(core, task, panic),
