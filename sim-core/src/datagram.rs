@@ -13,6 +13,7 @@ use std::task::Waker;
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
 use crate::driver::{Readiness, Source, Token};
+use crate::engine::callbacks::Action;
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
 use crate::engine::report::ErrorContext;
@@ -219,6 +220,8 @@ pub(crate) struct Endpoint {
     paused_writing: Cell<bool>,
     pause_undelivered: Cell<bool>,
     dropped_sends: Cell<u32>,
+    /// `error_received` is running.
+    in_error: Cell<bool>,
     outcome: RefCell<Option<Option<SharedError>>>,
     wakers: RefCell<Vec<Waker>>,
 }
@@ -247,6 +250,7 @@ impl Endpoint {
             paused_writing: Cell::new(false),
             pause_undelivered: Cell::new(false),
             dropped_sends: Cell::new(0),
+            in_error: Cell::new(false),
             outcome: RefCell::new(None),
             wakers: RefCell::default(),
         })
@@ -360,7 +364,15 @@ impl Endpoint {
     }
 
     pub(crate) fn deliver_error(&self, error: io::Error) {
+        struct InError<'a>(&'a Cell<bool>);
+        impl Drop for InError<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
         if self.phase.get() < Phase::Losing {
+            self.in_error.set(true);
+            let _in_error = InError(&self.in_error);
             self.call(Callback::ErrorReceived, 0, |handler| handler.error_received(error));
         }
     }
@@ -414,7 +426,7 @@ impl Endpoint {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    self.core().push_flow(Flow::Error(Rc::clone(self), error));
+                    self.tell_error(error);
                     return Ok(());
                 }
             }
@@ -423,6 +435,18 @@ impl Endpoint {
         self.queued.set(self.queued.get() + data.len() + HEADER);
         self.judge_pause();
         Ok(())
+    }
+
+    /// Tells an error of sending right after the callback that sent; one of a send inside
+    /// `error_received` a turn later, or a protocol that always tries again would keep the loop
+    /// (D-09, ruling 1).
+    fn tell_error(self: &Rc<Self>, error: io::Error) {
+        if !self.in_error.get() {
+            return self.core().push_flow(Flow::Error(Rc::clone(self), error));
+        }
+        let endpoint = Rc::clone(self);
+        let tell = move || endpoint.deliver_error(error);
+        drop(self.core().call_soon(Action::Call(Box::new(tell))));
     }
 
     fn drop_send(&self) {

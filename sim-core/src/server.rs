@@ -279,7 +279,8 @@ impl Server {
         poll_fn(|cx| self.0.poll_finished(cx)).await;
     }
 
-    /// Serves until it is closed or the caller is cancelled, which closes it (E-26).
+    /// Serves until it is closed and its connections are lost, or until the caller is cancelled,
+    /// which closes it (E-26).
     ///
     /// # Errors
     ///
@@ -414,6 +415,7 @@ pub(crate) struct Listener {
     key: Cell<Option<Key>>,
     closed: Cell<bool>,
     accepted: RefCell<VecDeque<Source>>,
+    read_queued: Cell<bool>,
     retry: RefCell<Option<Timer>>,
 }
 
@@ -430,6 +432,7 @@ impl Listener {
             key: Cell::new(None),
             closed: Cell::new(false),
             accepted: RefCell::default(),
+            read_queued: Cell::new(false),
             retry: RefCell::new(None),
         }))
     }
@@ -450,14 +453,22 @@ impl Listener {
         core.driver.register(self.source, Token(key.to_bits()))
     }
 
-    /// True if a read handle is to be queued.
+    /// True if a read handle is to be queued: one a turn, and none while it rests.
     pub(crate) fn note_readable(&self, readable: bool) -> bool {
-        readable && !self.closed.get() && self.retry.borrow().is_none()
+        let wanted = readable && !self.closed.get() && self.retry.borrow().is_none();
+        wanted && !self.read_queued.replace(true)
+    }
+
+    /// The second of rest is over (E-29).
+    pub(crate) fn retry_accept(self: &Rc<Self>) {
+        let retry = self.retry.take();
+        drop(retry);
+        self.on_readable();
     }
 
     /// Accepts up to `backlog` connections (E-28).
     pub(crate) fn on_readable(self: &Rc<Self>) {
-        self.retry.take();
+        self.read_queued.set(false);
         let Some(key) = self.key.get().filter(|_| !self.closed.get()) else {
             return;
         };
@@ -573,3 +584,6 @@ fn is_out_of_resources(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
         || error.kind() == io::ErrorKind::OutOfMemory
 }
+
+#[cfg(test)]
+mod tests;

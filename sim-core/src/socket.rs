@@ -301,3 +301,47 @@ impl Watch {
         drop(removed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::EventLoop;
+    use crate::driver::Driver;
+    use crate::engine::{Engine, ReadBuffer};
+    use crate::testing::ScriptDriver;
+
+    /// J-40: readiness that nothing is behind does not complete a connect; its answer does, and a
+    /// refusal names the address.
+    #[test]
+    fn a_spurious_readiness_completes_no_connect() {
+        for answer in [Ok(()), Err(111)] {
+            let driver = Rc::new(ScriptDriver::new());
+            let lp = EventLoop::new(Engine::new(
+                Rc::clone(&driver) as Rc<dyn Driver>,
+                ReadBuffer::default(),
+            ));
+            let mut socket = Socket::open(&lp, SocketKind::Stream, Family::V4).unwrap();
+            let source = socket.source();
+            let remote = ([192, 0, 2, 2], 2).into();
+            let task = lp.create_task(async move { socket.connect(remote).await });
+            for _ in 0..3 {
+                driver.notify_in_vain(source);
+                let handle = (*lp).clone();
+                let pass = async move { handle.sleep(Duration::from_millis(1)).await };
+                lp.run_until_complete(pass).unwrap();
+                assert!(!task.done());
+            }
+            driver.feed_connection(source, answer);
+            match (lp.run_until_complete(task).unwrap().unwrap(), answer) {
+                (Ok(()), Ok(())) => {}
+                (Err(error), Err(code)) => {
+                    assert_eq!(error.kind(), io::Error::from_raw_os_error(code).kind());
+                    assert!(error.to_string().contains("192.0.2.2:2"), "{error}");
+                }
+                (outcome, _) => panic!("{outcome:?}"),
+            }
+        }
+    }
+}

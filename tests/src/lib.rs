@@ -1,6 +1,7 @@
 //! What the integration tests of the workspace share.
 
 pub mod coverage;
+pub mod datagram_recorder;
 pub mod harness;
 pub mod recorder;
 pub mod workloads;

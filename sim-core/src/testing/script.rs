@@ -45,6 +45,9 @@ struct Script {
 enum Incoming {
     Data(Vec<u8>),
     Datagram(Vec<u8>, SocketAddr),
+    /// A connection to accept, or that a pending connect is done.
+    #[cfg_attr(not(test), expect(dead_code, reason = "unit tests of this crate feed it"))]
+    Connection,
     Eof,
     Error(i32),
 }
@@ -138,6 +141,42 @@ impl ScriptDriver {
         self.push(source, Incoming::Eof);
     }
 
+    /// Lets a listener's next accept, or a pending connect, succeed or fail.
+    #[cfg(test)]
+    pub(crate) fn feed_connection(&self, source: Source, outcome: Result<(), i32>) {
+        let incoming = outcome.map_or_else(Incoming::Error, |()| Incoming::Connection);
+        self.push(source, incoming);
+        self.notify(source, false, false, true);
+    }
+
+    /// Tells of readiness that nothing is behind.
+    #[cfg(test)]
+    pub(crate) fn notify_in_vain(&self, source: Source) {
+        self.notify(source, true, false, true);
+    }
+
+    /// How many of the things fed to a socket nobody has asked for yet.
+    #[cfg(test)]
+    pub(crate) fn unasked(&self, source: Source) -> usize {
+        self.with(source, |script| script.incoming.len()).unwrap_or(0)
+    }
+
+    /// True when the socket was closed with a reset.
+    #[cfg(test)]
+    pub(crate) fn is_reset(&self, source: Source) -> bool {
+        self.end(source) == SocketEnd::Reset
+    }
+
+    /// What a listener's next accept, or a pending connect, comes to.
+    fn take_connection(&self, source: Source) -> io::Result<()> {
+        self.with(source, |script| match script.incoming.pop_front() {
+            None => Err(would_block()),
+            Some(Incoming::Connection) => Ok(()),
+            Some(Incoming::Error(code)) => Err(io::Error::from_raw_os_error(code)),
+            Some(_) => Err(unsupported("data before the connection")),
+        })?
+    }
+
     pub(super) fn feed_error(&self, source: Source, code: i32) {
         self.push(source, Incoming::Error(code));
     }
@@ -201,19 +240,23 @@ impl Driver for ScriptDriver {
     }
 
     fn listen(&self, _source: Source, _backlog: u32) -> io::Result<()> {
-        Err(unsupported("listeners"))
+        Ok(())
     }
 
-    fn accept(&self, _listener: Source) -> io::Result<(Source, SocketAddr)> {
-        Err(unsupported("listeners"))
+    /// Nobody connects but by the script of a test.
+    fn accept(&self, listener: Source) -> io::Result<(Source, SocketAddr)> {
+        self.take_connection(listener)?;
+        let source = self.add_socket(usize::MAX);
+        Ok((source, self.peer_addr(source)?))
     }
 
     fn connect(&self, _source: Source, _remote: SocketAddr) -> io::Result<()> {
-        Err(unsupported("peers to connect to"))
+        Ok(())
     }
 
-    fn finish_connect(&self, _source: Source) -> io::Result<()> {
-        Err(unsupported("peers to connect to"))
+    /// Nobody answers but by the script of a test.
+    fn finish_connect(&self, source: Source) -> io::Result<()> {
+        self.take_connection(source)
     }
 
     fn read_hint(&self, source: Source) -> usize {
@@ -226,7 +269,7 @@ impl Driver for ScriptDriver {
 
     fn read(&self, source: Source, buf: &mut [u8]) -> io::Result<usize> {
         self.with(source, |script| match script.incoming.front_mut() {
-            None | Some(Incoming::Datagram(..)) => Err(would_block()),
+            None | Some(Incoming::Datagram(..) | Incoming::Connection) => Err(would_block()),
             Some(Incoming::Eof) => Ok(0),
             Some(Incoming::Error(code)) => Err(io::Error::from_raw_os_error(*code)),
             Some(Incoming::Data(data)) => {
@@ -290,7 +333,7 @@ impl Driver for ScriptDriver {
                 Ok((bytes, from))
             }
             Some(Incoming::Error(code)) => Err(io::Error::from_raw_os_error(code)),
-            Some(Incoming::Data(_) | Incoming::Eof) => Err(unsupported("streams of datagrams")),
+            Some(_) => Err(unsupported("streams of datagrams")),
         })?
     }
 

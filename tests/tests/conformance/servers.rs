@@ -69,14 +69,14 @@ both_loops! {
     async fn a_failed_bind_names_its_address_and_leaves_nothing_bound(world: World) -> io::Result<()> {
         let lp = world.host("server");
         let taken = serve(&world, &Log::new()).await?;
-        let places = [("server", 7001), PLACE];
+        let places = [("server", 7901), PLACE];
         let bind = || lp.server().reuse_address(false);
         let error = bind().bind_all(places, || Recorder::new(&Log::new())).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let address = taken.sockets()[0].to_string();
         assert!(error.to_string().contains(&address), "{error} has not {address}");
-        bind().bind(("server", 7001), || Recorder::new(&Log::new())).await?;
-        let foreign = lp.create_server(("192.0.2.1", 7002), || Recorder::new(&Log::new())).await;
+        bind().bind(("server", 7901), || Recorder::new(&Log::new())).await?;
+        let foreign = lp.create_server(("203.0.113.1", 7002), || Recorder::new(&Log::new())).await;
         assert_eq!(kind_of(foreign), Some(io::ErrorKind::AddrNotAvailable));
         let unknown = lp.create_server(("nobody.invalid", 1), || Recorder::new(&Log::new())).await;
         assert!(unknown.is_err());
@@ -160,7 +160,7 @@ both_loops! {
         connect(&world).await?;
         let unserved = || {
             let server = lp.server().start_serving(false).reuse_address(false);
-            server.bind(("server", 7001), || Recorder::new(&Log::new()))
+            server.bind(("server", 7902), || Recorder::new(&Log::new()))
         };
         let server = unserved().await?;
         let clone = server.clone();

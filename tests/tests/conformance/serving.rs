@@ -5,7 +5,8 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{ErrorContext, Loop};
+use sim_core::driver::{Family, SocketKind, SocketOption};
+use sim_core::{ErrorContext, Loop, Socket};
 use tests::recorder::{Log, Recorder};
 
 /// Where most servers of these tests listen.
@@ -62,6 +63,23 @@ pub(crate) async fn failure(lp: Loop, place: (&'static str, u16)) -> io::ErrorKi
             Ok(()) => panic!("the connection ended in good order"),
         },
     }
+}
+
+/// A listening socket by hand. It allows its port to be used again, as servers do: another world
+/// may get these addresses while its connections are in TIME_WAIT.
+pub(crate) async fn listen_by_hand(lp: &Loop, host: &str, backlog: u32) -> io::Result<Socket> {
+    let socket = Socket::open(lp, SocketKind::Stream, Family::V4)?;
+    socket.set_option(SocketOption::ReuseAddress(true))?;
+    socket.bind(lp.getaddrinfo((host, 7000)).await?[0])?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+/// A port of the host of `lp` that no socket has, not even one in TIME_WAIT.
+pub(crate) async fn free_port(lp: &Loop) -> io::Result<u16> {
+    let socket = Socket::open(lp, SocketKind::Stream, Family::V4)?;
+    socket.bind(lp.getaddrinfo((lp.host(), 0)).await?[0])?;
+    Ok(socket.local_addr()?.port())
 }
 
 /// How a connect from `lp` to `place` that must fail at once fails.
