@@ -1,0 +1,332 @@
+//! The `scenarios` command, from outside.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the command is a process, and its clients are threads"
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn command(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scenarios"));
+    command.args(line.split_whitespace());
+    for variable in ["RUST_LOG", "SIM_SEED", "SIM_SEEDS", "SIM_BUDGET", "SIM_JOBS"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn run(line: &str) -> Output {
+    command(line).stdin(Stdio::null()).output().expect("the command can be started")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("it prints UTF-8")
+}
+
+/// What a command that succeeds prints.
+#[track_caller]
+fn printed(line: &str) -> String {
+    let output = run(line);
+    assert!(output.status.success(), "{line}: {}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+/// The one line of JSON that a command prints.
+#[track_caller]
+fn json(line: &str) -> Value {
+    let printed = printed(line);
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+    serde_json::from_str(&printed).expect("it is JSON")
+}
+
+/// Runs a command that fails, and returns what it says.
+#[track_caller]
+fn fails(line: &str, code: i32) -> String {
+    let output = run(line);
+    let said = text(&output.stderr).to_owned();
+    assert_eq!(output.status.code(), Some(code), "{line}: {said}");
+    assert_eq!(text(&output.stdout), "", "{line}: errors belong to standard error");
+    said
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = value.as_object().expect("an object").keys().map(|k| &**k).collect();
+    keys.sort_unstable();
+    keys
+}
+
+// list
+
+#[test]
+fn list_tells_every_scenario() {
+    let printed = printed("list");
+    let entries = json("list --json");
+    let entries = entries.as_array().expect("an array");
+    assert_eq!(entries.len(), scenarios::all().len());
+    assert_eq!(printed.lines().count(), entries.len());
+    for (entry, (line, scenario)) in entries.iter().zip(printed.lines().zip(scenarios::all())) {
+        assert_eq!(keys(entry), ["name", "summary"]);
+        assert_eq!(entry["name"], scenario.name());
+        assert_eq!(entry["summary"], scenario.summary());
+        assert!(line.starts_with(scenario.name()) && line.contains(scenario.summary()), "{line}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = command("list").stdout(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    assert!(child.wait().expect("it ends").success());
+}
+
+// run
+
+#[test]
+fn run_prints_what_a_replay_needs() {
+    let ran = json("run echo --loop sim --seed 7 --json");
+    let wanted =
+        ["error", "events", "loop", "outcome", "scenario", "seed", "time_ns", "trace_hash"];
+    assert_eq!(keys(&ran), wanted);
+    assert_eq!(
+        (&ran["scenario"], &ran["loop"], &ran["seed"], &ran["outcome"], &ran["error"]),
+        (&"echo".into(), &"sim".into(), &7.into(), &"ok".into(), &Value::Null)
+    );
+    assert!(ran["events"].as_u64() > Some(0) && ran["time_ns"].as_u64() > Some(0), "{ran}");
+    let hash = ran["trace_hash"].as_str().expect("a string");
+    assert!(hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{hash}");
+}
+
+#[test]
+fn a_seed_is_a_run_and_another_seed_another() {
+    for scenario in scenarios::all() {
+        let run = |seed: &str| json(&format!("run {} --seed {seed} --json", scenario.name()));
+        let (first, again, other) = (run("7"), run("0x7"), run("8"));
+        assert_eq!(first, again);
+        assert_ne!(first["trace_hash"], other["trace_hash"]);
+    }
+}
+
+#[test]
+fn run_on_real_sockets_has_no_trace_hash() {
+    let ran = json("run echo --loop real --json");
+    let wanted = ["error", "events", "loop", "outcome", "scenario", "seed", "time_ns"];
+    assert_eq!(keys(&ran), wanted);
+    assert_eq!((&ran["loop"], &ran["outcome"]), (&"real".into(), &"ok".into()));
+}
+
+#[test]
+fn run_in_words_has_the_same_hash() {
+    let hash = json("run rpc --seed 3 --json")["trace_hash"].clone();
+    let line = printed("run rpc --seed 3");
+    assert!(line.starts_with("rpc: ok, seed 3, "), "{line}");
+    assert!(line.contains(hash.as_str().expect("a string")), "{line}");
+}
+
+#[test]
+fn observing_a_run_does_not_change_it() {
+    let plain = printed("run echo --seed 5 --json");
+    let traced = run("run echo --seed 5 --json --trace");
+    assert_eq!(text(&traced.stdout), plain);
+    let events = serde_json::from_str::<Value>(&plain).expect("it is JSON")["events"].as_u64();
+    assert_eq!(Some(text(&traced.stderr).lines().count() as u64), events);
+    let logged = command("run echo --seed 5 --json").env("RUST_LOG", "trace").output();
+    assert_eq!(text(&logged.expect("it runs").stdout), plain);
+}
+
+// check
+
+#[test]
+fn check_prints_a_line_of_json_for_each_scenario() {
+    let printed = printed("check echo udp-echo --seeds 5 --first-seed 10 --jobs 2 --json");
+    let lines: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    assert_eq!(lines.len(), 2);
+    for (line, name) in lines.iter().zip(["echo", "udp-echo"]) {
+        let wanted = ["events", "failures", "scenario", "seeds", "time_ns", "wall_ns"];
+        assert_eq!(keys(line), wanted);
+        assert_eq!((&line["scenario"], &line["seeds"]), (&name.into(), &5.into()));
+        assert_eq!(line["failures"], Value::Array(Vec::new()));
+        assert!(line["events"].as_u64() > Some(0) && line["time_ns"].as_u64() > Some(0));
+    }
+}
+
+#[test]
+fn check_in_words_says_what_a_green_sweep_is_worth() {
+    let line = printed("check echo --seeds 3");
+    assert!(line.starts_with("echo: green on 3 seeds") && line.contains('%'), "{line}");
+}
+
+// Wrong calls
+
+#[test]
+fn a_wrong_call_is_told_what_would_be_right() {
+    for (line, hint) in [
+        ("", "Usage"),
+        ("dance", "dance"),
+        ("run", "NAME"),
+        ("run nothing", "udp-echo"),
+        ("check echo nothing", "heartbeat"),
+        ("serve nothing --listen 127.0.0.1:0", "there are echo"),
+        ("run echo --sede 7", "--seed"),
+        ("run echo --seed seven", "decimal or 0x"),
+        ("run echo --seed 18446744073709551616", "64 bits"),
+        ("run echo --loop both", "sim, real"),
+        ("check echo --seeds 0", "--seeds"),
+        ("check echo --jobs 0", "--jobs"),
+        ("serve echo", "--listen"),
+        ("serve echo --listen 7007", "--listen"),
+        ("serve echo --listen 127.0.0.1:0 --workers 0", "--workers"),
+        ("serve heartbeat --listen 127.0.0.1:0", "no server half"),
+    ] {
+        let said = fails(line, 2);
+        assert!(said.contains(hint), "{line:?} says {said:?}");
+    }
+}
+
+#[test]
+fn help_is_no_error() {
+    for line in ["--help", "run --help", "check --help", "serve --help", "list --help"] {
+        assert!(printed(line).contains("Usage"), "{line}");
+    }
+}
+
+#[test]
+fn a_log_filter_that_is_none_is_told() {
+    let output = command("list").env("RUST_LOG", "loud=very").output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("RUST_LOG"), "{}", text(&output.stderr));
+}
+
+// serve
+
+/// A server that was started, and is killed at the latest when the test is over.
+struct Served {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Served {
+    /// Starts `serve` and reads the address that it prints.
+    fn start(name: &str, options: &str) -> Self {
+        let line = format!("serve {name} --listen 127.0.0.1:0 {options}");
+        let mut child = command(&line);
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut child = child.expect("it starts");
+        let mut said = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut said).expect("it prints a line");
+        let addr = said.trim_end().strip_prefix(&format!("serving {name} at "));
+        let addr = addr.and_then(|addr| addr.parse().ok());
+        Self { child, addr: addr.unwrap_or_else(|| panic!("it says {said:?}")) }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.addr).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-s", name, &process]).status();
+        assert!(kill.expect("there is a command `kill`").success());
+    }
+
+    fn stopped(mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It is gone already, most of the time.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Writes, reads the echo, ends its stream, and reads the end.
+fn converse(mut stream: TcpStream, message: &[u8]) {
+    stream.write_all(message).expect("it is taken");
+    let mut echo = vec![0; message.len()];
+    stream.read_exact(&mut echo).expect("it comes back");
+    assert_eq!(echo, message);
+    stream.write_all(b"bye").expect("it is taken");
+    stream.shutdown(Shutdown::Write).expect("it is connected");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("the end comes after the echo");
+    assert_eq!(rest, b"bye");
+}
+
+#[test]
+fn serve_echoes_until_it_is_terminated() {
+    let served = Served::start("echo", "");
+    converse(served.connect(), b"hello");
+    let open: Vec<TcpStream> = (0..150).map(|_| served.connect()).collect();
+    for (number, stream) in open.into_iter().enumerate() {
+        converse(stream, format!("connection {number}").as_bytes());
+    }
+    // One that is still open does not hold it up.
+    let mut left = served.connect();
+    left.write_all(b"x").expect("it is taken");
+    left.read_exact(&mut [0]).expect("it comes back");
+    served.signal("TERM");
+    let addr = served.addr;
+    assert_eq!(served.stopped().code(), Some(0));
+    let last = left.read(&mut [0; 8]);
+    assert!(matches!(last, Ok(0) | Err(_)), "its connections are over: {last:?}");
+    assert!(TcpStream::connect(addr).is_err(), "it listens no more");
+}
+
+#[test]
+fn serve_carries_more_than_its_buffers() {
+    let served = Served::start("echo", "");
+    let mut stream = served.connect();
+    let body: Vec<u8> = (0..3_000_000_u32).map(|place| (place % 251) as u8).collect();
+    let sent = body.clone();
+    let mut half = stream.try_clone().expect("a descriptor is left");
+    let writer = thread::spawn(move || {
+        half.write_all(&sent).expect("it is taken");
+        half.shutdown(Shutdown::Write).expect("it is connected");
+    });
+    let mut echo = Vec::new();
+    stream.read_to_end(&mut echo).expect("the end comes after the echo");
+    writer.join().expect("it is written");
+    assert!(echo == body, "{} of {} bytes, or others", echo.len(), body.len());
+}
+
+#[test]
+fn serve_with_workers_is_one_server_and_ends_at_an_interrupt() {
+    let served = Served::start("echo", "--workers 3");
+    let streams: Vec<TcpStream> = (0..30).map(|_| served.connect()).collect();
+    streams.into_iter().for_each(|stream| converse(stream, b"hello, whoever it is"));
+    served.signal("INT");
+    assert_eq!(served.stopped().code(), Some(0));
+}
+
+#[test]
+fn serve_on_a_port_in_use_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let addr = taken.local_addr().expect("it is bound");
+    let said = fails(&format!("serve echo --listen {addr}"), 1);
+    assert!(said.contains(&addr.to_string()), "{said}");
+}
+
+#[test]
+fn every_server_half_starts_and_stops() {
+    for scenario in scenarios::all().iter().filter(|scenario| scenario.can_serve()) {
+        let served = Served::start(scenario.name(), "");
+        served.signal("TERM");
+        assert_eq!(served.stopped().code(), Some(0), "{}", scenario.name());
+    }
+}
