@@ -154,7 +154,8 @@ fn seeds_differ() {
 /// which `CHANGELOG.md` says. It holds in debug and in release, and on every platform.
 #[test]
 fn hashes_of_fixed_programs_are_what_they_were() {
-    let mut table = String::from("program             seed  trace hash        events  virtual time\n");
+    let mut table =
+        String::from("program             seed  trace hash        events  virtual time\n");
     for Program { name, run } in PROGRAMS {
         for seed in [0, 1, 0xdead_beef] {
             let report = run(seed);

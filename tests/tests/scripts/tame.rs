@@ -10,7 +10,7 @@
 //!   the writer hears of an end before the reset, is a question of time.
 //! * In `resume_writing` nothing is put off, and an end is the last act: whether output is still
 //!   pending afterwards, and so whether a write after a `close` is dropped (C-67) or sent (C-68), hangs
-//!   on what the kernel took.
+//!   on what the kernel took. Nor does reading change there while the peer may be writing.
 //! * An end of stream and a reset do not come together: which of them a reader finds is the kernel's
 //!   affair.
 //! * Nothing is written before an end while something of the peer may still be on its way: that meets
@@ -106,6 +106,8 @@ fn tame(round: &mut Round, pauses: [bool; 2], aborts_later: Option<Side>) {
             if let Some(place) = at_resume.iter().position(Act::is_final) {
                 at_resume.truncate(place + 1);
                 retain(at_resume, &|act| !is_write(act));
+            } else {
+                retain(at_resume, &|act| !changes_reading(act));
             }
         }
         Round::Alone { acts, .. } => {
@@ -201,6 +203,10 @@ impl Reading {
 
 fn is_write(act: &Act) -> bool {
     matches!(act, Act::Write(_) | Act::WriteLines(_))
+}
+
+fn changes_reading(act: &Act) -> bool {
+    matches!(act, Act::PauseReading | Act::ResumeReading | Act::Switch(_))
 }
 
 // Acts, those inside `call_soon` included.
