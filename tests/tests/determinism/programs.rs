@@ -104,7 +104,7 @@ pub(crate) async fn everything(world: World) -> io::Result<()> {
         endpoint.transport().send_to(b"question", None)?;
         endpoints.push(endpoint);
         let refused = client.create_connection(("server", 1), Talk::default).await;
-        assert_eq!(refused.err().expect("nobody listens").kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(refused.expect_err("nobody listens").kind(), io::ErrorKind::ConnectionRefused);
     }
     for conn in conns {
         conn.closed().await?;

@@ -36,7 +36,7 @@ async fn dialogue(world: World, besides: Besides) -> io::Result<()> {
             other.create_task(async move {
                 for _ in 0..50 {
                     let nobody = lp.create_connection(("client", 1), Talk::default).await;
-                    nobody.err().expect("nobody listens there");
+                    nobody.expect_err("nobody listens there");
                 }
             });
         }

@@ -185,7 +185,7 @@ fn limit(acts: &mut [Act], budget: &mut usize) {
 }
 
 /// Makes every buffer large enough for a flood to take its time, and no longer.
-fn widen(acts: &mut Vec<Act>) {
+fn widen(acts: &mut [Act]) {
     visit(acts, &mut |act| {
         if let Act::Switch(reading) = act {
             reading.widen();
