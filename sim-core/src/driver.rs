@@ -223,6 +223,9 @@ pub trait Driver {
 
     /// Writes a prefix of `data`, which is not empty, to a stream, and says how long it was.
     ///
+    /// One shorter than `data` says that there is no more room, as `WouldBlock` does: writability is
+    /// reported when there is again.
+    ///
     /// # Errors
     ///
     /// `WouldBlock` when there is no room, `BrokenPipe`, `ConnectionReset`, `NotConnected`, ...
