@@ -31,7 +31,7 @@ use play::{Seen, play};
 use script::Script;
 
 /// How many scripts are played unless `PROPTEST_CASES` says otherwise.
-const CASES: u32 = 64;
+const CASES: u32 = 512;
 const LATENCY: std::ops::Range<Duration> = Duration::from_micros(500)..Duration::from_micros(1500);
 
 fn config() -> ProptestConfig {
