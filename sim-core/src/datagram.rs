@@ -285,7 +285,7 @@ impl Endpoint {
     }
 
     fn trace(&self, callback: Callback, bytes: usize) {
-        let record = Record::Callback { connection: self.number, callback, bytes: bytes as u32 };
+        let record = Record::Callback { connection: self.number, callback, bytes: bytes as u64 };
         self.core().trace(record);
     }
 
@@ -420,7 +420,7 @@ impl Endpoint {
             self.drop_send();
             return Ok(());
         }
-        self.core().trace(Record::Write { connection: self.number, bytes: data.len() as u32 });
+        self.core().trace(Record::Write { connection: self.number, bytes: data.len() as u64 });
         if self.queue.borrow().is_empty() {
             match self.send_now(data, to) {
                 Ok(()) => return Ok(()),

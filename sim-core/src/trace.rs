@@ -22,14 +22,14 @@ pub enum Record {
         /// Which callback.
         callback: Callback,
         /// How many bytes it delivers, 0 for callbacks without data.
-        bytes: u32,
+        bytes: u64,
     },
     /// Bytes were handed to a transport's `write` or `send_to`.
     Write {
         /// The transport.
         connection: u32,
         /// How many bytes.
-        bytes: u32,
+        bytes: u64,
     },
     /// A transport's other method that acts on the network.
     Control {
@@ -202,9 +202,9 @@ impl Record {
         let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
         match *self {
             Self::Callback { connection, callback, bytes } => {
-                [1, pair(callback as u32, connection), u64::from(bytes)]
+                [1, pair(callback as u32, connection), bytes]
             }
-            Self::Write { connection, bytes } => [2, u64::from(connection), u64::from(bytes)],
+            Self::Write { connection, bytes } => [2, u64::from(connection), bytes],
             Self::Control { connection, control } => [3, pair(control as u32, connection), 0],
             Self::Soon => [4, 0, 0],
             Self::TimerArmed { at } => [5, at.as_nanos(), 0],
@@ -232,9 +232,9 @@ impl Record {
         Some(match kind {
             1 => {
                 let callback = *Callback::ALL.get(high)?;
-                Self::Callback { connection: low, callback, bytes: second as u32 }
+                Self::Callback { connection: low, callback, bytes: second }
             }
-            2 => Self::Write { connection: low, bytes: second as u32 },
+            2 => Self::Write { connection: low, bytes: second },
             3 => Self::Control { connection: low, control: *Control::ALL.get(high)? },
             4 => Self::Soon,
             5 => Self::TimerArmed { at },

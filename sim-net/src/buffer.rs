@@ -17,12 +17,29 @@ const SHORT_SPARE_MAX: usize = 16_384;
 const SEGMENT_SPARE_MAX: usize = 2_896;
 const LARGE_SPARE_MAX: usize = 64;
 
-/// A part of a chunk.
+/// A part of a chunk. In two words, so that it passes through registers.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
     chunk: Rc<Chunk>,
-    start: u32,
-    end: u32,
+    part: Part,
+}
+
+/// Where a part begins, and before which byte it ends.
+#[derive(Clone, Copy, Debug)]
+struct Part(u64);
+
+impl Part {
+    fn new(start: u32, end: u32) -> Self {
+        Self(u64::from(start) << 32 | u64::from(end))
+    }
+
+    fn start(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    fn end(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// Bytes that several payloads share.
@@ -98,7 +115,7 @@ impl Pool {
             self.large.pop().unwrap_or_else(long(LARGE.max(data.len())))
         };
         Rc::get_mut(&mut chunk).expect("a spare chunk has one owner").extend(data);
-        Payload { chunk, start: 0, end: data.len() as u32 }
+        Payload { chunk, part: Part::new(0, data.len() as u32) }
     }
 
     /// Takes a payload back. Its chunk is used again if this was the last of it.
@@ -128,11 +145,11 @@ impl Pool {
 
 impl Payload {
     pub(crate) fn len(&self) -> usize {
-        (self.end - self.start) as usize
+        (self.part.end() - self.part.start()) as usize
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.chunk.bytes()[self.start as usize..self.end as usize]
+        &self.chunk.bytes()[self.part.start() as usize..self.part.end() as usize]
     }
 
     /// Adds bytes of `data` behind this payload, if it is the end of a chunk that nobody else
@@ -141,24 +158,25 @@ impl Payload {
         let Some(chunk) = Rc::get_mut(&mut self.chunk) else {
             return 0;
         };
-        debug_assert_eq!(chunk.bytes().len(), self.end as usize, "a queued payload ends its chunk");
+        let end = self.part.end();
+        debug_assert_eq!(chunk.bytes().len(), end as usize, "a queued payload ends its chunk");
         let taken = data.len().min(chunk.room());
         chunk.extend(&data[..taken]);
-        self.end += taken as u32;
+        self.part = Part::new(self.part.start(), end + taken as u32);
         taken
     }
 
     /// `length` bytes of it from `offset` on.
     pub(crate) fn part(&self, offset: usize, length: usize) -> Self {
         debug_assert!(offset + length <= self.len());
-        let start = self.start + offset as u32;
-        Self { chunk: Rc::clone(&self.chunk), start, end: start + length as u32 }
+        let start = self.part.start() + offset as u32;
+        Self { chunk: Rc::clone(&self.chunk), part: Part::new(start, start + length as u32) }
     }
 
     /// Drops its first `count` bytes.
     pub(crate) fn advance(&mut self, count: usize) {
         debug_assert!(count <= self.len());
-        self.start += count as u32;
+        self.part = Part::new(self.part.start() + count as u32, self.part.end());
     }
 }
 

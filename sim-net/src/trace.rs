@@ -151,8 +151,9 @@ impl DropReason {
 pub(crate) struct Trace {
     hash: u64,
     steps: u64,
-    /// The last records, in a ring.
+    /// The last records, in a ring, and the place of the newest.
     tail: Vec<Packed>,
+    newest: usize,
     log: Option<Vec<Packed>>,
     pub(crate) hosts: Vec<Arc<str>>,
 }
@@ -163,39 +164,40 @@ impl Trace {
             hash: 0,
             steps: 0,
             tail: Vec::new(),
+            newest: 0,
             log: keep_log.then(Vec::new),
             hosts: Vec::new(),
         }
     }
 
-    /// Takes a record in. Inlined, so that of a record whose kind is known only the words are made.
+    /// Takes a record in. Inlined, so that of a record whose kind is known only the words are made,
+    /// and each is written where it stays: a copy would wait for them.
     #[inline(always)]
     pub(crate) fn record(&mut self, time: Time, host: u32, record: Record) {
         let packed = Packed::new(time, host, &record);
         self.hash = packed.mix_into(self.hash);
-        let place = self.steps as usize % TAIL;
         self.steps += 1;
-        match self.tail.get_mut(place) {
-            Some(oldest) => *oldest = packed,
-            None => self.lengthen(packed),
-        }
+        let is_full = self.tail.len() == TAIL;
+        self.newest = if is_full { (self.newest + 1) % TAIL } else { self.lengthen() };
+        packed.store(&mut self.tail[self.newest]);
         if self.log.is_some() || tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
-            self.tell(packed);
+            self.tell();
         }
     }
 
-    /// The tail is not full yet.
-    #[cold]
-    fn lengthen(&mut self, packed: Packed) {
+    /// The tail is not full yet: makes a place in it, and says which.
+    fn lengthen(&mut self) -> usize {
         if self.tail.is_empty() {
             self.tail.reserve_exact(TAIL);
         }
-        self.tail.push(packed);
+        self.tail.push(Packed::BLANK);
+        self.tail.len() - 1
     }
 
-    /// Passes a record on to the log and to `tracing`.
+    /// Passes the last record on to the log and to `tracing`.
     #[cold]
-    fn tell(&mut self, packed: Packed) {
+    fn tell(&mut self) {
+        let packed = self.tail[self.newest];
         if let Some(log) = &mut self.log {
             log.push(packed);
         }
@@ -232,8 +234,8 @@ impl Trace {
 
     fn in_order(&self, mut records: Vec<Packed>) -> Log {
         let before = self.steps - records.len() as u64;
-        if before > 0 {
-            records.rotate_left(self.steps as usize % TAIL);
+        if records.len() == TAIL {
+            records.rotate_left((self.newest + 1) % TAIL);
         }
         Log { before, records, hosts: self.hosts.clone() }
     }

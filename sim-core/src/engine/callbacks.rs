@@ -33,8 +33,18 @@ impl Action {
 
 pub(crate) struct Callback {
     pub(crate) action: Action,
-    /// The deadline and the stamp in the queue, while it waits there.
-    timed: Option<(Time, u32)>,
+    timed: Timed,
+}
+
+/// What a callback has to do with time.
+#[derive(Clone, Copy)]
+enum Timed {
+    /// Nothing: it is of `call_soon`.
+    No,
+    /// It waits in the queue, under this stamp.
+    Waiting(Time, u32),
+    /// Its deadline has come.
+    Due(Time),
 }
 
 /// The table of waiting callbacks, and the queue of those that wait for a time.
@@ -57,7 +67,7 @@ impl Callbacks {
 
     #[inline]
     pub(crate) fn insert(&mut self, action: Action) -> Key {
-        self.table.insert(Callback { action, timed: None })
+        self.table.insert(Callback { action, timed: Timed::No })
     }
 
     #[inline]
@@ -65,9 +75,9 @@ impl Callbacks {
         if self.queue.stamps_left() == 0 {
             self.renumber();
         }
-        let key = self.table.insert(Callback { action, timed: None });
+        let key = self.table.insert(Callback { action, timed: Timed::No });
         let stamp = self.queue.push(at, key.index);
-        self.table.get_mut(key).expect("just inserted").timed = Some((at, stamp));
+        self.table.get_mut(key).expect("just inserted").timed = Timed::Waiting(at, stamp);
         key
     }
 
@@ -76,24 +86,31 @@ impl Callbacks {
         let table = &mut self.table;
         self.queue.renumber(|due, stamp| {
             if let Some((_, callback)) = table.at_index(due.slot) {
-                callback.timed = Some((due.at, stamp));
+                callback.timed = Timed::Waiting(due.at, stamp);
             }
         });
     }
 
-    /// Takes a callback out to run it.
+    /// Takes a callback out to run it, with the deadline that it had.
     #[inline]
-    pub(crate) fn take(&mut self, key: Key) -> Option<Action> {
-        self.table.remove(key).map(|callback| callback.action)
+    pub(crate) fn take(&mut self, key: Key) -> Option<(Action, Option<Time>)> {
+        let callback = self.table.remove(key)?;
+        let deadline = match callback.timed {
+            Timed::No => None,
+            Timed::Waiting(at, _) | Timed::Due(at) => Some(at),
+        };
+        Some((callback.action, deadline))
     }
 
     /// Takes a callback out for good; the deadline too, if it was still waiting for it.
     pub(crate) fn cancel(&mut self, key: Key) -> Option<(Action, Option<Time>)> {
         let callback = self.table.remove(key)?;
-        if callback.timed.is_some() {
-            self.cancelled += 1;
-        }
-        Some((callback.action, callback.timed.map(|(at, _)| at)))
+        let waited_for = match callback.timed {
+            Timed::Waiting(at, _) => Some(at),
+            Timed::No | Timed::Due(_) => None,
+        };
+        self.cancelled += usize::from(waited_for.is_some());
+        Some((callback.action, waited_for))
     }
 
     pub(crate) fn contains(&self, key: Key) -> bool {
@@ -107,7 +124,7 @@ impl Callbacks {
     #[inline]
     fn is_live(table: &mut Arena<Callback>, slot: u32, stamp: u32) -> Option<Key> {
         let (key, callback) = table.at_index(slot)?;
-        (callback.timed?.1 == stamp).then_some(key)
+        matches!(callback.timed, Timed::Waiting(_, own) if own == stamp).then_some(key)
     }
 
     /// Drops cancelled entries from the head, and all of them when they are many.
@@ -142,7 +159,7 @@ impl Callbacks {
 
     /// Takes the next timer that is due at `now` from the queue; its callback stays in the table.
     #[inline]
-    pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Key, Time)> {
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Key> {
         loop {
             let due = self.queue.peek().filter(|due| due.at <= now && due.at != Time::NEVER)?;
             self.queue.pop();
@@ -150,8 +167,8 @@ impl Callbacks {
                 self.cancelled -= 1;
                 continue;
             };
-            self.table.get_mut(key).expect("it is live").timed = None;
-            return Some((key, due.at));
+            self.table.get_mut(key).expect("it is live").timed = Timed::Due(due.at);
+            return Some(key);
         }
     }
 
@@ -202,7 +219,7 @@ mod tests {
     fn cancelling_a_fired_timer_does_not_count() {
         let mut callbacks = Callbacks::new();
         timer(&mut callbacks, 3);
-        let (fired, _) = callbacks.pop_due(Time::from_nanos(3)).unwrap();
+        let fired = callbacks.pop_due(Time::from_nanos(3)).unwrap();
         assert!(callbacks.cancel(fired).is_some());
         assert_eq!(callbacks.cancelled, 0);
     }
@@ -232,7 +249,8 @@ mod tests {
         let second = timer(&mut callbacks, 9);
         assert_eq!(second.index, first.index);
         assert_eq!(callbacks.pop_due(Time::from_nanos(5)), None);
-        assert_eq!(callbacks.pop_due(Time::from_nanos(9)), Some((second, Time::from_nanos(9))));
+        assert_eq!(callbacks.pop_due(Time::from_nanos(9)), Some(second));
+        assert_eq!(callbacks.take(second).unwrap().1, Some(Time::from_nanos(9)));
     }
 
     #[test]
@@ -241,9 +259,8 @@ mod tests {
         let keys: Vec<Key> = (0..4).map(|_| timer(&mut callbacks, 7)).collect();
         callbacks.cancel(keys[1]);
         callbacks.renumber();
-        let order: Vec<Key> = std::iter::from_fn(|| callbacks.pop_due(Time::from_nanos(7)))
-            .map(|due| due.0)
-            .collect();
+        let order: Vec<Key> =
+            std::iter::from_fn(|| callbacks.pop_due(Time::from_nanos(7))).collect();
         assert_eq!(order, [keys[0], keys[2], keys[3]]);
     }
 }

@@ -27,8 +27,8 @@ use crate::{Loop, Time};
 /// An entry of the ready queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ready {
+    /// Of `call_soon`, or a timer that is due.
     Callback(Key),
-    Timer(Key, Time),
     Task(Key),
     Io {
         source: Key,
@@ -50,11 +50,63 @@ pub(crate) enum Life {
     RetryAccept,
 }
 
+/// A [`Ready`] as the queue keeps it: in two words, which pass through registers. A copy of one
+/// whose fields were just written would wait for these writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queued {
+    key: u64,
+    what: u64,
+}
+
+const CALLBACK: u64 = 0;
+const TASK: u64 = 1;
+/// And [`READ`], [`WRITE`].
+const IO: u64 = 4;
+const READ: u64 = 1;
+const WRITE: u64 = 2;
+/// And the step.
+const LIFE: u64 = 8;
+
+impl Life {
+    const ALL: [Self; 4] =
+        [Self::Accepted, Self::ConnectionMade, Self::ConnectionLost, Self::RetryAccept];
+}
+
+impl From<Ready> for Queued {
+    #[inline]
+    fn from(entry: Ready) -> Self {
+        let (key, what) = match entry {
+            Ready::Callback(key) => (key, CALLBACK),
+            Ready::Task(key) => (key, TASK),
+            Ready::Io { source, read, write } => {
+                (source, IO | if read { READ } else { 0 } | if write { WRITE } else { 0 })
+            }
+            Ready::Life(source, step) => (source, LIFE + step as u64),
+        };
+        Self { key: key.to_bits(), what }
+    }
+}
+
+impl From<Queued> for Ready {
+    #[inline]
+    fn from(Queued { key, what }: Queued) -> Self {
+        let key = Key::from_bits(key);
+        match what {
+            CALLBACK => Self::Callback(key),
+            TASK => Self::Task(key),
+            io if io < LIFE => {
+                Self::Io { source: key, read: io & READ != 0, write: io & WRITE != 0 }
+            }
+            life => Self::Life(key, Life::ALL[(life - LIFE) as usize]),
+        }
+    }
+}
+
 pub(crate) struct Core {
     pub(crate) driver: Rc<dyn Driver>,
     pub(crate) buffer: ReadBuffer,
     pub(crate) inbox: Arc<Inbox>,
-    pub(super) ready: RefCell<VecDeque<Ready>>,
+    pub(super) ready: RefCell<VecDeque<Queued>>,
     /// How many entries `ready` ever had: what orders wake-ups among them.
     pub(super) ready_total: Cell<u64>,
     /// How many entries of the running snapshot are left.
@@ -138,7 +190,7 @@ impl Core {
         let total = self.ready_total.get() + 1;
         self.ready_total.set(total);
         self.inbox.set_position(total);
-        self.ready.borrow_mut().push_back(entry);
+        self.ready.borrow_mut().push_back(entry.into());
         self.woke_from_outside();
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::core::{Core, Ready};
+use super::core::{Core, Queued, Ready};
 use super::report::ErrorContext;
 use super::sources::{self, Flow};
 use crate::driver::{Next, Readiness, Token};
@@ -84,12 +84,12 @@ fn merge_wakeups(core: &Core) {
     let mut wakeups = woken.drain(..).peekable();
     for position in total - queued as u64..total {
         while let Some(wakeup) = wakeups.next_if(|wakeup| wakeup.position <= position) {
-            ready.push_back(Ready::Task(wakeup.task));
+            ready.push_back(Ready::Task(wakeup.task).into());
         }
         let entry = ready.pop_front().expect("as many as counted");
         ready.push_back(entry);
     }
-    ready.extend(wakeups.map(|wakeup| Ready::Task(wakeup.task)));
+    ready.extend(wakeups.map(|wakeup| Queued::from(Ready::Task(wakeup.task))));
     core.ready_total.set(total + (ready.len() - queued) as u64);
     drop(ready);
     core.inbox.set_position(core.ready_total.get());
@@ -129,8 +129,8 @@ fn queue_due_timers(core: &Core, now: Time) {
     core.callbacks.borrow_mut().clean();
     loop {
         let due = core.callbacks.borrow_mut().pop_due(now);
-        let Some((key, at)) = due else { break };
-        core.push(Ready::Timer(key, at));
+        let Some(key) = due else { break };
+        core.push(Ready::Callback(key));
     }
 }
 
@@ -141,6 +141,7 @@ fn run_batch(core: &Rc<Core>) {
             core.batch_left.set(0);
             break;
         };
+        let entry = Ready::from(entry);
         if core.debug.get() {
             run_timed(core, entry);
         } else {
@@ -156,7 +157,7 @@ fn run_batch(core: &Rc<Core>) {
 /// Debug mode: reports a handle that took long (contract A-66).
 fn run_timed(core: &Rc<Core>, entry: Ready) {
     let name = match entry {
-        Ready::Callback(_) | Ready::Timer(..) => "a callback".to_owned(),
+        Ready::Callback(_) => "a callback".to_owned(),
         Ready::Task(key) => core.task(key).map_or_else(String::new, |task| task.header().name()),
         Ready::Io { source, .. } | Ready::Life(source, _) => sources::describe(core, source),
     };
@@ -171,21 +172,23 @@ fn run_timed(core: &Rc<Core>, entry: Ready) {
 
 fn run(core: &Rc<Core>, entry: Ready) {
     match entry {
-        Ready::Callback(key) => run_callback(core, key, Record::Soon),
-        Ready::Timer(key, at) => run_callback(core, key, Record::TimerFired { at }),
+        Ready::Callback(key) => run_callback(core, key),
         Ready::Task(key) => task::step(core, key),
         Ready::Io { source, read, write } => sources::run_io(core, source, read, write),
         Ready::Life(source, step) => sources::run_life(core, source, step),
     }
 }
 
-fn run_callback(core: &Rc<Core>, key: crate::arena::Key, record: Record) {
+fn run_callback(core: &Rc<Core>, key: crate::arena::Key) {
     use super::callbacks::Action;
 
-    let Some(action) = core.callbacks.borrow_mut().take(key) else {
+    let Some((action, deadline)) = core.callbacks.borrow_mut().take(key) else {
         return;
     };
-    core.trace(record);
+    match deadline {
+        Some(at) => core.trace(Record::TimerFired { at }),
+        None => core.trace(Record::Soon),
+    }
     match action {
         Action::Call(callback) => {
             if let Err(message) = core.contain(callback) {

@@ -206,7 +206,7 @@ impl Stream {
     }
 
     fn trace(&self, callback: Callback, bytes: usize) {
-        let record = Record::Callback { connection: self.number, callback, bytes: bytes as u32 };
+        let record = Record::Callback { connection: self.number, callback, bytes: bytes as u64 };
         self.core().trace(record);
     }
 
@@ -387,7 +387,7 @@ impl Stream {
         if self.phase.get() >= Phase::Losing {
             return self.drop_write();
         }
-        self.core().trace(Record::Write { connection: self.number, bytes: bytes as u32 });
+        self.core().trace(Record::Write { connection: self.number, bytes: bytes as u64 });
         if self.buffer.borrow().is_empty()
             && let Err(error) = self.send(&mut rest)
         {

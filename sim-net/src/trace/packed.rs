@@ -27,6 +27,8 @@ const DRAW: u64 = 6;
 const DROPPED: u64 = 16;
 
 impl Packed {
+    pub(super) const BLANK: Self = Self { time: Time::ZERO, place: TURN, words: [0; 3] };
+
     #[inline(always)]
     pub(super) fn new(time: Time, host: u32, record: &Record) -> Self {
         let (kind, detail, words) = match record {
@@ -39,6 +41,16 @@ impl Packed {
             Record::Draw { site, value } => (DRAW, *site as u64, [*site as u64, *value, 0]),
         };
         Self { time, place: u64::from(host) << 32 | detail << 8 | kind, words }
+    }
+
+    /// Writes it to `place`, word by word.
+    #[inline(always)]
+    pub(super) fn store(&self, place: &mut Self) {
+        place.time = self.time;
+        place.place = self.place;
+        place.words[0] = self.words[0];
+        place.words[1] = self.words[1];
+        place.words[2] = self.words[2];
     }
 
     pub(super) fn unpack(self, step: u64) -> Entry {
