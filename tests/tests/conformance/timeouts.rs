@@ -87,7 +87,7 @@ both_bare_loops! {
         });
     }
 
-    /// B-33: a timeout that fires in the turn in which the future completes has elapsed, and a
+    /// B-33, J-38: a timeout that fires in the turn in which the future completes has elapsed, and a
     /// cancellation in that turn is not lost.
     fn a_cancellation_of_a_timeout_is_not_lost(make: Make) {
         let lp = make.new_loop();
