@@ -130,6 +130,9 @@ impl io::Write for &Listener {
 fn observation_changes_nothing() {
     let plain = print(&jittered(4));
     assert_eq!(print(&jittered(4).trace(true)), plain);
+    // While there is one subscriber alone, `tracing` asks the default of the thread that comes first
+    // to an event whether anybody wants it; the other tests' threads have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     for level in [tracing::Level::ERROR, tracing::Level::TRACE] {
         let (heard, lines) = (Arc::new(AtomicU64::new(0)), Arc::default());
         let listener = Arc::new(Listener { heard: Arc::clone(&heard), lines: Arc::clone(&lines) });
