@@ -25,6 +25,9 @@ use crate::{Cx, DatagramProtocol, DatagramTransport, Time, Transport};
 /// A closure for a protocol.
 pub(crate) type PostedFn<P, T> = Box<dyn FnOnce(&mut P, &mut Cx<'_, P, T>)>;
 
+/// A closure that waits, with the engine's key of its turn.
+type Waiting<P, T> = (Option<Key>, PostedFn<P, T>);
+
 /// The callbacks of a stream protocol of type `P`, plain or buffered.
 pub trait StreamCallbacks<P: 'static> {
     fn connection_made(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
@@ -52,7 +55,7 @@ pub(crate) struct ProtocolCell<P: 'static, T: AnyTransport> {
     transport: T,
     callbacks: T::Callbacks<P>,
     /// Closures that wait, each with the engine's key of its turn.
-    posted: RefCell<Slab<(Option<Key>, PostedFn<P, T>)>>,
+    posted: RefCell<Slab<Waiting<P, T>>>,
     tasks: RefCell<Vec<Task<()>>>,
     detached: Cell<bool>,
 }
