@@ -22,7 +22,6 @@ use crate::errno::{
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, Options, SocketId, Unconnected};
 use crate::tcp::connection::State;
-use crate::trace::Record;
 use crate::udp::Datagrams;
 
 /// The driver of one host.
@@ -311,6 +310,8 @@ impl Driver for HostDriver {
 
     #[inline]
     fn trace(&self, record: &EngineRecord) {
-        self.scheduler.network().record(self.index, Record::Engine(*record));
+        let mut network = self.scheduler.network();
+        let now = network.wire.now;
+        network.wire.trace.record_engine(now, self.index, record);
     }
 }

@@ -170,11 +170,21 @@ impl Trace {
         }
     }
 
-    /// Takes a record in. Inlined, so that of a record whose kind is known only the words are made,
-    /// and each is written where it stays: a copy would wait for them.
+    /// Takes a record in. Inlined, so that of a record whose kind is known only the words are made.
     #[inline(always)]
     pub(crate) fn record(&mut self, time: Time, host: u32, record: Record) {
-        let packed = Packed::new(time, host, &record);
+        self.keep(Packed::new(time, host, &record));
+    }
+
+    /// Takes in what an engine did.
+    #[inline(always)]
+    pub(crate) fn record_engine(&mut self, time: Time, host: u32, record: &EngineRecord) {
+        self.keep(Packed::of_engine(time, host, record));
+    }
+
+    /// Hashes a record, and writes its words where they stay: a copy would wait for them.
+    #[inline(always)]
+    fn keep(&mut self, packed: Packed) {
         self.hash = packed.mix_into(self.hash);
         self.steps += 1;
         let is_full = self.tail.len() == TAIL;

@@ -32,7 +32,7 @@ impl Packed {
     #[inline(always)]
     pub(super) fn new(time: Time, host: u32, record: &Record) -> Self {
         let (kind, detail, words) = match record {
-            Record::Engine(record) => (ENGINE, 0, record.words()),
+            Record::Engine(record) => return Self::of_engine(time, host, record),
             Record::Turn => (TURN, 0, [0; 3]),
             Record::Sent(packet) => of_packet(SENT, packet),
             Record::Delivered(packet) => of_packet(DELIVERED, packet),
@@ -41,6 +41,12 @@ impl Packed {
             Record::Draw { site, value } => (DRAW, *site as u64, [*site as u64, *value, 0]),
         };
         Self { time, place: u64::from(host) << 32 | detail << 8 | kind, words }
+    }
+
+    /// A record of an engine, read where it is: a copy of it would wait until it is written.
+    #[inline(always)]
+    pub(super) fn of_engine(time: Time, host: u32, record: &EngineRecord) -> Self {
+        Self { time, place: u64::from(host) << 32 | ENGINE, words: record.words() }
     }
 
     /// Writes it to `place`, word by word.
