@@ -54,6 +54,9 @@ fn logged(code: impl FnOnce()) -> Vec<String> {
         fn exit(&self, _: &Id) {}
     }
     let lines = Lines::default();
+    // While there is one subscriber alone, `tracing` asks the default of the thread that comes first
+    // to an event whether anybody wants it; the other tests' threads have none.
+    let _second = tracing::Dispatch::new(Lines::default());
     tracing::subscriber::with_default(lines.clone(), code);
     let lines = lines.0.lock().unwrap();
     lines.clone()
