@@ -238,8 +238,18 @@ impl Scheduler {
     /// Gives a host its turn, and says when it wants the next.
     #[inline]
     fn turn(&self, index: u32, mut events: Vec<Readiness>) -> Next {
+        /// Plans the host's next turn when a panic ends this one: what it had left stays queued.
+        struct PlanAnyway<'a>(&'a Scheduler, u32, &'a Engine);
+        impl Drop for PlanAnyway<'_> {
+            fn drop(&mut self) {
+                self.0.network().plan(self.1, self.2.next());
+            }
+        }
         let engine = self.engines.borrow().get(index as usize).cloned().flatten();
-        let next = engine.map_or(Next::Never, |engine| engine.turn(self.now(), &mut events));
+        let Some(engine) = engine else { return Next::Never };
+        let unfinished = PlanAnyway(self, index, &engine);
+        let next = engine.turn(self.now(), &mut events);
+        std::mem::forget(unfinished);
         events.clear();
         self.events.set(events);
         self.current.set(CONTROL);

@@ -50,7 +50,8 @@ impl Sim {
     /// Sets the one-way delay between hosts: a `Duration`, or a range of them for a delay that each
     /// packet draws.
     ///
-    /// TCP segments of a connection never overtake each other; datagrams may.
+    /// TCP segments of a connection never overtake each other; datagrams may, and so may the reset
+    /// with which a host answers for a connection that it no longer knows.
     #[must_use]
     pub fn latency(mut self, latency: impl Into<Latency>) -> Self {
         self.latency = latency.into();

@@ -82,6 +82,25 @@ fn a_panic_in_a_callback_is_a_finding_with_host_time_and_tail() {
     assert!(tail.contains("deliver client@1→server:1#1 DATA seq 1 len 5"), "{tail}");
 }
 
+/// what was queued behind a panic that ended a run runs in the next, on any host.
+#[test]
+fn a_panic_leaves_the_rest_of_a_hosts_turn_for_the_next_run() {
+    let simulation = Sim::new(1).build();
+    let (world, ran) = (simulation.world(), Rc::new(RefCell::new(false)));
+    let host = world.host("server");
+    host.call_soon(|| panic!("boom"));
+    let flag = Rc::clone(&ran);
+    host.call_soon(move || *flag.borrow_mut() = true);
+    let settle = || {
+        let world = simulation.world();
+        simulation.run(async move { world.settle().await })
+    };
+    assert_eq!(settle().unwrap_err().host, "server");
+    assert!(!*ran.borrow());
+    settle().unwrap();
+    assert!(*ran.borrow());
+}
+
 #[test]
 fn an_error_of_the_scenario_is_a_finding() {
     let report = Sim::new(1).run(|_| async { Err::<(), _>(io::Error::other("no luck")) });
