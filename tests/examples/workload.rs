@@ -1,5 +1,6 @@
 //! Runs one workload and prints a line in the format of the peers' benchmark programs:
-//! `workload,peer,ops,seconds,ns_per_op,peak_rss_kib`.
+//! `workload,peer,ops,seconds,ns_per_op,peak_rss_kib`. The seconds are the process's CPU time for R4,
+//! which waits, and wall time for the others.
 //!
 //! `cargo run --release -p tests --example workload -- S2 n=100000 size=64`
 
@@ -40,8 +41,20 @@ fn run(workload: &str, options: &Options) -> Option<u64> {
             workloads::datagrams(get("n", 200_000), get("size", 512) as usize, get("burst", 10))
         }
         "S7" => workloads::worlds(get("n", 10_000)),
+        "R4" => {
+            let lp = real_net::new_loop().expect("there are descriptors left");
+            workloads::timers_half_cancelled(&lp, get("n", 1_000_000))
+        }
         _ => return None,
     })
+}
+
+/// User and system time of the process so far, in the kernel's ticks of 10 ms.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 fn peak_rss_kib() -> u64 {
@@ -55,11 +68,13 @@ fn main() -> ExitCode {
     let workload = args.next().unwrap_or_default();
     let began = Instant::now();
     let Some(ops) = Options::parse(args).and_then(|options| run(&workload, &options)) else {
-        eprintln!("usage: workload S1|S1t|S2|S2u|S3|S4|S5|S7 [key=value ..]");
+        eprintln!("usage: workload S1|S1t|S2|S2u|S3|S4|S5|S7|R4 [key=value ..]");
         return ExitCode::from(2);
     };
-    let seconds = began.elapsed().as_secs_f64();
+    let waits = workload == "R4";
+    let seconds = if waits { cpu_seconds() } else { began.elapsed().as_secs_f64() };
     let per_op = seconds * 1e9 / ops as f64;
-    println!("{workload},sim-net,{ops},{seconds:.6},{per_op:.1},{}", peak_rss_kib());
+    let name = if waits { "real-net" } else { "sim-net" };
+    println!("{workload},{name},{ops},{seconds:.6},{per_op:.1},{}", peak_rss_kib());
     ExitCode::SUCCESS
 }

@@ -2,7 +2,7 @@
 //!
 //! Each runs to its end and returns how many operations that were. The letters are those of the
 //! peers' programs: S1 timers, S2 TCP round trips, S2u over UDP, S3 bulk, S4 many clients, S5
-//! datagrams one way, S7 whole worlds.
+//! datagrams one way, S7 whole worlds, R4 timers of the real loop.
 
 use std::cell::Cell;
 use std::io;
@@ -135,6 +135,28 @@ pub fn timers(lp: &EventLoop, pending: u64, fires: u64, delay_max: Duration) -> 
     }
     lp.run_forever().expect("it is stopped");
     fires
+}
+
+/// R4: `count` timers due in one to two seconds, every other one cancelled before.
+pub fn timers_half_cancelled(lp: &EventLoop, count: u64) -> u64 {
+    let mut rng = Rng::from_seed([4; 32]);
+    let (left, stop) = (Rc::new(Cell::new(count.div_ceil(2))), lp.stop_handle());
+    let mut timers = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        let delay = rng.duration(Duration::from_secs(1)..Duration::from_secs(2));
+        let (left, stop) = (Rc::clone(&left), stop.clone());
+        timers.push(lp.call_later(delay, move || {
+            left.set(left.get() - 1);
+            if left.get() == 0 {
+                stop.stop();
+            }
+        }));
+    }
+    for timer in timers.iter().skip(1).step_by(2) {
+        timer.cancel();
+    }
+    lp.run_forever().expect("it is stopped");
+    count
 }
 
 /// S1 with tasks: `tasks` of them, each of which sleeps `sleeps` times.
