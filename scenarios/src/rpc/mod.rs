@@ -84,6 +84,8 @@ async fn run(world: World) -> Result<(), Failure> {
 
     server.close();
     within(&host, "the end of the server's connections", server.wait_closed()).await?;
+    // The clients are gone; their cancelled tasks take their last step.
+    world.settle().await;
     let calls = clients * calls_each;
     let executions = executions.borrow();
     ensure!(
