@@ -25,7 +25,7 @@
 //! method takes `&self`. Errors are `std::io::Error` with the kinds and raw codes that a kernel
 //! gives; `WouldBlock` and `Interrupted` are the engine's business and reach no protocol.
 //!
-//! The crate [`testing`](crate::testing) has the smallest complete driver: one socket, scripted.
+//! The module [`testing`](crate::testing) has the smallest complete driver: one socket, scripted.
 //!
 //! [`Engine::turn`]: crate::engine::Engine::turn
 
