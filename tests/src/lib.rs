@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod datagram_recorder;
+pub mod echo;
 pub mod harness;
 pub mod recorder;
 pub mod workloads;

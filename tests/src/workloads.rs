@@ -15,28 +15,9 @@ use sim_core::{
 };
 use sim_net::Sim;
 
+use crate::echo::Echo;
+
 const ECHO_PORT: u16 = 7;
-
-/// Echoes streams and datagrams.
-#[derive(Debug)]
-pub struct Echo;
-
-impl Protocol for Echo {
-    fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
-        cx.write(data);
-    }
-}
-
-impl DatagramProtocol for Echo {
-    fn datagram_received(
-        &mut self,
-        cx: &mut Cx<'_, Self, DatagramTransport>,
-        data: &[u8],
-        from: SocketAddr,
-    ) {
-        cx.send_to(data, Some(from)).expect("the endpoint is not connected");
-    }
-}
 
 /// Sends a message, waits for its echo, and again, `left` times.
 struct Ping {

@@ -9,6 +9,7 @@ use sim_core::{
     Protocol, Timer, ToHostPort, World, WriteBufferLimits,
 };
 use sim_net::Sim;
+use tests::echo::Echo;
 
 use crate::allocations;
 
@@ -64,25 +65,6 @@ impl Countdown {
             self.done.set_result(()).expect("the last round alone comes here");
         }
         self.left > 0
-    }
-}
-
-struct Echo;
-
-impl Protocol for Echo {
-    fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
-        cx.write(data);
-    }
-}
-
-impl DatagramProtocol for Echo {
-    fn datagram_received(
-        &mut self,
-        cx: &mut Cx<'_, Self, DatagramTransport>,
-        data: &[u8],
-        from: SocketAddr,
-    ) {
-        cx.send_to(data, Some(from)).expect("the endpoint is not connected");
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sim_core::{Cx, Protocol, World};
 use sim_net::Sim;
+use tests::echo::Echo;
 
 /// How many worlds are run, unless `WORLDS` says otherwise.
 const WORLDS: u64 = 1_000;
@@ -14,14 +15,6 @@ const SERVER: (&str, u16) = ("server", 7000);
 fn worlds() -> u64 {
     let wanted = env::var("WORLDS").ok();
     wanted.map_or(WORLDS, |number| number.parse().expect("WORLDS is a number"))
-}
-
-struct Echo;
-
-impl Protocol for Echo {
-    fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
-        cx.write(data);
-    }
 }
 
 struct Talk;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use sim_core::{Cx, Protocol, World};
 use sim_net::{Finding, FindingKind, Sim};
+use tests::echo::Echo;
 
-use crate::programs::{Echo, SERVER, Talk};
+use crate::programs::{SERVER, Talk};
 
 /// a wake-up from another thread ends the run, and its error names the thread.
 // on: sim

@@ -7,6 +7,7 @@ use sim_core::{
     Cx, DatagramProtocol, DatagramTransport, Protocol, ToHostPort, World, WriteBufferLimits,
 };
 use sim_net::{Report, Sim};
+use tests::echo::Echo;
 
 pub(crate) const SERVER: (&str, u16) = ("server", 7000);
 
@@ -28,25 +29,6 @@ pub(crate) const PROGRAMS: &[Program] = &[
 /// A network on which every packet draws its delay.
 pub(crate) fn jittered(seed: u64) -> Sim {
     Sim::new(seed).latency(Duration::from_millis(1)..Duration::from_millis(20))
-}
-
-pub(crate) struct Echo;
-
-impl Protocol for Echo {
-    fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
-        cx.write(data);
-    }
-}
-
-impl DatagramProtocol for Echo {
-    fn datagram_received(
-        &mut self,
-        cx: &mut Cx<'_, Self, DatagramTransport>,
-        data: &[u8],
-        from: std::net::SocketAddr,
-    ) {
-        cx.send_to(data, Some(from)).expect("the endpoint is not connected");
-    }
 }
 
 /// Sends a message, and counts what comes back.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use sim_core::{Time, World};
 use sim_net::{PacketRecord, Record};
+use tests::echo::Echo;
 
-use crate::programs::{Echo, SERVER, Talk, jittered};
+use crate::programs::{SERVER, Talk, jittered};
 
 /// What else is in the world.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
