@@ -12,7 +12,7 @@ use std::task::Waker;
 
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
-use crate::driver::{Readiness, Source, Token};
+use crate::driver::{Readiness, Received, Source, Token};
 use crate::engine::callbacks::Action;
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
@@ -26,9 +26,6 @@ use crate::{Conn, Loop, SharedError};
 const HEADER: usize = 8;
 /// From this many dropped sends on, each is logged (D-15, C-69).
 const DROPPED_SENDS_LOGGED_FROM: u32 = 5;
-/// The largest datagram that is received whole.
-const DATAGRAM_MAX: usize = 64 << 10;
-
 /// A handle of a datagram endpoint: asyncio's datagram transport.
 ///
 /// Handles are clones of each other. Every method acts at once, and none runs user code.
@@ -346,11 +343,10 @@ impl Endpoint {
             return;
         }
         let core = self.core();
-        let hint = core.driver.read_hint(self.source).min(DATAGRAM_MAX);
-        let mut buffer = core.buffer.take(hint);
-        match core.driver.receive_from(self.source, &mut buffer) {
-            Ok((bytes, from)) => {
-                self.readable.set(core.driver.may_receive(self.source));
+        let mut buffer = core.buffer.take();
+        match core.driver.receive_available(self.source, &mut buffer) {
+            Ok(Received { bytes, from, more }) => {
+                self.readable.set(more);
                 self.call(Callback::DatagramReceived, bytes, |handler| {
                     handler.datagram_received(&buffer[..bytes], from);
                 });

@@ -152,6 +152,42 @@ pub trait Alarm: Send + Sync {
     fn ring(&self);
 }
 
+/// The most that one read takes of a stream, in bytes (contract C-31).
+pub const READ_MAX: usize = 256 << 10;
+
+/// The most bytes that a datagram has.
+const DATAGRAM_MAX: usize = 64 << 10;
+
+/// What [`Driver::read_available`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Read {
+    /// How many bytes it read; 0 at the end of the stream.
+    pub bytes: usize,
+    /// False if it took all there was: another read would block. It does not speak of an end of
+    /// stream or an error behind the data, which readiness tells
+    /// ([`read_closed`](Readiness::read_closed)).
+    pub more: bool,
+}
+
+/// What [`Driver::receive_available`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// How long the datagram is.
+    pub bytes: usize,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// False if no other waits for sure. A kernel does not know before it is asked, and says true.
+    pub more: bool,
+}
+
+/// Makes `buffer` at least `wanted` bytes long, and at most [`READ_MAX`].
+pub fn lengthen(buffer: &mut Vec<u8>, wanted: usize) {
+    let wanted = wanted.clamp(1, READ_MAX);
+    if buffer.len() < wanted {
+        buffer.resize(wanted.next_power_of_two().clamp(512, READ_MAX), 0);
+    }
+}
+
 /// A backend. See the [module's documentation](self) for the list of what one provides.
 pub trait Driver {
     // 1. The clock.
@@ -221,6 +257,19 @@ pub trait Driver {
     /// `WouldBlock` when nothing waits, `ConnectionReset`, `NotConnected`, ...
     fn read(&self, source: Source, buf: &mut [u8]) -> io::Result<usize>;
 
+    /// Reads what waits, at most [`READ_MAX`] bytes, to the front of `buffer`, which the engine keeps
+    /// for all reads: it is [lengthened](lengthen) as needed, and never shortened. A driver that
+    /// knows what waits can do it in one step.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    fn read_available(&self, source: Source, buffer: &mut Vec<u8>) -> io::Result<Read> {
+        lengthen(buffer, self.read_hint(source).saturating_add(1));
+        let bytes = self.read(source, buffer)?;
+        Ok(Read { bytes, more: bytes == buffer.len() })
+    }
+
     /// Writes a prefix of `data`, which is not empty, to a stream, and says how long it was.
     ///
     /// One shorter than `data` says that there is no more room, as `WouldBlock` does: writability is
@@ -263,11 +312,16 @@ pub trait Driver {
     /// `WouldBlock` when none waits, `ConnectionRefused`, ...
     fn receive_from(&self, source: Source, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
 
-    /// False if the next [`receive_from`](Self::receive_from) would block for sure: then the engine
-    /// does not try. A kernel does not know before the call, and says true.
-    fn may_receive(&self, source: Source) -> bool {
-        let _ = source;
-        true
+    /// Takes one datagram whole to the front of `buffer`, as
+    /// [`read_available`](Self::read_available) does with a stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive_from`](Self::receive_from).
+    fn receive_available(&self, source: Source, buffer: &mut Vec<u8>) -> io::Result<Received> {
+        lengthen(buffer, self.read_hint(source).min(DATAGRAM_MAX));
+        let (bytes, from) = self.receive_from(source, buffer)?;
+        Ok(Received { bytes, from, more: true })
     }
 
     /// Closes the socket as `close` does: what was written is still sent; on a stream with unread

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim_core::driver::{
-    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source, Token,
+    Alarm, Driver, Family, Next, Read, Readiness, Received, Resolution, SocketKind, SocketOption,
+    Source, Token, lengthen,
 };
 use sim_core::trace::Record as EngineRecord;
 use sim_core::{Rng, RunError, Time};
@@ -167,6 +168,10 @@ impl Driver for HostDriver {
         self.scheduler.network().tcp_read(SocketId::from_source(source), buf)
     }
 
+    fn read_available(&self, source: Source, buffer: &mut Vec<u8>) -> io::Result<Read> {
+        self.scheduler.network().tcp_read_available(SocketId::from_source(source), buffer)
+    }
+
     #[inline]
     fn write(&self, source: Source, data: &[u8]) -> io::Result<usize> {
         self.scheduler.network().tcp_write(SocketId::from_source(source), [data].into_iter())
@@ -188,14 +193,23 @@ impl Driver for HostDriver {
     }
 
     fn receive_from(&self, source: Source, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let received = self.scheduler.network().udp_receive(SocketId::from_source(source), buf);
-        received.map(|(length, from)| (length, from.to_addr()))
+        let mut network = self.scheduler.network();
+        let (payload, from, _) = network.udp_take(SocketId::from_source(source))?;
+        // What does not fit is cut off, as `recvfrom` does.
+        let length = payload.len().min(buf.len());
+        buf[..length].copy_from_slice(&payload.bytes()[..length]);
+        network.pool.put(payload);
+        Ok((length, from.to_addr()))
     }
 
-    fn may_receive(&self, source: Source) -> bool {
+    fn receive_available(&self, source: Source, buffer: &mut Vec<u8>) -> io::Result<Received> {
         let mut network = self.scheduler.network();
-        let socket = network.sockets.datagrams(SocketId::from_source(source));
-        socket.is_some_and(|socket| socket.may_receive())
+        let (payload, from, more) = network.udp_take(SocketId::from_source(source))?;
+        let bytes = payload.len();
+        lengthen(buffer, bytes);
+        buffer[..bytes].copy_from_slice(payload.bytes());
+        network.pool.put(payload);
+        Ok(Received { bytes, from: from.to_addr(), more })
     }
 
     fn close(&self, source: Source) {

@@ -213,7 +213,7 @@ impl Scheduler {
     }
 
     /// Moves a host's readiness into `events`, and counts the turn.
-    #[inline]
+    #[inline(always)]
     fn begin_turn(
         &self,
         network: &mut Network,

@@ -149,11 +149,12 @@ impl DropReason {
 /// The trace of a run.
 #[derive(Debug)]
 pub(crate) struct Trace {
+    /// The hash of all records but those of the ring's current lap.
     hash: u64,
     steps: u64,
-    /// The last records, in a ring, and the place of the newest.
+    /// The last records, in a ring: number n, counted from 0, is at n mod [`TAIL`]. They enter the
+    /// hash a lap at a time, so that recording is a few stores. Empty once it is taken out.
     tail: Vec<Packed>,
-    newest: usize,
     log: Option<Vec<Packed>>,
     pub(crate) hosts: Vec<Arc<str>>,
 }
@@ -163,8 +164,7 @@ impl Trace {
         Self {
             hash: 0,
             steps: 0,
-            tail: Vec::new(),
-            newest: 0,
+            tail: vec![Packed::BLANK; TAIL],
             log: keep_log.then(Vec::new),
             hosts: Vec::new(),
         }
@@ -182,32 +182,29 @@ impl Trace {
         self.keep(Packed::of_engine(time, host, record));
     }
 
-    /// Hashes a record, and writes its words where they stay: a copy would wait for them.
     #[inline(always)]
     fn keep(&mut self, packed: Packed) {
-        self.hash = packed.mix_into(self.hash);
+        let place = self.steps as usize % TAIL;
+        if let Some(place) = self.tail.get_mut(place) {
+            packed.store(place);
+        }
         self.steps += 1;
-        let is_full = self.tail.len() == TAIL;
-        self.newest = if is_full { (self.newest + 1) % TAIL } else { self.lengthen() };
-        packed.store(&mut self.tail[self.newest]);
+        if place == TAIL - 1 {
+            self.end_lap();
+        }
         if self.log.is_some() || tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
-            self.tell();
+            self.tell(packed);
         }
     }
 
-    /// The tail is not full yet: makes a place in it, and says which.
-    fn lengthen(&mut self) -> usize {
-        if self.tail.is_empty() {
-            self.tail.reserve_exact(TAIL);
-        }
-        self.tail.push(Packed::BLANK);
-        self.tail.len() - 1
+    #[inline(never)]
+    fn end_lap(&mut self) {
+        self.hash = Packed::mix_all(&self.tail[..], self.hash);
     }
 
-    /// Passes the last record on to the log and to `tracing`.
+    /// Passes a record on to the log and to `tracing`.
     #[cold]
-    fn tell(&mut self) {
-        let packed = self.tail[self.newest];
+    fn tell(&mut self, packed: Packed) {
         if let Some(log) = &mut self.log {
             log.push(packed);
         }
@@ -224,7 +221,7 @@ impl Trace {
     }
 
     pub(crate) fn hash(&self) -> u64 {
-        self.hash
+        Packed::mix_all(&self.tail[..self.steps as usize % TAIL], self.hash)
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -236,17 +233,20 @@ impl Trace {
         self.in_order(self.tail.clone())
     }
 
-    /// Takes the last records out, at the end of a run.
+    /// Takes the last records out, at the end of a run: what comes later is not kept.
     pub(crate) fn take_tail(&mut self) -> Log {
         let records = std::mem::take(&mut self.tail);
         self.in_order(records)
     }
 
     fn in_order(&self, mut records: Vec<Packed>) -> Log {
-        let before = self.steps - records.len() as u64;
-        if records.len() == TAIL {
-            records.rotate_left((self.newest + 1) % TAIL);
+        let place = self.steps as usize % TAIL;
+        if self.steps < TAIL as u64 {
+            records.truncate(place);
+        } else {
+            records.rotate_left(place);
         }
+        let before = self.steps - records.len() as u64;
         Log { before, records, hosts: self.hosts.clone() }
     }
 

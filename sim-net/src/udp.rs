@@ -94,7 +94,7 @@ impl Datagrams {
     }
 
     /// True if a receive would get something: a datagram or an error.
-    pub(crate) fn may_receive(&self) -> bool {
+    fn may_receive(&self) -> bool {
         !self.queue.is_empty() || self.error.is_some()
     }
 
@@ -245,23 +245,16 @@ impl Network {
         Ok(data.len())
     }
 
-    pub(crate) fn udp_receive(
-        &mut self,
-        id: SocketId,
-        buf: &mut [u8],
-    ) -> io::Result<(usize, Endpoint)> {
-        let Self { sockets, pool, .. } = self;
-        let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+    /// Takes the next datagram, with its sender, and whether a receive would get something again.
+    #[inline]
+    pub(crate) fn udp_take(&mut self, id: SocketId) -> io::Result<(Payload, Endpoint, bool)> {
+        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
         if let Some(error) = socket.error.take() {
             return Err(errno::os(error));
         }
         let (payload, from) = socket.queue.pop_front().ok_or_else(errno::would_block)?;
         socket.queued -= payload.len() + OVERHEAD;
-        // What does not fit is cut off, as `recvfrom` does.
-        let length = payload.len().min(buf.len());
-        buf[..length].copy_from_slice(&payload.bytes()[..length]);
-        pool.put(payload);
-        Ok((length, from))
+        Ok((payload, from, socket.may_receive()))
     }
 
     pub(crate) fn udp_close(&mut self, id: SocketId, host: u32) {

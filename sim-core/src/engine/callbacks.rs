@@ -13,6 +13,8 @@ pub(crate) enum Action {
     /// A closure of a protocol, in the protocol's own typed table.
     Posted(Rc<dyn Posted>, u32),
     Wake(Waker),
+    /// Wakes a task of this engine.
+    Step(Key),
 }
 
 /// A table of typed closures, reached without its type.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::ReadBuffer;
@@ -106,10 +107,10 @@ pub(crate) struct Core {
     pub(crate) driver: Rc<dyn Driver>,
     pub(crate) buffer: ReadBuffer,
     pub(crate) inbox: Arc<Inbox>,
-    pub(super) ready: RefCell<VecDeque<Queued>>,
-    /// How many entries `ready` ever had: what orders wake-ups among them.
-    pub(super) ready_total: Cell<u64>,
-    /// How many entries of the running snapshot are left.
+    /// What the next snapshot begins with.
+    pub(super) ready: RefCell<Vec<Queued>>,
+    /// The running snapshot, and how many of its entries are left.
+    pub(super) batch: RefCell<Vec<Queued>>,
     pub(super) batch_left: Cell<usize>,
     pub(super) woken: RefCell<Vec<Woken>>,
     pub(super) flow: RefCell<VecDeque<Flow>>,
@@ -145,7 +146,7 @@ impl Core {
             driver,
             buffer,
             ready: RefCell::default(),
-            ready_total: Cell::new(0),
+            batch: RefCell::default(),
             batch_left: Cell::new(0),
             woken: RefCell::default(),
             flow: RefCell::default(),
@@ -187,10 +188,8 @@ impl Core {
     /// Queues an entry for the next iteration.
     #[inline]
     pub(crate) fn push(&self, entry: Ready) {
-        let total = self.ready_total.get() + 1;
-        self.ready_total.set(total);
-        self.inbox.set_position(total);
-        self.ready.borrow_mut().push_back(entry.into());
+        self.inbox.advance();
+        self.ready.borrow_mut().push(entry.into());
         self.woke_from_outside();
     }
 
@@ -279,14 +278,26 @@ impl Core {
         self.callbacks.borrow().contains(key)
     }
 
-    /// Replaces the waker of a waiting [`Action::Wake`].
-    pub(crate) fn replace_waker(&self, key: Key, waker: &std::task::Waker) {
+    /// What wakes `waker` when its time comes: without a detour if it is the running task's own.
+    pub(crate) fn wake_up(&self, waker: &Waker) -> Action {
+        match &*self.current_task.borrow() {
+            Some(task) if task.header().is_woken_by(waker) => Action::Step(task.header().key()),
+            _ => Action::Wake(waker.clone()),
+        }
+    }
+
+    /// Makes a waiting [`wake_up`](Self::wake_up) one of another waker.
+    pub(crate) fn replace_waker(&self, key: Key, waker: &Waker) {
+        let new = self.wake_up(waker);
         let mut callbacks = self.callbacks.borrow_mut();
-        let replaced = match callbacks.action_mut(key) {
-            Some(Action::Wake(old)) if !old.will_wake(waker) => {
-                Some(std::mem::replace(old, waker.clone()))
+        let replaced = match (callbacks.action_mut(key), new) {
+            (Some(Action::Wake(old)), Action::Wake(new)) if old.will_wake(&new) => {
+                Action::Wake(new)
             }
-            _ => None,
+            (Some(place @ (Action::Wake(_) | Action::Step(_))), new) => {
+                std::mem::replace(place, new)
+            }
+            (_, new) => new,
         };
         drop(callbacks);
         drop(replaced);
@@ -354,6 +365,7 @@ impl Core {
         }
         let _current = current::enter(self);
         self.ready.borrow_mut().clear();
+        self.batch.borrow_mut().clear();
         self.batch_left.set(0);
         self.flow_waits.set(false);
         let flow = self.flow.take();

@@ -52,9 +52,15 @@ impl Inbox {
         }
     }
 
+    /// Counts an entry of the ready queue. The loop's thread alone writes the count.
     #[inline]
-    pub(crate) fn set_position(&self, position: u64) {
-        self.position.store(position, Ordering::Relaxed);
+    pub(crate) fn advance(&self) {
+        self.position.store(self.position() + 1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_in_turn(&self, in_turn: bool) {
@@ -81,7 +87,7 @@ impl Inbox {
     fn push(&self, task: Key) {
         let is_foreign = self.notes_foreign_thread();
         let mut woken = lock(&self.woken);
-        woken.push(Woken { position: self.position.load(Ordering::Relaxed), task });
+        woken.push(Woken { position: self.position(), task });
         let is_first = !self.waiting.swap(true, Ordering::Release);
         drop(woken);
         let in_turn = self.in_turn.load(Ordering::Relaxed);

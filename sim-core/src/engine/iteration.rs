@@ -23,22 +23,33 @@ impl<'a> InTurn<'a> {
 impl Drop for InTurn<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.batch_left.set(0);
+            requeue(self.0);
         }
         self.0.in_turn.set(false);
         self.0.inbox.set_in_turn(false);
     }
 }
 
+/// A panic ended the batch: what is left of it is the beginning of the next one (contract A-18).
+#[cold]
+fn requeue(core: &Core) {
+    let mut batch = core.batch.borrow_mut();
+    let left = batch.len() - core.batch_left.replace(0);
+    core.ready.borrow_mut().splice(..0, batch.drain(left..));
+}
+
 pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> Next {
     let _current = current::enter(core);
     let _in_turn = InTurn::begin(core);
     if core.batch_left.get() == 0 {
-        merge_wakeups(core);
+        core.batch.borrow_mut().clear();
+        if core.inbox.is_waiting() {
+            merge_wakeups(core);
+        }
         queue_still_readable(core);
         queue_readiness(core, events);
         queue_due_timers(core, now);
-        core.batch_left.set(core.ready.borrow().len());
+        take_snapshot(core);
     } else {
         queue_readiness(core, events);
     }
@@ -71,29 +82,34 @@ pub(super) fn next(core: &Core) -> Next {
     }
 }
 
-/// Puts woken tasks among the queued handles, where they were woken.
+/// Begins the snapshot with the queued handles and the woken tasks, each where it was woken.
 fn merge_wakeups(core: &Core) {
-    if !core.inbox.is_waiting() {
-        return;
-    }
     let mut woken = core.woken.take();
     core.inbox.take(&mut woken);
-    let mut ready = core.ready.borrow_mut();
-    let total = core.ready_total.get();
-    let queued = ready.len();
+    let (mut ready, mut batch) = (core.ready.borrow_mut(), core.batch.borrow_mut());
     let mut wakeups = woken.drain(..).peekable();
-    for position in total - queued as u64..total {
+    let mut position = core.inbox.position() - ready.len() as u64;
+    for entry in ready.drain(..) {
         while let Some(wakeup) = wakeups.next_if(|wakeup| wakeup.position <= position) {
-            ready.push_back(Ready::Task(wakeup.task).into());
+            batch.push(Ready::Task(wakeup.task).into());
         }
-        let entry = ready.pop_front().expect("as many as counted");
-        ready.push_back(entry);
+        batch.push(entry);
+        position += 1;
     }
-    ready.extend(wakeups.map(|wakeup| Queued::from(Ready::Task(wakeup.task))));
-    core.ready_total.set(total + (ready.len() - queued) as u64);
-    drop(ready);
-    core.inbox.set_position(core.ready_total.get());
+    batch.extend(wakeups.map(|wakeup| Queued::from(Ready::Task(wakeup.task))));
+    drop((ready, batch));
     core.woken.replace(woken);
+}
+
+/// Ends the snapshot with what is queued.
+fn take_snapshot(core: &Core) {
+    let (mut ready, mut batch) = (core.ready.borrow_mut(), core.batch.borrow_mut());
+    if batch.is_empty() {
+        std::mem::swap(&mut *ready, &mut *batch);
+    } else {
+        batch.append(&mut ready);
+    }
+    core.batch_left.set(batch.len());
 }
 
 /// Sources that a read left with more to read come before new readiness, in the order of those
@@ -110,6 +126,7 @@ fn queue_still_readable(core: &Core) {
     }
 }
 
+#[inline(always)]
 fn queue_readiness(core: &Core, events: &mut Vec<Readiness>) {
     for event in events.drain(..) {
         let source = key_of(event.token);
@@ -135,13 +152,15 @@ fn queue_due_timers(core: &Core, now: Time) {
 }
 
 fn run_batch(core: &Rc<Core>) {
-    while core.batch_left.get() > 0 {
-        core.batch_left.set(core.batch_left.get() - 1);
-        let Some(entry) = core.ready.borrow_mut().pop_front() else {
-            core.batch_left.set(0);
+    loop {
+        let left = core.batch_left.get();
+        if left == 0 {
             break;
-        };
-        let entry = Ready::from(entry);
+        }
+        core.batch_left.set(left - 1);
+        let batch = core.batch.borrow();
+        let entry = Ready::from(batch[batch.len() - left]);
+        drop(batch);
         if core.debug.get() {
             run_timed(core, entry);
         } else {
@@ -197,6 +216,11 @@ fn run_callback(core: &Rc<Core>, key: crate::arena::Key) {
         }
         Action::Posted(table, slot) => table.run(slot),
         Action::Wake(waker) => waker.wake(),
+        Action::Step(task) => {
+            if let Some(task) = core.task(task) {
+                task.header().queue_step();
+            }
+        }
     }
 }
 

@@ -111,21 +111,14 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// The most that one read takes (contract C-31).
-const READ_MAX: usize = 256 << 10;
-
 impl ReadBuffer {
-    /// Takes the buffer out, at least `hint` and at most [`READ_MAX`] bytes long. User code runs
-    /// while it is out; a nested taker gets a fresh one.
-    pub(crate) fn take(&self, hint: usize) -> Vec<u8> {
-        let mut buffer = std::mem::take(&mut *self.0.borrow_mut());
-        let wanted = hint.clamp(1, READ_MAX);
-        if buffer.len() < wanted {
-            buffer.resize(wanted.next_power_of_two().clamp(512, READ_MAX), 0);
-        }
-        buffer
+    /// Takes the buffer out. User code runs while it is out; a nested taker gets a fresh one.
+    #[inline]
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.borrow_mut())
     }
 
+    #[inline]
     pub(crate) fn put_back(&self, buffer: Vec<u8>) {
         let mut place = self.0.borrow_mut();
         if place.len() < buffer.len() {

@@ -103,7 +103,7 @@ impl Header {
         self.number
     }
 
-    pub(super) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         self.key
     }
 
@@ -136,8 +136,13 @@ impl Header {
         self.running.set(running);
     }
 
+    /// True if `waker` wakes this task and nobody else.
+    pub(crate) fn is_woken_by(&self, waker: &Waker) -> bool {
+        self.waker.will_wake(waker)
+    }
+
     /// Queues a step, in order with everything that is queued on the loop.
-    pub(super) fn queue_step(&self) {
+    pub(crate) fn queue_step(&self) {
         if self.wake_up.mark_queued() {
             self.core.push(Ready::Task(self.key));
         }

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::arena::Key;
-use crate::engine::callbacks::Action;
 use crate::{Loop, Task, Time, current};
 
 /// The future of [`Loop::sleep`].
@@ -53,7 +52,7 @@ impl Future for Sleep {
             }
             State::New => {
                 let at: Time = core.driver.now() + self.delay;
-                let key = core.insert_timer(at, Action::Wake(cx.waker().clone()));
+                let key = core.insert_timer(at, core.wake_up(cx.waker()));
                 self.state = State::Waiting(key);
                 Poll::Pending
             }

@@ -39,7 +39,7 @@ impl Transport {
     /// After [`write_eof`](Self::write_eof), even with no data (C-60).
     #[track_caller]
     pub fn write(&self, data: &[u8]) {
-        self.0.write(&mut [IoSlice::new(data)]);
+        self.0.write(data);
     }
 
     /// Sends the pieces one after another, as one [`write`](Self::write) of all of them would: at
@@ -50,7 +50,7 @@ impl Transport {
     /// As [`write`](Self::write).
     #[track_caller]
     pub fn write_vectored(&self, pieces: &[IoSlice<'_>]) {
-        self.0.write(&mut pieces.to_vec());
+        self.0.write_vectored(&mut pieces.to_vec());
     }
 
     /// [`write_vectored`](Self::write_vectored) for anything that yields byte slices.
@@ -67,7 +67,7 @@ impl Transport {
         let lines: Vec<I::Item> = lines.into_iter().collect();
         let mut pieces: Vec<IoSlice<'_>> =
             lines.iter().map(|line| IoSlice::new(line.as_ref())).collect();
-        self.0.write(&mut pieces);
+        self.0.write_vectored(&mut pieces);
     }
 
     /// Closes the sending half after what was written. Reading goes on, and `is_closing` stays

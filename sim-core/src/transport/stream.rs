@@ -12,7 +12,7 @@ use std::task::Waker;
 use super::{Transport, WriteBufferLimits};
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
-use crate::driver::{Readiness, Source, Token};
+use crate::driver::{READ_MAX, Read, Readiness, Source, Token};
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
 use crate::engine::report::ErrorContext;
@@ -88,9 +88,6 @@ pub(crate) struct Stream {
     outcome: RefCell<Option<Option<SharedError>>>,
     wakers: RefCell<Vec<Waker>>,
 }
-
-/// The largest hint that `get_buffer` gets: one read takes no more (C-31).
-const READ_HINT_MAX: usize = 256 << 10;
 
 /// From this many dropped writes on, each is logged (contract C-69).
 const DROPPED_WRITES_LOGGED_FROM: u32 = 5;
@@ -267,9 +264,8 @@ impl Stream {
 
     fn read_plain(self: &Rc<Self>, handler: &dyn StreamHandler) {
         let core = self.core();
-        let hint = core.driver.read_hint(self.source).saturating_add(1);
-        let mut buffer = core.buffer.take(hint);
-        match self.judge_read(core.driver.read(self.source, &mut buffer), buffer.len()) {
+        let mut buffer = core.buffer.take();
+        match self.judge_read(core.driver.read_available(self.source, &mut buffer)) {
             Some(0) => self.on_eof(handler),
             Some(bytes) => {
                 self.trace(Callback::DataReceived, bytes);
@@ -285,7 +281,7 @@ impl Stream {
     fn read_buffered(self: &Rc<Self>, handler: &dyn StreamHandler) {
         let core = self.core();
         self.trace(Callback::GetBuffer, 0);
-        let hint = core.driver.read_hint(self.source).clamp(1, READ_HINT_MAX);
+        let hint = core.driver.read_hint(self.source).clamp(1, READ_MAX);
         let mut offered = None;
         let mut read = |buffer: &mut [u8]| {
             // get_buffer() may have paused, closed or handed the connection on: then nothing is read.
@@ -312,7 +308,7 @@ impl Stream {
         if offered == 0 {
             return self.fail_with(result.expect_err("an empty buffer is an error"));
         }
-        match self.judge_read(result, offered) {
+        match self.judge_read(result.map(|bytes| Read { bytes, more: bytes == offered })) {
             Some(0) => self.on_eof(handler),
             Some(bytes) => {
                 self.trace(Callback::BufferUpdated, bytes);
@@ -323,11 +319,12 @@ impl Stream {
     }
 
     /// What a read means for the next one: how many bytes came, if any may be delivered.
-    fn judge_read(self: &Rc<Self>, result: io::Result<usize>, offered: usize) -> Option<usize> {
+    #[inline]
+    fn judge_read(self: &Rc<Self>, result: io::Result<Read>) -> Option<usize> {
         match result {
-            Ok(bytes) => {
-                // A short read has emptied the socket, unless its end is still to be seen.
-                if bytes < offered && !self.read_closed.get() {
+            Ok(Read { bytes, more }) => {
+                // The socket is empty, unless its end is still to be seen.
+                if !more && !self.read_closed.get() {
                     self.readable.set(false);
                 }
                 Some(bytes)
@@ -376,18 +373,51 @@ impl Stream {
 
     // Writing.
 
-    /// Writes the pieces; `rest` is consumed from its start on.
+    /// The beginning of every write of `bytes` bytes: true if they are to be sent.
+    #[inline]
     #[track_caller]
-    pub(crate) fn write(self: &Rc<Self>, mut rest: &mut [IoSlice<'_>]) {
+    fn begin_write(&self, bytes: usize) -> bool {
         assert!(!self.eof_written.get(), "cannot call write() after write_eof()");
-        let bytes = length(rest);
         if bytes == 0 {
-            return;
+            return false;
         }
         if self.phase.get() >= Phase::Losing {
-            return self.drop_write();
+            self.drop_write();
+            return false;
         }
         self.core().trace(Record::Write { connection: self.number, bytes: bytes as u64 });
+        true
+    }
+
+    #[track_caller]
+    pub(crate) fn write(self: &Rc<Self>, data: &[u8]) {
+        if !self.begin_write(data.len()) {
+            return;
+        }
+        let mut sent = 0;
+        if self.buffer.borrow().is_empty() {
+            loop {
+                match self.core().driver.write(self.source, data) {
+                    Ok(bytes) => sent = bytes,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return self.force_close(Some(error)),
+                }
+                break;
+            }
+        }
+        if sent < data.len() {
+            self.buffer.borrow_mut().extend(&data[sent..]);
+            self.judge_pause();
+        }
+    }
+
+    /// Writes the pieces; `rest` is consumed from its start on.
+    #[track_caller]
+    pub(crate) fn write_vectored(self: &Rc<Self>, mut rest: &mut [IoSlice<'_>]) {
+        if !self.begin_write(length(rest)) {
+            return;
+        }
         if self.buffer.borrow().is_empty()
             && let Err(error) = self.send(&mut rest)
         {
@@ -401,6 +431,7 @@ impl Stream {
         }
     }
 
+    #[cold]
     fn drop_write(&self) {
         let dropped = self.dropped_writes.get().saturating_add(1);
         self.dropped_writes.set(dropped);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use sim_core::Time;
-use sim_core::driver::Family;
+use sim_core::driver::{Family, READ_MAX, Read, lengthen};
 
 use super::connection::{Config, Connection, State, TIMESTAMPS};
 use super::segment::{Flags, Segment, Seq};
@@ -287,6 +287,26 @@ impl Network {
             self.tcp_flush(id);
         }
         read.ok_or_else(errno::would_block)
+    }
+
+    /// Reads what waits, as far as one read goes, to the front of `buffer`.
+    #[inline]
+    pub(crate) fn tcp_read_available(
+        &mut self,
+        id: SocketId,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Read> {
+        let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
+        let available = stream.connection.available();
+        let wanted = available.min(READ_MAX);
+        lengthen(buffer, wanted);
+        let read = stream.connection.read(&mut buffer[..wanted], &mut self.pool);
+        let read = read.map_err(errno::os)?;
+        if stream.connection.has_output() {
+            self.tcp_flush(id);
+        }
+        let bytes = read.ok_or_else(errno::would_block)?;
+        Ok(Read { bytes, more: bytes < available })
     }
 
     /// Writes as much of the pieces, one after the other, as there is room for.

@@ -49,7 +49,7 @@ impl Packed {
         Self { time, place: u64::from(host) << 32 | ENGINE, words: record.words() }
     }
 
-    /// Writes it to `place`, word by word.
+    /// Writes it to `place`, word by word: a copy of it as a whole would wait for its words.
     #[inline(always)]
     pub(super) fn store(&self, place: &mut Self) {
         place.time = self.time;
@@ -88,10 +88,10 @@ impl Packed {
     }
 
     /// Takes it into a rolling hash: a multilinear hash of its words, mixed into the state by a
-    /// rotation, an exclusive or and a multiplication, so that order counts. Two chained
-    /// multiplications a record.
+    /// rotation, an exclusive or and a multiplication, so that order counts. One chained
+    /// multiplication a record.
     #[inline(always)]
-    pub(super) fn mix_into(&self, hash: u64) -> u64 {
+    fn mix_into(&self, hash: u64) -> u64 {
         let [a, b, c] = self.words;
         let word = (a ^ self.place << 56)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -100,6 +100,11 @@ impl Packed {
             .wrapping_add(self.time.as_nanos().wrapping_mul(0xd6e8_feb8_6659_fd93));
         let mixed = (hash.rotate_left(23) ^ word).wrapping_mul(0x2545_f491_4f6c_dd1d);
         mixed ^ mixed >> 32
+    }
+
+    /// Takes records in, in order.
+    pub(super) fn mix_all(records: &[Self], hash: u64) -> u64 {
+        records.iter().fold(hash, |hash, record| record.mix_into(hash))
     }
 }
 
