@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::event::Event;
 use mio::{Events, Poll};
@@ -171,6 +171,11 @@ impl Driver for MioDriver {
     #[inline]
     fn now(&self) -> Time {
         Time::ZERO + self.epoch.elapsed()
+    }
+
+    fn wall_time(&self) -> Duration {
+        // A clock that is set before 1970 shows 1970.
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 
     fn open(&self, kind: SocketKind, family: Family) -> io::Result<Source> {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use sim_core::driver::Family;
-use sim_core::{HostView, Loop, Rng, World, WorldBackend};
+use sim_core::{Boot, HostView, Loop, Rng, World, WorldBackend};
 
 use crate::MioDriver;
 use crate::block::{Block, HOSTS_MAX};
@@ -105,6 +105,16 @@ impl WorldBackend for Loopback {
                 }
             }
         })
+    }
+
+    fn control(&self) -> Loop {
+        self.lp.clone()
+    }
+
+    fn boot(&self, name: &str, boot: Boot) -> Loop {
+        let lp = self.host(name);
+        lp.create_named_task("boot", boot(lp.clone()));
+        lp
     }
 
     fn rng(&self, _name: &str) -> Rng {

@@ -609,7 +609,10 @@ impl Endpoint {
         if let Some(handler) = &handler {
             handler.detach();
         }
-        self.wakers.take();
+        let error = io::Error::new(io::ErrorKind::ConnectionAborted, "the event loop is closed");
+        self.outcome.replace(Some(Some(SharedError::new(error))));
+        self.made.set(true);
+        self.wake_all();
         drop(handler);
     }
 }

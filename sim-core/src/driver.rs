@@ -4,7 +4,8 @@
 //! handed and says when it wants to be called again. A [`Driver`] is everything else, and offers
 //! only what an operating system offers. A backend provides, in this order:
 //!
-//! 1. **A clock.** [`now`](Driver::now): monotonic, integer nanoseconds, an epoch of its own.
+//! 1. **A clock.** [`now`](Driver::now): monotonic, integer nanoseconds, an epoch of its own; and the
+//!    time of day, [`wall_time`](Driver::wall_time).
 //! 2. **Sockets**, in the words of the BSD calls and never blocking: [`open`](Driver::open),
 //!    [`bind`](Driver::bind), [`listen`](Driver::listen), [`connect`](Driver::connect),
 //!    [`finish_connect`](Driver::finish_connect), [`accept`](Driver::accept),
@@ -194,6 +195,9 @@ pub trait Driver {
 
     /// The time now. Never goes back.
     fn now(&self) -> Time;
+
+    /// The time of day, since the Unix epoch. It may be set, and so go back.
+    fn wall_time(&self) -> Duration;
 
     // 2. Sockets.
 

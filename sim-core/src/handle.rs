@@ -89,6 +89,13 @@ impl Loop {
         self.core.driver.now()
     }
 
+    /// The time of day on the host's clock, since the Unix epoch. It may be wrong, and set while the
+    /// loop runs, so it may go back: it is for dates, never for measuring. A simulated world begins
+    /// on 1 January 2000.
+    pub fn wall_time(&self) -> Duration {
+        self.core.driver.wall_time()
+    }
+
     /// Runs `callback` in the next iteration, after everything queued before it.
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) -> Handle {
         self.core.call_soon(Action::Call(Box::new(callback)))
@@ -298,12 +305,12 @@ impl Loop {
 
     /// Debug mode: callbacks and task steps that take long are reported. Off by default.
     pub fn set_debug(&self, debug: bool) {
-        self.core.debug.set(debug);
+        self.core.set_debug(debug);
     }
 
     /// True in debug mode.
     pub fn debug(&self) -> bool {
-        self.core.debug.get()
+        self.core.debug()
     }
 
     /// How long a callback may take in debug mode; 100 ms by default.

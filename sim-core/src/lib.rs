@@ -94,7 +94,7 @@ pub use task::{Sleep, Task, catch_cancel};
 pub use time::Time;
 pub use timer::{Handle, Timer};
 pub use transport::{Transport, WriteBufferLimits};
-pub use world::{World, WorldBackend};
+pub use world::{Boot, World, WorldBackend};
 
 #[doc = include_str!("../docs/contract.md")]
 pub mod contract {}

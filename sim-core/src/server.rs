@@ -371,9 +371,12 @@ impl ServerState {
         self.streams.borrow_mut().insert(stream.number(), Rc::downgrade(stream));
     }
 
+    /// Forgets a connection. One that never got its protocol is not known.
     pub(crate) fn detach(&self, stream: u32) {
+        if self.streams.borrow_mut().remove(&stream).is_none() {
+            return;
+        }
         self.connections.set(self.connections.get() - 1);
-        self.streams.borrow_mut().remove(&stream);
         if self.connections.get() == 0 {
             self.wake();
         }

@@ -5,8 +5,11 @@ use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
-use crate::{Loop, Rng};
+use crate::combinators::Timeout;
+use crate::task::Sleep;
+use crate::{Loop, Outcome, Rng, Time};
 
 /// A world of named hosts, simulated or real.
 ///
@@ -37,6 +40,9 @@ use crate::{Loop, Rng};
 #[derive(Clone)]
 pub struct World(Rc<dyn WorldBackend>);
 
+/// What a host does when it starts, for a [`WorldBackend`].
+pub type Boot = Rc<dyn Fn(Loop) -> Pin<Box<dyn Future<Output = ()>>>>;
+
 /// What a backend provides to make a [`World`].
 pub trait WorldBackend {
     /// The loop of the host called `name`, made when first asked for.
@@ -44,6 +50,12 @@ pub trait WorldBackend {
 
     /// Completes when the world is quiet; see [`World::settle`].
     fn settle(&self) -> Pin<Box<dyn Future<Output = ()>>>;
+
+    /// The loop that the scenario's own future runs on.
+    fn control(&self) -> Loop;
+
+    /// Runs `boot` on the host called `name`, now and each time it starts again.
+    fn boot(&self, name: &str, boot: Boot) -> Loop;
 
     /// A random stream of the scenario's own, apart from every host's.
     fn rng(&self, name: &str) -> Rng;
@@ -63,16 +75,75 @@ impl World {
     ///
     /// # Panics
     ///
-    /// On a name that is empty, or has white space, `/`, `:`, `@`, `#` or `→` in it: those
-    /// characters separate the parts of a flow's name in traces and plans.
+    /// On a name that is empty, or has white space or any of `/:@#,|<>→←` in it: those characters
+    /// separate names in traces and plans.
     #[track_caller]
     pub fn host(&self, name: &str) -> Loop {
-        let separator = |c: char| c.is_whitespace() || "/:@#→".contains(c);
-        assert!(
-            !name.is_empty() && !name.contains(separator),
-            "host name {name:?}: give it at least one character, and no white space or any of /:@#→"
-        );
+        check_host_name(name);
         self.0.host(name)
+    }
+
+    /// Gives the host called `name` what it does when it starts: `boot` runs as a task on its loop
+    /// now, and again each time the host starts anew after a crash, with the loop of its new life.
+    /// On the real loop hosts do not crash, and it runs once.
+    ///
+    /// An `Err` of `boot` is a panic of its task, and so a finding in the simulator. The loop that
+    /// this returns is that of the host's first life: later ones are had by
+    /// [`host`](Self::host), once they have begun.
+    ///
+    /// ```
+    /// # use sim_core::{Cx, Loop, Protocol, World};
+    /// # struct Echo;
+    /// # impl Protocol for Echo { fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {} }
+    /// async fn survives_restarts(world: World) -> std::io::Result<()> {
+    ///     world.boot("server", |lp: Loop| async move {
+    ///         lp.create_server(("server", 7000), || Echo).await?.serve_forever().await
+    ///     });
+    ///     world.sleep(std::time::Duration::from_secs(10)).await;
+    ///     Ok(())
+    /// }
+    /// # drop(survives_restarts);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`host`](Self::host); if the host has been given one before.
+    #[track_caller]
+    pub fn boot<F, R>(&self, name: &str, boot: F) -> Loop
+    where
+        F: Fn(Loop) -> R + 'static,
+        R: Future + 'static,
+        R::Output: Outcome,
+    {
+        check_host_name(name);
+        let host: Rc<str> = Rc::from(name);
+        let boot: Boot = Rc::new(move |lp| {
+            let (host, booting) = (Rc::clone(&host), boot(lp));
+            Box::pin(async move {
+                if let Err(failure) = booting.await.into_result() {
+                    panic!("host {host:?} failed: {failure}");
+                }
+            })
+        });
+        self.0.boot(name, boot)
+    }
+
+    // The scenario's own clock.
+
+    /// The time on the scenario's clock, which no fault bends.
+    pub fn time(&self) -> Time {
+        self.0.control().time()
+    }
+
+    /// Completes after `delay` on the scenario's clock.
+    pub fn sleep(&self, delay: Duration) -> Sleep {
+        self.0.control().sleep(delay)
+    }
+
+    /// Runs `future` for at most `duration` on the scenario's clock; see
+    /// [`Loop::timeout`](crate::Loop::timeout).
+    pub fn timeout<F: Future>(&self, duration: Duration, future: F) -> Timeout<F> {
+        self.0.control().timeout(duration, future)
     }
 
     /// Completes when nothing is left to happen without time passing beyond what is in flight: for
@@ -101,6 +172,18 @@ impl World {
         assert!(!range.is_empty(), "World::size({name:?}, {range:?}): the range is empty");
         self.0.size(name, range)
     }
+}
+
+/// What separates names in traces and plans.
+const SEPARATORS: &str = "/:@#,|<>→←";
+
+#[track_caller]
+fn check_host_name(name: &str) {
+    let separator = |c: char| c.is_whitespace() || SEPARATORS.contains(c);
+    assert!(
+        !name.is_empty() && !name.contains(separator),
+        "host name {name:?}: give it at least one character, and no white space or any of {SEPARATORS}"
+    );
 }
 
 impl fmt::Debug for World {

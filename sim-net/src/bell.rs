@@ -20,17 +20,24 @@ pub(crate) struct Bell {
 pub(crate) struct HostAlarm {
     bell: Arc<Bell>,
     index: u32,
+    /// The process that it wakes is gone.
+    dead: AtomicBool,
 }
 
 impl Bell {
     pub(crate) fn alarm(self: &Arc<Self>, index: u32) -> Arc<HostAlarm> {
-        Arc::new(HostAlarm { bell: Arc::clone(self), index })
+        Arc::new(HostAlarm { bell: Arc::clone(self), index, dead: AtomicBool::new(false) })
     }
 
     /// True if a host was woken; [`take`](Self::take) tells which.
     #[inline]
     pub(crate) fn is_rung(&self) -> bool {
         self.rung.load(Ordering::Acquire)
+    }
+
+    /// Rings for the scheduler itself.
+    pub(crate) fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
     }
 
     /// Moves the hosts that were woken into `hosts`, in order.
@@ -41,8 +48,18 @@ impl Bell {
     }
 }
 
+impl HostAlarm {
+    /// It wakes nobody any more.
+    pub(crate) fn silence(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Alarm for HostAlarm {
     fn ring(&self) {
+        if self.dead.load(Ordering::Relaxed) {
+            return;
+        }
         self.bell.hosts.lock().unwrap_or_else(PoisonError::into_inner).push(self.index);
         self.bell.rung.store(true, Ordering::Release);
     }

@@ -33,12 +33,59 @@ pub(crate) struct HostDriver {
     alarm: Arc<HostAlarm>,
     /// How many sockets the process has open.
     descriptors: Cell<u32>,
+    /// The process is gone: nothing that is still called does anything.
+    dead: Cell<bool>,
+    /// After how many more outgoing actions the machine crashes; 0 for never.
+    fuse: Cell<u32>,
+    /// The host's clock is not the world's.
+    has_own_clock: Cell<bool>,
 }
 
 impl HostDriver {
     pub(crate) fn new(scheduler: Rc<Scheduler>, index: u32, name: Arc<str>) -> Self {
         let alarm = scheduler.bell.alarm(index);
-        Self { scheduler, index, name, alarm, descriptors: Cell::new(0) }
+        Self {
+            scheduler,
+            index,
+            name,
+            alarm,
+            descriptors: Cell::new(0),
+            dead: Cell::new(false),
+            fuse: Cell::new(0),
+            has_own_clock: Cell::new(false),
+        }
+    }
+
+    /// The process is gone: no destructor says goodbye through this driver.
+    pub(crate) fn die(&self) {
+        self.dead.set(true);
+        self.alarm.silence();
+    }
+
+    /// The machine crashes after this many more outgoing actions, in the middle of whatever does the
+    /// last of them; 0 takes that back.
+    pub(crate) fn set_fuse(&self, actions: u32) {
+        self.fuse.set(actions);
+    }
+
+    pub(crate) fn use_own_clock(&self) {
+        self.has_own_clock.set(true);
+    }
+
+    /// Something went out: a write, a datagram, a connect, an end of stream, a close.
+    #[inline]
+    fn acted(&self) {
+        if self.fuse.get() > 0 {
+            self.burn();
+        }
+    }
+
+    #[cold]
+    fn burn(&self) {
+        self.fuse.set(self.fuse.get() - 1);
+        if self.fuse.get() == 0 {
+            self.scheduler.crash(self.index);
+        }
     }
 
     /// Room for one more socket.
@@ -47,8 +94,20 @@ impl HostDriver {
         if full { Err(errno::os(EMFILE)) } else { Ok(()) }
     }
 
-    fn give_back(&self) {
+    /// Closes a socket; a stream's peer hears a reset if so asked.
+    fn end(&self, source: Source, reset: bool) {
+        if self.dead.get() {
+            return;
+        }
         self.descriptors.set(self.descriptors.get() - 1);
+        let mut network = self.scheduler.network();
+        let id = SocketId::from_source(source);
+        match network.sockets.get(id).map(|socket| &socket.kind) {
+            Some(Kind::Datagrams(_)) => network.udp_close(id, self.index),
+            _ => network.tcp_close(id, self.index, reset),
+        }
+        drop(network);
+        self.acted();
     }
 
     /// The endpoint for an address that a packet is to go to.
@@ -60,10 +119,22 @@ impl HostDriver {
 impl Driver for HostDriver {
     #[inline]
     fn now(&self) -> Time {
+        if self.has_own_clock.get() {
+            return self.scheduler.local_time(self.index);
+        }
         self.scheduler.now()
     }
 
+    fn wall_time(&self) -> Duration {
+        let mut network = self.scheduler.network();
+        let now = network.wire.now;
+        network.host(self.index).wall_time(now)
+    }
+
     fn open(&self, kind: SocketKind, family: Family) -> io::Result<Source> {
+        if self.dead.get() {
+            return Err(errno::os(EBADF));
+        }
         self.has_descriptor()?;
         let kind = match kind {
             SocketKind::Stream => {
@@ -143,11 +214,14 @@ impl Driver for HostDriver {
         let mut network = self.scheduler.network();
         let id = SocketId::from_source(source);
         let remote = Self::target(remote)?;
-        match network.sockets.get(id).map(|socket| &socket.kind) {
+        let connected = match network.sockets.get(id).map(|socket| &socket.kind) {
             Some(Kind::Datagrams(_)) => network.udp_connect(id, self.index, remote),
             Some(_) => network.tcp_connect(id, self.index, remote),
             None => Err(errno::os(EBADF)),
-        }
+        };
+        drop(network);
+        self.acted();
+        connected
     }
 
     fn finish_connect(&self, source: Source) -> io::Result<()> {
@@ -174,22 +248,43 @@ impl Driver for HostDriver {
 
     #[inline]
     fn write(&self, source: Source, data: &[u8]) -> io::Result<usize> {
-        self.scheduler.network().tcp_write(SocketId::from_source(source), [data].into_iter())
+        if self.dead.get() {
+            return Ok(data.len());
+        }
+        let id = SocketId::from_source(source);
+        let written = self.scheduler.network().tcp_write(id, [data].into_iter());
+        self.acted();
+        written
     }
 
     fn write_vectored(&self, source: Source, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.dead.get() {
+            return Ok(data.iter().map(|piece| piece.len()).sum());
+        }
         let pieces = data.iter().map(|piece| &**piece);
-        self.scheduler.network().tcp_write(SocketId::from_source(source), pieces)
+        let written = self.scheduler.network().tcp_write(SocketId::from_source(source), pieces);
+        self.acted();
+        written
     }
 
     fn shutdown_write(&self, source: Source) -> io::Result<()> {
-        self.scheduler.network().tcp_shutdown_write(SocketId::from_source(source))
+        if self.dead.get() {
+            return Ok(());
+        }
+        let ended = self.scheduler.network().tcp_shutdown_write(SocketId::from_source(source));
+        self.acted();
+        ended
     }
 
     fn send_to(&self, source: Source, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+        if self.dead.get() {
+            return Ok(data.len());
+        }
         let to = to.map(Self::target).transpose()?;
         let id = SocketId::from_source(source);
-        self.scheduler.network().udp_send(id, self.index, data, to)
+        let sent = self.scheduler.network().udp_send(id, self.index, data, to);
+        self.acted();
+        sent
     }
 
     fn receive_from(&self, source: Source, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -213,23 +308,11 @@ impl Driver for HostDriver {
     }
 
     fn close(&self, source: Source) {
-        self.give_back();
-        let mut network = self.scheduler.network();
-        let id = SocketId::from_source(source);
-        match network.sockets.get(id).map(|socket| &socket.kind) {
-            Some(Kind::Datagrams(_)) => network.udp_close(id, self.index),
-            _ => network.tcp_close(id, self.index, false),
-        }
+        self.end(source, false);
     }
 
     fn reset(&self, source: Source) {
-        self.give_back();
-        let mut network = self.scheduler.network();
-        let id = SocketId::from_source(source);
-        match network.sockets.get(id).map(|socket| &socket.kind) {
-            Some(Kind::Datagrams(_)) => network.udp_close(id, self.index),
-            _ => network.tcp_close(id, self.index, true),
-        }
+        self.end(source, true);
     }
 
     fn local_addr(&self, source: Source) -> io::Result<SocketAddr> {
@@ -278,7 +361,9 @@ impl Driver for HostDriver {
     }
 
     fn schedule(&self) {
-        self.scheduler.schedule(self.index);
+        if !self.dead.get() {
+            self.scheduler.schedule(self.index);
+        }
     }
 
     fn one_run_per_thread(&self) -> bool {
@@ -290,16 +375,16 @@ impl Driver for HostDriver {
     }
 
     fn spend(&self, cost: Duration) {
-        let mut network = self.scheduler.network();
-        let now = network.wire.now;
-        let host = network.host(self.index);
-        host.busy_until = host.busy_until.max(now) + cost;
+        if !self.dead.get() {
+            self.scheduler.network().spend(self.index, cost);
+        }
     }
 
     fn busy_until(&self) -> Option<Time> {
         let mut network = self.scheduler.network();
         let now = network.wire.now;
-        Some(network.host(self.index).busy_until).filter(|&until| until > now)
+        let host = network.host(self.index);
+        Some(host.busy_until).filter(|&until| until > now).map(|until| host.local_time(until))
     }
 
     fn resolve(&self, name: &str) -> Resolution {
@@ -324,6 +409,9 @@ impl Driver for HostDriver {
 
     #[inline]
     fn trace(&self, record: &EngineRecord) {
+        if self.dead.get() {
+            return;
+        }
         let mut network = self.scheduler.network();
         let now = network.wire.now;
         network.wire.trace.record_engine(now, self.index, record);

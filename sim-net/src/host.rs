@@ -1,14 +1,20 @@
 //! A host of a world: what its kernel knows, and when its engine wants a turn.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sim_core::Time;
 
 use crate::agenda::LazyTimer;
+use crate::clock::Clock;
 use crate::decisions::{Draws, Entity, NameHash};
+use crate::life::Life;
 use crate::ports::Ports;
 use crate::socket_table::SocketId;
 use crate::tcp::time_wait::{Pair, TimeWaits};
+
+/// When a world begins: 1 January 2000, 00:00 UTC.
+const EPOCH: Duration = Duration::from_secs(946_684_800);
 
 /// A host.
 #[derive(Debug)]
@@ -35,13 +41,21 @@ pub(crate) struct Host {
     pub(crate) queued: bool,
     /// It has something to do as soon as its processor is free.
     pub(crate) delayed: bool,
-    /// Until when its processor is busy.
+    /// Until when its processor is busy; `NEVER` while its process does not run.
     pub(crate) busy_until: Time,
     /// When its engine wants a turn.
     pub(crate) deadline: Time,
     pub(crate) timer: LazyTimer<4>,
     /// Its ranks among hosts that are ready at the same instant.
     pub(crate) ranks: Option<Box<Draws>>,
+
+    /// Its machine is off or frozen: no packet reaches it.
+    pub(crate) deaf: bool,
+    pub(crate) life: Life,
+    /// Its monotonic clock, if it is not the world's.
+    pub(crate) clock: Option<Clock>,
+    /// How far its time of day is from the true one, in nanoseconds.
+    pub(crate) wall_ahead: i64,
 }
 
 impl Host {
@@ -64,7 +78,51 @@ impl Host {
             deadline: Time::NEVER,
             timer: LazyTimer::default(),
             ranks: None,
+            deaf: false,
+            life: Life::default(),
+            clock: None,
+            wall_ahead: 0,
         }
+    }
+
+    /// True while it gets no turns: its machine is off or frozen, or its process paused or dead.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.busy_until == Time::NEVER
+    }
+
+    /// What its monotonic clock shows when the world's shows `now`.
+    #[inline]
+    pub(crate) fn local_time(&self, now: Time) -> Time {
+        match &self.clock {
+            None => now,
+            Some(clock) => clock.local(now),
+        }
+    }
+
+    /// When its monotonic clock shows `local`, on the world's clock.
+    #[inline]
+    pub(crate) fn world_time(&self, local: Time) -> Time {
+        match &self.clock {
+            None => local,
+            Some(clock) => clock.world(local),
+        }
+    }
+
+    /// What its clock of the day shows, since the Unix epoch.
+    pub(crate) fn wall_time(&self, now: Time) -> Duration {
+        let shown = EPOCH.as_nanos() as i128
+            + i128::from(self.local_time(now).as_nanos())
+            + i128::from(self.wall_ahead);
+        Duration::from_nanos_u128(shown.max(0) as u128)
+    }
+
+    /// It starts again, under a new incarnation.
+    pub(crate) fn begin_incarnation(&mut self, name: &str) {
+        self.incarnation += 1;
+        self.entity = entity(name, self.incarnation);
+        self.flows.clear();
+        self.ports_drawn = 0;
+        self.ranks = None;
     }
 }
 

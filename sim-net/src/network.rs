@@ -31,7 +31,7 @@ pub(crate) struct Network {
     pub(crate) pool: Pool,
     pub(crate) ready: ReadyHosts,
     /// How many hosts have something to do as soon as their processor is free.
-    delayed_hosts: usize,
+    pub(crate) delayed_hosts: usize,
     names: BTreeMap<Arc<str>, u32>,
     /// The number of host 0.
     first_number: u32,
@@ -88,6 +88,12 @@ impl Network {
 
     pub(crate) fn host(&mut self, index: u32) -> &mut Host {
         &mut self.hosts[index as usize]
+    }
+
+    /// What a host's clock shows.
+    #[inline]
+    pub(crate) fn local_time(&self, index: u32) -> Time {
+        self.hosts[index as usize].local_time(self.wire.now)
     }
 
     /// The path from a host to an address, or `None` without a route.
@@ -163,6 +169,10 @@ impl Network {
     }
 
     fn arrive(&mut self, packet: Packet) {
+        if self.hosts[packet.to_host as usize].deaf {
+            self.drop_packet(packet.to_host, packet, DropReason::HostDown);
+            return;
+        }
         match packet.body {
             Body::Tcp(_) => self.tcp_arrival(packet),
             Body::Udp { .. } => self.udp_arrival(packet),
@@ -235,6 +245,10 @@ impl Network {
             return;
         }
         if host.busy_until > now {
+            if host.is_halted() {
+                host.miss_turn();
+                return;
+            }
             host.delayed = true;
             let at = host.busy_until;
             self.delayed_hosts += 1;
@@ -253,7 +267,12 @@ impl Network {
         loop {
             match self.ready.take()? {
                 Ok(index) => {
-                    self.host(index).queued = false;
+                    let host = self.host(index);
+                    host.queued = false;
+                    if host.is_halted() {
+                        host.miss_turn();
+                        continue;
+                    }
                     return Some(index);
                 }
                 Err(index) => {
@@ -284,7 +303,10 @@ impl Network {
                 self.host(index).deadline = Time::NEVER;
                 self.wake_host(index);
             }
-            Next::At(at) => self.set_deadline(index, at),
+            Next::At(at) => {
+                let at = self.host(index).world_time(at);
+                self.set_deadline(index, at);
+            }
             Next::Never => self.host(index).deadline = Time::NEVER,
         }
     }

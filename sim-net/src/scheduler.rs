@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sim_core::driver::{Next, Readiness};
 use sim_core::engine::{Engine, ReadBuffer};
-use sim_core::{Loop, PanicPolicy, RunError, Time};
+use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 
 use crate::bell::Bell;
 use crate::driver::HostDriver;
@@ -49,8 +49,10 @@ impl Default for Limits {
 pub(crate) struct Scheduler {
     now: Cell<Time>,
     network: RefCell<Network>,
-    /// The engines of the hosts; the control loop's is its own.
-    engines: RefCell<Vec<Option<Rc<Engine>>>>,
+    /// The processes of the hosts; the control loop's is its own.
+    seats: RefCell<Vec<Seat>>,
+    /// Engines of processes that are gone, until no callback runs and they can be dropped.
+    departed: RefCell<Vec<Rc<Engine>>>,
     pub(crate) bell: Arc<Bell>,
     buffer: ReadBuffer,
     pub(crate) limits: Limits,
@@ -61,6 +63,20 @@ pub(crate) struct Scheduler {
     /// Emptied and used again each turn.
     events: Cell<Vec<Readiness>>,
     rung: Cell<Vec<u32>>,
+}
+
+/// The place of a host's process.
+#[derive(Default)]
+struct Seat {
+    process: Option<Process>,
+    /// The loop of the process, or of the last one.
+    handle: Option<Loop>,
+    boot: Option<Boot>,
+}
+
+struct Process {
+    engine: Rc<Engine>,
+    driver: Rc<HostDriver>,
 }
 
 /// Somebody who waits for the world to be quiet.
@@ -76,7 +92,8 @@ impl Scheduler {
         Rc::new(Self {
             now: Cell::new(Time::ZERO),
             network: RefCell::new(network),
-            engines: RefCell::new(Vec::new()),
+            seats: RefCell::default(),
+            departed: RefCell::default(),
             bell: Arc::default(),
             buffer: ReadBuffer::default(),
             limits,
@@ -107,33 +124,153 @@ impl Scheduler {
     pub(crate) fn control_engine(self: &Rc<Self>, name: &Arc<str>, is_named: bool) -> Engine {
         let index = self.network().add_host(name, is_named);
         debug_assert_eq!(index, CONTROL);
-        self.engines.borrow_mut().push(None);
-        self.engine(index, name)
+        self.seats.borrow_mut().push(Seat::default());
+        self.engine(index, name).0
     }
 
-    fn engine(self: &Rc<Self>, index: u32, name: &Arc<str>) -> Engine {
-        let driver = HostDriver::new(Rc::clone(self), index, Arc::clone(name));
-        let engine = Engine::new(Rc::new(driver), self.buffer.clone());
+    fn engine(self: &Rc<Self>, index: u32, name: &Arc<str>) -> (Engine, Rc<HostDriver>) {
+        let driver = Rc::new(HostDriver::new(Rc::clone(self), index, Arc::clone(name)));
+        let engine = Engine::new(Rc::clone(&driver) as Rc<_>, self.buffer.clone());
         engine.handle().set_panic_policy(self.panics);
-        engine
+        (engine, driver)
+    }
+
+    /// Makes a process for a host, and says what its loop is.
+    fn new_process(self: &Rc<Self>, index: u32, name: &Arc<str>) -> (Process, Loop) {
+        let (engine, driver) = self.engine(index, name);
+        let handle = engine.handle();
+        (Process { engine: Rc::new(engine), driver }, handle)
+    }
+
+    fn engine_of(&self, index: u32) -> Option<Rc<Engine>> {
+        let seats = self.seats.borrow();
+        seats.get(index as usize)?.process.as_ref().map(|process| Rc::clone(&process.engine))
     }
 
     /// The loop of the host called `name`, which is made if there is none.
     pub(crate) fn host(self: &Rc<Self>, name: &str) -> Loop {
         let known = self.network().host_named(name);
-        if let Some(index) = known
-            && let Some(Some(engine)) = self.engines.borrow().get(index as usize)
-        {
-            return engine.handle();
+        let known = known.and_then(|index| self.seats.borrow().get(index as usize)?.handle.clone());
+        if let Some(handle) = known {
+            return handle;
         }
         let name = Arc::from(name);
         let index = self.network().add_host(&name, true);
-        let engine = Rc::new(self.engine(index, &name));
-        let handle = engine.handle();
-        let mut engines = self.engines.borrow_mut();
-        engines.resize(index as usize, None);
-        engines.push(Some(engine));
+        let (process, handle) = self.new_process(index, &name);
+        let mut seats = self.seats.borrow_mut();
+        // After the end of a world, whose seats are gone, a host may still be asked for.
+        seats.resize_with(index as usize, Seat::default);
+        let seat = Seat { process: Some(process), handle: Some(handle.clone()), boot: None };
+        seats.push(seat);
         handle
+    }
+
+    /// Gives a host its boot function, and runs it.
+    pub(crate) fn boot(self: &Rc<Self>, name: &str, boot: Boot) -> Loop {
+        let lp = self.host(name);
+        let index = self.network().host_named(name).expect("it was just made");
+        let before = self.seats.borrow_mut()[index as usize].boot.replace(Rc::clone(&boot));
+        assert!(before.is_none(), "host {name:?} has been given a boot function before");
+        run_boot(&lp, boot);
+        lp
+    }
+
+    // What befalls hosts.
+
+    /// What a host's clock shows.
+    pub(crate) fn local_time(&self, index: u32) -> Time {
+        let now = self.now();
+        self.network().host(index).local_time(now)
+    }
+
+    /// The machine of a host loses power.
+    pub(crate) fn crash(&self, index: u32) -> bool {
+        let changed = self.network().crash(index);
+        self.end_process(index);
+        changed
+    }
+
+    /// The process of a host dies.
+    pub(crate) fn kill(&self, index: u32) -> bool {
+        // First, so that nothing that its end does is heard.
+        self.end_process(index);
+        self.network().kill(index)
+    }
+
+    /// The process is gone: it does nothing any more, and is dropped when no callback runs.
+    fn end_process(&self, index: u32) {
+        let process =
+            self.seats.borrow_mut().get_mut(index as usize).and_then(|s| s.process.take());
+        if let Some(Process { engine, driver }) = process {
+            driver.die();
+            engine.die();
+            self.departed.borrow_mut().push(engine);
+            self.bell.ring();
+        }
+    }
+
+    /// Drops the engines of processes that are gone. Destructors of users run here.
+    fn bury(&self) {
+        loop {
+            let departed = self.departed.take();
+            if departed.is_empty() {
+                return;
+            }
+            drop(departed);
+        }
+    }
+
+    /// A host without a process starts again.
+    pub(crate) fn start(self: &Rc<Self>, index: u32) -> bool {
+        let mut network = self.network();
+        if !network.start(index) {
+            return false;
+        }
+        let name = Arc::clone(&network.wire.trace.hosts[index as usize]);
+        let has_own_clock = network.host(index).clock.is_some();
+        drop(network);
+        let (process, handle) = self.new_process(index, &name);
+        if has_own_clock {
+            process.driver.use_own_clock();
+        }
+        let mut seats = self.seats.borrow_mut();
+        let seat = &mut seats[index as usize];
+        seat.process = Some(process);
+        let last = seat.handle.replace(handle.clone());
+        let boot = seat.boot.clone();
+        drop(seats);
+        drop(last);
+        if let Some(boot) = boot {
+            run_boot(&handle, boot);
+        }
+        true
+    }
+
+    /// Makes a host's clocks run faster by `drift` parts in a billion.
+    pub(crate) fn set_drift(&self, index: u32, drift: i64) {
+        self.network().set_drift(index, drift);
+        let engine = self.engine_of(index);
+        if let Some(Process { driver, .. }) = &self.seats.borrow()[index as usize].process {
+            driver.use_own_clock();
+        }
+        // Its deadlines come at other times now.
+        if let Some(engine) = engine {
+            self.network().plan(index, engine.next());
+        }
+    }
+
+    /// What every callback of a host costs from now on.
+    pub(crate) fn set_callback_cost(&self, index: u32, cost: Duration) {
+        if let Some(engine) = self.engine_of(index) {
+            engine.set_callback_cost(cost);
+        }
+    }
+
+    /// The machine of a host crashes after this many more outgoing actions.
+    pub(crate) fn crash_after(&self, index: u32, actions: u32) {
+        if let Some(Process { driver, .. }) = &self.seats.borrow()[index as usize].process {
+            driver.set_fuse(actions);
+        }
     }
 
     /// A host has work that arose outside its turns.
@@ -149,11 +286,12 @@ impl Scheduler {
     /// Drops every host's engine, and so everything that its user gave it.
     pub(crate) fn close(&self) {
         loop {
-            let engines = std::mem::take(&mut *self.engines.borrow_mut());
-            if engines.is_empty() {
+            let seats = std::mem::take(&mut *self.seats.borrow_mut());
+            if seats.is_empty() {
                 break;
             }
-            drop(engines);
+            drop(seats);
+            self.bury();
         }
         self.settlers.take();
     }
@@ -165,6 +303,11 @@ impl Scheduler {
         loop {
             if self.bell.is_rung() {
                 self.answer_bell(&mut network)?;
+                drop(network);
+                self.bury();
+                network = self.network();
+                // The end of a process may have woken somebody.
+                continue;
             }
             network.run_due();
             if std::mem::take(&mut network.host(CONTROL).queued) {
@@ -173,8 +316,9 @@ impl Scheduler {
             if let Some(index) = network.next_ready() {
                 let mut host_events = self.events.take();
                 self.begin_turn(&mut network, index, &mut host_events)?;
+                let now = network.local_time(index);
                 drop(network);
-                let next = self.turn(index, host_events);
+                let next = self.turn(index, now, host_events);
                 network = self.network();
                 network.plan(index, next);
             } else if self.settles(&network) {
@@ -205,8 +349,7 @@ impl Scheduler {
     /// A foreign thread that woke a task ends the run (contract, ruling 8). The control loop looks
     /// for itself.
     fn check_wakers_of(&self, index: u32) -> Result<(), RunError> {
-        let engine = self.engines.borrow().get(index as usize).cloned().flatten();
-        match engine.and_then(|engine| engine.foreign_wake()) {
+        match self.engine_of(index).and_then(|engine| engine.foreign_wake()) {
             Some(thread) => Err(RunError::ForeignWake { thread }),
             None => Ok(()),
         }
@@ -237,7 +380,7 @@ impl Scheduler {
 
     /// Gives a host its turn, and says when it wants the next.
     #[inline]
-    fn turn(&self, index: u32, mut events: Vec<Readiness>) -> Next {
+    fn turn(&self, index: u32, now: Time, mut events: Vec<Readiness>) -> Next {
         /// Plans the host's next turn when a panic ends this one: what it had left stays queued.
         struct PlanAnyway<'a>(&'a Scheduler, u32, &'a Engine);
         impl Drop for PlanAnyway<'_> {
@@ -245,10 +388,9 @@ impl Scheduler {
                 self.0.network().plan(self.1, self.2.next());
             }
         }
-        let engine = self.engines.borrow().get(index as usize).cloned().flatten();
-        let Some(engine) = engine else { return Next::Never };
+        let Some(engine) = self.engine_of(index) else { return Next::Never };
         let unfinished = PlanAnyway(self, index, &engine);
-        let next = engine.turn(self.now(), &mut events);
+        let next = engine.turn(now, &mut events);
         std::mem::forget(unfinished);
         events.clear();
         self.events.set(events);
@@ -290,17 +432,23 @@ impl Scheduler {
     /// Nothing can ever happen again.
     #[cold]
     fn report_idle(&self) -> Result<(), RunError> {
-        let engines = self.engines.borrow().clone();
+        let hosts = self.seats.borrow().len();
         let mut pending = Vec::new();
-        for (index, engine) in engines.iter().enumerate() {
+        for index in 0..hosts {
             self.check_wakers_of(index as u32)?;
-            let Some(engine) = engine else { continue };
+            let Some(engine) = self.engine_of(index as u32) else { continue };
             let host = Arc::clone(&self.network().wire.trace.hosts[index]);
             let tasks = engine.pending_tasks().into_iter();
             pending.extend(tasks.map(|task| format!("{host}: task {task:?}")));
         }
         Err(RunError::Deadlock { pending })
     }
+}
+
+/// Runs a boot function as a task of its host, in which even its first line runs.
+fn run_boot(lp: &Loop, boot: Boot) {
+    let own = lp.clone();
+    lp.create_named_task("boot", async move { boot(own).await });
 }
 
 #[cold]

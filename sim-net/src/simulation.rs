@@ -8,9 +8,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use sim_core::{EventLoop, Loop, Outcome, Rng, Time, World, WorldBackend};
+use sim_core::{Boot, EventLoop, Loop, Outcome, Rng, Time, World, WorldBackend};
 
 use crate::decisions::{Entity, Site, below};
+use crate::operator::Operator;
 use crate::report::{Finding, FindingKind, Report, panic_message};
 use crate::scheduler::{CONTROL, Scheduler, Settler};
 use crate::trace::Log;
@@ -42,7 +43,7 @@ impl Simulation {
 
     /// The world, to give to a scenario or to make hosts in.
     pub fn world(&self) -> World {
-        World::new(Rc::new(Backend(Rc::clone(&self.scheduler))))
+        World::new(Rc::new(Backend(Rc::clone(&self.scheduler), (*self.control).clone())))
     }
 
     /// Runs `future` on the control loop until it is done. What else goes on in the world goes on
@@ -87,6 +88,11 @@ impl Simulation {
     /// The virtual time.
     pub fn time(&self) -> Time {
         self.scheduler.now()
+    }
+
+    /// The hand on the world's switches: crashes hosts, and more.
+    pub fn operator(&self) -> Operator {
+        Operator::new(&self.scheduler)
     }
 
     /// How many records the trace has.
@@ -139,11 +145,19 @@ impl fmt::Debug for Simulation {
 }
 
 /// The world as `sim-core` sees it.
-struct Backend(Rc<Scheduler>);
+struct Backend(Rc<Scheduler>, Loop);
 
 impl WorldBackend for Backend {
     fn host(&self, name: &str) -> Loop {
         self.0.host(name)
+    }
+
+    fn control(&self) -> Loop {
+        self.1.clone()
+    }
+
+    fn boot(&self, name: &str, boot: Boot) -> Loop {
+        self.0.boot(name, boot)
     }
 
     fn settle(&self) -> Pin<Box<dyn Future<Output = ()>>> {

@@ -157,6 +157,12 @@ impl SocketTable {
         }
     }
 
+    /// The sockets of a host, in order of their slots.
+    pub(crate) fn of_host(&self, host: u32) -> Vec<SocketId> {
+        let own = self.sockets.iter().filter(|(_, socket)| socket.host == host);
+        own.map(|(slot, socket)| SocketId { slot: slot as u32, serial: socket.serial }).collect()
+    }
+
     pub(crate) fn remove(&mut self, id: SocketId) -> Option<Socket> {
         self.get(id)?;
         self.sockets.try_remove(id.slot as usize)

@@ -36,6 +36,8 @@ pub enum Record {
     Dropped(PacketRecord, DropReason),
     /// A connection attempt met a port on which nobody listens.
     Refused(PacketRecord),
+    /// Something befell a host.
+    Host(HostChange),
     /// The decision plane was asked.
     Draw {
         /// For what.
@@ -92,6 +94,30 @@ pub enum DropReason {
     ReceiveBuffer,
     /// No socket takes it, and nobody is told.
     NoSocket,
+    /// The host is off or frozen.
+    HostDown,
+}
+
+/// What befalls a host.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum HostChange {
+    /// The machine loses power.
+    Crash,
+    /// The process dies.
+    Kill,
+    /// A new incarnation begins.
+    Start,
+    /// The process stops.
+    Pause,
+    /// The process goes on.
+    Resume,
+    /// The machine stops.
+    Freeze,
+    /// The machine goes on.
+    Thaw,
+    /// A clock is set, or its rate.
+    Clock,
 }
 
 /// A record with its place in time.
@@ -134,7 +160,8 @@ impl PacketKind {
 }
 
 impl DropReason {
-    const ALL: [Self; 4] = [Self::NoHost, Self::Backlog, Self::ReceiveBuffer, Self::NoSocket];
+    const ALL: [Self; 5] =
+        [Self::NoHost, Self::Backlog, Self::ReceiveBuffer, Self::NoSocket, Self::HostDown];
 
     const fn name(self) -> &'static str {
         match self {
@@ -142,6 +169,33 @@ impl DropReason {
             Self::Backlog => "the backlog is full",
             Self::ReceiveBuffer => "the receive buffer is full",
             Self::NoSocket => "no socket takes it",
+            Self::HostDown => "the host is down",
+        }
+    }
+}
+
+impl HostChange {
+    const ALL: [Self; 8] = [
+        Self::Crash,
+        Self::Kill,
+        Self::Start,
+        Self::Pause,
+        Self::Resume,
+        Self::Freeze,
+        Self::Thaw,
+        Self::Clock,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Kill => "kill",
+            Self::Start => "start",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Freeze => "freeze",
+            Self::Thaw => "thaw",
+            Self::Clock => "clock",
         }
     }
 }
@@ -328,6 +382,7 @@ impl fmt::Display for Told<'_> {
                 write!(f, "drop    {}: {}", packet(dropped), reason.name())
             }
             Record::Refused(refused) => write!(f, "refuse  {}", packet(refused)),
+            Record::Host(change) => f.write_str(change.name()),
             Record::Draw { site, value } => write!(f, "draw    {} = {value:#018x}", site.name()),
         }
     }

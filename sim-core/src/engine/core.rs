@@ -18,11 +18,11 @@ use super::sources::{Flow, Registered};
 use crate::arena::{Arena, Key};
 use crate::current;
 use crate::driver::Driver;
-use crate::error::panic_message;
+use crate::error::{TaskError, panic_message};
 use crate::handle::PanicPolicy;
 use crate::task::AnyTask;
 use crate::timer::{Handle, Timer};
-use crate::trace::Record;
+use crate::trace::{Record, TaskOutcome};
 use crate::{Loop, Time};
 
 /// An entry of the ready queue.
@@ -129,7 +129,13 @@ pub(crate) struct Core {
     pub(crate) running: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
     closed: Cell<bool>,
-    pub(crate) debug: Cell<bool>,
+    /// The machine has died: what still runs is heard by nobody.
+    dead: Cell<bool>,
+    /// What every callback costs, if it costs anything.
+    callback_cost: Cell<Duration>,
+    /// Debug mode is on, or callbacks cost something.
+    pub(super) timed: Cell<bool>,
+    debug: Cell<bool>,
     pub(crate) slow_callback: Cell<Duration>,
     pub(crate) policy: Cell<PanicPolicy>,
     pub(crate) reporter: Reporter,
@@ -162,6 +168,9 @@ impl Core {
             running: Cell::new(false),
             stopping: Cell::new(false),
             closed: Cell::new(false),
+            dead: Cell::new(false),
+            callback_cost: Cell::new(Duration::ZERO),
+            timed: Cell::new(false),
             debug: Cell::new(false),
             slow_callback: Cell::new(Duration::from_millis(100)),
             policy: Cell::new(policy),
@@ -217,6 +226,35 @@ impl Core {
         self.driver.spend(cost);
         self.spent.set(true);
         self.may_be_busy.set(true);
+    }
+
+    pub(crate) fn debug(&self) -> bool {
+        self.debug.get()
+    }
+
+    pub(crate) fn set_debug(&self, debug: bool) {
+        self.debug.set(debug);
+        self.timed.set(debug || !self.callback_cost.get().is_zero());
+    }
+
+    pub(super) fn callback_cost(&self) -> Duration {
+        self.callback_cost.get()
+    }
+
+    pub(super) fn set_callback_cost(&self, cost: Duration) {
+        self.callback_cost.set(cost);
+        self.timed.set(self.debug.get() || !cost.is_zero());
+    }
+
+    /// The machine dies: nothing runs after the callback that is running, and nobody hears of it.
+    pub(super) fn die(&self) {
+        self.dead.set(true);
+        // The batch looks up when time was spent, and sees that it is over.
+        self.spent.set(true);
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.get()
     }
 
     /// Until when the processor is busy, if it is. The driver is asked only after time was spent.
@@ -353,6 +391,9 @@ impl Core {
     }
 
     pub(crate) fn report(self: &Rc<Self>, context: ErrorContext) {
+        if self.dead.get() {
+            return;
+        }
         self.trace(Record::Report);
         self.reporter.report(&Loop::new(Rc::clone(self)), &context);
     }
@@ -372,14 +413,21 @@ impl Core {
         drop(flow);
         self.still_readable.borrow_mut().clear();
         let callbacks = self.callbacks.borrow_mut().take_all();
-        callbacks.into_iter().for_each(Action::discard);
+        for action in callbacks {
+            match action {
+                // Who waits from another host finds the loop closed, instead of waiting for ever.
+                Action::Wake(waker) if self.dead.get() => waker.wake(),
+                action => action.discard(),
+            }
+        }
         let sources = self.sources.borrow_mut().take_all();
         for source in sources {
             source.release();
         }
     }
 
-    /// Drops the tasks that are left, in order of creation, with a report each (contract A-16).
+    /// Drops the tasks that are left, in order of creation, with a report each (contract A-16). Of a
+    /// dead machine there is no report, but who awaits them from another host hears of it.
     pub(crate) fn drop_tasks(self: &Rc<Self>) {
         let _current = current::enter(self);
         let pending = self.all_tasks();
@@ -391,6 +439,11 @@ impl Core {
                 "Task was destroyed but it is pending: {name}"
             )));
             task.drop_future();
+            if self.dead.get() {
+                task.finish(TaskError::Cancelled);
+                task.header().set_outcome(TaskOutcome::Cancelled);
+                task.header().tell_waiters(Some(&TaskError::Cancelled));
+            }
         }
         self.reporter.clear();
     }

@@ -62,8 +62,9 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
 }
 
 /// The callback that just ran spent time on a virtual clock: what is left waits until it is over.
+/// Or the machine died in it: then what is left is dropped with the rest.
 fn is_cut_short(core: &Core) -> bool {
-    core.spent.replace(false) && core.busy_until().is_some()
+    core.spent.replace(false) && (core.is_dead() || core.busy_until().is_some())
 }
 
 pub(super) fn next(core: &Core) -> Next {
@@ -88,13 +89,12 @@ fn merge_wakeups(core: &Core) {
     core.inbox.take(&mut woken);
     let (mut ready, mut batch) = (core.ready.borrow_mut(), core.batch.borrow_mut());
     let mut wakeups = woken.drain(..).peekable();
-    let mut position = core.inbox.position() - ready.len() as u64;
-    for entry in ready.drain(..) {
+    let first = core.inbox.position() - ready.len() as u64;
+    for (position, entry) in (first..).zip(ready.drain(..)) {
         while let Some(wakeup) = wakeups.next_if(|wakeup| wakeup.position <= position) {
             batch.push(Ready::Task(wakeup.task).into());
         }
         batch.push(entry);
-        position += 1;
     }
     batch.extend(wakeups.map(|wakeup| Queued::from(Ready::Task(wakeup.task))));
     drop((ready, batch));
@@ -161,7 +161,7 @@ fn run_batch(core: &Rc<Core>) {
         let batch = core.batch.borrow();
         let entry = Ready::from(batch[batch.len() - left]);
         drop(batch);
-        if core.debug.get() {
+        if core.timed.get() {
             run_timed(core, entry);
         } else {
             run(core, entry);
@@ -173,8 +173,22 @@ fn run_batch(core: &Rc<Core>) {
     }
 }
 
-/// Debug mode: reports a handle that took long (contract A-66).
+/// Runs a handle that costs its host time.
+#[cold]
 fn run_timed(core: &Rc<Core>, entry: Ready) {
+    if core.debug() {
+        run_watched(core, entry);
+    } else {
+        run(core, entry);
+    }
+    let cost = core.callback_cost();
+    if !cost.is_zero() {
+        core.spend(cost);
+    }
+}
+
+/// Debug mode: reports a handle that took long (contract A-66).
+fn run_watched(core: &Rc<Core>, entry: Ready) {
     let name = match entry {
         Ready::Callback(_) => "a callback".to_owned(),
         Ready::Task(key) => core.task(key).map_or_else(String::new, |task| task.header().name()),

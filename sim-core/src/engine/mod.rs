@@ -19,6 +19,7 @@ pub(crate) mod sources;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use self::core::Core;
 use crate::driver::{Driver, Next, Readiness};
@@ -91,6 +92,22 @@ impl Engine {
     /// are closed, and nothing can be scheduled any more. Closing twice does nothing.
     pub fn close(&self) {
         self.core.close();
+    }
+
+    /// The machine that the loop runs on dies (contract K-04): nothing more runs after the callback
+    /// that is running, whose effects its driver swallows, and nothing is reported any more. Drop the
+    /// engine then, in no callback: that drops what its user gave it.
+    ///
+    /// Who awaits its tasks, connections or sleeps from another host finds them cancelled, aborted
+    /// and over.
+    pub fn die(&self) {
+        self.core.die();
+    }
+
+    /// What every callback and task step costs of the processor's time from now on, as if it called
+    /// [`Loop::spend`](crate::Loop::spend): for hosts that are slow.
+    pub fn set_callback_cost(&self, cost: Duration) {
+        self.core.set_callback_cost(cost);
     }
 
     pub(crate) fn core(&self) -> &Rc<Core> {

@@ -120,7 +120,7 @@ impl Header {
         self.outcome.get()
     }
 
-    pub(super) fn set_outcome(&self, outcome: TaskOutcome) {
+    pub(crate) fn set_outcome(&self, outcome: TaskOutcome) {
         self.outcome.set(Some(outcome));
     }
 
@@ -269,7 +269,7 @@ impl Header {
     }
 
     /// Tells everybody who waits, in order of registration.
-    pub(super) fn tell_waiters(&self, error: Option<&TaskError>) {
+    pub(crate) fn tell_waiters(&self, error: Option<&TaskError>) {
         for waiter in self.waiters.take() {
             match waiter {
                 Waiter::Callback(callback) => drop(self.core.call_soon(Action::Call(callback))),

@@ -227,6 +227,10 @@ impl Driver for ScriptDriver {
         Time::from_nanos(self.now.get())
     }
 
+    fn wall_time(&self) -> Duration {
+        self.now().since_epoch()
+    }
+
     fn open(&self, _kind: SocketKind, _family: Family) -> io::Result<Source> {
         Ok(self.add_socket(usize::MAX))
     }

@@ -778,7 +778,13 @@ impl Stream {
         if let Some(handler) = &handler {
             handler.detach();
         }
-        self.wakers.take();
+        let error = io::Error::new(io::ErrorKind::ConnectionAborted, "the event loop is closed");
+        self.outcome.replace(Some(Some(SharedError::new(error))));
+        self.made.set(true);
+        if let Some(server) = &self.server {
+            server.detach(self.number);
+        }
+        self.wake_all();
         drop(handler);
     }
 }

@@ -469,10 +469,15 @@ impl Network {
     /// The timer of a connection came up.
     pub(crate) fn tcp_timer(&mut self, id: SocketId) {
         let now = self.wire.now;
-        let Some(stream) = self.sockets.stream(id) else {
+        let Some((host, stream)) = self.sockets.host_and_stream(id) else {
             return;
         };
         stream.timer.came_up(now);
+        let host = &mut self.hosts[host as usize];
+        if host.life.frozen {
+            host.miss_timer(id);
+            return;
+        }
         if stream.connection.deadline() <= now {
             stream.connection.on_timer(now, &mut self.pool);
         }

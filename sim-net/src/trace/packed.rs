@@ -3,7 +3,7 @@
 use sim_core::Time;
 use sim_core::trace::Record as EngineRecord;
 
-use super::{DropReason, Entry, PacketKind, PacketRecord, Record};
+use super::{DropReason, Entry, HostChange, PacketKind, PacketRecord, Record};
 use crate::decisions::Site;
 use crate::flow::Flow;
 
@@ -23,6 +23,7 @@ const SENT: u64 = 3;
 const DELIVERED: u64 = 4;
 const REFUSED: u64 = 5;
 const DRAW: u64 = 6;
+const HOST: u64 = 7;
 /// And the reason.
 const DROPPED: u64 = 16;
 
@@ -38,6 +39,7 @@ impl Packed {
             Record::Delivered(packet) => of_packet(DELIVERED, packet),
             Record::Dropped(packet, reason) => of_packet(DROPPED + *reason as u64, packet),
             Record::Refused(packet) => of_packet(REFUSED, packet),
+            Record::Host(change) => (HOST, *change as u64, [*change as u64, 0, 0]),
             Record::Draw { site, value } => (DRAW, *site as u64, [*site as u64, *value, 0]),
         };
         Self { time, place: u64::from(host) << 32 | detail << 8 | kind, words }
@@ -71,6 +73,7 @@ impl Packed {
                 let site = Site::ALL.get(detail);
                 site.map(|&site| Record::Draw { site, value: self.words[1] })
             }
+            HOST => HostChange::ALL.get(detail).map(|&change| Record::Host(change)),
             dropped => {
                 let reason = DropReason::ALL.get((dropped - DROPPED) as usize);
                 self.packet(detail).zip(reason).map(|(packet, &why)| Record::Dropped(packet, why))
@@ -135,8 +138,9 @@ mod tests {
         let callback = Callback::DataReceived;
         let engine = EngineRecord::Callback { connection: 9, callback, bytes: 64 };
         let draws = Site::ALL.map(|site| Record::Draw { site, value: u64::MAX });
+        let changes = HostChange::ALL.map(Record::Host);
         let others = [Record::Turn, Record::Engine(engine)];
-        for record in packets.chain(draws).chain(others) {
+        for record in packets.chain(draws).chain(changes).chain(others) {
             let time = Time::from_nanos(5);
             let entry = Entry { time, step: 3, host: 8, record };
             assert_eq!(Packed::new(time, 8, &record).unpack(3), entry);

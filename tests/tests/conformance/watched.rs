@@ -54,6 +54,10 @@ impl Driver for Watched {
         self.inner.now()
     }
 
+    fn wall_time(&self) -> Duration {
+        self.inner.wall_time()
+    }
+
     fn open(&self, kind: SocketKind, family: Family) -> io::Result<Source> {
         self.inner.open(kind, family)
     }

@@ -1,0 +1,218 @@
+//! What befalls hosts: crashes and restarts, and what lies between.
+//!
+//! A host is a machine with a kernel, and a process on it. A *crash* takes both: nothing more is
+//! sent, and the peers hear nothing. A *kill* takes the process: the kernel closes its sockets, as
+//! one does. A *pause* stops the process, a *freeze* the machine. A host that starts again runs its
+//! boot function under a new incarnation.
+
+use std::time::Duration;
+
+use sim_core::Time;
+
+use crate::clock::Clock;
+use crate::host::Host;
+use crate::network::Network;
+use crate::ports::Ports;
+use crate::socket_table::{Kind, SocketId};
+use crate::tcp::time_wait::TimeWaits;
+use crate::trace::{HostChange, Record};
+
+/// Where a host's machine and process are in their lives.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    pub(crate) off: bool,
+    pub(crate) frozen: bool,
+    pub(crate) paused: bool,
+    /// The process is gone.
+    pub(crate) dead: bool,
+    /// Something wanted a turn while there were none.
+    missed: bool,
+    /// Until when the processor was busy when the turns stopped.
+    busy_until: Time,
+    /// Timers of connections that came up while the machine was frozen.
+    timers: Vec<SocketId>,
+}
+
+impl Life {
+    fn is_running(&self) -> bool {
+        !(self.off || self.frozen || self.paused || self.dead)
+    }
+}
+
+impl Host {
+    /// Notes that it would have had something to do.
+    pub(crate) fn miss_turn(&mut self) {
+        self.life.missed = true;
+    }
+
+    /// Notes a timer that came up while the machine was frozen.
+    pub(crate) fn miss_timer(&mut self, id: SocketId) {
+        self.life.timers.push(id);
+    }
+
+    /// Forgets everything that was in the machine's memory.
+    fn wipe(&mut self) {
+        self.tcp = Ports::default();
+        self.udp = Ports::default();
+        self.connections.clear();
+        self.time_waits = TimeWaits::default();
+        self.ready.clear();
+    }
+}
+
+/// Each of these says whether it changed anything.
+impl Network {
+    /// The machine loses power: its sockets are gone, and nobody is told.
+    pub(crate) fn crash(&mut self, index: u32) -> bool {
+        if self.host(index).life.off {
+            return false;
+        }
+        self.record(index, Record::Host(HostChange::Crash));
+        let sockets = self.sockets.of_host(index);
+        sockets.into_iter().for_each(|id| drop(self.sockets.remove(id)));
+        self.halt(index);
+        let host = self.host(index);
+        host.wipe();
+        host.life.off = true;
+        host.life.dead = true;
+        host.life.frozen = false;
+        host.life.paused = false;
+        host.life.timers.clear();
+        host.deaf = true;
+        true
+    }
+
+    /// The process dies, and the kernel closes its sockets: unread data is answered by a reset, what
+    /// was written is still sent (contract K-04).
+    pub(crate) fn kill(&mut self, index: u32) -> bool {
+        if self.host(index).life.dead {
+            return false;
+        }
+        self.record(index, Record::Host(HostChange::Kill));
+        let sockets = self.sockets.of_host(index);
+        // Closing a listener resets the connections that wait in it (E-25).
+        let (listeners, others): (Vec<_>, Vec<_>) =
+            sockets.into_iter().partition(|&id| self.sockets.listener(id).is_some());
+        listeners.into_iter().for_each(|id| self.tcp_close(id, index, false));
+        for id in others {
+            match self.sockets.get(id).map(|socket| &socket.kind) {
+                Some(Kind::Datagrams(_)) => self.udp_close(id, index),
+                Some(Kind::Stream(stream)) if stream.connection.is_orphan() => {}
+                Some(_) => self.tcp_close(id, index, false),
+                None => {}
+            }
+        }
+        self.halt(index);
+        let host = self.host(index);
+        host.ready.clear();
+        host.life.dead = true;
+        host.life.paused = false;
+        true
+    }
+
+    /// A host without a process starts one, and first its machine if that is off.
+    pub(crate) fn start(&mut self, index: u32) -> bool {
+        if !self.host(index).life.dead {
+            return false;
+        }
+        let name = std::sync::Arc::clone(&self.wire.trace.hosts[index as usize]);
+        let host = self.host(index);
+        host.begin_incarnation(&name);
+        host.deadline = Time::NEVER;
+        host.life.missed = false;
+        host.life.busy_until = Time::ZERO;
+        host.life.dead = false;
+        host.life.off = false;
+        host.deaf = host.life.frozen;
+        self.record(index, Record::Host(HostChange::Start));
+        self.go_on(index);
+        true
+    }
+
+    /// Stops the process; its kernel goes on.
+    pub(crate) fn pause(&mut self, index: u32, pause: bool) -> bool {
+        let life = &mut self.host(index).life;
+        if life.dead || life.paused == pause {
+            return false;
+        }
+        life.paused = pause;
+        let change = if pause { HostChange::Pause } else { HostChange::Resume };
+        self.record(index, Record::Host(change));
+        self.halt_or_go_on(index);
+        true
+    }
+
+    /// Stops the machine: packets to it are lost, its timers wait.
+    pub(crate) fn freeze(&mut self, index: u32, freeze: bool) -> bool {
+        let host = self.host(index);
+        if host.life.off || host.life.frozen == freeze {
+            return false;
+        }
+        host.life.frozen = freeze;
+        host.deaf = freeze;
+        let timers = std::mem::take(&mut host.life.timers);
+        let change = if freeze { HostChange::Freeze } else { HostChange::Thaw };
+        self.record(index, Record::Host(change));
+        self.halt_or_go_on(index);
+        timers.into_iter().for_each(|id| self.tcp_timer(id));
+        true
+    }
+
+    /// Makes the host's clocks run faster by `drift` parts in a billion.
+    pub(crate) fn set_drift(&mut self, index: u32, drift: i64) {
+        let now = self.wire.now;
+        let host = self.host(index);
+        host.clock = Some(host.clock.unwrap_or(Clock::TRUE).with_drift(now, drift));
+        self.record(index, Record::Host(HostChange::Clock));
+    }
+
+    /// Sets the host's clock of the day ahead, or back.
+    pub(crate) fn step_wall_clock(&mut self, index: u32, nanos: i64) {
+        let host = self.host(index);
+        host.wall_ahead = host.wall_ahead.saturating_add(nanos);
+        self.record(index, Record::Host(HostChange::Clock));
+    }
+
+    fn halt_or_go_on(&mut self, index: u32) {
+        if self.host(index).life.is_running() {
+            self.go_on(index);
+        } else {
+            self.halt(index);
+        }
+    }
+
+    /// No turns from now on.
+    fn halt(&mut self, index: u32) {
+        let host = self.host(index);
+        if host.is_halted() {
+            return;
+        }
+        host.life.busy_until = std::mem::replace(&mut host.busy_until, Time::NEVER);
+        if std::mem::take(&mut host.delayed) {
+            host.life.missed = true;
+            self.delayed_hosts -= 1;
+        }
+    }
+
+    /// Turns again, if nothing else is in the way, and at once if one was missed.
+    fn go_on(&mut self, index: u32) {
+        let now = self.wire.now;
+        let host = self.host(index);
+        if !host.life.is_running() {
+            return;
+        }
+        host.busy_until = host.life.busy_until;
+        let missed = std::mem::take(&mut host.life.missed) || host.deadline <= now;
+        if missed {
+            self.wake_host(index);
+        }
+    }
+
+    /// Notes that the running callback of a host costs `cost` of its processor's time.
+    pub(crate) fn spend(&mut self, index: u32, cost: Duration) {
+        let now = self.wire.now;
+        let host = self.host(index);
+        let until = if host.is_halted() { &mut host.life.busy_until } else { &mut host.busy_until };
+        *until = (*until).max(now) + cost;
+    }
+}

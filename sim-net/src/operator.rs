@@ -1,0 +1,184 @@
+//! The test's own hand on the world's switches.
+
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use crate::scheduler::Scheduler;
+
+/// The hand on the switches of a world, while it runs: what a plan does as data, a test does here.
+///
+/// It can be moved into a scenario, and keeps no world alive: after the end of its world nothing
+/// happens any more. All of it takes effect at the present instant of virtual time.
+///
+/// ```
+/// use std::time::Duration;
+/// use sim_net::Sim;
+///
+/// let simulation = Sim::new(1).build();
+/// let (world, operator) = (simulation.world(), simulation.operator());
+/// simulation.run(async move {
+///     let boots = std::rc::Rc::new(std::cell::Cell::new(0));
+///     let counter = boots.clone();
+///     world.boot("server", move |_| {
+///         counter.set(counter.get() + 1);
+///         async {}
+///     });
+///     world.sleep(Duration::from_secs(1)).await;
+///     operator.host("server").crash();
+///     world.sleep(Duration::from_secs(1)).await;
+///     operator.host("server").start();
+///     world.sleep(Duration::from_secs(1)).await;
+///     assert_eq!(boots.get(), 2);
+/// })?;
+/// # Ok::<(), sim_net::Finding>(())
+/// ```
+#[derive(Clone)]
+pub struct Operator {
+    scheduler: Weak<Scheduler>,
+}
+
+/// The switches of one host. See [`Operator::host`].
+///
+/// Each method that stops or starts something says whether it changed anything.
+#[derive(Clone)]
+pub struct HostOperator {
+    scheduler: Weak<Scheduler>,
+    index: u32,
+}
+
+impl Operator {
+    pub(crate) fn new(scheduler: &Rc<Scheduler>) -> Self {
+        Self { scheduler: Rc::downgrade(scheduler) }
+    }
+
+    /// The switches of the host called `name`.
+    ///
+    /// # Panics
+    ///
+    /// If the world has no host of that name yet.
+    #[track_caller]
+    pub fn host(&self, name: &str) -> HostOperator {
+        let scheduler = self.scheduler.upgrade();
+        let index = scheduler.and_then(|scheduler| scheduler.network().host_named(name));
+        let Some(index) = index else {
+            panic!("Operator::host({name:?}): the world has no host of that name (yet)");
+        };
+        HostOperator { scheduler: Weak::clone(&self.scheduler), index }
+    }
+}
+
+impl HostOperator {
+    fn act(&self, act: impl FnOnce(&Rc<Scheduler>, u32) -> bool) -> bool {
+        self.scheduler.upgrade().is_some_and(|scheduler| act(&scheduler, self.index))
+    }
+
+    /// The machine loses power: nothing more leaves it, no destructor says goodbye, its peers hear
+    /// nothing, and what is not synced is lost (contract K-04). What its user gave it is dropped
+    /// before anything else happens in the world. In a callback of the host itself, the rest of the
+    /// callback is swallowed.
+    pub fn crash(&self) -> bool {
+        self.act(|scheduler, index| scheduler.crash(index))
+    }
+
+    /// The machine crashes after `actions` more outgoing actions (writes, datagrams, connects, ends
+    /// of streams, closes), in the middle of the callback that does the last of them. 0 takes it back.
+    pub fn crash_after(&self, actions: u32) {
+        self.act(|scheduler, index| {
+            scheduler.crash_after(index, actions);
+            true
+        });
+    }
+
+    /// The process dies, and its kernel closes its sockets as one does: a stream with unread data is
+    /// reset, others end after what was written (contract K-04).
+    pub fn kill(&self) -> bool {
+        self.act(|scheduler, index| scheduler.kill(index))
+    }
+
+    /// A host that crashed or was killed starts again, with a new loop and a new incarnation, and
+    /// runs its boot function.
+    pub fn start(&self) -> bool {
+        self.act(Scheduler::start)
+    }
+
+    /// The process stops, as on `SIGSTOP`. Its kernel goes on: it acknowledges until its buffers
+    /// are full.
+    pub fn pause(&self) -> bool {
+        self.act(|scheduler, index| scheduler.network().pause(index, true))
+    }
+
+    /// A paused process goes on.
+    pub fn resume(&self) -> bool {
+        self.act(|scheduler, index| scheduler.network().pause(index, false))
+    }
+
+    /// The machine stops, as a virtual one does: packets to it are lost, its timers wait. Its clocks
+    /// go on.
+    pub fn freeze(&self) -> bool {
+        self.act(|scheduler, index| scheduler.network().freeze(index, true))
+    }
+
+    /// A frozen machine goes on.
+    pub fn thaw(&self) -> bool {
+        self.act(|scheduler, index| scheduler.network().freeze(index, false))
+    }
+
+    /// Every callback and task step of the process costs `cost` of its processor's time from now on;
+    /// zero takes it back. A process that starts anew is not slow.
+    pub fn slow(&self, cost: Duration) {
+        self.act(|scheduler, index| {
+            scheduler.set_callback_cost(index, cost);
+            true
+        });
+    }
+
+    /// The clocks of the machine run faster from now on by `parts_per_billion`, or slower by a
+    /// negative number. Their time never goes back.
+    ///
+    /// # Panics
+    ///
+    /// If that is more than half of the true rate.
+    #[track_caller]
+    pub fn drift(&self, parts_per_billion: i64) {
+        assert!(
+            parts_per_billion.abs() <= 500_000_000,
+            "drift by {parts_per_billion} parts in a billion: at most 500 000 000 either way"
+        );
+        self.act(|scheduler, index| {
+            scheduler.set_drift(index, parts_per_billion);
+            true
+        });
+    }
+
+    /// The time of day that the machine shows is set ahead by `nanos`, or back by a negative number.
+    pub fn step_wall_clock(&self, nanos: i64) {
+        self.act(|scheduler, index| {
+            scheduler.network().step_wall_clock(index, nanos);
+            true
+        });
+    }
+
+    /// True unless it crashed or was killed.
+    pub fn is_up(&self) -> bool {
+        self.act(|scheduler, index| !scheduler.network().host(index).life.dead)
+    }
+
+    /// How many times it has started, from 1 on; 0 after the end of its world.
+    pub fn incarnation(&self) -> u16 {
+        let scheduler = self.scheduler.upgrade();
+        scheduler.map_or(0, |scheduler| scheduler.network().host(self.index).incarnation)
+    }
+}
+
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operator").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for HostOperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostOperator").field("index", &self.index).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,379 @@
+//! What befalls hosts, and what of it the others see.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sim_core::{Cx, Loop, Outcome, Protocol, TaskError, World};
+use sim_net::{FindingKind, Operator, Sim};
+
+use crate::protocols::{Echo, Recorder, ms};
+
+const SERVER: (&str, u16) = ("server", 7000);
+
+/// Runs a scenario with a hand on the switches, twice, and compares.
+#[track_caller]
+fn run<F, R>(scenario: F) -> <R::Output as Outcome>::Value
+where
+    F: Fn(World, Operator) -> R,
+    R: Future + 'static,
+    R::Output: Outcome + 'static,
+{
+    let once = || {
+        let simulation = Sim::new(1).build();
+        let future = scenario(simulation.world(), simulation.operator());
+        let value = simulation.run(future).unwrap();
+        (value, simulation.hash())
+    };
+    let (value, hash) = once();
+    assert_eq!(once().1, hash);
+    value
+}
+
+/// A server that echoes, on a host that boots it.
+fn boot_echo(world: &World) -> Loop {
+    world.boot("server", |lp: Loop| async move {
+        lp.create_server(SERVER, || Echo).await?.serve_forever().await
+    })
+}
+
+/// K-04: a crashed host is silent; after its restart what comes for its old connections is reset.
+#[test]
+fn a_crash_is_silence_and_after_the_restart_a_reset() {
+    let (silent, lost) = run(|world, operator| async move {
+        boot_echo(&world);
+        world.sleep(ms(10)).await;
+        let client = world.host("client");
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        assert!(operator.host("server").crash());
+        world.sleep(Duration::from_secs(60)).await;
+        let silent = conn.with(|recorder, cx| recorder.lost.is_none() && !cx.is_closing());
+        assert!(operator.host("server").start());
+        world.sleep(ms(10)).await;
+        conn.with(|_, cx| cx.write(b"are you there?"));
+        world.sleep(ms(10)).await;
+        let lost = conn.with(|recorder, _| recorder.lost.take().unwrap().unwrap().kind());
+        client.create_connection(SERVER, || Recorder::saying(b"hello")).await?;
+        io::Result::Ok((silent, lost))
+    });
+    assert!(silent);
+    assert_eq!(lost, io::ErrorKind::ConnectionReset);
+}
+
+/// K-04: of a killed process the kernel closes the sockets: an end of stream where everything was
+/// read, a reset where it was not.
+#[test]
+fn a_kill_ends_streams_and_resets_those_with_unread_data() {
+    let (ended, reset) = run(|world, operator| async move {
+        struct Deaf;
+        impl Protocol for Deaf {
+            fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+                cx.pause_reading();
+            }
+            fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {}
+        }
+        let (server, client) = (world.host("server"), world.host("client"));
+        let _server = server.create_server(SERVER, || Deaf).await?;
+        let idle = client.create_connection(SERVER, Recorder::default).await?;
+        let unread = client.create_connection(SERVER, || Recorder::saying(b"x")).await?;
+        world.sleep(ms(10)).await;
+        assert!(operator.host("server").kill());
+        world.sleep(ms(10)).await;
+        let ended = idle.with(|recorder, _| recorder.ended && recorder.lost.is_some());
+        let reset = unread.with(|recorder, _| recorder.lost.take().unwrap().unwrap().kind());
+        let refused = client.create_connection(SERVER, Recorder::default).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        io::Result::Ok((ended, reset))
+    });
+    assert!(ended);
+    assert_eq!(reset, io::ErrorKind::ConnectionReset);
+}
+
+/// A crashed host is dead before what it had is dropped: no destructor says goodbye.
+#[test]
+fn no_destructor_says_goodbye() {
+    struct Polite(Option<sim_core::Transport>);
+    impl Protocol for Polite {
+        fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+            self.0 = Some((**cx).clone());
+        }
+        fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {}
+    }
+    impl Drop for Polite {
+        fn drop(&mut self) {
+            let Some(transport) = &self.0 else { return };
+            transport.event_loop().call_soon(|| panic!("a dead host runs nothing"));
+            transport.event_loop().mark("goodbye", 1);
+            transport.write(b"goodbye");
+            transport.close();
+        }
+    }
+    let data = run(|world, operator| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let _server = server.create_server(SERVER, || Polite(None)).await?;
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        operator.host("server").crash();
+        world.sleep(Duration::from_secs(1)).await;
+        io::Result::Ok(conn.with(|recorder, _| (recorder.data.clone(), recorder.lost.is_some())))
+    });
+    assert_eq!(data, (vec![], false));
+}
+
+/// A crash inside a callback swallows the rest of it; nothing unwinds.
+#[test]
+fn a_crash_after_the_second_write_swallows_the_third() {
+    struct Three(Rc<Cell<u32>>);
+    impl Protocol for Three {
+        fn data_received(&mut self, cx: &mut Cx<'_, Self>, _: &[u8]) {
+            for text in [b"one", b"two", b"six"] {
+                cx.write(text);
+                self.0.set(self.0.get() + 1);
+            }
+            cx.event_loop().call_soon(|| panic!("a dead host runs nothing"));
+            cx.call_later(ms(1), |_, _| panic!("nor its timers")).detach();
+        }
+    }
+    let (data, writes, up) = run(|world, operator| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let writes = Rc::new(Cell::new(0));
+        let counter = writes.clone();
+        let _server = server.create_server(SERVER, move || Three(counter.clone())).await?;
+        let conn = client.create_connection(SERVER, || Recorder::saying(b"go")).await?;
+        operator.host("server").crash_after(2);
+        world.sleep(Duration::from_secs(1)).await;
+        let data = conn.with(|recorder, _| recorder.data.clone());
+        io::Result::Ok((data, writes.get(), operator.host("server").is_up()))
+    });
+    assert_eq!((data.as_slice(), writes, up), (&b"onetwo"[..], 3, false));
+}
+
+/// A paused process gets no turns, while its kernel acknowledges for it.
+#[test]
+fn a_paused_process_answers_when_it_goes_on() {
+    let (early, arrival, sent) = run(|world, operator| async move {
+        boot_echo(&world);
+        world.sleep(ms(10)).await;
+        let client = world.host("client");
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        assert!(operator.host("server").pause());
+        assert!(!operator.host("server").pause());
+        conn.with(|_, cx| cx.write(b"ping"));
+        world.sleep(Duration::from_secs(5)).await;
+        let early = conn.with(|recorder, _| recorder.data.len());
+        let sent = conn.with(|_, cx| cx.write_buffer_size());
+        assert!(operator.host("server").resume());
+        let resumed = world.time();
+        world.sleep(ms(10)).await;
+        let arrival = conn.with(|recorder, _| recorder.arrivals[0]);
+        io::Result::Ok((early, arrival - resumed, sent))
+    });
+    assert_eq!((early, arrival, sent), (0, ms(1), 0));
+}
+
+/// Packets to a frozen machine are lost; its own timers come late.
+#[test]
+fn a_frozen_machine_hears_nothing_and_its_timers_wait() {
+    let (heard, woke) = run(|world, operator| async move {
+        let server = world.host("server");
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let woke = server.create_future::<sim_core::Time>();
+        let (lp, waking) = (server.clone(), woke.clone());
+        let sleeper = server.call_later(ms(100), move || {
+            waking.set_result(lp.time()).unwrap();
+        });
+        struct Hearing(Rc<RefCell<Vec<u8>>>);
+        impl sim_core::DatagramProtocol for Hearing {
+            fn datagram_received(
+                &mut self,
+                _: &mut Cx<'_, Self, sim_core::DatagramTransport>,
+                data: &[u8],
+                _: std::net::SocketAddr,
+            ) {
+                self.0.borrow_mut().push(data[0]);
+            }
+        }
+        let hearing = Hearing(heard.clone());
+        let _sink = server.datagram().local(SERVER).bind(|| hearing).await?;
+        let client = world.host("client");
+        let source = client.datagram().remote(SERVER).bind(|| Quiet).await?;
+        operator.host("server").freeze();
+        source.with(|_, cx| cx.send_to(&[1], None))?;
+        world.sleep(Duration::from_secs(1)).await;
+        operator.host("server").thaw();
+        source.with(|_, cx| cx.send_to(&[2], None))?;
+        let woke = woke.await.map_err(io::Error::other)?;
+        world.sleep(ms(10)).await;
+        drop(sleeper);
+        let heard = heard.borrow().clone();
+        io::Result::Ok((heard, woke.since_epoch()))
+    });
+    assert_eq!(heard, [2]);
+    assert_eq!(woke, Duration::from_secs(1));
+}
+
+struct Quiet;
+
+impl sim_core::DatagramProtocol for Quiet {
+    fn datagram_received(
+        &mut self,
+        _: &mut Cx<'_, Self, sim_core::DatagramTransport>,
+        _: &[u8],
+        _: std::net::SocketAddr,
+    ) {
+    }
+}
+
+/// Callbacks of a slow process follow each other at its pace.
+#[test]
+fn a_slow_process_takes_its_time() {
+    let times = run(|world, operator| async move {
+        let host = world.host("host");
+        operator.host("host").slow(ms(7));
+        let times = Rc::new(RefCell::new(Vec::new()));
+        for _ in 0..3 {
+            let (lp, times) = (host.clone(), times.clone());
+            host.call_soon(move || times.borrow_mut().push(lp.time().since_epoch()));
+        }
+        world.sleep(Duration::from_secs(1)).await;
+        let times = times.borrow().clone();
+        io::Result::Ok(times)
+    });
+    assert_eq!(times, [ms(0), ms(7), ms(14)]);
+}
+
+/// A clock that runs a tenth fast fires its timers early, on the world's clock, and says so never.
+#[test]
+fn a_fast_clock_fires_early() {
+    let (own, world) = run(|world, operator| async move {
+        let host = world.host("host");
+        host.sleep(Duration::from_secs(1)).await;
+        operator.host("host").drift(100_000_000);
+        let (began, began_own) = (world.time(), host.time());
+        host.sleep(Duration::from_millis(1_100)).await;
+        io::Result::Ok((host.time() - began_own, world.time() - began))
+    });
+    assert_eq!((own, world), (ms(1_100), ms(1_000)));
+}
+
+/// Timers that were set before the rate changed come at the new one.
+#[test]
+fn a_change_of_rate_moves_the_timers_that_wait() {
+    let woke = run(|world, operator| async move {
+        let (host, own) = (world.host("host"), world.clone());
+        let lp = host.clone();
+        let sleeping = host.create_task(async move {
+            lp.sleep(Duration::from_secs(2)).await;
+            own.time()
+        });
+        world.sleep(Duration::from_secs(1)).await;
+        operator.host("host").drift(-500_000_000);
+        sleeping.await.map_err(io::Error::other)
+    });
+    assert_eq!(woke.since_epoch(), Duration::from_secs(3));
+}
+
+/// The time of day may step, and goes back; the monotonic clock does not notice.
+#[test]
+fn the_time_of_day_steps_and_the_monotonic_clock_does_not() {
+    run(|world, operator| async move {
+        let host = world.host("host");
+        let year_2000 = Duration::from_secs(946_684_800);
+        assert_eq!(host.wall_time(), year_2000);
+        world.sleep(Duration::from_secs(5)).await;
+        operator.host("host").step_wall_clock(-7_000_000_000);
+        assert_eq!(host.wall_time(), year_2000 - Duration::from_secs(2));
+        assert_eq!(host.time().since_epoch(), Duration::from_secs(5));
+    });
+}
+
+/// Whoever waits from another host for something of a crashed one hears of its end.
+#[test]
+fn a_crash_leaves_nobody_waiting() {
+    let (task, closed, slept) = run(|world, operator| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let _server = server.create_server(SERVER, || Echo).await?;
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        let task = client.create_task(std::future::pending::<()>());
+        let (crashing, own) = (operator.clone(), world.clone());
+        world.host("other").create_task(async move {
+            own.sleep(ms(100)).await;
+            crashing.host("client").crash();
+        });
+        client.sleep(Duration::from_secs(3600)).await;
+        let slept = world.time().since_epoch();
+        let closed = conn.closed().await.unwrap_err();
+        let task = task.await.unwrap_err();
+        assert!(client.is_closed());
+        assert!(client.create_connection(SERVER, Recorder::default).await.is_err());
+        client.call_soon(|| panic!("a dead host runs nothing"));
+        io::Result::Ok((task, closed.kind(), slept))
+    });
+    assert!(matches!(task, TaskError::Cancelled), "{task:?}");
+    assert_eq!(closed, io::ErrorKind::ConnectionAborted);
+    assert_eq!(slept, ms(102));
+}
+
+/// Each life has its own identity: random streams and ports are those of an incarnation.
+#[test]
+fn each_incarnation_draws_its_own() {
+    let seen = run(|world, operator| async move {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let list = seen.clone();
+        let _server = world.host("server").create_server(SERVER, || Echo).await?;
+        world.boot("client", move |lp: Loop| {
+            let list = list.clone();
+            async move {
+                let conn = lp.create_connection(SERVER, Recorder::default).await?;
+                let port = conn.with(|_, cx| cx.sockname().unwrap().port());
+                list.borrow_mut().push((lp.rng("id").next_u64(), port));
+                io::Result::Ok(())
+            }
+        });
+        for _ in 0..2 {
+            world.sleep(Duration::from_secs(1)).await;
+            assert!(operator.host("client").crash());
+            assert!(operator.host("client").start());
+        }
+        world.sleep(Duration::from_secs(1)).await;
+        assert_eq!(operator.host("client").incarnation(), 3);
+        let seen = seen.borrow().clone();
+        io::Result::Ok(seen)
+    });
+    assert_eq!(seen.len(), 3);
+    assert!(seen[0].0 != seen[1].0 && seen[1].0 != seen[2].0 && seen[0].0 != seen[2].0);
+    assert!(seen[0].1 != seen[1].1 || seen[1].1 != seen[2].1);
+}
+
+#[test]
+fn switches_say_whether_they_changed_anything() {
+    run(|world, operator| async move {
+        world.host("n");
+        let host = operator.host("n");
+        assert!(!host.start() && !host.resume() && !host.thaw());
+        assert!(host.kill() && !host.kill() && host.crash() && !host.crash());
+        assert!(!host.is_up() && !host.pause() && !host.freeze());
+        assert!(host.start() && !host.start() && host.is_up());
+        assert_eq!(host.incarnation(), 2);
+    });
+}
+
+#[test]
+fn a_boot_that_fails_is_a_finding_of_its_host() {
+    let finding = Sim::new(1)
+        .run(|world| async move {
+            world.boot("n7", |_| async { Err::<(), _>(io::Error::other("no disk")) });
+            world.sleep(Duration::from_secs(1)).await;
+        })
+        .outcome
+        .unwrap_err();
+    assert_eq!((finding.kind, finding.host.as_str()), (FindingKind::Panic, "n7"));
+    assert!(finding.message.contains("no disk"), "{finding}");
+}
+
+#[test]
+#[should_panic(expected = "no host of that name")]
+fn a_host_that_does_not_exist_has_no_switches() {
+    Sim::new(1).build().operator().host("nobody");
+}
