@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,10 +17,11 @@ use sim_core::driver::{
     Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source, Token,
 };
 use sim_core::trace::Record;
-use sim_core::{Rng, RunError, Time};
+use sim_core::{Rng, RunError, Storage, Time};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::alarm::Bell;
+use crate::files::StoreFile;
 use crate::resolver::Resolver;
 use crate::sockets::{self, Sockets};
 
@@ -68,6 +71,7 @@ pub struct MioDriver {
     /// When the run must be over, and how long it was given.
     deadline: Cell<Option<(Time, Duration)>>,
     shares_ports: Cell<bool>,
+    store_dir: RefCell<Option<PathBuf>>,
 }
 
 impl MioDriver {
@@ -90,6 +94,7 @@ impl MioDriver {
             protocol_steps: Cell::new(0),
             deadline: Cell::new(None),
             shares_ports: Cell::new(false),
+            store_dir: RefCell::new(None),
         })
     }
 
@@ -116,6 +121,12 @@ impl MioDriver {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         self.insert(stream.into())
+    }
+
+    /// Keeps the files of [`Loop::store`](sim_core::Loop::store) in `directory`. Without one there are
+    /// no stores.
+    pub fn set_store_dir(&self, directory: Option<PathBuf>) {
+        self.store_dir.replace(directory);
     }
 
     /// Takes in a socket that is non-blocking already.
@@ -361,6 +372,14 @@ impl Driver for MioDriver {
     /// If the operating system has no random numbers, which a supported kernel always has.
     fn rng(&self, _name: &str) -> Rng {
         random_stream()
+    }
+
+    fn open_store(&self, host: &str, name: &str) -> io::Result<Rc<dyn Storage>> {
+        let Some(directory) = &*self.store_dir.borrow() else {
+            let text = format!("store {name:?}: name a directory with Runner::store_dir");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        };
+        Ok(Rc::new(StoreFile::open(directory, host, name)?))
     }
 
     fn host(&self) -> &str {

@@ -43,6 +43,7 @@ compile_error!("real-net supports Linux only");
 mod alarm;
 mod block;
 mod driver;
+mod files;
 mod remote;
 mod resolver;
 mod run;

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -122,6 +123,7 @@ pub fn run_report(scenario: &Scenario) -> Report {
 pub struct Runner {
     limit: Option<Duration>,
     contained_panics_allowed: bool,
+    store_dir: Option<PathBuf>,
 }
 
 /// How a run of a [`Scenario`] went.
@@ -166,7 +168,7 @@ const PANICS_MAX: usize = 100;
 impl Runner {
     /// A runner with a limit of [`LIMIT_DEFAULT`], that takes a panic for a failure.
     pub fn new() -> Self {
-        Self { limit: Some(LIMIT_DEFAULT), contained_panics_allowed: false }
+        Self { limit: Some(LIMIT_DEFAULT), contained_panics_allowed: false, store_dir: None }
     }
 
     /// Ends a run that takes longer than `limit`; `None` lets it take its time.
@@ -184,6 +186,13 @@ impl Runner {
     /// takes that over.
     pub fn allow_contained_panics(mut self, allow: bool) -> Self {
         self.contained_panics_allowed = allow;
+        self
+    }
+
+    /// Keeps the files of [`Loop::store`](sim_core::Loop::store) in `directory`, which is made when it
+    /// is needed: one directory for each host, one file for each store. They outlive the run.
+    pub fn store_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.store_dir = Some(directory.into());
         self
     }
 
@@ -226,6 +235,7 @@ impl Runner {
             Err(error) => return (Err(error.into()), Measured::default()),
         };
         run.driver.set_limit(self.limit);
+        run.driver.set_store_dir(self.store_dir.clone());
         let future = scenario(run.world.take().expect("a new run has a world"));
         let ended = run.lp.run_until_complete(future);
         let outcome = match ended {

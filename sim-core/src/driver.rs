@@ -34,10 +34,12 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::RunError;
+use crate::store::Storage;
 use crate::trace::Record;
 use crate::{Rng, Time};
 
@@ -411,6 +413,16 @@ pub trait Driver {
     /// The random stream of this host called `name`: of the run's seed in a simulation, from the
     /// operating system elsewhere.
     fn rng(&self, name: &str) -> Rng;
+
+    /// The file called `name` of the host called `host`, made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` from a driver without files; else the file system's.
+    fn open_store(&self, host: &str, name: &str) -> io::Result<Rc<dyn Storage>> {
+        let text = format!("store {name:?} of host {host:?}: this loop keeps no files");
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
 
     // 7. Observation.
 

@@ -19,7 +19,7 @@ use crate::server::ServerBuilder;
 use crate::task::{self, Sleep, Task};
 use crate::timer::{Handle, Timer};
 use crate::trace::Record;
-use crate::{Conn, DatagramProtocol, DatagramTransport, LoopFuture, Rng, Server, Time};
+use crate::{Conn, DatagramProtocol, DatagramTransport, LoopFuture, Rng, Server, Store, Time};
 
 /// A handle of a loop: bare, or a host of a [`World`](crate::World).
 ///
@@ -332,6 +332,27 @@ impl Loop {
             Some(view) => view.rng(name),
             None => self.core.driver.rng(name),
         }
+    }
+
+    /// The file of this host called `name`, which is made if it is not there; see [`Store`]. In the
+    /// simulator it outlives the host's crashes. On the real loop it is a file in the directory that
+    /// `real_net::Runner::store_dir` names.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a name that is empty, begins with a dot, or has anything but letters,
+    /// digits and `._-` in it; `Unsupported` where there is no directory; the file system's.
+    pub fn store(&self, name: &str) -> io::Result<Store> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
+            let text = format!("store {name:?}: a name is made of letters, digits and any of ._-");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        if self.core.is_closed() {
+            return Err(closed_error());
+        }
+        let storage = self.core.driver.open_store(&self.host(), name)?;
+        Ok(Store::new(self, storage))
     }
 
     /// Puts a value into the run's trace, and so into its hash.

@@ -49,16 +49,22 @@ pub enum Site {
     NamedRng,
     /// A size of the workload.
     WorkloadSize,
+    /// How many of the writes that were not synced a crash takes from a file, from the end on.
+    StoreLost,
+    /// How many bytes of the first of those it leaves.
+    StoreTorn,
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::HostOrder,
         Self::PacketDelay,
         Self::InitialSequence,
         Self::EphemeralPort,
         Self::NamedRng,
         Self::WorkloadSize,
+        Self::StoreLost,
+        Self::StoreTorn,
     ];
 
     /// The stable name, as traces and plans write it.
@@ -70,6 +76,8 @@ impl Site {
             Self::EphemeralPort => "host.port",
             Self::NamedRng => "rng",
             Self::WorkloadSize => "workload.size",
+            Self::StoreLost => "store.lost",
+            Self::StoreTorn => "store.torn",
         }
     }
 
@@ -79,14 +87,15 @@ impl Site {
             Self::HostOrder | Self::PacketDelay => Class::Environment,
             Self::InitialSequence | Self::EphemeralPort | Self::NamedRng => Class::Identity,
             Self::WorkloadSize => Class::Workload,
+            Self::StoreLost | Self::StoreTorn => Class::Fault,
         }
     }
 
     /// Its place in the stream of an entity. Sites of different kinds of entities may share one.
     const fn slot(self) -> u64 {
         match self {
-            Self::PacketDelay | Self::HostOrder => 0,
-            Self::InitialSequence | Self::EphemeralPort => 1,
+            Self::PacketDelay | Self::HostOrder | Self::StoreLost => 0,
+            Self::InitialSequence | Self::EphemeralPort | Self::StoreTorn => 1,
             Self::NamedRng => 2,
             Self::WorkloadSize => 3,
         }

@@ -12,13 +12,15 @@ use sim_core::driver::{
     Source, Token, lengthen,
 };
 use sim_core::trace::Record as EngineRecord;
-use sim_core::{Rng, RunError, Time};
+use sim_core::{Rng, RunError, Storage, Time};
 
 use crate::address::Endpoint;
 use crate::bell::HostAlarm;
 use crate::decisions::Entity;
+use crate::disk::OpenFile;
 use crate::errno::{
-    self, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EINVAL, EMFILE, ENETUNREACH, ENOTCONN, EOPNOTSUPP,
+    self, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EINVAL, EIO, EMFILE, ENETUNREACH, ENOTCONN,
+    EOPNOTSUPP,
 };
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, Options, SocketId, Unconnected};
@@ -401,6 +403,13 @@ impl Driver for HostDriver {
         let incarnation = network.host(self.index).incarnation;
         let entity = Entity::named(format_args!("{}@{incarnation}/{name}", self.name));
         network.wire.decisions.rng(entity)
+    }
+
+    fn open_store(&self, _host: &str, name: &str) -> io::Result<Rc<dyn Storage>> {
+        if self.dead.get() {
+            return Err(errno::os(EIO));
+        }
+        Ok(Rc::new(OpenFile::open(&self.scheduler, self.index, name)))
     }
 
     fn host(&self) -> &str {

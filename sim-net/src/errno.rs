@@ -2,6 +2,8 @@
 
 use std::io;
 
+pub(crate) const EIO: i32 = 5;
+pub(crate) const EFBIG: i32 = 27;
 pub(crate) const EACCES: i32 = 13;
 pub(crate) const EBADF: i32 = 9;
 pub(crate) const EAGAIN: i32 = 11;

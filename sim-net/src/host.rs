@@ -8,6 +8,7 @@ use sim_core::Time;
 use crate::agenda::LazyTimer;
 use crate::clock::Clock;
 use crate::decisions::{Draws, Entity, NameHash};
+use crate::disk::File;
 use crate::life::Life;
 use crate::ports::Ports;
 use crate::socket_table::SocketId;
@@ -49,6 +50,9 @@ pub(crate) struct Host {
     /// Its ranks among hosts that are ready at the same instant.
     pub(crate) ranks: Option<Box<Draws>>,
 
+    /// What is on its disk, in order of creation.
+    pub(crate) files: Vec<File>,
+
     /// Its machine is off or frozen: no packet reaches it.
     pub(crate) deaf: bool,
     pub(crate) life: Life,
@@ -78,6 +82,7 @@ impl Host {
             deadline: Time::NEVER,
             timer: LazyTimer::default(),
             ranks: None,
+            files: Vec::new(),
             deaf: false,
             life: Life::default(),
             clock: None,

@@ -63,6 +63,7 @@ mod buffer;
 mod chacha;
 mod clock;
 mod decisions;
+mod disk;
 mod driver;
 mod errno;
 mod flow;

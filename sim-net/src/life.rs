@@ -71,6 +71,7 @@ impl Network {
         let sockets = self.sockets.of_host(index);
         sockets.into_iter().for_each(|id| drop(self.sockets.remove(id)));
         self.halt(index);
+        self.lose_unsynced(index);
         let host = self.host(index);
         host.wipe();
         host.life.off = true;

@@ -346,6 +346,44 @@ fn each_incarnation_draws_its_own() {
     assert!(seen[0].1 != seen[1].1 || seen[1].1 != seen[2].1);
 }
 
+/// What was synced survives a crash, and of the rest a prefix; a kill loses nothing.
+#[test]
+fn a_crash_takes_a_suffix_of_what_was_not_synced() {
+    let survived = |seed: u64| {
+        let simulation = Sim::new(seed).build();
+        let (world, operator) = (simulation.world(), simulation.operator());
+        let run = async move {
+            let file = world.host("n").store("log")?;
+            file.append(b"synced.")?;
+            file.sync().await?;
+            for text in ["one.", "two.", "three."] {
+                file.append(text.as_bytes())?;
+            }
+            operator.host("n").crash();
+            file.append(b"the dead write nothing")?;
+            assert!(file.sync().await.is_err() && world.host("n").store("log").is_err());
+            operator.host("n").start();
+            let file = world.host("n").store("log")?;
+            let survived = file.read()?;
+            file.append(b"!")?;
+            operator.host("n").kill();
+            operator.host("n").start();
+            assert_eq!(world.host("n").store("log")?.read()?, [&survived[..], b"!"].concat());
+            io::Result::Ok(survived)
+        };
+        simulation.run(run).unwrap()
+    };
+    let all = b"synced.one.two.three.";
+    let mut lengths = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let survived = survived(seed);
+        assert!(all.starts_with(&survived) && survived.starts_with(b"synced."), "{survived:?}");
+        lengths.insert(survived.len());
+    }
+    assert!(lengths.contains(&all.len()) && lengths.contains(&7), "{lengths:?}");
+    assert!(lengths.iter().any(|length| ![7, 11, 15, all.len()].contains(length)), "torn writes");
+}
+
 #[test]
 fn switches_say_whether_they_changed_anything() {
     run(|world, operator| async move {

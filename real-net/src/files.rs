@@ -1,0 +1,96 @@
+//! Stores as files in a directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use sim_core::Storage;
+
+/// A store's file.
+pub(crate) struct StoreFile(File);
+
+impl StoreFile {
+    /// Opens `directory/host/name`, which is made if it is not there.
+    pub(crate) fn open(directory: &Path, host: &str, name: &str) -> io::Result<Self> {
+        let directory = directory.join(host);
+        fs::create_dir_all(&directory)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(directory.join(name))?;
+        // A new file is durable only when its directory is.
+        File::open(&directory)?.sync_all()?;
+        Ok(Self(file))
+    }
+}
+
+impl Storage for StoreFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut content = vec![0; usize::try_from(self.len()?).map_err(io::Error::other)?];
+        self.0.read_exact_at(&mut content, 0)?;
+        Ok(content)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn begin_sync(&self) -> (u64, Duration) {
+        (0, Duration::ZERO)
+    }
+
+    fn end_sync(&self, _state: u64) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sim_core::World;
+
+    use crate::Runner;
+
+    #[test]
+    fn what_a_run_wrote_the_next_one_reads() {
+        let directory = std::env::temp_dir().join(format!("real-net-store-{}", std::process::id()));
+        let runner = Runner::new().store_dir(&directory);
+        for before in 0..3 {
+            let seen = runner.run(move |world: World| async move {
+                let (n1, n2) = (world.host("n1").store("log")?, world.host("n2").store("log")?);
+                let seen = n1.read()?;
+                n1.append(b"x")?;
+                n2.set_size(9)?;
+                n2.write_at(3, b"abc")?;
+                n1.sync().await?;
+                std::io::Result::Ok((seen, n1.size()?, n2.read()?))
+            });
+            let expected = (vec![b'x'; before], before as u64 + 1, b"\0\0\0abc\0\0\0".to_vec());
+            assert_eq!(seen.unwrap(), expected);
+        }
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn without_a_directory_there_are_no_stores() {
+        let error = crate::run(|world: World| async move { world.host("n1").store("log") });
+        assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_name_cannot_leave_the_directory() {
+        let error = crate::run(|world: World| async move { world.host("n1").store("../x") });
+        assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    }
+}
