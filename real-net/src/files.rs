@@ -29,12 +29,12 @@ impl StoreFile {
 }
 
 impl Storage for StoreFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
     fn read(&self) -> io::Result<Vec<u8>> {
-        let mut content = vec![0; usize::try_from(self.len()?).map_err(io::Error::other)?];
+        let mut content = vec![0; usize::try_from(self.size()?).map_err(io::Error::other)?];
         self.0.read_exact_at(&mut content, 0)?;
         Ok(content)
     }
@@ -43,8 +43,8 @@ impl Storage for StoreFile {
         self.0.write_all_at(data, offset)
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+    fn set_size(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
     }
 
     fn begin_sync(&self) -> (u64, Duration) {

@@ -38,7 +38,7 @@ pub trait Storage {
     /// # Errors
     ///
     /// What the file system gives.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// The whole of it.
     ///
@@ -59,7 +59,7 @@ pub trait Storage {
     /// # Errors
     ///
     /// What the file system gives.
-    fn set_len(&self, len: u64) -> io::Result<()>;
+    fn set_size(&self, size: u64) -> io::Result<()>;
 
     /// Begins to make what was written so far durable: the number of that state, and how long it
     /// takes.
@@ -85,7 +85,7 @@ impl Store {
     ///
     /// What the file system gives.
     pub fn size(&self) -> io::Result<u64> {
-        self.storage.len()
+        self.storage.size()
     }
 
     /// All of its bytes.
@@ -103,7 +103,7 @@ impl Store {
     ///
     /// What the file system gives.
     pub fn append(&self, data: &[u8]) -> io::Result<()> {
-        self.storage.write_at(self.storage.len()?, data)
+        self.storage.write_at(self.storage.size()?, data)
     }
 
     /// Writes at `offset`, over what is there. A gap before it is filled with zeros.
@@ -121,7 +121,7 @@ impl Store {
     ///
     /// What the file system gives.
     pub fn set_size(&self, size: u64) -> io::Result<()> {
-        self.storage.set_len(size)
+        self.storage.set_size(size)
     }
 
     /// Completes when everything that was written before the call survives a crash.

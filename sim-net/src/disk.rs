@@ -173,7 +173,7 @@ impl OpenFile {
 }
 
 impl Storage for OpenFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.with(|file| file.content.len() as u64))
     }
 
@@ -186,8 +186,8 @@ impl Storage for OpenFile {
         self.change(end, || Change::Write { offset: offset as usize, data: data.to_vec() })
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(len, || Change::SetLen(len as usize))
+    fn set_size(&self, size: u64) -> io::Result<()> {
+        self.change(size, || Change::SetLen(size as usize))
     }
 
     fn begin_sync(&self) -> (u64, Duration) {
