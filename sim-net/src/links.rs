@@ -66,8 +66,7 @@ impl Links {
     ///
     /// A name that no host has.
     pub fn set(&self, rule: impl Into<LinkRule>) -> Result<(), LinkError> {
-        let rule = rule.into();
-        self.change(|network| network.apply_rule(&rule))
+        self.0.network().apply_rule(&rule.into())
     }
 
     /// Sets the rate that everything shares which a host sends to others; `None` for no bound.
@@ -76,11 +75,11 @@ impl Links {
     ///
     /// A name that no host has.
     pub fn set_uplink(&self, name: &str, rate: Option<Rate>) -> Result<(), LinkError> {
-        self.change(|network| {
-            let index = host(network, name)?;
-            network.wire.links.set_uplink(index, rate);
-            Ok(())
-        })
+        let mut network = self.0.network();
+        let index = host(&network, name)?;
+        let wire = &mut network.wire;
+        wire.links.set_uplink(index, rate, &mut wire.faults);
+        Ok(())
     }
 
     /// Sets the rate that everything shares which a host receives from others; `None` for no bound.
@@ -89,11 +88,11 @@ impl Links {
     ///
     /// A name that no host has.
     pub fn set_downlink(&self, name: &str, rate: Option<Rate>) -> Result<(), LinkError> {
-        self.change(|network| {
-            let index = host(network, name)?;
-            network.wire.links.set_downlink(index, rate);
-            Ok(())
-        })
+        let mut network = self.0.network();
+        let index = host(&network, name)?;
+        let wire = &mut network.wire;
+        wire.links.set_downlink(index, rate, &mut wire.faults);
+        Ok(())
     }
 
     /// Begins a partition. Several can be in force; where they overlap, the worst holds.
@@ -102,13 +101,12 @@ impl Links {
     ///
     /// A name that no host has.
     pub fn partition(&self, partition: &Partition) -> Result<Cut, LinkError> {
-        self.change(|network| {
-            let new = Cuts::resolve(partition, network)?;
-            let cut = network.wire.links.cuts.add(new);
-            network.wire.links.cuts_changed();
-            network.wire.faults.enable(partition.fault());
-            Ok(cut)
-        })
+        let mut network = self.0.network();
+        let new = Cuts::resolve(partition, &network)?;
+        let cut = network.wire.links.cuts.add(new);
+        network.wire.links.cuts_changed();
+        network.wire.faults.enable(partition.fault());
+        Ok(cut)
     }
 
     /// Ends every partition and releases every held link. What was held arrives now.
@@ -161,18 +159,6 @@ impl Links {
             InFlight { flow, kind, offset, bytes, arrives, place }
         });
         named.collect()
-    }
-
-    /// Changes something, and notes which faults can happen from then on.
-    fn change<T>(
-        &self,
-        change: impl FnOnce(&mut Network) -> Result<T, LinkError>,
-    ) -> Result<T, LinkError> {
-        let mut network = self.0.network();
-        let changed = change(&mut network)?;
-        let wire = &mut network.wire;
-        wire.links.enable(&mut wire.faults);
-        Ok(changed)
     }
 }
 
@@ -241,8 +227,7 @@ impl LinkHandle {
     fn replace(&self, link: Option<Link>) {
         let mut network = self.links.0.network();
         let wire = &mut network.wire;
-        wire.links.set_pair(self.pair.0, self.pair.1, link);
-        wire.links.enable(&mut wire.faults);
+        wire.links.set_pair(self.pair, link, &mut wire.faults);
     }
 
     /// Holds everything that is on its way or sent from now on, until it is released.

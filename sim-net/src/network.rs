@@ -62,8 +62,8 @@ impl Network {
         if is_named {
             self.names.insert(Arc::clone(name), index);
             let Self { wire, names, .. } = self;
-            wire.links.host_added(name, |name| names.get(name).copied());
-            wire.links.enable(&mut wire.faults);
+            let find = |name: &str| names.get(name).copied();
+            wire.links.host_added(name, find, &mut wire.faults);
         }
         index
     }
@@ -77,7 +77,7 @@ impl Network {
         let Self { wire, names, .. } = self;
         let find = |name: &str| names.get(name).copied();
         let unknown = |name: &str| LinkError::UnknownHost { name: name.to_owned() };
-        wire.links.apply(rule, find).map_err(unknown)
+        wire.links.apply(rule, find, &mut wire.faults).map_err(unknown)
     }
 
     /// The hosts that rules are about and that the world does not have.

@@ -249,6 +249,19 @@ mod tests {
         }
     }
 
+    /// The same on every platform: no system's own logarithm has a part in it. Computed by another
+    /// program.
+    #[test]
+    fn values_never_change() {
+        let draw = 0xb4a8_7628_0605_3eb6;
+        let nanos = |latency: Latency| latency.beyond_least(draw);
+        assert_eq!(nanos(Latency::from(MS..9 * MS)), 5_645_564);
+        assert_eq!(nanos(Latency::exponential(MS, 5 * MS)), 6_115_701);
+        assert_eq!(nanos(Latency::log_normal(20 * MS, 200 * MS).unwrap()), 34_160_178);
+        assert_eq!(nanos(Latency::pareto(5 * MS, 1.5, 1_000 * MS).unwrap()), 6_300_701);
+        assert_eq!(nanos(Latency::table([3 * MS, 4 * MS, 9 * MS]).unwrap()), 6_000_000);
+    }
+
     #[test]
     fn impossible_distributions_are_refused() {
         assert!(Latency::log_normal(Duration::ZERO, MS).is_err());

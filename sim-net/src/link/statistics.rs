@@ -229,7 +229,7 @@ fn what_is_left_of_a_draw_is_uniform() {
     for draw in draws(Site::PacketDuplicate, 6).take(SAMPLES) {
         if let Some(rest) = rare.rest(draw) {
             hits += 1;
-            counts[(u128::from(rest) * 20 >> 64) as usize] += 1;
+            counts[((u128::from(rest) * 20) >> 64) as usize] += 1;
         }
     }
     assert_chi_squared(&counts, &[f64::from(hits) / 20.0; 20]);

@@ -118,7 +118,12 @@ impl LinkTable {
     // Parameters.
 
     /// Applies the rules that can be applied now that there is a host called `name`.
-    pub(crate) fn host_added(&mut self, name: &str, find: impl Fn(&str) -> Option<u32>) {
+    pub(crate) fn host_added(
+        &mut self,
+        name: &str,
+        find: impl Fn(&str) -> Option<u32>,
+        faults: &mut Faults,
+    ) {
         if self.rules.is_empty() {
             return;
         }
@@ -126,7 +131,7 @@ impl LinkTable {
         let about_it = rules.iter().filter(|rule| rule.hosts().any(|host| host == name));
         about_it.for_each(|rule| {
             // If another host of it is missing, it is applied when that one comes.
-            let _ = self.apply(rule, &find);
+            let _ = self.apply(rule, &find, faults);
         });
         self.rules = rules;
     }
@@ -146,43 +151,58 @@ impl LinkTable {
         &mut self,
         rule: &'a LinkRule,
         find: impl Fn(&str) -> Option<u32>,
+        faults: &mut Faults,
     ) -> Result<(), &'a str> {
         let find = |name: &'a str| find(name).ok_or(name);
         match rule {
-            LinkRule::Everywhere(link) => self.set_everywhere(link.clone()),
-            LinkRule::OneWay(a, b, link) => self.set_pair(find(a)?, find(b)?, Some(link.clone())),
+            LinkRule::Everywhere(link) => self.set_everywhere(link.clone(), faults),
+            LinkRule::OneWay(a, b, link) => {
+                let pair = (find(a)?, find(b)?);
+                self.set_pair(pair, Some(link.clone()), faults);
+            }
             LinkRule::BothWays(a, b, link) => {
                 let (a, b) = (find(a)?, find(b)?);
-                self.set_pair(a, b, Some(link.clone()));
-                self.set_pair(b, a, Some(link.clone()));
+                self.set_pair((a, b), Some(link.clone()), faults);
+                self.set_pair((b, a), Some(link.clone()), faults);
             }
-            LinkRule::Uplink(host, rate) => self.set_uplink(find(host)?, Some(*rate)),
-            LinkRule::Downlink(host, rate) => self.set_downlink(find(host)?, Some(*rate)),
+            LinkRule::Uplink(host, rate) => self.set_uplink(find(host)?, Some(*rate), faults),
+            LinkRule::Downlink(host, rate) => self.set_downlink(find(host)?, Some(*rate), faults),
         }
         Ok(())
     }
 
-    pub(crate) fn set_everywhere(&mut self, link: Link) {
+    fn set_everywhere(&mut self, link: Link, faults: &mut Faults) {
+        link.faults().for_each(|name| faults.enable(name));
         self.everywhere = Rc::new(link);
-        self.refit();
-    }
-
-    /// Sets the link of a pair; `None` for the one that is everywhere.
-    pub(crate) fn set_pair(&mut self, from: u32, to: u32, link: Option<Link>) {
-        match link {
-            Some(link) => self.pairs.insert((from, to), Rc::new(link)),
-            None => self.pairs.remove(&(from, to)),
-        };
-        self.refit();
-    }
-
-    pub(crate) fn set_uplink(&mut self, host: u32, rate: Option<Rate>) {
-        set_gate(&mut self.uplinks, host, rate);
+        for (pair, channel) in &mut self.channels {
+            let link = self.pairs.get(pair).unwrap_or(&self.everywhere);
+            channel.fit(link);
+        }
         self.look_again();
     }
 
-    pub(crate) fn set_downlink(&mut self, host: u32, rate: Option<Rate>) {
-        set_gate(&mut self.downlinks, host, rate);
+    /// Sets the link of a pair; `None` for the one that is everywhere.
+    pub(crate) fn set_pair(&mut self, pair: (u32, u32), link: Option<Link>, faults: &mut Faults) {
+        match link {
+            Some(link) => {
+                link.faults().for_each(|name| faults.enable(name));
+                self.pairs.insert(pair, Rc::new(link));
+            }
+            None => drop(self.pairs.remove(&pair)),
+        }
+        if let Some(channel) = self.channels.get_mut(&pair) {
+            channel.fit(self.pairs.get(&pair).unwrap_or(&self.everywhere));
+        }
+        self.look_again();
+    }
+
+    pub(crate) fn set_uplink(&mut self, host: u32, rate: Option<Rate>, faults: &mut Faults) {
+        set_gate(&mut self.uplinks, host, rate, faults);
+        self.look_again();
+    }
+
+    pub(crate) fn set_downlink(&mut self, host: u32, rate: Option<Rate>, faults: &mut Faults) {
+        set_gate(&mut self.downlinks, host, rate, faults);
         self.look_again();
     }
 
@@ -202,26 +222,9 @@ impl LinkTable {
         self.look_again();
     }
 
-    /// Names the faults that can happen now.
+    /// Names the faults that can happen everywhere.
     pub(crate) fn enable(&self, faults: &mut Faults) {
-        let links = self.pairs.values().chain([&self.everywhere]);
-        links.flat_map(|link| link.faults()).for_each(|name| faults.enable(name));
-        if !(self.uplinks.is_empty() && self.downlinks.is_empty()) {
-            faults.enable(QUEUE);
-        }
-    }
-
-    /// Makes the states of the links fit their parameters.
-    fn refit(&mut self) {
-        let (pairs, everywhere) = (&self.pairs, &self.everywhere);
-        for (pair, channel) in &mut self.channels {
-            let link = pairs.get(pair).unwrap_or(everywhere);
-            match (&mut channel.gate, link.rate) {
-                (Some(gate), Some(rate)) => gate.set_rate(rate),
-                (gate, rate) => *gate = rate.map(Gate::new),
-            }
-        }
-        self.look_again();
+        self.everywhere.faults().for_each(|name| faults.enable(name));
     }
 
     /// Finds out anew what every packet needs to know.
@@ -383,7 +386,20 @@ impl LinkTable {
     }
 }
 
-fn set_gate(gates: &mut BTreeMap<u32, Gate>, host: u32, rate: Option<Rate>) {
+impl Channel {
+    /// Makes the state fit the parameters.
+    fn fit(&mut self, link: &Link) {
+        match (&mut self.gate, link.rate) {
+            (Some(gate), Some(rate)) => gate.set_rate(rate),
+            (gate, rate) => *gate = rate.map(Gate::new),
+        }
+    }
+}
+
+fn set_gate(gates: &mut BTreeMap<u32, Gate>, host: u32, rate: Option<Rate>, faults: &mut Faults) {
+    if rate.is_some() {
+        faults.enable(QUEUE);
+    }
     match (rate, gates.get_mut(&host)) {
         (Some(rate), Some(gate)) => gate.set_rate(rate),
         (Some(rate), None) => drop(gates.insert(host, Gate::new(rate))),

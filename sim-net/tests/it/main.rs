@@ -1,7 +1,10 @@
 //! The virtual driver under the engine: what a protocol meets on a simulated network.
 
 mod determinism;
+mod links;
+mod partitions;
 mod protocols;
 mod scheduling;
+mod segments;
 mod tcp;
 mod udp;
