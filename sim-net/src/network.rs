@@ -187,7 +187,7 @@ impl Network {
     }
 
     /// A packet comes to the end of its way.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn arrive(&mut self, packet: Packet) {
         if self.wire.links.judges_arrivals {
             self.judge_arrival(packet, false);
@@ -197,7 +197,7 @@ impl Network {
     }
 
     /// A packet is at its host.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_in(&mut self, packet: Packet) {
         match packet.body {
             Body::Tcp(_) => self.tcp_arrival(packet),

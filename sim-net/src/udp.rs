@@ -362,6 +362,7 @@ impl Network {
     }
 
     /// A datagram arrived at its host.
+    #[inline]
     pub(crate) fn udp_arrival(&mut self, packet: Packet) {
         self.udp_left(&packet);
         let host = packet.to_host;

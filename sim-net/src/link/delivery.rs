@@ -31,7 +31,7 @@ impl Network {
             Body::Tcp(_) | Body::Udp { .. } => false,
         };
         if from == to || of_network {
-            self.take_in(packet);
+            self.take_in_at_last(packet);
             return;
         }
         match self.wire.links.cuts.judge(from, to, &packet) {
@@ -41,14 +41,14 @@ impl Network {
                 self.lose(packet, DropReason::Rejected, faults::REJECT);
             }
             Some(Effect::Drop) => self.lose(packet, DropReason::Partition, faults::CUT),
-            None if is_through => self.take_in(packet),
+            None if is_through => self.take_in_at_last(packet),
             None => {
                 let now = self.wire.now;
                 match self.wire.links.through_downlink(to, now, packet.size()) {
                     Some(leaves) if leaves > now => {
                         self.wire.agenda.push(leaves, Event::Delivery(packet));
                     }
-                    Some(_) => self.take_in(packet),
+                    Some(_) => self.take_in_at_last(packet),
                     None => self.lose(packet, DropReason::Queue, faults::QUEUE),
                 }
             }
@@ -59,8 +59,15 @@ impl Network {
     #[cold]
     pub(crate) fn late(&mut self, key: HeldBackKey) {
         if let Some((packet, _)) = self.wire.links.take_held_back(key) {
-            self.arrive(packet);
+            self.judge_arrival(packet, false);
         }
+    }
+
+    /// Apart from the calls of this module, so that these do not count against inlining where
+    /// nothing is judged.
+    #[cold]
+    fn take_in_at_last(&mut self, packet: Packet) {
+        self.take_in(packet);
     }
 
     fn lose(&mut self, packet: Packet, reason: DropReason, fault: &'static str) {
@@ -149,7 +156,7 @@ impl Network {
 
     /// The test delivers a packet that it has intercepted: it arrives now, whatever is in its way.
     pub(crate) fn deliver_by_hand(&mut self, packet: Packet) {
-        self.take_in(packet);
+        self.take_in_at_last(packet);
     }
 
     /// The test drops a packet that it has intercepted.

@@ -227,8 +227,14 @@ impl Link {
 
     /// The least delay and the spread, if a delay is all that the link does to packets.
     pub(crate) fn plain(&self) -> Option<(Duration, u64)> {
-        let bare = Self { latency: self.latency.clone(), ..Self::default() };
-        self.latency.plain().filter(|_| *self == bare)
+        let is_bare = self.loss.is_none()
+            && self.rate.is_none()
+            && self.duplicate.is_never()
+            && self.corruption.probability.is_never()
+            && self.reorder.probability.is_never()
+            && self.mtu.is_none()
+            && self.order == Order::Tcp;
+        self.latency.plain().filter(|_| is_bare)
     }
 
     /// True if packets of any size are treated alike, so that a train needs no splitting.

@@ -259,16 +259,24 @@ impl LinkTable {
     /// The largest packet from one host to another that the sender knows to fit.
     #[inline]
     pub(crate) fn mtu(&self, from: u32, to: u32) -> u32 {
-        if self.is_special { self.link(from, to).known_mtu() } else { MTU }
+        if self.is_special { self.known_mtu(from, to) } else { MTU }
+    }
+
+    #[cold]
+    fn known_mtu(&self, from: u32, to: u32) -> u32 {
+        self.link(from, to).known_mtu()
     }
 
     /// True if a host itself refuses to send a packet this large to another.
     #[inline]
     pub(crate) fn refuses(&self, from: u32, to: Option<u32>, size: u32) -> bool {
-        self.is_special && {
-            let mtu = to.and_then(|to| self.link(from, to).mtu);
-            mtu.is_some_and(|mtu| mtu.oversize == Oversize::Refuse && size > mtu.bytes)
-        }
+        self.is_special && self.link_refuses(from, to, size)
+    }
+
+    #[cold]
+    fn link_refuses(&self, from: u32, to: Option<u32>, size: u32) -> bool {
+        let mtu = to.and_then(|to| self.link(from, to).mtu);
+        mtu.is_some_and(|mtu| mtu.oversize == Oversize::Refuse && size > mtu.bytes)
     }
 
     /// Sends a packet of `size` bytes through a host's uplink at `at`: when it leaves it, or `None`

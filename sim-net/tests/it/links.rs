@@ -64,6 +64,7 @@ fn exactly_the_packets_of_a_list_are_lost() {
     assert_eq!(log.matches("drop    a@1→b:9/udp#1 DGRAM len 4: the link lost it").count(), 3);
 }
 
+/// D-24: each datagram arrives whole or not at all.
 #[test]
 fn what_was_not_lost_arrives_and_the_report_counts_the_rest() {
     let report = sim("loss=20%").run(|world| stream(world, 1_000, 4, ms(1)));
@@ -117,6 +118,7 @@ fn a_rule_about_a_host_that_never_comes_is_reported() {
     assert_eq!(report.unwrap().len(), 1);
 }
 
+/// D-24: what is copied is the whole datagram.
 #[test]
 fn copies_follow_with_delays_of_their_own() {
     let report = sim("dup=100%,latency=1ms..20ms").run(|world| stream(world, 100, 4, ms(30)));
@@ -130,6 +132,7 @@ fn copies_follow_with_delays_of_their_own() {
     assert!(pairs > 95, "{pairs}");
 }
 
+/// D-24: corruption keeps to one datagram.
 #[test]
 fn corrupt_datagrams_are_dropped_for_their_checksum_or_delivered_with_one_damage() {
     let report = sim("corrupt=30%").run(|world| stream(world, 200, 8, ms(0)));
@@ -236,6 +239,7 @@ fn a_downlink_is_shared_by_its_senders_and_an_uplink_by_its_receivers() {
     assert_eq!(sim("a->*: rate=8Mbit").run(fan_out).unwrap(), [2.0, 4.0, 3.0]);
 }
 
+/// D-24: whole datagrams change places.
 #[test]
 fn a_packet_is_held_back_until_so_many_later_ones_went_by() {
     for held in [1, 3] {

@@ -320,6 +320,34 @@ fn a_schedule_is_followed_to_the_nanosecond() {
     assert_eq!(received, [10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25]);
 }
 
+/// Between two runs, without an async scenario.
+#[test]
+fn a_built_world_lends_its_links() {
+    let simulation = Sim::new(1).build();
+    let world = simulation.world();
+    let (a, b) = (world.host("a"), world.host("b"));
+    let sink = simulation
+        .run(async move { endpoint(&b, Some(("b", 9)), ANY, Datagrams::default).await })
+        .unwrap();
+    let link = simulation.link("a", "b").unwrap();
+    link.set("loss=packets(1)".parse().unwrap());
+    let send = || {
+        let a = a.clone();
+        simulation.run(async move {
+            let source = endpoint(&a, ANY, Some(("b", 9)), Datagrams::default).await?;
+            source.transport().send_to(&[1], None)?;
+            a.sleep(ms(5)).await;
+            io::Result::Ok(())
+        })
+    };
+    send().unwrap();
+    link.reset();
+    send().unwrap();
+    assert_eq!(sink.with(|it, _| it.received.len()), 1);
+    assert_eq!(simulation.faults()["packet.loss"], 1);
+    assert!(simulation.link("a", "c").is_err());
+}
+
 #[test]
 fn unknown_hosts_are_errors_and_change_nothing() {
     let report = run(|world, links| async move {
