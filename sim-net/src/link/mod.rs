@@ -9,13 +9,17 @@
 //!
 //! `table` knows which hosts have which, and `pipeline` is the way itself.
 
+#[cfg(test)]
+mod conservation;
 mod corruption;
 mod delay;
 pub(crate) mod delivery;
 mod error;
 pub(crate) mod lane;
 mod loss;
+mod parsing;
 pub(crate) mod pipeline;
+mod printing;
 mod probability;
 mod quantile;
 mod rate;
@@ -23,7 +27,6 @@ mod rule;
 #[cfg(test)]
 mod statistics;
 pub(crate) mod table;
-mod text;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Link, LinkError, Rate, text};
+use super::{Link, LinkError, Rate, parsing};
 
 /// A link's parameters, and between which hosts they hold.
 ///
@@ -63,14 +63,14 @@ impl FromStr for LinkRule {
 
     fn from_str(whole: &str) -> Result<Self, LinkError> {
         let Some((prefix, link)) = whole.split_once(':') else {
-            return text::parse(whole, 1).map(Self::Everywhere);
+            return parsing::parse(whole, 1).map(Self::Everywhere);
         };
         let error = |problem: &str| {
             let place = 1 + prefix.chars().take_while(|c| c.is_whitespace()).count();
             let (part, problem) = (prefix.trim().to_owned(), problem.to_owned());
             LinkError::Text { place, part, problem }
         };
-        let link = text::parse(link, prefix.chars().count() + 2)?;
+        let link = parsing::parse(link, prefix.chars().count() + 2)?;
         let form = "write a->b: or a<->b: before the link, or a->*: and *->a: before a rate";
         let (a, b, both) = match prefix.split_once("<->") {
             Some((a, b)) => (a, b, true),
@@ -115,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::link::text::tests::links;
+    use crate::link::printing::tests::links;
 
     fn rules() -> impl Strategy<Value = LinkRule> {
         let hosts = || ("[a-z][a-z0-9_.-]{0,8}", "[A-Z][a-z0-9-]{0,8}");

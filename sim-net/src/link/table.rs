@@ -414,3 +414,47 @@ fn set_gate(gates: &mut BTreeMap<u32, Gate>, host: u32, rate: Option<Rate>, faul
         (None, _) => drop(gates.remove(&host)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_flows_are_answered_and_then_the_first_is_forgotten() {
+        let mut table = LinkTable::default();
+        let flow = |n| Flow::new((1, 1), (2, 80), n, false);
+        let mut count = |n| {
+            let mut lane = table.take_answers(flow(n), || Entity::named(n));
+            let packets = lane.next();
+            table.put_answers(flow(n), Some(lane));
+            (packets, table.answers.len())
+        };
+        for n in 0..ANSWERED_MAX as u32 {
+            assert_eq!(count(n), (0, n as usize + 1));
+        }
+        assert_eq!(count(0), (1, ANSWERED_MAX));
+        assert_eq!(count(9_999), (0, ANSWERED_MAX));
+        assert_eq!((count(1).0, count(0).0), (1, 0));
+    }
+
+    #[test]
+    fn a_table_knows_what_is_special() {
+        let mut faults = Faults::default();
+        let mut table = LinkTable::default();
+        let lossy: Link = "loss=5%".parse().unwrap();
+        let rate = Rate::bits_per_second(1_000).unwrap();
+        assert!(!table.is_special && table.is_constant(1, Some(2)));
+        table.set_pair((1, 2), Some(lossy), &mut faults);
+        assert!(table.is_special && !table.judges_arrivals);
+        assert!(!table.is_constant(1, Some(2)) && table.is_constant(2, Some(1)));
+        table.set_pair((1, 2), None, &mut faults);
+        table.set_downlink(2, Some(rate), &mut faults);
+        assert!(table.is_special && table.judges_arrivals);
+        assert!(!table.is_constant(1, Some(2)) && table.is_constant(2, Some(1)));
+        table.set_downlink(2, None, &mut faults);
+        table.hold_link((1, 2));
+        assert!(table.is_special && table.judges_arrivals && table.is_constant(1, Some(2)));
+        table.release_link((1, 2));
+        assert!(!table.is_special && !table.judges_arrivals);
+    }
+}

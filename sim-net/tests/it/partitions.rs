@@ -282,6 +282,23 @@ fn what_is_held_back_is_in_flight() {
     assert_eq!(report.unwrap(), (Time::ZERO + ms(101), 2));
 }
 
+#[test]
+fn a_jam_holds_65536_packets_and_drops_the_next() {
+    let report = Sim::new(1).run_with_links(|world, links| async move {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let _sink = endpoint(&b, Some(("b", 9)), ANY, Datagrams::default).await?;
+        let source = endpoint(&a, ANY, Some(("b", 9)), Datagrams::default).await?;
+        links.link("a", "b")?.hold();
+        for _ in 0..65_537 {
+            source.transport().send_to(&[0], None)?;
+        }
+        world.settle().await;
+        Result::<_, Failure>::Ok(links.in_flight().len())
+    });
+    assert!(report.tail.to_string().contains("too many packets are held"), "{}", report.tail);
+    assert_eq!(report.unwrap(), 65_536);
+}
+
 /// Nothing happens any more while packets wait in a jam: the world is quiet.
 #[test]
 fn a_jam_does_not_keep_the_world_from_settling() {
