@@ -68,7 +68,7 @@ impl Check {
     /// 1.5 ms by default.
     pub fn latency(self, latency: impl Into<Latency>) -> Self {
         let latency = latency.into();
-        self.sim(move |sim| sim.latency(latency))
+        self.sim(move |sim| sim.latency(latency.clone()))
     }
 
     /// Changes the simulations that it runs.

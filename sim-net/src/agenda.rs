@@ -1,8 +1,9 @@
 //! The world's one agenda: what happens when.
 
 use sim_core::Time;
-use sim_core::time_queue::TimeQueue;
+use sim_core::time_queue::{Due, TimeQueue};
 
+use crate::link::table::HeldBackKey;
 use crate::packet::Packet;
 use crate::socket_table::SocketId;
 
@@ -11,10 +12,30 @@ use crate::socket_table::SocketId;
 pub(crate) enum Event {
     /// A packet arrives.
     Arrival(Packet),
+    /// A packet comes out of its host's downlink.
+    Delivery(Packet),
+    /// A packet that is held back has waited long enough.
+    Late(HeldBackKey),
+    /// Nothing any more: it was taken off.
+    Recalled,
     /// A connection's timer may be due.
     TcpTimer(SocketId),
     /// A host's timer may be due, or its processor free again.
     HostTimer(u32),
+}
+
+/// The place of a packet on the agenda, as long as it is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct InAgenda {
+    slot: u32,
+    stamp: u32,
+}
+
+impl Event {
+    #[inline(always)]
+    fn is_packet(&self) -> bool {
+        matches!(self, Self::Arrival(_) | Self::Delivery(_))
+    }
 }
 
 /// Future events, earliest first, those of one instant in order of insertion.
@@ -35,7 +56,7 @@ impl Agenda {
         if self.queue.stamps_left() == 0 {
             self.queue.renumber(|_, _| {});
         }
-        self.in_flight += usize::from(matches!(event, Event::Arrival(_)));
+        self.in_flight += usize::from(event.is_packet());
         let slot = self.vacant.pop().unwrap_or_else(|| self.grow());
         self.queue.push(at, slot);
         self.events[slot as usize] = Some(event);
@@ -62,13 +83,42 @@ impl Agenda {
         let due = self.queue.pop()?;
         self.vacant.push(due.slot);
         let event = self.events[due.slot as usize].take();
-        self.in_flight -= usize::from(matches!(event, Some(Event::Arrival(_))));
+        self.in_flight -= usize::from(event.as_ref().is_some_and(Event::is_packet));
         event
     }
 
     /// How many packets are on their way.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Calls `see` for each packet on its way, in the order of arrival. Costs as much as sorting
+    /// everything.
+    pub(crate) fn each_packet(&self, mut see: impl FnMut(InAgenda, Time, &Packet)) {
+        let mut queue = self.queue.clone();
+        while let Some(Due { at, slot, stamp }) = queue.pop() {
+            let event = self.events[slot as usize].as_ref();
+            if let Some(Event::Arrival(packet) | Event::Delivery(packet)) = event {
+                see(InAgenda { slot, stamp }, at, packet);
+            }
+        }
+    }
+
+    /// Takes a packet off the agenda, if it is still there. Costs a look at everything.
+    pub(crate) fn recall(&mut self, place: InAgenda) -> Option<Packet> {
+        let mut is_there = false;
+        self.queue.retain(|due| {
+            is_there |= due.slot == place.slot && due.stamp == place.stamp;
+            true
+        });
+        let event = self.events[place.slot as usize]
+            .as_mut()
+            .filter(|event| is_there && event.is_packet())?;
+        self.in_flight -= 1;
+        match std::mem::replace(event, Event::Recalled) {
+            Event::Arrival(packet) | Event::Delivery(packet) => Some(packet),
+            _ => None,
+        }
     }
 }
 

@@ -152,6 +152,18 @@ impl Payload {
         &self.chunk.bytes()[self.part.start() as usize..self.part.end() as usize]
     }
 
+    /// The same bytes with one bit flipped, in a chunk of its own.
+    pub(crate) fn with_flipped_bit(&self, bit: u64, pool: &mut Pool) -> Self {
+        let mut copy = pool.copy(self.bytes());
+        let place = (bit / 8) as usize;
+        let bytes = match Rc::get_mut(&mut copy.chunk).expect("a new chunk has one owner") {
+            Chunk::Short { bytes, .. } => &mut bytes[..],
+            Chunk::Long(bytes) => bytes,
+        };
+        bytes[place] ^= 1 << (bit % 8);
+        copy
+    }
+
     /// Adds bytes of `data` behind this payload, if it is the end of a chunk that nobody else
     /// holds, and says how many.
     pub(crate) fn extend(&mut self, data: &[u8]) -> usize {
@@ -194,6 +206,17 @@ mod tests {
         assert_eq!(part.bytes(), b"ell");
         pool.put(part);
         assert_eq!(pool.copy(b"again").bytes().as_ptr(), address);
+    }
+
+    #[test]
+    fn flipping_a_bit_leaves_the_other_holders_alone() {
+        let mut pool = Pool::default();
+        for length in [3, 1_000] {
+            let sent = pool.copy(&vec![7; length + 2]).part(1, length);
+            let flipped = sent.with_flipped_bit(17, &mut pool);
+            assert_eq!((sent.bytes()[2], flipped.bytes()[2]), (7, 5));
+            assert_eq!((flipped.len(), &flipped.bytes()[..2]), (length, &[7, 7][..]));
+        }
     }
 
     #[test]

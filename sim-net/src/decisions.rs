@@ -49,6 +49,16 @@ pub enum Site {
     NamedRng,
     /// A size of the workload.
     WorkloadSize,
+    /// Whether a packet is lost: 1 if so.
+    PacketLoss,
+    /// Whether a copy of a packet follows: 0 if not, else 1 and its delay beyond the least in
+    /// nanoseconds.
+    PacketDuplicate,
+    /// Whether a packet is corrupted, and how: 0 if not; else 1 and the bit that flips, counted from
+    /// the first; or 1, all the bits, and how many bytes are left.
+    PacketCorrupt,
+    /// For how many later packets of its flow a packet is held back.
+    PacketReorder,
     /// How many of the writes that were not synced a crash takes from a file, from the end on.
     StoreLost,
     /// How many bytes of the first of those it leaves.
@@ -56,13 +66,17 @@ pub enum Site {
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::HostOrder,
         Self::PacketDelay,
         Self::InitialSequence,
         Self::EphemeralPort,
         Self::NamedRng,
         Self::WorkloadSize,
+        Self::PacketLoss,
+        Self::PacketDuplicate,
+        Self::PacketCorrupt,
+        Self::PacketReorder,
         Self::StoreLost,
         Self::StoreTorn,
     ];
@@ -72,6 +86,10 @@ impl Site {
         match self {
             Self::HostOrder => "host.order",
             Self::PacketDelay => "packet.delay",
+            Self::PacketLoss => "packet.loss",
+            Self::PacketDuplicate => "packet.duplicate",
+            Self::PacketCorrupt => "packet.corrupt",
+            Self::PacketReorder => "packet.reorder",
             Self::InitialSequence => "tcp.isn",
             Self::EphemeralPort => "host.port",
             Self::NamedRng => "rng",
@@ -84,6 +102,10 @@ impl Site {
     /// What kind of choice it is.
     pub const fn class(self) -> Class {
         match self {
+            Self::PacketLoss
+            | Self::PacketDuplicate
+            | Self::PacketCorrupt
+            | Self::PacketReorder => Class::Fault,
             Self::HostOrder | Self::PacketDelay => Class::Environment,
             Self::InitialSequence | Self::EphemeralPort | Self::NamedRng => Class::Identity,
             Self::WorkloadSize => Class::Workload,
@@ -98,6 +120,10 @@ impl Site {
             Self::InitialSequence | Self::EphemeralPort | Self::StoreTorn => 1,
             Self::NamedRng => 2,
             Self::WorkloadSize => 3,
+            Self::PacketLoss => 4,
+            Self::PacketDuplicate => 5,
+            Self::PacketCorrupt => 6,
+            Self::PacketReorder => 7,
         }
     }
 }
@@ -226,6 +252,17 @@ impl Draws {
         self.site
     }
 
+    /// Number `ordinal`: quick if it lies near the one before.
+    #[inline]
+    pub(crate) fn at(&mut self, decisions: &Decisions, ordinal: u64) -> u64 {
+        let group = ordinal / DRAWS_PER_BLOCK;
+        if self.ordinal == 0 || (self.ordinal - 1) / DRAWS_PER_BLOCK != group {
+            self.block = decisions.block(self.site, self.entity, group);
+        }
+        self.ordinal = ordinal + 1;
+        self.block[(ordinal % DRAWS_PER_BLOCK) as usize]
+    }
+
     /// The next one.
     #[inline]
     pub(crate) fn next(&mut self, decisions: &Decisions) -> u64 {
@@ -266,6 +303,33 @@ mod tests {
             assert_eq!(of_a.next(&decisions), value);
             assert_eq!(decisions.at(Site::PacketDelay, a, ordinal as u64), value);
         }
+    }
+
+    #[test]
+    fn draws_can_be_asked_for_by_number() {
+        let decisions = Decisions::new(7);
+        let entity = Entity::named("a@1→b:80#1");
+        let mut draws = Draws::new(Site::PacketLoss, entity);
+        for ordinal in [0, 1, 7, 8, 3, 100, 101, 0] {
+            let value = decisions.at(Site::PacketLoss, entity, ordinal);
+            assert_eq!(draws.at(&decisions, ordinal), value);
+        }
+        assert_eq!(draws.next(&decisions), decisions.at(Site::PacketLoss, entity, 1));
+    }
+
+    #[test]
+    fn sites_of_one_kind_of_entity_have_places_of_their_own() {
+        let of_flows = [
+            Site::PacketDelay,
+            Site::InitialSequence,
+            Site::PacketLoss,
+            Site::PacketDuplicate,
+            Site::PacketCorrupt,
+            Site::PacketReorder,
+        ];
+        let mut slots = of_flows.map(Site::slot);
+        slots.sort_unstable();
+        assert!(slots.windows(2).all(|pair| pair[0] < pair[1]) && slots[5] < SLOTS);
     }
 
     #[test]

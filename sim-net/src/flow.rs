@@ -11,7 +11,7 @@ use crate::decisions::{Entity, NameHash};
 /// `client@1→server:7000#2` is what host `client`, in its first incarnation, sends on the second
 /// connection that it opened to port 7000 of host `server`; with `←` it is what the server sends
 /// back. Datagrams have `/udp` behind the port.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Flow {
     /// The hosts: client and server, from the high bits down.
     hosts: u64,
@@ -77,6 +77,18 @@ impl Flow {
         hash.finish()
     }
 
+    /// What the draws about answers are keyed by that no socket of the flow sends: resets of
+    /// connections that are gone, and what the network itself says.
+    pub(crate) fn answers_entity(self, hosts: &[Arc<str>]) -> Entity {
+        Entity::named(format_args!("{}/answers", self.name(hosts)))
+    }
+
+    /// The host that sends the packets of it.
+    pub(crate) fn sender(self) -> u32 {
+        let of_client = self.name & BACK == 0;
+        if of_client { (self.hosts >> 32) as u32 } else { self.hosts as u32 }
+    }
+
     fn spell(self, hosts: &[Arc<str>], mut say: impl FnMut(Part<'_>)) {
         let host = |index: u64| hosts.get(index as usize).map_or("?", |name| &**name);
         let has = |flag| self.name & flag != 0;
@@ -113,6 +125,8 @@ mod tests {
         for flow in [flow, flow.reversed(), datagrams] {
             assert_eq!(flow.entity(&hosts), Entity::named(flow.name(&hosts)));
             assert_eq!(Flow::from_words(flow.words()), flow);
+            assert_ne!(flow.answers_entity(&hosts), flow.entity(&hosts));
         }
+        assert_eq!((flow.sender(), flow.reversed().sender(), datagrams.sender()), (1, 2, 2));
     }
 }

@@ -49,7 +49,11 @@
 //! | `network`, `host` | the kernels of the hosts |
 //! | `wire` | what is between them |
 //! | `agenda` | what happens when |
-//! | `link`, `packet`, `flow` | what travels, how long, and its name |
+//! | `packet`, `flow` | what travels, and its name |
+//! | `link/` | what lies between two hosts: its parts and their text, the pipeline, the delivery |
+//! | `partition`, `schedule` | what does not get through, and when |
+//! | `links` | both while a world runs, by the test's own hand |
+//! | `faults` | how often each fault bit |
 //! | `tcp` | the state machine of RFC 9293, and its sockets |
 //! | `udp` | datagram sockets |
 //! | `socket_table`, `ports`, `address`, `buffer` | what both are made of |
@@ -66,16 +70,20 @@ mod decisions;
 mod disk;
 mod driver;
 mod errno;
+mod faults;
 mod flow;
 mod host;
 mod life;
 mod link;
+mod links;
 mod network;
 mod operator;
 mod packet;
+mod partition;
 mod ports;
 mod ready_hosts;
 mod report;
+mod schedule;
 mod scheduler;
 mod sim;
 mod simulation;
@@ -87,9 +95,14 @@ mod wire;
 
 pub use decisions::{Class, Entity, Site};
 pub use flow::Flow;
-pub use link::Latency;
+pub use link::{
+    Corruption, Latency, Link, LinkError, LinkRule, Loss, Order, Oversize, Probability, Rate,
+};
+pub use links::{InFlight, LinkHandle, Links};
 pub use operator::{HostOperator, Operator};
+pub use partition::{Cut, Effect, HostSet, Partition};
 pub use report::{Finding, FindingKind, Report};
+pub use schedule::{Interval, Schedule};
 pub use sim::{Sim, new_loop};
 pub use simulation::Simulation;
 pub use trace::{DropReason, Entry, HostChange, Log, PacketKind, PacketRecord, Record};

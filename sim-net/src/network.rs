@@ -14,8 +14,9 @@ use crate::buffer::Pool;
 use crate::decisions::{Draws, Site};
 use crate::flow::Flow;
 use crate::host::Host;
-use crate::link::Latency;
-use crate::packet::{Body, Packet};
+use crate::link::table::LinkTable;
+use crate::link::{LinkError, LinkRule};
+use crate::packet::{Body, Icmp, Packet};
 use crate::ready_hosts::ReadyHosts;
 use crate::scheduler::CONTROL;
 use crate::socket_table::{Kind, Ready, SocketId, SocketTable};
@@ -38,9 +39,9 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(seed: u64, latency: Latency, keep_log: bool, first_number: u32) -> Self {
+    pub(crate) fn new(seed: u64, links: LinkTable, keep_log: bool, first_number: u32) -> Self {
         Self {
-            wire: Wire::new(seed, latency, keep_log),
+            wire: Wire::new(seed, links, keep_log),
             sockets: SocketTable::default(),
             hosts: Vec::new(),
             pool: Pool::default(),
@@ -60,8 +61,28 @@ impl Network {
         self.wire.trace.hosts.push(Arc::clone(name));
         if is_named {
             self.names.insert(Arc::clone(name), index);
+            let Self { wire, names, .. } = self;
+            let find = |name: &str| names.get(name).copied();
+            wire.links.host_added(name, find, &mut wire.faults);
         }
         index
+    }
+
+    /// Changes the links that a rule is about.
+    ///
+    /// # Errors
+    ///
+    /// A name that no host has.
+    pub(crate) fn apply_rule(&mut self, rule: &LinkRule) -> Result<(), LinkError> {
+        let Self { wire, names, .. } = self;
+        let find = |name: &str| names.get(name).copied();
+        let unknown = |name: &str| LinkError::UnknownHost { name: name.to_owned() };
+        wire.links.apply(rule, find, &mut wire.faults).map_err(unknown)
+    }
+
+    /// The hosts that rules are about and that the world does not have.
+    pub(crate) fn absent_hosts(&self) -> Vec<String> {
+        self.wire.links.absent_hosts(|name| self.host_named(name))
     }
 
     pub(crate) fn host_named(&self, name: &str) -> Option<u32> {
@@ -99,11 +120,11 @@ impl Network {
     /// The path from a host to an address, or `None` without a route.
     pub(crate) fn path(&self, from: u32, to: Ip) -> Option<Path> {
         match to.route(self.hosts[from as usize].number) {
-            Route::Loopback => Some(Path::between(from, from)),
+            Route::Loopback => Some(self.wire.path_between(from, from)),
             Route::Host(number) => {
                 let index = number.checked_sub(self.first_number);
                 let host = index.filter(|&index| (index as usize) < self.hosts.len());
-                Some(Path::out(host))
+                Some(self.wire.path_out(from, host))
             }
             Route::Broadcast | Route::None => None,
         }
@@ -162,13 +183,28 @@ impl Network {
         while let Some(event) = self.wire.agenda.pop_due(self.wire.now) {
             match event {
                 Event::Arrival(packet) => self.arrive(packet),
+                Event::Delivery(packet) => self.judge_arrival(packet, true),
+                Event::Late(key) => self.late(key),
+                Event::Recalled => {}
                 Event::TcpTimer(id) => self.tcp_timer(id),
                 Event::HostTimer(index) => self.host_timer(index),
             }
         }
     }
 
-    fn arrive(&mut self, packet: Packet) {
+    /// A packet comes to the end of its way.
+    #[inline(always)]
+    pub(crate) fn arrive(&mut self, packet: Packet) {
+        if self.wire.links.judges_arrivals {
+            self.judge_arrival(packet, false);
+        } else {
+            self.take_in(packet);
+        }
+    }
+
+    /// A packet is at its host.
+    #[inline(always)]
+    pub(crate) fn take_in(&mut self, packet: Packet) {
         if self.hosts[packet.to_host as usize].deaf {
             self.drop_packet(packet.to_host, packet, DropReason::HostDown);
             return;
@@ -176,7 +212,17 @@ impl Network {
         match packet.body {
             Body::Tcp(_) => self.tcp_arrival(packet),
             Body::Udp { .. } => self.udp_arrival(packet),
-            Body::PortUnreachable => self.udp_unreachable(packet),
+            Body::Icmp(icmp) => self.icmp_arrival(packet, icmp),
+        }
+    }
+
+    /// ICMP arrived: the socket that it is about hears of it, if it is still there.
+    fn icmp_arrival(&mut self, packet: Packet, icmp: Icmp) {
+        self.record(packet.to_host, Record::Delivered(packet.record()));
+        match self.sockets.get(packet.to).map(|socket| &socket.kind) {
+            Some(Kind::Datagrams(_)) => self.udp_icmp(packet.to, packet.source, icmp),
+            Some(Kind::Stream(_)) => self.tcp_icmp(packet.to, icmp),
+            Some(Kind::Unconnected(_) | Kind::Listener(_)) | None => {}
         }
     }
 
@@ -292,7 +338,10 @@ impl Network {
 
     /// True when no host has anything to do at this instant and no packet is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.ready.is_empty() && self.delayed_hosts == 0 && self.wire.agenda.in_flight() == 0
+        self.ready.is_empty()
+            && self.delayed_hosts == 0
+            && self.wire.agenda.in_flight() == 0
+            && !self.wire.links.holds_back()
     }
 
     /// Notes when a host's engine wants its next turn.

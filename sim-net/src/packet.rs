@@ -1,11 +1,22 @@
 //! What travels: segments, datagrams and the answers of the network itself.
 
-use crate::address::Endpoint;
+use sim_core::driver::Family;
+
+use crate::address::{Endpoint, Ip};
 use crate::buffer::Payload;
 use crate::flow::Flow;
 use crate::socket_table::SocketId;
-use crate::tcp::segment::Segment;
+use crate::tcp::segment::{Flags, Segment};
 use crate::trace::{PacketKind, PacketRecord};
+
+fn ip_header(target: Ip) -> u32 {
+    if target.family() == Family::V4 { IP4 } else { IP6 }
+}
+
+/// Bytes of the headers of a datagram to an address, from IP on.
+pub(crate) fn udp_headers(target: Ip) -> u32 {
+    ip_header(target) + UDP
+}
 
 /// A packet on its way.
 #[derive(Debug)]
@@ -31,9 +42,29 @@ pub(crate) enum Body {
     Tcp(Segment),
     /// A UDP datagram; `counted` if its sender's buffer keeps account of it.
     Udp { payload: Payload, counted: bool },
-    /// ICMP "port unreachable", about a datagram that `to` sent to `source`.
-    PortUnreachable,
+    /// What the network has to say about a packet that `to` sent to `source`.
+    Icmp(Icmp),
 }
+
+/// A message of ICMP (RFC 792, RFC 4443).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Icmp {
+    /// No socket has the port.
+    PortUnreachable,
+    /// Something on the way rejects the packet.
+    HostUnreachable,
+    /// The packet is larger than a link allows: at most so many bytes from IP on.
+    FragmentationNeeded(u32),
+}
+
+/// Bytes of headers: IPv4 and IPv6; TCP with timestamps, and with the options of a SYN; UDP; ICMP
+/// with the headers that it quotes.
+const IP4: u32 = 20;
+const IP6: u32 = 40;
+const TCP: u32 = 32;
+const TCP_SYN: u32 = 40;
+const UDP: u32 = 8;
+const ICMP: u32 = 36;
 
 impl Packet {
     /// The packet as a trace tells it.
@@ -42,8 +73,119 @@ impl Packet {
         let (kind, bytes) = match &self.body {
             Body::Tcp(segment) => (segment.kind(), segment.data_len()),
             Body::Udp { payload, .. } => (PacketKind::Datagram, payload.len() as u32),
-            Body::PortUnreachable => (PacketKind::PortUnreachable, 0),
+            Body::Icmp(Icmp::PortUnreachable) => (PacketKind::PortUnreachable, 0),
+            Body::Icmp(Icmp::HostUnreachable) => (PacketKind::HostUnreachable, 0),
+            Body::Icmp(Icmp::FragmentationNeeded(_)) => (PacketKind::FragmentationNeeded, 0),
         };
         PacketRecord { flow: self.flow, kind, offset: self.offset, bytes }
+    }
+
+    /// Bytes of the headers, from IP on.
+    pub(crate) fn headers(&self) -> u32 {
+        ip_header(self.target.ip)
+            + match &self.body {
+                Body::Tcp(segment) if segment.flags.has(Flags::SYN) => TCP_SYN,
+                Body::Tcp(_) => TCP,
+                Body::Udp { .. } => UDP,
+                Body::Icmp(_) => ICMP,
+            }
+    }
+
+    /// Bytes in all, from IP on.
+    pub(crate) fn size(&self) -> u32 {
+        self.headers() + self.record().bytes
+    }
+
+    /// A copy of it, which counts in nobody's buffer.
+    pub(crate) fn copy(&self) -> Self {
+        let body = match &self.body {
+            Body::Tcp(segment) => Body::Tcp(segment.clone()),
+            Body::Udp { payload, .. } => Body::Udp { payload: payload.clone(), counted: false },
+            Body::Icmp(icmp) => Body::Icmp(*icmp),
+        };
+        Self { body, ..*self }
+    }
+
+    /// If it is a train of segments: takes the first `mss` bytes of it off as a packet of its own.
+    pub(crate) fn split_off(&mut self, mss: u32) -> Option<Self> {
+        let Body::Tcp(segment) = &mut self.body else { return None };
+        let payload = segment.payload.as_mut().filter(|payload| payload.len() > mss as usize)?;
+        let first = payload.part(0, mss as usize);
+        payload.advance(mss as usize);
+        let body = Body::Tcp(Segment {
+            flags: segment.flags.without(Flags::FIN),
+            payload: Some(first),
+            ..*segment
+        });
+        segment.seq = segment.seq.plus(mss);
+        let offset = self.offset;
+        self.offset = offset.wrapping_add(mss);
+        Some(Self { body, offset, ..*self })
+    }
+
+    /// What the network answers the sender with, as from the packet's target.
+    pub(crate) fn answer(&self, icmp: Icmp) -> Self {
+        Self {
+            source: self.target,
+            target: self.source,
+            to_host: self.flow.sender(),
+            from: SocketId::NONE,
+            to: self.from,
+            flow: self.flow.reversed(),
+            offset: 0,
+            body: Body::Icmp(icmp),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Pool;
+    use crate::tcp::segment::Seq;
+
+    #[test]
+    fn a_train_falls_into_segments_and_the_last_ends_the_stream() {
+        let mut pool = Pool::default();
+        let data: Vec<u8> = (0..100).collect();
+        let endpoint = |n| Endpoint::new(Ip::V4(n), 80);
+        let mut train = Packet {
+            source: endpoint(1),
+            target: endpoint(2),
+            to_host: 2,
+            from: SocketId::NONE,
+            to: SocketId::NONE,
+            flow: Flow::new((1, 1), (2, 80), 1, false),
+            offset: 7,
+            body: Body::Tcp(Segment {
+                seq: Seq(u32::MAX - 9),
+                ack: Seq(5),
+                window: 9,
+                flags: Flags::FIN.with(Flags::ACK),
+                mss: 0,
+                payload: Some(pool.copy(&data)),
+            }),
+        };
+        assert_eq!(train.size(), 152);
+        let mut parts = Vec::new();
+        while let Some(part) = train.split_off(40) {
+            parts.push(part);
+        }
+        parts.push(train);
+        let told: Vec<(u32, u32, bool, &[u8])> = parts
+            .iter()
+            .map(|part| match &part.body {
+                Body::Tcp(Segment { seq, flags, payload: Some(payload), .. }) => {
+                    (part.offset, seq.0, flags.has(Flags::FIN), payload.bytes())
+                }
+                _ => unreachable!("a segment with data"),
+            })
+            .collect();
+        let expected = [
+            (7, u32::MAX - 9, false, &data[..40]),
+            (47, 30, false, &data[40..80]),
+            (87, 70, true, &data[80..]),
+        ];
+        assert_eq!(told, expected);
     }
 }

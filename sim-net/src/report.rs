@@ -1,5 +1,6 @@
 //! What a run ended with.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
@@ -22,6 +23,18 @@ pub struct Report<T> {
     pub tail: Log,
     /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
     pub log: Option<Log>,
+    /// How often each fault bit, by its name; 0 for one that could have and did not.
+    ///
+    /// | name | what |
+    /// | --- | --- |
+    /// | `packet.loss`, `packet.duplicate`, `packet.corrupt`, `packet.reorder` | as [`Link`](crate::Link) has it |
+    /// | `link.queue` | a full queue of a link, uplink or downlink |
+    /// | `link.mtu` | a packet larger than the MTU |
+    /// | `partition.drop`, `partition.reject`, `partition.hold` | as [`Effect`](crate::Effect) has it, held links included |
+    /// | `hand.drop` | [`Links::discard`](crate::Links::discard) |
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The hosts that rules about links name and that the world never had.
+    pub absent_hosts: Vec<String>,
 }
 
 /// What went wrong in a run: a bug in a protocol, a scenario, or this simulator.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use sim_core::{EventLoop, Outcome, PanicPolicy, World};
 
-use crate::link::Latency;
+use crate::link::table::LinkTable;
+use crate::link::{Latency, Link, LinkRule, Rate};
+use crate::links::Links;
 use crate::network::Network;
 use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
@@ -29,7 +31,8 @@ use crate::simulation::Simulation;
 #[derive(Clone, Debug)]
 pub struct Sim {
     seed: u64,
-    latency: Latency,
+    link: Link,
+    rules: Vec<LinkRule>,
     limits: Limits,
     panics: PanicPolicy,
     keep_log: bool,
@@ -40,7 +43,8 @@ impl Sim {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            latency: Latency::default(),
+            link: Link::default(),
+            rules: Vec::new(),
             limits: Limits::default(),
             panics: PanicPolicy::EndRun,
             keep_log: false,
@@ -54,8 +58,42 @@ impl Sim {
     /// with which a host answers for a connection that it no longer knows.
     #[must_use]
     pub fn latency(mut self, latency: impl Into<Latency>) -> Self {
-        self.latency = latency.into();
+        self.link.latency = latency.into();
         self
+    }
+
+    /// Sets what links do to packets: everywhere, if it is given a [`Link`], or where a [`LinkRule`]
+    /// says. Of two rules about the same hosts the later holds. Hosts need not exist yet; those that
+    /// never do are in [`Report::absent_hosts`].
+    ///
+    /// ```
+    /// use sim_net::{LinkRule, Sim};
+    ///
+    /// let everywhere: LinkRule = "latency=20ms..80ms,loss=5%".parse()?;
+    /// let back: LinkRule = "server->client: latency=20ms,rate=1Mbit,queue=20".parse()?;
+    /// let sim = Sim::new(1).link(everywhere).link(back);
+    /// # Ok::<(), sim_net::LinkError>(())
+    /// ```
+    #[must_use]
+    pub fn link(mut self, rule: impl Into<LinkRule>) -> Self {
+        match rule.into() {
+            LinkRule::Everywhere(link) => self.link = link,
+            rule => self.rules.push(rule),
+        }
+        self
+    }
+
+    /// Sets the rate that everything shares which a host sends to others.
+    #[must_use]
+    pub fn uplink(self, host: &str, rate: Rate) -> Self {
+        self.link(LinkRule::Uplink(host.to_owned(), rate))
+    }
+
+    /// Sets the rate that everything shares which a host receives from others: what makes incast
+    /// show.
+    #[must_use]
+    pub fn downlink(self, host: &str, rate: Rate) -> Self {
+        self.link(LinkRule::Downlink(host.to_owned(), rate))
     }
 
     /// Says what a panic in a callback costs: the run by default, which makes it a finding.
@@ -114,9 +152,22 @@ impl Sim {
         self.build().run_to_report(scenario)
     }
 
+    /// Runs a scenario that changes links or makes partitions while it runs.
+    pub fn run_with_links<F, R>(&self, scenario: F) -> Report<<R::Output as Outcome>::Value>
+    where
+        F: FnOnce(World, Links) -> R,
+        R: Future + 'static,
+        R::Output: Outcome + 'static,
+    {
+        let simulation = self.build();
+        let links = simulation.links();
+        simulation.run_to_report(|world| scenario(world, links))
+    }
+
     /// Builds the world without running anything.
     pub fn build(&self) -> Simulation {
-        let network = Network::new(self.seed, self.latency, self.keep_log, 0);
+        let links = LinkTable::new(self.link.clone(), self.rules.clone());
+        let network = Network::new(self.seed, links, self.keep_log, 0);
         let scheduler = Scheduler::new(network, self.limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         Simulation::new(EventLoop::new(engine), scheduler)
@@ -136,7 +187,7 @@ impl Sim {
 /// # Ok::<(), sim_core::RunError>(())
 /// ```
 pub fn new_loop() -> EventLoop {
-    let network = Network::new(0, Latency::default(), false, 1);
+    let network = Network::new(0, LinkTable::default(), false, 1);
     let scheduler = Scheduler::new(network, Limits::default(), PanicPolicy::EndRun);
     EventLoop::new(scheduler.control_engine(&Arc::from("host"), true))
 }

@@ -1,5 +1,6 @@
 //! A built world, and runs in it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -11,6 +12,8 @@ use std::task::{Context, Poll};
 use sim_core::{Boot, EventLoop, Loop, Outcome, Rng, Time, World, WorldBackend};
 
 use crate::decisions::{Entity, Site, below};
+use crate::link::LinkError;
+use crate::links::{LinkHandle, Links};
 use crate::operator::Operator;
 use crate::report::{Finding, FindingKind, Report, panic_message};
 use crate::scheduler::{CONTROL, Scheduler, Settler};
@@ -46,6 +49,25 @@ impl Simulation {
         World::new(Rc::new(Backend(Rc::clone(&self.scheduler), (*self.control).clone())))
     }
 
+    /// The links of the world, to change them while it runs.
+    pub fn links(&self) -> Links {
+        Links::new(Rc::clone(&self.scheduler))
+    }
+
+    /// The link from one host to another: short for [`Links::link`].
+    ///
+    /// # Errors
+    ///
+    /// A name that no host has.
+    pub fn link(&self, from: &str, to: &str) -> Result<LinkHandle, LinkError> {
+        self.links().link(from, to)
+    }
+
+    /// How often each fault bit until now, by its name.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.links().faults()
+    }
+
     /// Runs `future` on the control loop until it is done. What else goes on in the world goes on
     /// meanwhile, and stands still between runs.
     ///
@@ -77,12 +99,13 @@ impl Simulation {
         let mut outcome = future.and_then(|future| self.run(future));
         let (time, events, hash) = (self.time(), self.events(), self.hash());
         let log = self.log();
+        let (faults, absent_hosts) = (self.faults(), self.scheduler.network().absent_hosts());
         let tail = self.scheduler.network().wire.trace.take_tail();
         // Destructors of protocols run here.
         if let Err(finding) = self.contain(|| self.scheduler.close()) {
             outcome = outcome.and(Err(finding));
         }
-        Report { outcome, time, events, hash, tail, log }
+        Report { outcome, time, events, hash, tail, log, faults, absent_hosts }
     }
 
     /// The virtual time.

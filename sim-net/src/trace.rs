@@ -34,6 +34,16 @@ pub enum Record {
     Delivered(PacketRecord),
     /// A packet was lost.
     Dropped(PacketRecord, DropReason),
+    /// A copy of a packet follows it.
+    Duplicated(PacketRecord),
+    /// A packet was corrupted on its way.
+    Corrupted(PacketRecord),
+    /// A packet is held back until later ones of its flow went by.
+    HeldBack(PacketRecord),
+    /// A packet waits, at the end of its way, for a partition to heal or a link to be released.
+    Held(PacketRecord),
+    /// A packet that waited so goes on.
+    Released(PacketRecord),
     /// A connection attempt met a port on which nobody listens.
     Refused(PacketRecord),
     /// Something befell a host.
@@ -80,6 +90,10 @@ pub enum PacketKind {
     Datagram,
     /// ICMP "port unreachable".
     PortUnreachable,
+    /// ICMP "host unreachable".
+    HostUnreachable,
+    /// ICMP "fragmentation needed".
+    FragmentationNeeded,
 }
 
 /// Why a packet was lost.
@@ -94,6 +108,24 @@ pub enum DropReason {
     ReceiveBuffer,
     /// No socket takes it, and nobody is told.
     NoSocket,
+    /// The link lost it.
+    Loss,
+    /// The queue of a link, uplink or downlink is full.
+    Queue,
+    /// It is larger than the link's MTU.
+    Mtu,
+    /// Its checksum is wrong.
+    Checksum,
+    /// A partition is in its way.
+    Partition,
+    /// A partition is in its way, and ICMP says so.
+    Rejected,
+    /// A segment was held for longer than one may live.
+    Expired,
+    /// Too many packets are held already.
+    HeldFull,
+    /// The test dropped it.
+    ByHand,
     /// The host is off or frozen.
     HostDown,
 }
@@ -134,7 +166,7 @@ pub struct Entry {
 }
 
 impl PacketKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Syn,
         Self::SynAck,
         Self::Ack,
@@ -143,6 +175,8 @@ impl PacketKind {
         Self::Reset,
         Self::Datagram,
         Self::PortUnreachable,
+        Self::HostUnreachable,
+        Self::FragmentationNeeded,
     ];
 
     const fn name(self) -> &'static str {
@@ -155,13 +189,29 @@ impl PacketKind {
             Self::Reset => "RST",
             Self::Datagram => "DGRAM",
             Self::PortUnreachable => "UNREACH",
+            Self::HostUnreachable => "HOST-UNREACH",
+            Self::FragmentationNeeded => "TOO-BIG",
         }
     }
 }
 
 impl DropReason {
-    const ALL: [Self; 5] =
-        [Self::NoHost, Self::Backlog, Self::ReceiveBuffer, Self::NoSocket, Self::HostDown];
+    const ALL: [Self; 14] = [
+        Self::NoHost,
+        Self::Backlog,
+        Self::ReceiveBuffer,
+        Self::NoSocket,
+        Self::Loss,
+        Self::Queue,
+        Self::Mtu,
+        Self::Checksum,
+        Self::Partition,
+        Self::Rejected,
+        Self::Expired,
+        Self::HeldFull,
+        Self::ByHand,
+        Self::HostDown,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -169,6 +219,15 @@ impl DropReason {
             Self::Backlog => "the backlog is full",
             Self::ReceiveBuffer => "the receive buffer is full",
             Self::NoSocket => "no socket takes it",
+            Self::Loss => "the link lost it",
+            Self::Queue => "the queue is full",
+            Self::Mtu => "it is larger than the MTU",
+            Self::Checksum => "its checksum is wrong",
+            Self::Partition => "a partition is in its way",
+            Self::Rejected => "a partition rejects it",
+            Self::Expired => "it was held for longer than a segment lives",
+            Self::HeldFull => "too many packets are held",
+            Self::ByHand => "the test dropped it",
             Self::HostDown => "the host is down",
         }
     }
@@ -369,7 +428,9 @@ impl fmt::Display for Told<'_> {
             let (kind, bytes) = (packet.kind.name(), packet.bytes);
             match packet.kind {
                 PacketKind::Datagram => format!("{flow} {kind} len {bytes}"),
-                PacketKind::PortUnreachable => format!("{flow} {kind}"),
+                PacketKind::PortUnreachable
+                | PacketKind::HostUnreachable
+                | PacketKind::FragmentationNeeded => format!("{flow} {kind}"),
                 _ => format!("{flow} {kind} seq {} len {bytes}", packet.offset),
             }
         };
@@ -381,6 +442,11 @@ impl fmt::Display for Told<'_> {
             Record::Dropped(dropped, reason) => {
                 write!(f, "drop    {}: {}", packet(dropped), reason.name())
             }
+            Record::Duplicated(copied) => write!(f, "copy    {}", packet(copied)),
+            Record::Corrupted(corrupted) => write!(f, "corrupt {}", packet(corrupted)),
+            Record::HeldBack(held) => write!(f, "delay   {}: later ones go by", packet(held)),
+            Record::Held(held) => write!(f, "hold    {}", packet(held)),
+            Record::Released(released) => write!(f, "release {}", packet(released)),
             Record::Refused(refused) => write!(f, "refuse  {}", packet(refused)),
             Record::Host(change) => f.write_str(change.name()),
             Record::Draw { site, value } => write!(f, "draw    {} = {value:#018x}", site.name()),

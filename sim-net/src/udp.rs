@@ -3,18 +3,21 @@
 use std::collections::VecDeque;
 use std::io;
 
+use sim_core::Time;
 use sim_core::driver::Family;
 
 use crate::address::{Endpoint, Ip};
 use crate::buffer::Payload;
-use crate::decisions::Draws;
 use crate::errno::{
     self, EACCES, EADDRINUSE, EAFNOSUPPORT, ECONNREFUSED, EDESTADDRREQ, EINVAL, EMSGSIZE,
     ENETUNREACH,
 };
+use crate::faults;
 use crate::flow::Flow;
+use crate::link::lane::Lane;
+use crate::link::pipeline::Fate;
 use crate::network::Network;
-use crate::packet::{Body, Packet};
+use crate::packet::{Body, Icmp, Packet, udp_headers};
 use crate::ports::{Bind, ephemeral};
 use crate::socket_table::{Ready, SocketId};
 use crate::trace::{DropReason, Record};
@@ -50,13 +53,13 @@ pub(crate) struct Datagrams {
     last_peer: usize,
 }
 
-/// The flow to an address, and the draws about its packets.
+/// The flow to an address, and what chance does to its packets.
 #[derive(Debug)]
 struct Peer {
     /// The address, and the host that has it.
     key: (Endpoint, Option<u32>),
     flow: Flow,
-    delays: Option<Box<Draws>>,
+    lane: Option<Box<Lane>>,
 }
 
 impl Datagrams {
@@ -111,7 +114,7 @@ impl Datagrams {
 
     fn add_peer(&mut self, key: (Endpoint, Option<u32>), flow: Flow) {
         let place = self.peers.partition_point(|peer| peer.key < key);
-        self.peers.insert(place, Peer { key, flow, delays: None });
+        self.peers.insert(place, Peer { key, flow, lane: None });
         self.last_peer = place;
     }
 
@@ -225,20 +228,24 @@ impl Network {
             Some(local) => local,
             None => self.udp_bind_if_unbound(id, host)?,
         };
-        let payload = self.pool.copy(data);
         if remote.ip.is_broadcast() {
+            let payload = self.pool.copy(data);
             for to in 0..self.hosts.len() as u32 {
                 let part = payload.part(0, payload.len());
-                self.udp_dispatch(id, host, local, remote, Path::between(host, to), part);
+                let path = self.wire.path_between(host, to);
+                self.udp_dispatch(id, host, local, remote, path, part);
             }
             self.pool.put(payload);
         } else {
             let target =
                 if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
-            let Some(path) = self.path(host, target) else {
-                self.pool.put(payload);
-                return Err(errno::os(ENETUNREACH));
-            };
+            let path = self.path(host, target).ok_or_else(|| errno::os(ENETUNREACH))?;
+            let size = data.len() as u32 + udp_headers(target);
+            if self.wire.links.refuses(host, path.host, size) {
+                self.wire.faults.count(faults::MTU);
+                return Err(errno::os(EMSGSIZE));
+            }
+            let payload = self.pool.copy(data);
             let remote = Endpoint::new(target, remote.port);
             self.udp_dispatch(id, host, local, remote, path, payload);
         }
@@ -291,11 +298,12 @@ impl Network {
             }
             _ => self.source_endpoint(host, local, remote.ip),
         };
-        let Self { sockets, wire, .. } = self;
+        let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).expect("the socket that sends");
+        let size = payload.len() + OVERHEAD;
         let counted = socket.send_limit.is_some();
         if counted {
-            socket.on_the_way += payload.len() + OVERHEAD;
+            socket.on_the_way += size;
         }
         let peer = &mut socket.peers[socket.last_peer];
         let packet = Packet {
@@ -313,8 +321,12 @@ impl Network {
             self.wire.lose(host, packet, &mut self.pool);
             return;
         }
-        let arrival = wire.now + wire.delay(host, path, peer.flow, &mut peer.delays);
-        wire.dispatch(host, arrival, packet);
+        // Datagrams keep no order among themselves.
+        let mut last_arrival = Time::ZERO;
+        let fate = wire.send(path, packet, &mut peer.lane, &mut last_arrival, pool);
+        if fate == Fate::Gone && counted {
+            self.udp_gone(id, size);
+        }
     }
 
     #[cold]
@@ -326,20 +338,24 @@ impl Network {
     }
 
     /// A datagram has left its sender's buffer.
-    fn udp_left(&mut self, packet: &Packet) {
-        let Body::Udp { payload, counted: true } = &packet.body else {
+    pub(crate) fn udp_left(&mut self, packet: &Packet) {
+        if let Body::Udp { payload, counted: true } = &packet.body {
+            self.udp_gone(packet.from, payload.len() + OVERHEAD);
+        }
+    }
+
+    fn udp_gone(&mut self, id: SocketId, size: usize) {
+        let Some(socket) = self.sockets.datagrams(id) else {
             return;
         };
-        let Some(socket) = self.sockets.datagrams(packet.from) else {
-            return;
-        };
-        socket.on_the_way -= payload.len() + OVERHEAD;
+        socket.on_the_way -= size;
         if std::mem::take(&mut socket.blocked) {
-            self.notify(packet.from, Ready::WRITABLE);
+            self.notify(id, Ready::WRITABLE);
         }
     }
 
     /// A datagram arrived at its host.
+    #[inline]
     pub(crate) fn udp_arrival(&mut self, packet: Packet) {
         self.udp_left(&packet);
         let host = packet.to_host;
@@ -404,37 +420,28 @@ impl Network {
     /// Nobody has the port: the sender's host hears of it (RFC 1122 §4.1.3.1).
     fn udp_refuse(&mut self, packet: Packet) {
         let host = packet.to_host;
-        let (source, target, from) = (packet.target, packet.source, packet.from);
-        let flow = packet.flow.reversed();
+        let answer = packet.answer(Icmp::PortUnreachable);
         self.drop_packet(host, packet, DropReason::NoSocket);
-        let Some(path) = self.path(host, target.ip) else {
-            return;
-        };
-        let Some(to_host) = path.host else { return };
-        let body = Body::PortUnreachable;
-        let delay = self.wire.delay(host, path, flow, &mut None);
-        let answer = Packet {
-            source,
-            target,
-            to_host,
-            from: SocketId::NONE,
-            to: from,
-            flow,
-            offset: 0,
-            body,
-        };
-        self.wire.dispatch(host, self.wire.now + delay, answer);
+        if let Some(path) = self.path(host, answer.target.ip)
+            && path.host.is_some()
+        {
+            self.wire.answer(path, answer, &mut self.pool);
+        }
     }
 
-    /// ICMP "port unreachable" arrived: a connected socket hears of it (D-08).
-    pub(crate) fn udp_unreachable(&mut self, packet: Packet) {
-        self.record(packet.to_host, Record::Delivered(packet.record()));
-        let id = packet.to;
+    /// ICMP arrived about a datagram to `remote`: a connected socket hears of it (D-08).
+    pub(crate) fn udp_icmp(&mut self, id: SocketId, remote: Endpoint, icmp: Icmp) {
+        let error = match icmp {
+            Icmp::PortUnreachable => ECONNREFUSED,
+            Icmp::FragmentationNeeded(_) => EMSGSIZE,
+            // Linux tells it only to a socket that asked for it (`IP_RECVERR`).
+            Icmp::HostUnreachable => return,
+        };
         let Some(socket) = self.sockets.datagrams(id) else {
             return;
         };
-        if socket.remote == Some(packet.source) {
-            socket.error = Some(ECONNREFUSED);
+        if socket.remote == Some(remote) {
+            socket.error = Some(error);
             self.notify(id, Ready::READABLE.with(Ready::WRITABLE));
         }
     }

@@ -7,9 +7,13 @@ use sim_core::Time;
 
 use crate::agenda::{Agenda, Event};
 use crate::buffer::Pool;
-use crate::decisions::{Decisions, Draws, Entity, Site};
+use crate::decisions::{Decisions, Draws, Entity, Site, below};
+use crate::faults::Faults;
 use crate::flow::Flow;
-use crate::link::{LOOPBACK_DELAY, LOOPBACK_MTU, Latency, MTU};
+use crate::link::lane::Lane;
+use crate::link::pipeline::Fate;
+use crate::link::table::LinkTable;
+use crate::link::{LOOPBACK_DELAY, LOOPBACK_MTU};
 use crate::packet::{Body, Packet};
 use crate::trace::{DropReason, Record, Trace};
 
@@ -21,39 +25,33 @@ pub(crate) struct Wire {
     pub(crate) agenda: Agenda,
     pub(crate) decisions: Decisions,
     pub(crate) trace: Trace,
-    latency: Latency,
+    pub(crate) links: LinkTable,
+    pub(crate) faults: Faults,
 }
 
 /// How a packet gets from one host to another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Path {
+    /// The host at this end.
+    pub(crate) from: u32,
     /// The host at the other end, if there is one.
     pub(crate) host: Option<u32>,
+    /// The largest packet that this end knows to fit, in bytes.
     pub(crate) mtu: u32,
     loopback: bool,
 }
 
-impl Path {
-    /// The path between two hosts that exist.
-    pub(crate) fn between(from: u32, to: u32) -> Self {
-        let loopback = from == to;
-        Self { host: Some(to), mtu: if loopback { LOOPBACK_MTU } else { MTU }, loopback }
-    }
-
-    /// The path out of a host, to another or to nowhere.
-    pub(crate) fn out(to: Option<u32>) -> Self {
-        Self { host: to, mtu: MTU, loopback: false }
-    }
-}
-
 impl Wire {
-    pub(crate) fn new(seed: u64, latency: Latency, keep_log: bool) -> Self {
+    pub(crate) fn new(seed: u64, links: LinkTable, keep_log: bool) -> Self {
+        let mut faults = Faults::default();
+        links.enable(&mut faults);
         Self {
             now: Time::ZERO,
             agenda: Agenda::default(),
             decisions: Decisions::new(seed),
             trace: Trace::new(keep_log),
-            latency,
+            links,
+            faults,
         }
     }
 
@@ -84,37 +82,77 @@ impl Wire {
 
     // Packets.
 
-    /// How long the next packet of a flow takes on a path. `draws` are those of the flow.
-    #[inline]
-    pub(crate) fn delay(
-        &mut self,
-        from: u32,
-        path: Path,
-        flow: Flow,
-        draws: &mut Option<Box<Draws>>,
-    ) -> Duration {
-        if self.is_constant(path) {
-            return if path.loopback { LOOPBACK_DELAY } else { self.latency.least() };
-        }
-        let draws = draws
-            .get_or_insert_with(|| Box::new(Draws::new(Site::PacketDelay, self.flow_entity(flow))));
-        let value = self.latency.draw(draws, &self.decisions);
-        self.record(from, Record::Draw { site: Site::PacketDelay, value });
-        self.latency.least() + Duration::from_nanos(value)
+    /// The path between two hosts that exist.
+    pub(crate) fn path_between(&self, from: u32, to: u32) -> Path {
+        let loopback = from == to;
+        let mtu = if loopback { LOOPBACK_MTU } else { self.links.mtu(from, to) };
+        Path { from, host: Some(to), mtu, loopback }
     }
 
-    /// True if the packets of a path all take the same time: then none overtakes another, and a
-    /// train needs no splitting.
+    /// The path out of a host, to another or to nowhere.
+    pub(crate) fn path_out(&self, from: u32, to: Option<u32>) -> Path {
+        let mtu = self.links.mtu(from, to.unwrap_or(u32::MAX));
+        Path { from, host: to, mtu, loopback: false }
+    }
+
+    /// True if the packets of a path all take the same time, whatever they are: then none overtakes
+    /// another, and a train needs no splitting. It can change while a connection lasts.
     #[inline]
     pub(crate) fn is_constant(&self, path: Path) -> bool {
-        path.loopback || !self.latency.varies()
+        path.loopback || self.links.is_constant(path.from, path.host)
     }
 
-    /// Puts a packet on its way, to arrive at `arrival`.
+    /// Sends a packet on its path. `lane` is that of its flow; `last_arrival` is when the last
+    /// segment of its connection arrives, if it is one.
     #[inline(always)]
-    pub(crate) fn dispatch(&mut self, from: u32, arrival: Time, packet: Packet) {
-        self.trace.record(self.now, from, Record::Sent(packet.record()));
+    pub(crate) fn send(
+        &mut self,
+        path: Path,
+        packet: Packet,
+        lane: &mut Option<Box<Lane>>,
+        last_arrival: &mut Time,
+        pool: &mut Pool,
+    ) -> Fate {
+        let delay = if path.loopback {
+            LOOPBACK_DELAY
+        } else if self.links.is_special {
+            return self.pass(path, packet, lane, last_arrival, pool);
+        } else if self.links.spread == 0 {
+            self.links.least
+        } else {
+            self.drawn_delay(path.from, packet.flow, lane)
+        };
+        let mut arrival = self.now + delay;
+        if matches!(packet.body, Body::Tcp(_)) {
+            arrival = arrival.max(*last_arrival);
+            *last_arrival = arrival;
+        }
+        self.trace.record(self.now, path.from, Record::Sent(packet.record()));
         self.agenda.push(arrival, Event::Arrival(packet));
+        Fate::OnTheWay
+    }
+
+    /// How long the next packet of a flow takes where all links have the same uniform delay.
+    fn drawn_delay(&mut self, from: u32, flow: Flow, lane: &mut Option<Box<Lane>>) -> Duration {
+        let lane = lane.get_or_insert_with(|| Lane::new(self.flow_entity(flow)));
+        let ordinal = lane.next();
+        let value = below(lane.delay(ordinal, &self.decisions), self.links.spread);
+        self.record(from, Record::Draw { site: Site::PacketDelay, value });
+        self.links.least + Duration::from_nanos(value)
+    }
+
+    /// Sends a packet that no socket of its flow sends.
+    pub(crate) fn answer(&mut self, path: Path, packet: Packet, pool: &mut Pool) {
+        let flow = packet.flow;
+        let (mut lane, mut last_arrival) = (None, Time::ZERO);
+        if self.is_constant(path) && !self.links.is_special {
+            let _ = self.send(path, packet, &mut lane, &mut last_arrival, pool);
+            return;
+        }
+        let hosts = &self.trace.hosts;
+        lane = Some(self.links.take_answers(flow, || flow.answers_entity(hosts)));
+        let _ = self.send(path, packet, &mut lane, &mut last_arrival, pool);
+        self.links.put_answers(flow, lane);
     }
 
     /// A packet was sent to an address that no host has.
@@ -137,7 +175,7 @@ impl Wire {
         let payload = match packet.body {
             Body::Tcp(segment) => segment.payload,
             Body::Udp { payload, .. } => Some(payload),
-            Body::PortUnreachable => None,
+            Body::Icmp(_) => None,
         };
         if let Some(payload) = payload {
             pool.put(payload);

@@ -14,7 +14,7 @@ use super::receive::Receiver;
 use super::segment::{Flags, Segment, Seq};
 use super::send::{End, Sender};
 use crate::buffer::Pool;
-use crate::errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT};
+use crate::errno::{ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EPIPE, ETIMEDOUT};
 use crate::socket_table::Ready;
 
 /// How long an orphan waits in FIN_WAIT2 for its peer's FIN (`tcp_fin_timeout`).
@@ -220,6 +220,20 @@ impl Connection {
             self.syn_pending = true;
             let doublings = self.syn_retries.saturating_sub(SYN_LINEAR_TIMEOUTS);
             self.due = now + Duration::from_secs(1 << doublings);
+        }
+    }
+
+    /// The path carries segments of at most `mss` data bytes from now on (RFC 1191 §6.4).
+    pub(crate) fn lower_mss(&mut self, mss: u32) {
+        self.send.mss = self.send.mss.min(mss);
+        self.train = self.send.mss;
+    }
+
+    /// ICMP "host unreachable" arrived: it ends an attempt to connect; an established connection
+    /// takes it as a hint and goes on (RFC 1122 §4.2.3.9).
+    pub(crate) fn on_unreachable(&mut self, pool: &mut Pool) {
+        if self.state == State::SynSent {
+            self.fail(EHOSTUNREACH, pool);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::errno::{
 };
 use crate::flow::Flow;
 use crate::network::Network;
-use crate::packet::{Body, Packet};
+use crate::packet::{Body, Icmp, Packet};
 use crate::ports::{Bind, ephemeral, on_port};
 use crate::socket_table::{Kind, Options, Ready, Socket, SocketId, Unconnected};
 use crate::trace::{DropReason, Record};
@@ -82,9 +82,14 @@ impl Listener {
     }
 }
 
-fn config(path: Path, family: Family, trains: bool, options: &Options) -> Config {
+/// The most data bytes of a segment on a path.
+fn segment_size(path: Path, family: Family) -> u32 {
     let headers = if family == Family::V4 { 40 } else { 60 };
-    let mss = path.mtu - headers - TIMESTAMPS;
+    path.mtu - headers - TIMESTAMPS
+}
+
+fn config(path: Path, family: Family, trains: bool, options: &Options) -> Config {
+    let mss = segment_size(path, family);
     let train = if trains { mss.max(LARGE as u32) } else { mss };
     let Options { send_buffer, receive_buffer, .. } = *options;
     Config { mss, train, send_buffer, receive_buffer }
@@ -212,7 +217,7 @@ impl Network {
             peer: SocketId::NONE,
             flow,
             timer: LazyTimer::default(),
-            delays: None,
+            lane: None,
             last_arrival: Time::ZERO,
             mapped: true,
             bound,
@@ -573,7 +578,7 @@ impl Network {
             peer: packet.from,
             flow,
             timer: LazyTimer::default(),
-            delays: None,
+            lane: None,
             last_arrival: Time::ZERO,
             mapped: true,
             bound: false,
@@ -601,9 +606,24 @@ impl Network {
             offset: 0,
             body: Body::Tcp(answer),
         };
-        let flow = reply.flow;
-        let delay = self.wire.delay(host, path, flow, &mut None);
-        self.wire.dispatch(host, self.wire.now + delay, reply);
+        self.wire.answer(path, reply, &mut self.pool);
+    }
+
+    /// ICMP arrived about a segment of a connection.
+    pub(crate) fn tcp_icmp(&mut self, id: SocketId, icmp: Icmp) {
+        let Some(stream) = self.sockets.stream(id) else {
+            return;
+        };
+        match icmp {
+            Icmp::FragmentationNeeded(mtu) => {
+                stream.path.mtu = stream.path.mtu.min(mtu);
+                stream.connection.lower_mss(segment_size(stream.path, stream.options.family));
+            }
+            Icmp::HostUnreachable => stream.connection.on_unreachable(&mut self.pool),
+            // Only datagrams are answered so.
+            Icmp::PortUnreachable => {}
+        }
+        self.tcp_flush(id);
     }
 
     fn recycle(&mut self, packet: Packet) {
@@ -616,6 +636,6 @@ impl Network {
 fn segment_of(packet: &Packet) -> &Segment {
     match &packet.body {
         Body::Tcp(segment) => segment,
-        Body::Udp { .. } | Body::PortUnreachable => unreachable!("TCP handles segments alone"),
+        Body::Udp { .. } | Body::Icmp(_) => unreachable!("TCP handles segments alone"),
     }
 }

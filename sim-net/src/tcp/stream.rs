@@ -7,8 +7,8 @@ use super::segment::Segment;
 use crate::address::Endpoint;
 use crate::agenda::{Event, LazyTimer};
 use crate::buffer::Pool;
-use crate::decisions::Draws;
 use crate::flow::Flow;
+use crate::link::lane::Lane;
 use crate::packet::{Body, Packet};
 use crate::socket_table::{Options, Ready, SocketId};
 use crate::wire::{Path, Wire};
@@ -25,7 +25,7 @@ pub(crate) struct Stream {
     pub(super) peer: SocketId,
     pub(super) flow: Flow,
     pub(super) timer: LazyTimer<2>,
-    pub(super) delays: Option<Box<Draws>>,
+    pub(super) lane: Option<Box<Lane>>,
     /// When the last segment arrives: no later one overtakes it.
     pub(super) last_arrival: Time,
     /// It stands in its host's table of connections.
@@ -99,8 +99,7 @@ impl Stream {
             wire.lose(host, packet, pool);
             return;
         }
-        let drawn = wire.now + wire.delay(host, self.path, self.flow, &mut self.delays);
-        self.last_arrival = self.last_arrival.max(drawn);
-        wire.dispatch(host, self.last_arrival, packet);
+        // A lost segment is sent again when its timer says so, so nothing is to be done now.
+        let _ = wire.send(self.path, packet, &mut self.lane, &mut self.last_arrival, pool);
     }
 }

@@ -23,7 +23,12 @@ const SENT: u64 = 3;
 const DELIVERED: u64 = 4;
 const REFUSED: u64 = 5;
 const DRAW: u64 = 6;
-const HOST: u64 = 7;
+const DUPLICATED: u64 = 7;
+const CORRUPTED: u64 = 8;
+const HELD_BACK: u64 = 9;
+const HELD: u64 = 10;
+const RELEASED: u64 = 11;
+const HOST: u64 = 12;
 /// And the reason.
 const DROPPED: u64 = 16;
 
@@ -39,6 +44,11 @@ impl Packed {
             Record::Delivered(packet) => of_packet(DELIVERED, packet),
             Record::Dropped(packet, reason) => of_packet(DROPPED + *reason as u64, packet),
             Record::Refused(packet) => of_packet(REFUSED, packet),
+            Record::Duplicated(packet) => of_packet(DUPLICATED, packet),
+            Record::Corrupted(packet) => of_packet(CORRUPTED, packet),
+            Record::HeldBack(packet) => of_packet(HELD_BACK, packet),
+            Record::Held(packet) => of_packet(HELD, packet),
+            Record::Released(packet) => of_packet(RELEASED, packet),
             Record::Host(change) => (HOST, *change as u64, [*change as u64, 0, 0]),
             Record::Draw { site, value } => (DRAW, *site as u64, [*site as u64, *value, 0]),
         };
@@ -69,6 +79,11 @@ impl Packed {
             SENT => self.packet(detail).map(Record::Sent),
             DELIVERED => self.packet(detail).map(Record::Delivered),
             REFUSED => self.packet(detail).map(Record::Refused),
+            DUPLICATED => self.packet(detail).map(Record::Duplicated),
+            CORRUPTED => self.packet(detail).map(Record::Corrupted),
+            HELD_BACK => self.packet(detail).map(Record::HeldBack),
+            HELD => self.packet(detail).map(Record::Held),
+            RELEASED => self.packet(detail).map(Record::Released),
             DRAW => {
                 let site = Site::ALL.get(detail);
                 site.map(|&site| Record::Draw { site, value: self.words[1] })
@@ -131,8 +146,17 @@ mod tests {
         let packet = |kind| PacketRecord { flow, kind, offset: 7, bytes: 64 };
         let packets = PacketKind::ALL.into_iter().flat_map(|kind| {
             let drops = DropReason::ALL.map(|reason| Record::Dropped(packet(kind), reason));
-            let others = [Record::Sent, Record::Delivered, Record::Refused]
-                .map(|record| record(packet(kind)));
+            let others = [
+                Record::Sent,
+                Record::Delivered,
+                Record::Refused,
+                Record::Duplicated,
+                Record::Corrupted,
+                Record::HeldBack,
+                Record::Held,
+                Record::Released,
+            ]
+            .map(|record| record(packet(kind)));
             drops.into_iter().chain(others)
         });
         let callback = Callback::DataReceived;

@@ -2,7 +2,10 @@
 
 mod determinism;
 mod hosts;
+mod links;
+mod partitions;
 mod protocols;
 mod scheduling;
+mod segments;
 mod tcp;
 mod udp;
