@@ -54,6 +54,7 @@
 //! | `udp` | datagram sockets |
 //! | `socket_table`, `ports`, `address`, `buffer` | what both are made of |
 //! | `decisions` | every choice, as a function of (seed, site, entity, ordinal) |
+//! | [`plan`] | what goes wrong, as data and as text |
 //! | `trace` | what happened: hash, tail, log |
 
 mod address;
@@ -69,6 +70,7 @@ mod host;
 mod link;
 mod network;
 mod packet;
+pub mod plan;
 mod ports;
 mod ready_hosts;
 mod report;
@@ -84,6 +86,7 @@ mod wire;
 pub use decisions::{Class, Entity, Site};
 pub use flow::Flow;
 pub use link::Latency;
+pub use plan::Plan;
 pub use report::{Finding, FindingKind, Report};
 pub use sim::{Sim, new_loop};
 pub use simulation::Simulation;
