@@ -286,7 +286,13 @@ impl Network {
             self.udp_open_flow(id, host, key);
         }
         let source = match path.host {
-            Some(to) if to == host && !remote.ip.is_loopback() && local.ip.is_any() => {
+            // To one of its own addresses, the host sends from that address.
+            Some(to)
+                if to == host
+                    && local.ip.is_any()
+                    && !remote.ip.is_loopback()
+                    && !remote.ip.is_broadcast() =>
+            {
                 Endpoint::new(remote.ip, local.port)
             }
             _ => self.source_endpoint(host, local, remote.ip),
