@@ -56,11 +56,13 @@
 //! | `decisions` | every choice, as a function of (seed, site, entity, ordinal) |
 //! | [`plan`] | what goes wrong, as data and as text |
 //! | `trace` | what happened: hash, tail, log |
+//! | `capture` | what was sent, as a file for Wireshark |
 
 mod address;
 mod agenda;
 mod bell;
 mod buffer;
+mod capture;
 mod chacha;
 mod decisions;
 mod driver;
@@ -83,6 +85,7 @@ mod trace;
 mod udp;
 mod wire;
 
+pub use capture::Capture;
 pub use decisions::{Class, Entity, Site};
 pub use flow::Flow;
 pub use link::Latency;

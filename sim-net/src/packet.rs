@@ -21,6 +21,9 @@ pub(crate) struct Packet {
     pub(crate) flow: Flow,
     /// The sequence number relative to the sender's initial one.
     pub(crate) offset: u32,
+    /// Its number in the capture, from 1 on; 0 without one. Before ICMP is sent, that of the packet that
+    /// it is about.
+    pub(crate) frame: u32,
     pub(crate) body: Body,
 }
 

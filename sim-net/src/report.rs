@@ -5,6 +5,7 @@ use std::fmt;
 
 use sim_core::{RunError, Time};
 
+use crate::capture::Capture;
 use crate::trace::Log;
 
 /// What a run of a scenario ended with.
@@ -22,6 +23,8 @@ pub struct Report<T> {
     pub tail: Log,
     /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
     pub log: Option<Log>,
+    /// All packets, if [`Sim::capture`](crate::Sim::capture) asked for them.
+    pub capture: Option<Capture>,
 }
 
 /// What went wrong in a run: a bug in a protocol, a scenario, or this simulator.

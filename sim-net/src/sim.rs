@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sim_core::{EventLoop, Outcome, PanicPolicy, World};
 
+use crate::capture::Capture;
 use crate::link::Latency;
 use crate::network::Network;
 use crate::report::Report;
@@ -33,6 +34,7 @@ pub struct Sim {
     limits: Limits,
     panics: PanicPolicy,
     keep_log: bool,
+    capture: bool,
 }
 
 impl Sim {
@@ -44,6 +46,7 @@ impl Sim {
             limits: Limits::default(),
             panics: PanicPolicy::EndRun,
             keep_log: false,
+            capture: false,
         }
     }
 
@@ -69,6 +72,13 @@ impl Sim {
     #[must_use]
     pub fn trace(mut self, keep: bool) -> Self {
         self.keep_log = keep;
+        self
+    }
+
+    /// Keeps every packet for [`Report::capture`]. Off by default. Changes neither times nor the hash.
+    #[must_use]
+    pub fn capture(mut self, keep: bool) -> Self {
+        self.capture = keep;
         self
     }
 
@@ -116,7 +126,8 @@ impl Sim {
 
     /// Builds the world without running anything.
     pub fn build(&self) -> Simulation {
-        let network = Network::new(self.seed, self.latency, self.keep_log, 0);
+        let mut network = Network::new(self.seed, self.latency, self.keep_log, 0);
+        network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
         let scheduler = Scheduler::new(network, self.limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         Simulation::new(EventLoop::new(engine), scheduler)

@@ -136,7 +136,7 @@ impl PacketKind {
 impl DropReason {
     const ALL: [Self; 4] = [Self::NoHost, Self::Backlog, Self::ReceiveBuffer, Self::NoSocket];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::NoHost => "no host has the address",
             Self::Backlog => "the backlog is full",

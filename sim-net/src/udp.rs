@@ -312,6 +312,7 @@ impl Network {
             to: SocketId::NONE,
             flow: peer.flow,
             offset: 0,
+            frame: 0,
             body: Body::Udp { payload, counted },
         };
         if path.host.is_none() {
@@ -411,7 +412,7 @@ impl Network {
     fn udp_refuse(&mut self, packet: Packet) {
         let host = packet.to_host;
         let (source, target, from) = (packet.target, packet.source, packet.from);
-        let flow = packet.flow.reversed();
+        let (flow, frame) = (packet.flow.reversed(), packet.frame);
         self.drop_packet(host, packet, DropReason::NoSocket);
         let Some(path) = self.path(host, target.ip) else {
             return;
@@ -427,6 +428,7 @@ impl Network {
             to: from,
             flow,
             offset: 0,
+            frame,
             body,
         };
         self.wire.dispatch(host, self.wire.now + delay, answer);

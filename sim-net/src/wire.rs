@@ -7,6 +7,7 @@ use sim_core::Time;
 
 use crate::agenda::{Agenda, Event};
 use crate::buffer::Pool;
+use crate::capture::Capture;
 use crate::decisions::{Decisions, Draws, Entity, Site};
 use crate::flow::Flow;
 use crate::link::{LOOPBACK_DELAY, LOOPBACK_MTU, Latency, MTU};
@@ -21,6 +22,8 @@ pub(crate) struct Wire {
     pub(crate) agenda: Agenda,
     pub(crate) decisions: Decisions,
     pub(crate) trace: Trace,
+    /// What was sent, if that is wanted.
+    pub(crate) capture: Option<Box<Capture>>,
     latency: Latency,
 }
 
@@ -53,6 +56,7 @@ impl Wire {
             agenda: Agenda::default(),
             decisions: Decisions::new(seed),
             trace: Trace::new(keep_log),
+            capture: None,
             latency,
         }
     }
@@ -112,14 +116,20 @@ impl Wire {
 
     /// Puts a packet on its way, to arrive at `arrival`.
     #[inline(always)]
-    pub(crate) fn dispatch(&mut self, from: u32, arrival: Time, packet: Packet) {
+    pub(crate) fn dispatch(&mut self, from: u32, arrival: Time, mut packet: Packet) {
+        if let Some(capture) = &mut self.capture {
+            packet.frame = capture.sent(self.now, from, &packet);
+        }
         self.trace.record(self.now, from, Record::Sent(packet.record()));
         self.agenda.push(arrival, Event::Arrival(packet));
     }
 
     /// A packet was sent to an address that no host has.
     #[cold]
-    pub(crate) fn lose(&mut self, from: u32, packet: Packet, pool: &mut Pool) {
+    pub(crate) fn lose(&mut self, from: u32, mut packet: Packet, pool: &mut Pool) {
+        if let Some(capture) = &mut self.capture {
+            packet.frame = capture.sent(self.now, from, &packet);
+        }
         self.record(from, Record::Sent(packet.record()));
         self.drop_packet(from, packet, DropReason::NoHost, pool);
     }
@@ -134,6 +144,10 @@ impl Wire {
         pool: &mut Pool,
     ) {
         self.record(host, Record::Dropped(packet.record(), reason));
+        if let Some(capture) = &mut self.capture {
+            let name = self.trace.hosts.get(host as usize).map_or("?", |name| name);
+            capture.dropped(packet.frame, self.now, name, reason);
+        }
         let payload = match packet.body {
             Body::Tcp(segment) => segment.payload,
             Body::Udp { payload, .. } => Some(payload),

@@ -594,6 +594,7 @@ impl Network {
             to: packet.from,
             flow: packet.flow.reversed(),
             offset: 0,
+            frame: 0,
             body: Body::Tcp(answer),
         };
         let flow = reply.flow;
