@@ -230,6 +230,10 @@ fn fold(mut sum: u32) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ends() -> Ends {
@@ -290,6 +294,45 @@ mod tests {
         let beside = with(TcpHeader { sacks: &sacks, ..timed });
         assert_eq!((beside.len(), &beside[12..16]), (40, &[1, 1, 5, 26][..]));
         assert_eq!(beside[16..24], [0, 0, 0, 0, 0, 0, 0, 5]);
+    }
+
+    proptest! {
+        #[test]
+        fn lengths_and_checksums_are_right_whatever_is_sent(
+            six in any::<bool>(),
+            fields in any::<(u16, u16, u32, u32, u8, u16)>(),
+            mss in option::of(any::<u16>()),
+            window_scale in option::of(0..15_u8),
+            sack_permitted in any::<bool>(),
+            timestamps in option::of(any::<(u32, u32)>()),
+            sacks in vec(any::<(u32, u32)>(), 0..6),
+            data in vec(any::<u8>(), 0..3_000),
+        ) {
+            let (source_port, target_port, seq, ack, flags, window) = fields;
+            let header = TcpHeader {
+                source_port, target_port, seq, ack, flags, window,
+                mss, window_scale, sack_permitted, timestamps, sacks: &sacks,
+            };
+            let ends = if six {
+                Ends::V6(Ipv6Addr::from_bits(seq.into()), Ipv6Addr::LOCALHOST)
+            } else {
+                ends()
+            };
+            let mut out = vec![7; 3];
+            write_ip(ends, Protocol::Tcp, &mut out, |out| {
+                header.write(out);
+                out.extend(&data);
+            });
+            let (ip, tcp) = out[3..].split_at(ends.header());
+            let length = u16::from_be_bytes(if six { [ip[4], ip[5]] } else { [ip[2], ip[3]] });
+            let before = if six { 0 } else { IP4 };
+            prop_assert_eq!(usize::from(length), before + tcp.len());
+            prop_assert!(six || fold(sum(ip)) == 0);
+            prop_assert_eq!(fold(ends.pseudo_header(Protocol::Tcp, tcp.len()) + sum(tcp)), 0);
+            prop_assert_eq!(usize::from(tcp[12] >> 4) * 4, header.length());
+            prop_assert!(header.length() <= TCP + TCP_OPTIONS_MAX);
+            prop_assert_eq!(&tcp[header.length()..], &data[..]);
+        }
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Capture {
     }
 
     /// Says something about a packet, known by its number.
-    fn comment(&mut self, packet: u32, text: String) {
+    pub(crate) fn comment(&mut self, packet: u32, text: String) {
         if packet > 0 {
             self.comments.entry(packet).or_default().push(text);
         }
@@ -355,6 +355,8 @@ impl fmt::Debug for Capture {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::address::Endpoint;
     use crate::buffer::Pool;
@@ -440,6 +442,38 @@ mod tests {
         let statistics = &file[file.len() - 40..];
         assert_eq!(statistics[..8], [5, 0, 0, 0, 40, 0, 0, 0]);
         assert_eq!(statistics[20..32], [5, 0, 8, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_train_is_cut_without_a_gap(
+            seq in any::<u32>(),
+            mss in 1..3_000_u16,
+            data in prop::collection::vec(any::<u8>(), 0..10_000),
+            fin in any::<bool>(),
+        ) {
+            let mut capture = Capture::new();
+            capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, mss, b""));
+            let flags = if fin { Flags::ACK.with(Flags::FIN) } else { Flags::ACK };
+            capture.sent(Time::ZERO, 1, &segment(seq, flags, 0, &data));
+            let size = usize::from(mss).saturating_sub(12).max(1);
+            let parts = told(&capture).split_off(1);
+            prop_assert_eq!(parts.len(), data.len().div_ceil(size).max(1));
+            let mut next = seq;
+            for (number, &(seq, flags, length)) in (1..).zip(&parts) {
+                let is_last = number == parts.len();
+                prop_assert_eq!(seq, next);
+                prop_assert_eq!(flags & 1 != 0, fin && is_last);
+                prop_assert!(length == size || is_last);
+                next = next.wrapping_add(length as u32);
+            }
+            prop_assert_eq!(next, seq.wrapping_add(data.len() as u32));
+            let ends: Vec<usize> = capture.frames.iter().map(|frame| frame.end).collect();
+            let written: Vec<u8> = ends.windows(2).zip(&parts)
+                .flat_map(|(frame, part)| capture.bytes[frame[1] - part.2..frame[1]].to_vec())
+                .collect();
+            prop_assert_eq!(written, data);
+        }
     }
 
     #[test]
