@@ -22,6 +22,8 @@ pub enum Place {
         /// The entry as text.
         text: String,
     },
+    /// In the plan as a whole.
+    Plan,
 }
 
 /// What is wrong.
@@ -34,6 +36,13 @@ pub enum Problem {
         found: String,
         /// The version that is read here.
         supported: String,
+    },
+    /// The plan is for another scenario.
+    Scenario {
+        /// The one that it is for.
+        found: String,
+        /// The one that is to be run.
+        wanted: String,
     },
     /// The text says something else than it could.
     Syntax {
@@ -127,6 +136,7 @@ impl fmt::Display for Place {
         match self {
             Self::Text { line, column } => write!(f, "line {line}, column {column}"),
             Self::Line(line) => write!(f, "line {line}"),
+            Self::Plan => f.write_str("the plan"),
             Self::Entry { number, text } => write!(f, "entry {number} ({text})"),
         }
     }
@@ -139,6 +149,11 @@ impl fmt::Display for Problem {
                 f,
                 "the plan is in format {found}, and this program reads format {supported}: \
                  write it again with a program of its version"
+            ),
+            Self::Scenario { found, wanted } => write!(
+                f,
+                "it is for scenario {found}, and this is {wanted}: run that one, or take the \
+                 line out"
             ),
             Self::Syntax { expected, found, hint } => {
                 write!(f, "expected {expected}, found {found}")?;

@@ -300,6 +300,7 @@ impl Plan {
         parsed.errors.sort_by_key(|error| match error.place {
             Place::Text { line, .. } | Place::Line(line) => line,
             Place::Entry { number, .. } => number,
+            Place::Plan => 0,
         });
         parsed.into_result()
     }
@@ -321,6 +322,22 @@ impl Plan {
             problem,
         });
         Err(PlanErrors(errors.collect()))
+    }
+
+    /// Checks that it is for a scenario: that it names this one or none.
+    ///
+    /// # Errors
+    ///
+    /// With both names, if it names another.
+    pub fn check_scenario(&self, wanted: &str) -> Result<(), PlanError> {
+        match &self.scenario {
+            Some(found) if found != wanted => {
+                let (found, wanted) = (found.clone(), wanted.to_owned());
+                let problem = Problem::Scenario { found, wanted };
+                Err(PlanError { place: Place::Plan, problem })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The hash of all of it: equal for equal plans, on every platform and in every version.

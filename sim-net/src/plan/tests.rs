@@ -234,6 +234,15 @@ fn another_major_format_is_refused_with_both_named() {
 }
 
 #[test]
+fn a_plan_for_another_scenario_is_refused_with_both_named() {
+    let plan = Plan::new().scenario("raft::single_leader");
+    assert_eq!(plan.check_scenario("raft::single_leader"), Ok(()));
+    assert_eq!(Plan::new().check_scenario("echo"), Ok(()));
+    let said = plan.check_scenario("echo").unwrap_err().to_string();
+    assert!(said.contains("raft::single_leader") && said.contains("echo"), "{said}");
+}
+
+#[test]
 fn one_entry_is_not_two_and_not_none() {
     assert!("kill a at 1s\nkill b at 1s".parse::<Entry>().is_err());
     assert!("# kill a at 1s".parse::<Entry>().is_err());
