@@ -143,6 +143,35 @@ fn observing_a_run_does_not_change_it() {
     assert_eq!(text(&logged.expect("it runs").stdout), plain);
 }
 
+#[test]
+fn a_run_can_be_captured() {
+    let path = std::env::temp_dir().join(format!("scenarios-{}.pcapng", std::process::id()));
+    let line = "run upload --seed 5 --json";
+    let plain = printed(line);
+    let captured = command(line).arg("--pcap").arg(&path).output().expect("it runs");
+    assert_eq!(text(&captured.stdout), plain, "{}", text(&captured.stderr));
+    let bytes = std::fs::read(&path).expect("it was written");
+    std::fs::remove_file(&path).expect("it is there");
+    assert_eq!(bytes[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
+    // Block after block, to the end of the file: enough of them are packets.
+    let (mut at, mut packets) = (0, 0);
+    while at < bytes.len() {
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("a word"));
+        packets += u32::from(word(at) == 6);
+        at += word(at + 4) as usize;
+    }
+    assert!(at == bytes.len() && packets > 10, "{packets} packets");
+}
+
+#[test]
+fn what_cannot_be_captured_is_told() {
+    let said = fails("run echo --loop real --pcap x.pcapng", 2);
+    assert!(said.contains("tcpdump"), "{said}");
+    let folder = std::env::temp_dir();
+    let said = fails(&format!("run echo --pcap {}", folder.display()), 1);
+    assert!(said.contains(&folder.display().to_string()), "{said}");
+}
+
 // check
 
 #[test]
@@ -178,6 +207,7 @@ fn a_wrong_call_is_told_what_would_be_right() {
         ("check echo nothing", "heartbeat"),
         ("serve nothing --listen 127.0.0.1:0", "there are echo"),
         ("run echo --sede 7", "--seed"),
+        ("run echo --pcap", "FILE"),
         ("run echo --seed seven", "decimal or 0x"),
         ("run echo --seed 18446744073709551616", "64 bits"),
         ("run echo --loop both", "sim, real"),

@@ -143,6 +143,11 @@ impl Entity {
         fmt::write(&mut hash, format_args!("{name}")).expect("a hasher takes every string");
         hash.finish()
     }
+
+    /// The hash.
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
 }
 
 /// A name that is hashed while it is spelled, so that no string is built.

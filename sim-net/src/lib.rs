@@ -58,12 +58,15 @@
 //! | `udp` | datagram sockets |
 //! | `socket_table`, `ports`, `address`, `buffer` | what both are made of |
 //! | `decisions` | every choice, as a function of (seed, site, entity, ordinal) |
+//! | [`plan`] | what goes wrong, as data and as text |
 //! | `trace` | what happened: hash, tail, log |
+//! | `capture` | what was sent, as a file for Wireshark |
 
 mod address;
 mod agenda;
 mod bell;
 mod buffer;
+mod capture;
 mod chacha;
 mod clock;
 mod decisions;
@@ -80,6 +83,7 @@ mod network;
 mod operator;
 mod packet;
 mod partition;
+pub mod plan;
 mod ports;
 mod ready_hosts;
 mod report;
@@ -93,6 +97,7 @@ mod trace;
 mod udp;
 mod wire;
 
+pub use capture::Capture;
 pub use decisions::{Class, Entity, Site};
 pub use flow::Flow;
 pub use link::{
@@ -101,6 +106,7 @@ pub use link::{
 pub use links::{InFlight, LinkHandle, Links};
 pub use operator::{HostOperator, Operator};
 pub use partition::{Cut, Effect, HostSet, Partition};
+pub use plan::Plan;
 pub use report::{Finding, FindingKind, Report};
 pub use schedule::{Interval, Schedule};
 pub use sim::{Sim, new_loop};

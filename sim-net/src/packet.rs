@@ -32,6 +32,9 @@ pub(crate) struct Packet {
     pub(crate) flow: Flow,
     /// The sequence number relative to the sender's initial one.
     pub(crate) offset: u32,
+    /// Its number in the capture, from 1 on; 0 without one. Before ICMP is sent, that of the packet that
+    /// it is about.
+    pub(crate) frame: u32,
     pub(crate) body: Body,
 }
 
@@ -133,6 +136,7 @@ impl Packet {
             to: self.from,
             flow: self.flow.reversed(),
             offset: 0,
+            frame: self.frame,
             body: Body::Icmp(icmp),
         }
     }
@@ -157,6 +161,7 @@ mod tests {
             to: SocketId::NONE,
             flow: Flow::new((1, 1), (2, 80), 1, false),
             offset: 7,
+            frame: 0,
             body: Body::Tcp(Segment {
                 seq: Seq(u32::MAX - 9),
                 ack: Seq(5),

@@ -280,6 +280,7 @@ mod tests {
             to: SocketId::NONE,
             flow: Flow::new((1, 1), (2, to_port), 1, true),
             offset: 0,
+            frame: 0,
             body: Body::Icmp(Icmp::PortUnreachable),
         }
     }

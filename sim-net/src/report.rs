@@ -6,6 +6,7 @@ use std::fmt;
 
 use sim_core::{RunError, Time};
 
+use crate::capture::Capture;
 use crate::trace::Log;
 
 /// What a run of a scenario ended with.
@@ -35,6 +36,8 @@ pub struct Report<T> {
     pub faults: BTreeMap<&'static str, u64>,
     /// The hosts that rules about links name and that the world never had.
     pub absent_hosts: Vec<String>,
+    /// All packets, if [`Sim::capture`](crate::Sim::capture) asked for them.
+    pub capture: Option<Capture>,
 }
 
 /// What went wrong in a run: a bug in a protocol, a scenario, or this simulator.

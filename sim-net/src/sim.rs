@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sim_core::{EventLoop, Outcome, PanicPolicy, World};
 
+use crate::capture::Capture;
 use crate::link::table::LinkTable;
 use crate::link::{Latency, Link, LinkRule, Rate};
 use crate::links::Links;
@@ -36,6 +37,7 @@ pub struct Sim {
     limits: Limits,
     panics: PanicPolicy,
     keep_log: bool,
+    capture: bool,
 }
 
 impl Sim {
@@ -48,6 +50,7 @@ impl Sim {
             limits: Limits::default(),
             panics: PanicPolicy::EndRun,
             keep_log: false,
+            capture: false,
         }
     }
 
@@ -110,6 +113,13 @@ impl Sim {
         self
     }
 
+    /// Keeps every packet for [`Report::capture`]. Off by default. Changes neither times nor the hash.
+    #[must_use]
+    pub fn capture(mut self, keep: bool) -> Self {
+        self.capture = keep;
+        self
+    }
+
     /// Sets how much virtual time a run may take: 10 years by default.
     #[must_use]
     pub fn max_time(mut self, time: Duration) -> Self {
@@ -167,7 +177,8 @@ impl Sim {
     /// Builds the world without running anything.
     pub fn build(&self) -> Simulation {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
-        let network = Network::new(self.seed, links, self.keep_log, 0);
+        let mut network = Network::new(self.seed, links, self.keep_log, 0);
+        network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
         let scheduler = Scheduler::new(network, self.limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         Simulation::new(EventLoop::new(engine), scheduler)

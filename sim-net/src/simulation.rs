@@ -7,10 +7,12 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sim_core::{Boot, EventLoop, Loop, Outcome, Rng, Time, World, WorldBackend};
 
+use crate::capture::Capture;
 use crate::decisions::{Entity, Site, below};
 use crate::link::LinkError;
 use crate::links::{LinkHandle, Links};
@@ -100,12 +102,14 @@ impl Simulation {
         let (time, events, hash) = (self.time(), self.events(), self.hash());
         let log = self.log();
         let (faults, absent_hosts) = (self.faults(), self.scheduler.network().absent_hosts());
+        let capture = self.scheduler.network().wire.capture.take();
+        let capture = capture.map(|capture| self.with_hosts(*capture));
         let tail = self.scheduler.network().wire.trace.take_tail();
         // Destructors of protocols run here.
         if let Err(finding) = self.contain(|| self.scheduler.close()) {
             outcome = outcome.and(Err(finding));
         }
-        Report { outcome, time, events, hash, tail, log, faults, absent_hosts }
+        Report { outcome, time, events, hash, tail, log, faults, absent_hosts, capture }
     }
 
     /// The virtual time.
@@ -136,6 +140,18 @@ impl Simulation {
     /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
     pub fn log(&self) -> Option<Log> {
         self.scheduler.network().wire.trace.log()
+    }
+
+    /// All packets, if [`Sim::capture`](crate::Sim::capture) asked for them.
+    pub fn capture(&self) -> Option<Capture> {
+        let capture = self.scheduler.network().wire.capture.as_deref().cloned();
+        capture.map(|capture| self.with_hosts(capture))
+    }
+
+    fn with_hosts(&self, capture: Capture) -> Capture {
+        let network = self.scheduler.network();
+        let names = network.wire.trace.hosts.iter().map(Arc::clone);
+        capture.with_hosts(names.zip(network.hosts.iter().map(|host| host.number)))
     }
 
     /// Calls `f`, and makes a finding of a panic.

@@ -213,7 +213,7 @@ impl DropReason {
         Self::HostDown,
     ];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::NoHost => "no host has the address",
             Self::Backlog => "the backlog is full",

@@ -293,7 +293,13 @@ impl Network {
             self.udp_open_flow(id, host, key);
         }
         let source = match path.host {
-            Some(to) if to == host && !remote.ip.is_loopback() && local.ip.is_any() => {
+            // To one of its own addresses, the host sends from that address.
+            Some(to)
+                if to == host
+                    && local.ip.is_any()
+                    && !remote.ip.is_loopback()
+                    && !remote.ip.is_broadcast() =>
+            {
                 Endpoint::new(remote.ip, local.port)
             }
             _ => self.source_endpoint(host, local, remote.ip),
@@ -314,6 +320,7 @@ impl Network {
             to: SocketId::NONE,
             flow: peer.flow,
             offset: 0,
+            frame: 0,
             body: Body::Udp { payload, counted },
         };
         if path.host.is_none() {

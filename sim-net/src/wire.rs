@@ -7,6 +7,7 @@ use sim_core::Time;
 
 use crate::agenda::{Agenda, Event};
 use crate::buffer::Pool;
+use crate::capture::Capture;
 use crate::decisions::{Decisions, Draws, Entity, Site, below};
 use crate::faults::Faults;
 use crate::flow::Flow;
@@ -27,6 +28,8 @@ pub(crate) struct Wire {
     pub(crate) trace: Trace,
     pub(crate) links: LinkTable,
     pub(crate) faults: Faults,
+    /// What was sent, if that is wanted.
+    pub(crate) capture: Option<Box<Capture>>,
 }
 
 /// How a packet gets from one host to another.
@@ -52,6 +55,7 @@ impl Wire {
             trace: Trace::new(keep_log),
             links,
             faults,
+            capture: None,
         }
     }
 
@@ -108,7 +112,7 @@ impl Wire {
     pub(crate) fn send(
         &mut self,
         path: Path,
-        packet: Packet,
+        mut packet: Packet,
         lane: &mut Option<Box<Lane>>,
         last_arrival: &mut Time,
         pool: &mut Pool,
@@ -127,9 +131,27 @@ impl Wire {
             arrival = arrival.max(*last_arrival);
             *last_arrival = arrival;
         }
+        if self.capture.is_some() {
+            self.capture_sent(path.from, &mut packet);
+        }
         self.trace.record(self.now, path.from, Record::Sent(packet.record()));
         self.agenda.push(arrival, Event::Arrival(packet));
         Fate::OnTheWay
+    }
+
+    /// Puts a packet into the capture, if there is one: once each, where it leaves its sender.
+    #[cold]
+    pub(crate) fn capture_sent(&mut self, from: u32, packet: &mut Packet) {
+        if let Some(capture) = &mut self.capture {
+            packet.frame = capture.sent(self.now, from, packet);
+        }
+    }
+
+    /// Notes what became of a packet in the capture, if there is one.
+    pub(crate) fn capture_comment(&mut self, packet: &Packet, text: &str) {
+        if let Some(capture) = &mut self.capture {
+            capture.comment(packet.frame, text.to_owned());
+        }
     }
 
     /// How long the next packet of a flow takes where all links have the same uniform delay.
@@ -157,7 +179,8 @@ impl Wire {
 
     /// A packet was sent to an address that no host has.
     #[cold]
-    pub(crate) fn lose(&mut self, from: u32, packet: Packet, pool: &mut Pool) {
+    pub(crate) fn lose(&mut self, from: u32, mut packet: Packet, pool: &mut Pool) {
+        self.capture_sent(from, &mut packet);
         self.record(from, Record::Sent(packet.record()));
         self.drop_packet(from, packet, DropReason::NoHost, pool);
     }
@@ -172,6 +195,10 @@ impl Wire {
         pool: &mut Pool,
     ) {
         self.record(host, Record::Dropped(packet.record(), reason));
+        if let Some(capture) = &mut self.capture {
+            let name = self.trace.hosts.get(host as usize).map_or("?", |name| name);
+            capture.dropped(packet.frame, self.now, name, reason);
+        }
         let payload = match packet.body {
             Body::Tcp(segment) => segment.payload,
             Body::Udp { payload, .. } => Some(payload),

@@ -79,6 +79,7 @@ impl Network {
     fn hold(&mut self, packet: Packet, is_through: bool) {
         self.wire.faults.count(faults::HOLD);
         self.record(packet.to_host, Record::Held(packet.record()));
+        self.wire.capture_comment(&packet, "held by a partition");
         let since = self.wire.now;
         if let Err(packet) = self.wire.links.hold(packet, since, is_through) {
             self.udp_left(&packet);

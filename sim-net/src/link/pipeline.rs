@@ -66,11 +66,12 @@ impl Wire {
     fn pass_one(
         &mut self,
         from: u32,
-        packet: Packet,
+        mut packet: Packet,
         lane: &mut Lane,
         last_arrival: &mut Time,
         pool: &mut Pool,
     ) -> Fate {
+        self.capture_sent(from, &mut packet);
         self.trace.record(self.now, from, Record::Sent(packet.record()));
         let ordinal = lane.next();
         let link = Rc::clone(self.links.link(from, packet.to_host));
@@ -175,6 +176,7 @@ impl Wire {
         let site = Site::PacketDuplicate;
         self.record(from, Record::Draw { site, value: beyond.saturating_add(1) });
         self.record(from, Record::Duplicated(packet.record()));
+        self.capture_comment(packet, "sent twice");
         self.faults.count(faults::DUPLICATE);
         let mut delay = link.latency.least() + Duration::from_nanos(beyond);
         if matches!(packet.body, Body::Tcp(_)) {
@@ -206,6 +208,7 @@ impl Wire {
         let value = damage.map_or(1, |damage| damage.value(length));
         self.record(from, Record::Draw { site: Site::PacketCorrupt, value });
         self.record(from, Record::Corrupted(packet.record()));
+        self.capture_comment(&packet, "corrupted on the way");
         match (damage, packet.body) {
             (Some(damage), Body::Udp { payload, .. }) if link.corruption.delivers => {
                 let damaged = match damage {
@@ -254,6 +257,7 @@ impl Wire {
             let site = Site::PacketReorder;
             self.record(from, Record::Draw { site, value: u64::from(packets) });
             self.record(from, Record::HeldBack(packet.record()));
+            self.capture_comment(&packet, "held back for later packets");
             self.faults.count(faults::REORDER);
             let key = self.links.hold_back(packet, arrival, packets);
             lane.held_back.push(key);
@@ -280,7 +284,8 @@ impl Wire {
             return;
         }
         let delay = self.links.link(packet.flow.sender(), packet.to_host).latency.least();
-        let answer = packet.answer(icmp);
+        let mut answer = packet.answer(icmp);
+        self.capture_sent(packet.to_host, &mut answer);
         self.record(packet.to_host, Record::Sent(answer.record()));
         self.agenda.push(self.now + delay, Event::Arrival(answer));
     }

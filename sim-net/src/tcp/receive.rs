@@ -14,7 +14,7 @@ const ACK_DELAY: Duration = Duration::from_millis(40);
 /// How many segments of a new connection are acknowledged at once (L-70).
 const QUICK_ACKS: u8 = 16;
 /// The scale of every advertised window (RFC 7323 §2; L-02).
-const WINDOW_SCALE: u32 = 7;
+pub(crate) const WINDOW_SCALE: u32 = 7;
 /// The largest window that a SYN can offer: its field is not scaled.
 const SYN_WINDOW_MAX: u32 = 65_160;
 

@@ -56,6 +56,11 @@ impl Flags {
     pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
+
+    /// The bits as a header has them.
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
 }
 
 /// A segment, in the words of RFC 9293 §3.3.1.

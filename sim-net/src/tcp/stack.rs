@@ -604,6 +604,7 @@ impl Network {
             to: packet.from,
             flow: packet.flow.reversed(),
             offset: 0,
+            frame: 0,
             body: Body::Tcp(answer),
         };
         self.wire.answer(path, reply, &mut self.pool);

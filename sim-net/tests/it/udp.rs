@@ -53,6 +53,29 @@ fn a_connected_endpoint_hears_of_a_closed_port() {
     assert!(unconnected.is_empty());
 }
 
+/// A broadcast comes from the sender's address, at the sender itself too.
+#[test]
+fn a_broadcast_comes_from_its_sender_everywhere() {
+    let sources = Sim::new(1)
+        .run(|world| async move {
+            let hosts = ["one", "two"].map(|name| world.host(name));
+            let mut endpoints = Vec::new();
+            for host in &hosts {
+                let any = host.datagram().local(("", 7000)).broadcast(true);
+                endpoints.push(any.bind(Datagrams::default).await?);
+            }
+            let everybody = "10.255.255.255:7000".parse().unwrap();
+            endpoints[0].transport().send_to(b"all", Some(everybody))?;
+            world.settle().await;
+            let source = |conn: &sim_core::Conn<Datagrams, _>| {
+                conn.with(|it, _| it.received.iter().map(|(_, from, _)| *from).collect::<Vec<_>>())
+            };
+            io::Result::Ok(endpoints.iter().flat_map(source).collect::<Vec<_>>())
+        })
+        .unwrap();
+    assert_eq!(sources, ["10.0.0.1:7000".parse().unwrap(); 2]);
+}
+
 /// D-07: 65507 bytes fit, 65508 do not, and the endpoint stays open.
 #[test]
 fn a_datagram_has_a_largest_size() {

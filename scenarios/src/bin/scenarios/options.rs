@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
@@ -23,6 +24,8 @@ pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) json: bool,
     pub(crate) trace: bool,
+    /// Where to write the packets.
+    pub(crate) pcap: Option<PathBuf>,
 }
 
 /// A kind of loop.
@@ -98,6 +101,13 @@ fn command_line() -> clap::Command {
                 )
                 .arg(seed("seed", "The simulation's seed, decimal or 0x.."))
                 .arg(flag("trace", "Prints what happened, step by step, to standard error (sim)"))
+                .arg(
+                    Arg::new("pcap")
+                        .long("pcap")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Writes the packets to a file for Wireshark, as pcapng (sim)"),
+                )
                 .arg(json()),
         )
         .subcommand(
@@ -157,6 +167,7 @@ fn run(options: &ArgMatches) -> Run {
         seed: required(options, "seed"),
         json: options.get_flag("json"),
         trace: options.get_flag("trace"),
+        pcap: options.get_one("pcap").cloned(),
     }
 }
 

@@ -1,14 +1,17 @@
 //! `scenarios run`.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 use sim_check::check;
 use sim_core::Scenario;
+use sim_net::Capture;
 
 use crate::options::{LoopKind, Run};
-use crate::{Done, find};
+use crate::{Done, Trouble, find};
 
 /// How a run went, on either loop.
 struct Ran {
@@ -21,9 +24,14 @@ struct Ran {
 
 pub(crate) fn run(options: &Run) -> Done {
     let scenario = find(&options.name)?;
-    let ran = match options.on {
-        LoopKind::Sim => simulate(&scenario, options),
-        LoopKind::Real => run_real(&scenario),
+    let ran = match (options.on, &options.pcap) {
+        (LoopKind::Sim, _) => simulate(&scenario, options)?,
+        (LoopKind::Real, None) => run_real(&scenario),
+        (LoopKind::Real, Some(_)) => {
+            let hint =
+                "--pcap writes what a simulated network carries; capture real sockets with tcpdump";
+            return Err(Trouble::usage(hint));
+        }
     };
     if options.json {
         print_json(options, &ran);
@@ -33,12 +41,13 @@ pub(crate) fn run(options: &Run) -> Done {
     Ok(ran.error.is_none())
 }
 
-fn simulate(scenario: &Scenario, options: &Run) -> Ran {
+fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     // The simulation that `check` runs for the seed, so that its findings are found here again.
     let sim = check(scenario.name()).simulation(options.seed).trace(options.trace);
+    let sim = sim.capture(options.pcap.is_some());
     let report = sim.run(|world| scenario.run(world));
     if let Some(log) = &report.log {
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = io::stderr().lock();
         drop(write!(stderr, "{log}"));
     }
     let error = report.outcome.err().map(|finding| {
@@ -47,7 +56,18 @@ fn simulate(scenario: &Scenario, options: &Run) -> Ran {
         }
         format!("{finding}\nthe last records:\n{}", report.tail.to_string().trim_end())
     });
-    Ran { error, time: report.time.since_epoch(), events: report.events, hash: Some(report.hash) }
+    if let (Some(path), Some(capture)) = (&options.pcap, &report.capture) {
+        write(capture, path)
+            .map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
+    }
+    let time = report.time.since_epoch();
+    Ok(Ran { error, time, events: report.events, hash: Some(report.hash) })
+}
+
+fn write(capture: &Capture, path: &Path) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    capture.write_pcapng(&mut file)?;
+    file.flush()
 }
 
 fn run_real(scenario: &Scenario) -> Ran {

@@ -1,0 +1,499 @@
+//! What was on the wire, as a file for Wireshark.
+
+mod headers;
+mod pcapng;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use sim_core::Time;
+use sim_core::driver::Family;
+
+use self::headers::{Ends, IP_LENGTH_MAX, IP4, IP6, Protocol, TcpHeader, write_ip, write_udp};
+use self::pcapng::Writer;
+use crate::address::Ip;
+use crate::flow::Flow;
+use crate::packet::{Body, Icmp, Packet};
+use crate::tcp::connection::TIMESTAMPS;
+use crate::tcp::receive::WINDOW_SCALE;
+use crate::tcp::segment::{Flags, Segment};
+use crate::trace::DropReason;
+
+/// How many bytes of packets a capture keeps: 256 MiB. Later packets are counted.
+const BYTES_MAX: usize = 256 << 20;
+/// The interface of everything but loopback.
+const NETWORK: u32 = 0;
+/// How much of a packet ICMP quotes: what makes 576 bytes (RFC 1812 §4.3.2.3) or 1 280 (RFC 4443 §2.4) in all.
+const QUOTE4: usize = 576 - IP4 - 8;
+const QUOTE6: usize = 1_280 - IP6 - 8;
+
+/// The packets of a run, each once, as its sender sent it.
+///
+/// [`to_pcapng`](Self::to_pcapng) makes a file of it that Wireshark reads: packets from the IP header on
+/// (link type 101), with nanoseconds of virtual time, right lengths and checksums, and the sequence
+/// numbers that the connection had. A train of segments is written as the segments. What went wrong with a
+/// packet is its comment: `dropped on server at 1.002000000s: the backlog is full`. Packets over a host's
+/// loopback are on an interface of that host, called `lo@client`; all others are on `net`. The names
+/// of the hosts are in the file.
+///
+/// It holds the first 256 MiB of packets; the file says how many others there were.
+///
+/// ```
+/// use sim_net::Sim;
+/// # use sim_core::{Cx, Protocol};
+/// # struct Quiet;
+/// # impl Protocol for Quiet {
+/// #     fn data_received(&mut self, _cx: &mut Cx<'_, Self>, _data: &[u8]) {}
+/// # }
+///
+/// let report = Sim::new(1).capture(true).run(|world| async move {
+///     let (server, client) = (world.host("server"), world.host("client"));
+///     let _listening = server.create_server(("server", 7000), || Quiet).await?;
+///     let conn = client.create_connection(("server", 7000), || Quiet).await?;
+///     conn.transport().close();
+///     conn.closed().await
+/// });
+/// let capture = report.capture.unwrap();
+/// assert!(capture.len() >= 4, "SYN, SYN-ACK, ACK, FIN");
+/// assert_eq!(capture.to_pcapng()[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Capture {
+    frames: Vec<Frame>,
+    /// The bytes of the frames, one after another.
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    /// What is to be said about a packet, by its number.
+    comments: BTreeMap<u32, Vec<String>>,
+    packets: u32,
+    left_out: u64,
+    /// The interfaces of the hosts whose loopback was used, in order, from 1 on.
+    loopbacks: Vec<u32>,
+    /// The maximum segment size of each connection: the least that a SYN of it offered.
+    segment_sizes: BTreeMap<[u64; 2], u16>,
+    hosts: Vec<Name>,
+    /// The host that the last broadcast was for: on the wire, those to all hosts are one packet.
+    broadcast_to: Option<u32>,
+    /// When the last packet was sent.
+    last: Time,
+}
+
+/// A host's name, and the number in its addresses.
+#[derive(Clone, PartialEq, Eq)]
+struct Name {
+    name: Arc<str>,
+    number: u32,
+}
+
+/// What is a packet on the wire: a packet of the simulator, or a segment of a train.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Frame {
+    time: Time,
+    interface: u32,
+    /// The number of the packet that it is of, from 1 on.
+    packet: u32,
+    /// Where it ends in the bytes.
+    end: usize,
+}
+
+// Recording.
+impl Capture {
+    pub(crate) fn new() -> Self {
+        Self {
+            frames: Vec::new(),
+            bytes: Vec::new(),
+            bytes_max: BYTES_MAX,
+            comments: BTreeMap::new(),
+            packets: 0,
+            left_out: 0,
+            loopbacks: Vec::new(),
+            segment_sizes: BTreeMap::new(),
+            hosts: Vec::new(),
+            broadcast_to: None,
+            last: Time::ZERO,
+        }
+    }
+
+    /// A host sends a packet. Returns the number by which the packet is known here, or 0 if it is
+    /// left out.
+    #[cold]
+    pub(crate) fn sent(&mut self, now: Time, host: u32, packet: &Packet) -> u32 {
+        self.last = now;
+        let Some(ends) = Ends::new(packet.source.ip.to_addr(), packet.target.ip.to_addr()) else {
+            return 0;
+        };
+        if self.bytes.len() >= self.bytes_max {
+            self.left_out += 1;
+            return 0;
+        }
+        let interface = self.interface(host, packet);
+        let (first_frame, first_byte) = (self.frames.len(), self.bytes.len());
+        self.packets += 1;
+        let frame = Frame { time: now, interface, packet: self.packets, end: 0 };
+        match &packet.body {
+            Body::Tcp(segment) => self.segments(packet, segment, ends, frame),
+            Body::Udp { payload, .. } => {
+                let (source, target) = (packet.source.port, packet.target.port);
+                write_ip(ends, Protocol::Udp, &mut self.bytes, |out| {
+                    write_udp(source, target, payload.len(), out);
+                    out.extend(payload.bytes());
+                });
+                self.end_frame(frame);
+            }
+            Body::Icmp(icmp) => self.icmp(*icmp, packet.frame, ends, frame),
+        }
+        if packet.target.ip.is_broadcast() {
+            let is_next = self.broadcast_to.replace(packet.to_host) < Some(packet.to_host);
+            if is_next && self.is_repeated(first_frame, first_byte) {
+                self.frames.truncate(first_frame);
+                self.bytes.truncate(first_byte);
+                self.packets -= 1;
+            }
+        }
+        self.packets
+    }
+
+    /// A packet was lost.
+    #[cold]
+    pub(crate) fn dropped(&mut self, packet: u32, now: Time, host: &str, reason: DropReason) {
+        self.comment(packet, format!("dropped on {host} at {now}: {}", reason.name()));
+    }
+
+    /// Says something about a packet, known by its number.
+    pub(crate) fn comment(&mut self, packet: u32, text: String) {
+        if packet > 0 {
+            self.comments.entry(packet).or_default().push(text);
+        }
+    }
+
+    fn interface(&mut self, host: u32, packet: &Packet) -> u32 {
+        if packet.to_host != host || packet.target.ip.is_broadcast() {
+            return NETWORK;
+        }
+        let known = self.loopbacks.iter().position(|&other| other == host);
+        let place = known.unwrap_or_else(|| {
+            self.loopbacks.push(host);
+            self.loopbacks.len() - 1
+        });
+        place as u32 + 1
+    }
+
+    fn end_frame(&mut self, frame: Frame) {
+        self.frames.push(Frame { end: self.bytes.len(), ..frame });
+    }
+
+    /// True if the frame from `first_byte` on is the one before it once more.
+    fn is_repeated(&self, first_frame: usize, first_byte: usize) -> bool {
+        let Some(before) = first_frame.checked_sub(1) else {
+            return false;
+        };
+        let start = before.checked_sub(1).map_or(0, |frame| self.frames[frame].end);
+        let is_same = self.bytes[start..first_byte] == self.bytes[first_byte..];
+        is_same && self.frames[before].time == self.last
+    }
+
+    /// The segments of a train, or the one that it is.
+    fn segments(&mut self, packet: &Packet, segment: &Segment, ends: Ends, frame: Frame) {
+        let mut header = tcp_header(packet, segment);
+        let size = self.segment_size(packet.flow, &header, ends);
+        let data = segment.payload.as_ref().map_or(&[][..], |payload| payload.bytes());
+        let mut parts = data.chunks(size).peekable();
+        loop {
+            let part = parts.next().unwrap_or_default();
+            let is_last = parts.peek().is_none();
+            // What ends a stream or a connection is in its last segment.
+            let ending = Flags::FIN.with(Flags::RST).bits();
+            let flags = if is_last { header.flags } else { header.flags & !ending };
+            let this = TcpHeader { flags, ..header };
+            write_ip(ends, Protocol::Tcp, &mut self.bytes, |out| {
+                this.write(out);
+                out.extend(part);
+            });
+            self.end_frame(frame);
+            header.seq = header.seq.wrapping_add(part.len() as u32);
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// How many bytes of data a segment of the connection carries.
+    fn segment_size(&mut self, flow: Flow, header: &TcpHeader<'_>, ends: Ends) -> usize {
+        let connection = flow.words().min(flow.reversed().words());
+        if let Some(mss) = header.mss {
+            let least = self.segment_sizes.entry(connection).or_insert(mss);
+            *least = (*least).min(mss);
+        }
+        let mss = self.segment_sizes.get(&connection).copied().unwrap_or(u16::MAX);
+        let room = IP_LENGTH_MAX - ends.header() - header.length();
+        usize::from(mss).saturating_sub(TIMESTAMPS as usize).clamp(1, room)
+    }
+
+    /// ICMP, which quotes the packet that it is about.
+    fn icmp(&mut self, icmp: Icmp, about: u32, ends: Ends, frame: Frame) {
+        let place = self.frames.partition_point(|frame| frame.packet < about);
+        if self.frames.get(place).is_none_or(|frame| frame.packet != about) {
+            return;
+        }
+        let start = place.checked_sub(1).map_or(0, |before| self.frames[before].end);
+        let end = self.frames[place].end;
+        let (protocol, quote) = match ends {
+            Ends::V4(..) => (Protocol::Icmp4, QUOTE4),
+            Ends::V6(..) => (Protocol::Icmp6, QUOTE6),
+        };
+        // Type and code, and the MTU where they have one (RFC 792, 1191, 4443).
+        let (head, mtu) = match (icmp, ends) {
+            (Icmp::PortUnreachable, Ends::V4(..)) => ([3, 3], 0),
+            (Icmp::PortUnreachable, Ends::V6(..)) => ([1, 4], 0),
+            (Icmp::HostUnreachable, Ends::V4(..)) => ([3, 1], 0),
+            (Icmp::HostUnreachable, Ends::V6(..)) => ([1, 3], 0),
+            (Icmp::FragmentationNeeded(mtu), Ends::V4(..)) => ([3, 4], mtu & 0xffff),
+            (Icmp::FragmentationNeeded(mtu), Ends::V6(..)) => ([2, 0], mtu),
+        };
+        let quoted = self.bytes[start..end.min(start + quote)].to_vec();
+        write_ip(ends, protocol, &mut self.bytes, |out| {
+            out.extend(head);
+            out.extend([0; 2]);
+            out.extend(mtu.to_be_bytes());
+            out.extend(quoted);
+        });
+        self.end_frame(frame);
+    }
+
+    /// It with the names of hosts, each with the number in its addresses.
+    pub(crate) fn with_hosts(mut self, hosts: impl Iterator<Item = (Arc<str>, u32)>) -> Self {
+        self.hosts = hosts.map(|(name, number)| Name { name, number }).collect();
+        self
+    }
+}
+
+/// The header of a segment.
+///
+/// The window of a segment is in bytes; that of a header is scaled by what the SYN said, save on
+/// the SYN itself.
+fn tcp_header<'a>(packet: &Packet, segment: &Segment) -> TcpHeader<'a> {
+    let is_syn = segment.flags.has(Flags::SYN);
+    let scale = if is_syn { 0 } else { WINDOW_SCALE };
+    TcpHeader {
+        source_port: packet.source.port,
+        target_port: packet.target.port,
+        seq: segment.seq.0,
+        ack: segment.ack.0,
+        flags: segment.flags.bits(),
+        window: u16::try_from(segment.window >> scale).unwrap_or(u16::MAX),
+        mss: is_syn.then_some(segment.mss),
+        window_scale: is_syn.then_some(WINDOW_SCALE as u8),
+        sack_permitted: false,
+        timestamps: None,
+        sacks: &[],
+    }
+}
+
+// Reading.
+impl Capture {
+    /// How many packets there are on the wire.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// True if nothing was sent.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// How many packets were sent after the capture was full.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// The file, as pcapng.
+    pub fn to_pcapng(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes.len() + 64 * (self.frames.len() + 8));
+        self.write_pcapng(&mut bytes).expect("a vector takes all that is written");
+        bytes
+    }
+
+    /// Writes the file, as pcapng. Each block is a few small writes: buffer what is no memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_pcapng(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut writer = Writer::new(out);
+        writer.section_header("sim-net")?;
+        writer.interface("net")?;
+        for &host in &self.loopbacks {
+            let name = self.hosts.get(host as usize).map_or("?", |host| &host.name);
+            writer.interface(&format!("lo@{name}"))?;
+        }
+        writer.names([Family::V4, Family::V6].into_iter().flat_map(|family| {
+            self.hosts
+                .iter()
+                .map(move |host| (octets(Ip::of_host(host.number, family)), &*host.name))
+        }))?;
+        let mut start = 0;
+        for frame in &self.frames {
+            let comments = self.comments.get(&frame.packet).into_iter().flatten();
+            let bytes = &self.bytes[start..frame.end];
+            writer.packet(frame.interface, frame.time, bytes, comments.map(String::as_str))?;
+            start = frame.end;
+        }
+        if self.left_out > 0 {
+            writer.left_out(NETWORK, self.last, self.left_out)?;
+        }
+        Ok(())
+    }
+}
+
+fn octets(ip: Ip) -> Vec<u8> {
+    match ip.to_addr() {
+        std::net::IpAddr::V4(address) => address.octets().into(),
+        std::net::IpAddr::V6(address) => address.octets().into(),
+    }
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capture")
+            .field("packets", &self.len())
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::address::Endpoint;
+    use crate::buffer::Pool;
+    use crate::socket_table::SocketId;
+    use crate::tcp::segment::Seq;
+
+    fn packet(body: Body) -> Packet {
+        Packet {
+            source: Endpoint::new(Ip::V4(0x0a00_0001), 40_000),
+            target: Endpoint::new(Ip::V4(0x0a00_0002), 7_000),
+            to_host: 2,
+            from: SocketId::NONE,
+            to: SocketId::NONE,
+            flow: Flow::new((1, 1), (2, 7_000), 1, false),
+            offset: 0,
+            frame: 0,
+            body,
+        }
+    }
+
+    fn segment(seq: u32, flags: Flags, mss: u16, data: &[u8]) -> Packet {
+        let payload = (!data.is_empty()).then(|| Pool::default().copy(data));
+        let window = 1_000 << WINDOW_SCALE;
+        packet(Body::Tcp(Segment { seq: Seq(seq), ack: Seq(9), window, flags, mss, payload }))
+    }
+
+    /// Sequence number, control bits and length of the data of each frame.
+    fn told(capture: &Capture) -> Vec<(u32, u8, usize)> {
+        let starts = std::iter::once(0).chain(capture.frames.iter().map(|frame| frame.end));
+        let frames = starts.zip(&capture.frames).map(|(start, frame)| {
+            let tcp = &capture.bytes[start + IP4..frame.end];
+            let seq = u32::from_be_bytes(tcp[4..8].try_into().unwrap());
+            (seq, tcp[13], tcp.len() - usize::from(tcp[12] >> 4) * 4)
+        });
+        frames.collect()
+    }
+
+    #[test]
+    fn a_train_is_written_as_segments_of_the_size_that_both_ends_take() {
+        let mut capture = Capture::new();
+        let syn_ack = Flags::SYN.with(Flags::ACK);
+        let mut answer = segment(0, syn_ack, 112, b"");
+        answer.flow = answer.flow.reversed();
+        capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, 1_460, b""));
+        capture.sent(Time::ZERO, 2, &answer);
+        let train = segment(u32::MAX - 149, Flags::FIN.with(Flags::ACK), 0, &[7; 250]);
+        assert_eq!(capture.sent(Time::ZERO, 1, &train), 3);
+        let parts = [(u32::MAX - 149, 16, 100), (u32::MAX - 49, 16, 100), (50, 17, 50)];
+        assert_eq!(told(&capture)[2..], parts);
+        assert_eq!(told(&capture)[0], (0, 2, 0));
+    }
+
+    #[test]
+    fn no_segment_is_larger_than_ip_allows() {
+        let mut capture = Capture::new();
+        capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, u16::MAX, b""));
+        capture.sent(Time::ZERO, 1, &segment(1, Flags::ACK, 0, &[7; 65_500]));
+        assert_eq!(capture.len(), 3);
+        assert!(told(&capture).iter().all(|&(.., data)| data + 40 <= IP_LENGTH_MAX));
+    }
+
+    #[test]
+    fn the_window_is_scaled_but_not_on_a_syn() {
+        let mut capture = Capture::new();
+        capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, 1_460, b""));
+        capture.sent(Time::ZERO, 1, &segment(1, Flags::ACK, 0, b""));
+        let start = capture.frames[0].end;
+        let window =
+            |ip: usize| u16::from_be_bytes([capture.bytes[ip + 34], capture.bytes[ip + 35]]);
+        assert_eq!((window(0), window(start)), (u16::MAX, 1_000));
+    }
+
+    #[test]
+    fn a_capture_that_is_full_counts_what_it_leaves_out() {
+        let mut capture = Capture { bytes_max: 100, ..Capture::new() };
+        let ack = segment(1, Flags::ACK, 0, &[7; 60]);
+        // It takes what comes while there is room, and is full beyond its bound.
+        assert_eq!([(); 3].map(|()| capture.sent(Time::ZERO, 1, &ack)), [1, 0, 0]);
+        capture.dropped(0, Time::ZERO, "b", DropReason::NoSocket);
+        assert_eq!((capture.len(), capture.left_out()), (1, 2));
+        assert!(capture.comments.is_empty());
+        let file = capture.to_pcapng();
+        let statistics = &file[file.len() - 40..];
+        assert_eq!(statistics[..8], [5, 0, 0, 0, 40, 0, 0, 0]);
+        assert_eq!(statistics[20..32], [5, 0, 8, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_train_is_cut_without_a_gap(
+            seq in any::<u32>(),
+            mss in 1..3_000_u16,
+            data in prop::collection::vec(any::<u8>(), 0..10_000),
+            fin in any::<bool>(),
+        ) {
+            let mut capture = Capture::new();
+            capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, mss, b""));
+            let flags = if fin { Flags::ACK.with(Flags::FIN) } else { Flags::ACK };
+            capture.sent(Time::ZERO, 1, &segment(seq, flags, 0, &data));
+            let size = usize::from(mss).saturating_sub(12).max(1);
+            let parts = told(&capture).split_off(1);
+            prop_assert_eq!(parts.len(), data.len().div_ceil(size).max(1));
+            let mut next = seq;
+            for (number, &(seq, flags, length)) in (1..).zip(&parts) {
+                let is_last = number == parts.len();
+                prop_assert_eq!(seq, next);
+                prop_assert_eq!(flags & 1 != 0, fin && is_last);
+                prop_assert!(length == size || is_last);
+                next = next.wrapping_add(length as u32);
+            }
+            prop_assert_eq!(next, seq.wrapping_add(data.len() as u32));
+            let ends: Vec<usize> = capture.frames.iter().map(|frame| frame.end).collect();
+            let written: Vec<u8> = ends.windows(2).zip(&parts)
+                .flat_map(|(frame, part)| capture.bytes[frame[1] - part.2..frame[1]].to_vec())
+                .collect();
+            prop_assert_eq!(written, data);
+        }
+    }
+
+    #[test]
+    fn every_frame_of_a_train_bears_its_comment() {
+        let mut capture = Capture::new();
+        capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, 112, b""));
+        let number = capture.sent(Time::ZERO, 1, &segment(1, Flags::ACK, 0, &[7; 150]));
+        capture.dropped(number, Time::from_nanos(5), "b", DropReason::NoSocket);
+        let text = b"dropped on b at 0.000000005s: no socket takes it";
+        let file = capture.to_pcapng();
+        assert_eq!(file.windows(text.len()).filter(|part| part == text).count(), 2);
+    }
+}
