@@ -6,7 +6,8 @@ use std::io;
 use sim_core::Time;
 use sim_core::driver::Family;
 
-use super::connection::{Config, Connection, State, TIMESTAMPS};
+use super::config::{BufferSize, Config, TIMESTAMPS};
+use super::connection::{Connection, State};
 use super::segment::{Flags, Segment, Seq};
 use super::stream::{News, Stream};
 use super::time_wait::Verdict;
@@ -24,13 +25,6 @@ use crate::ports::{Bind, ephemeral, on_port};
 use crate::socket_table::{Kind, Options, Ready, Socket, SocketId, Unconnected};
 use crate::trace::{DropReason, Record};
 use crate::wire::Path;
-
-/// Bytes that a stream takes beyond what its peer has acknowledged (L-41, when it has grown).
-const SEND_BUFFER: usize = 196_608;
-/// Bytes that wait unread before the peer is held back (L-40).
-const RECEIVE_BUFFER: usize = 82_536;
-/// The smallest buffers, in segments.
-const SEGMENTS_MIN: usize = 3;
 
 /// A socket that accepts connections.
 #[derive(Debug)]
@@ -50,20 +44,19 @@ impl Options {
             family,
             reuse_address: false,
             reuse_port: false,
-            send_buffer: SEND_BUFFER,
-            receive_buffer: RECEIVE_BUFFER,
+            send_buffer: BufferSize::SEND,
+            receive_buffer: BufferSize::RECEIVE,
         }
     }
 
-    /// `SO_SNDBUF`, rounded as Linux does (L-41: 1.27 to 1.33 times what was asked).
+    /// `SO_SNDBUF`.
     pub(crate) fn set_send_buffer(&mut self, asked: usize) {
-        self.send_buffer = (asked.saturating_mul(13) / 10).max(SEGMENTS_MIN * 1_448);
+        self.send_buffer = BufferSize::send_buffer_of(asked);
     }
 
-    /// `SO_RCVBUF`, rounded as Linux does (L-40: 2 · 1448/2304 of what was asked).
+    /// `SO_RCVBUF`.
     pub(crate) fn set_receive_buffer(&mut self, asked: usize) {
-        let kept = asked.min(1 << 29) * 2 * 1_448 / 2_304;
-        self.receive_buffer = kept.max(SEGMENTS_MIN * 1_448);
+        self.receive_buffer = BufferSize::receive_buffer_of(asked);
     }
 
     fn bind(&self, ip: Ip) -> Bind {
@@ -87,7 +80,7 @@ fn config(path: Path, family: Family, trains: bool, options: &Options) -> Config
     let mss = path.mtu - headers - TIMESTAMPS;
     let train = if trains { mss.max(LARGE as u32) } else { mss };
     let Options { send_buffer, receive_buffer, .. } = *options;
-    Config { mss, train, send_buffer, receive_buffer }
+    Config { train, send_buffer, receive_buffer, ..Config::new(mss) }
 }
 
 // The calls.
@@ -282,7 +275,7 @@ impl Network {
     #[inline]
     pub(crate) fn tcp_read(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
         let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
-        let read = stream.connection.read(buf, &mut self.pool).map_err(errno::os)?;
+        let read = stream.connection.read(buf, self.wire.now, &mut self.pool).map_err(errno::os)?;
         if stream.connection.has_output() {
             self.tcp_flush(id);
         }
@@ -430,12 +423,12 @@ impl Network {
             return;
         }
         let pair = (stream.local, stream.remote);
-        let (snd_nxt, rcv_nxt) = stream.connection.numbers();
+        let remains = stream.connection.remains();
         let (mapped, bound) = (std::mem::take(&mut stream.mapped), stream.bound);
         if mapped {
             self.host(host).connections.remove(&pair);
             if waits {
-                self.host(host).time_waits.insert(pair, snd_nxt, rcv_nxt, now);
+                self.host(host).time_waits.insert(pair, remains, now);
             }
         }
         if orphan {
@@ -541,7 +534,7 @@ impl Network {
         let path = self.path(host, packet.source.ip).expect("where it came from");
         let config = config(path, options.family, self.wire.is_constant(path), &options);
         let stream = Stream {
-            connection: Connection::accept(segment_of(&packet), iss, config),
+            connection: Connection::accept(segment_of(&packet), self.wire.now, iss, config),
             local: packet.target,
             remote: packet.source,
             path,

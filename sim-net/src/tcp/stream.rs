@@ -53,6 +53,12 @@ impl Stream {
         self.connection.set_send_limit(self.options.send_buffer);
     }
 
+    /// `SO_RCVBUF` of a connection.
+    pub(crate) fn set_receive_buffer(&mut self, asked: usize) {
+        self.options.set_receive_buffer(asked);
+        self.connection.set_receive_limit(self.options.receive_buffer);
+    }
+
     /// Sends what there is to send and arms the timer. To be called after anything was done to the
     /// connection; `id` and `host` are its own.
     pub(super) fn flush(
@@ -63,7 +69,7 @@ impl Stream {
         pool: &mut Pool,
     ) -> News {
         while self.connection.has_output() {
-            let Some(segment) = self.connection.transmit(wire.now) else { break };
+            let Some(segment) = self.connection.transmit(wire.now, pool) else { break };
             self.send(segment, id, host, wire, pool);
         }
         let deadline = self.connection.deadline();
