@@ -85,7 +85,7 @@ impl Connection {
             }
             _ => {
                 if !self.is_fresh(segment, now) || !self.is_acceptable(segment) {
-                    self.on_unacceptable(segment, now);
+                    self.on_unacceptable(segment, now, pool);
                     return;
                 }
                 if has(Flags::RST) {
@@ -197,8 +197,13 @@ impl Connection {
         segment.seq.at_most(edge) && self.receive.told().at_most(segment.end())
     }
 
-    fn on_unacceptable(&mut self, segment: &Segment, now: Time) {
+    fn on_unacceptable(&mut self, segment: &Segment, now: Time, pool: &mut Pool) {
         if segment.flags.has(Flags::RST) {
+            // Of a peer that sent it before it knew that its FIN had arrived (L-54).
+            let ended = matches!(self.state, State::CloseWait | State::Closing | State::LastAck);
+            if ended && segment.seq.plus(1) == self.receive.nxt {
+                self.reset_by_peer(pool);
+            }
             return;
         }
         let has_data = segment.data_len() > 0;
@@ -225,6 +230,10 @@ impl Connection {
             self.challenge(now);
             return;
         }
+        self.reset_by_peer(pool);
+    }
+
+    fn reset_by_peer(&mut self, pool: &mut Pool) {
         match self.state {
             State::CloseWait => self.fail(EPIPE, pool),
             State::Closing | State::LastAck | State::TimeWait => self.enter_closed(pool),

@@ -7,6 +7,10 @@ use sim_core::Time;
 
 use super::segment::Seq;
 
+/// A segment's place among all that a connection sent, repetitions included. Several are sent at
+/// one instant, so their times do not say it.
+pub(super) type Order = Seq;
+
 /// Records that an idle connection may keep room for.
 const IDLE_CAPACITY: usize = 32;
 
@@ -18,6 +22,7 @@ pub(super) struct Flight {
     pub(super) end: Seq,
     /// When it was last sent.
     pub(super) sent: Time,
+    pub(super) order: Order,
     /// How many full segments it makes.
     pub(super) segments: u16,
     /// How often it has been sent again.
@@ -34,7 +39,8 @@ impl Flight {
     const REPEATED: u8 = 4;
 
     pub(super) fn new(start: Seq, end: Seq, mss: u32, sent: Time) -> Self {
-        let mut flight = Self { start, end, sent, segments: 1, repeats: 0, marks: 0 };
+        let order = Seq(0);
+        let mut flight = Self { start, end, sent, order, segments: 1, repeats: 0, marks: 0 };
         if end.since(start) > mss {
             flight.count(mss);
         }
@@ -70,6 +76,7 @@ pub(super) struct Flights {
     pub(super) lost: u32,
     /// Those with a repetition on its way.
     pub(super) repeated: u32,
+    next_order: Order,
     /// No flight before this place waits to be repeated.
     repeat_from: usize,
 }
@@ -99,8 +106,10 @@ impl Flights {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, flight: Flight) {
+    pub(super) fn push(&mut self, mut flight: Flight) {
         self.out += u32::from(flight.segments);
+        flight.order = self.next_order;
+        self.next_order = self.next_order.plus(1);
         self.queue.push_back(flight);
     }
 
@@ -180,6 +189,8 @@ impl Flights {
         self.set(index, marks);
         let flight = &mut self.queue[index];
         flight.sent = now;
+        flight.order = self.next_order;
+        self.next_order = self.next_order.plus(1);
         flight.repeats = flight.repeats.saturating_add(1);
     }
 

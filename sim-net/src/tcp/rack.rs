@@ -7,7 +7,8 @@
 use sim_core::Time;
 
 use super::flights::Flight;
-use super::rtt::{after, between};
+use super::flights::Order;
+use super::rtt::{after, between, soon};
 use super::segment::Seq;
 use super::send::{Alarm, Sender};
 
@@ -60,14 +61,13 @@ impl Reordering {
 /// The segment sent last of those that arrived.
 #[derive(Debug)]
 pub(super) struct Latest {
-    sent: Time,
-    end: Seq,
+    order: Option<Order>,
     rtt: u64,
 }
 
 impl Latest {
-    pub(super) fn new(una: Seq) -> Self {
-        Self { sent: Time::ZERO, end: una, rtt: 0 }
+    pub(super) fn new() -> Self {
+        Self { order: None, rtt: 0 }
     }
 
     /// `flight` has arrived (RFC 8985 §6.2 step 1).
@@ -77,14 +77,14 @@ impl Latest {
         if flight.repeats > 0 && rtt < min_rtt {
             return;
         }
-        if self.is_before(flight) {
-            *self = Self { sent: flight.sent, end: flight.end, rtt };
+        if !self.is_after(flight) {
+            *self = Self { order: Some(flight.order), rtt };
         }
     }
 
-    /// True if `flight` was sent after it; of those sent at once, the higher number is the later.
-    fn is_before(&self, flight: &Flight) -> bool {
-        self.sent < flight.sent || self.sent == flight.sent && self.end.before(flight.end)
+    /// True if it was sent after `flight`.
+    fn is_after(&self, flight: &Flight) -> bool {
+        self.order.is_some_and(|order| flight.order.before(order))
     }
 }
 
@@ -108,7 +108,7 @@ impl Sender {
             if flight.is_sacked() || flight.is_lost() && !flight.is_repeated() {
                 continue;
             }
-            if latest.is_before(&flight) || latest.end == flight.end && latest.sent == flight.sent {
+            if !latest.is_after(&flight) {
                 // Beyond one that was sent once, all were sent later still.
                 if flight.repeats == 0 {
                     break;
@@ -123,7 +123,7 @@ impl Sender {
             }
         }
         if let Some(at) = decided_at {
-            (self.alarm, self.alarm_at) = (Alarm::Reordering, at);
+            (self.alarm, self.alarm_at) = (Alarm::Reordering, soon(now, at));
         }
     }
 }

@@ -269,9 +269,10 @@ impl Receiver {
             pool.put(self.queue.pop_front().expect("it has a first"));
         }
         self.queued -= read;
+        let before = self.read;
         self.read += read as u64;
         if read > 0 && !self.ended {
-            self.after_read(now);
+            self.after_read(before, now);
         }
         if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY {
             self.queue.shrink_to(IDLE_CAPACITY / 2);
@@ -281,10 +282,7 @@ impl Receiver {
 
     /// A read may open the window far enough to say so (L-43), and acknowledges a one-way stream
     /// (L-71).
-    fn after_read(&mut self, now: Time) {
-        if self.limit.now < self.limit.max {
-            self.limit.now = self.autotune.limit(self.limit, self.read, now);
-        }
+    fn after_read(&mut self, before: u64, now: Time) {
         let window = self.window();
         let update = 2 * window as usize <= self.limit.now && {
             let wider = self.select_window();
@@ -292,6 +290,10 @@ impl Receiver {
         };
         let acknowledges = self.ack_due != Time::NEVER && !self.answering && self.queued == 0;
         self.ack_now |= update || acknowledges;
+        // What that makes of the buffer, the next acknowledgement tells.
+        if self.limit.now < self.limit.max {
+            self.limit.now = self.autotune.limit(self.limit, before, now);
+        }
     }
 
     /// The window to advertise: free space, 0 when that is below a segment or a sixteenth of the

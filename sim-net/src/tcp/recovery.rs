@@ -95,7 +95,7 @@ impl Trouble {
             first_repeat: None,
             stalled_since: None,
             timeouts: 0,
-            latest: Latest::new(una),
+            latest: Latest::new(),
             highest_sacked: una,
             marked: Sacks::default(),
             probe: None,
@@ -643,8 +643,9 @@ impl Sender {
         let fin = flight.end.since(flight.start) as usize > data;
         debug_assert!(!fin || self.end == End::Sent);
         let flags = if fin { Flags::FIN } else { Flags::default() };
-        // The timer watches the first segment, from when it was last sent.
-        if index == 0 && self.alarm != Alarm::Reordering {
+        // The timer watches the first segment, from when it was last sent; a timeout has set it.
+        let timed_out = self.trouble.as_ref().is_some_and(|t| t.phase == Phase::Loss);
+        if index == 0 && !timed_out && self.alarm != Alarm::Reordering {
             self.set_alarm(now, true);
         }
         Cut { seq: flight.start, payload, flags, attempt: flight.repeats + 1 }

@@ -1,7 +1,7 @@
 //! Round-trip times and the retransmission timeout: RFC 6298 as Linux bounds it (L-20).
 //!
 //! RTO = SRTT + max(200 ms, 4·RTTVAR). The variance term follows its peaks at once and decays once
-//! in a round trip. All times are in nanoseconds.
+//! in a round trip. Times are in nanoseconds, and those of timers in whole ticks of a kernel, 4 ms.
 
 use std::time::Duration;
 
@@ -10,14 +10,16 @@ use sim_core::Time;
 use super::segment::Seq;
 
 const MILLISECOND: u64 = 1_000_000;
+/// A kernel's timers count in these (`CONFIG_HZ` 250).
+const TICK: u64 = 4 * MILLISECOND;
 /// The retransmission timeout before there is a sample (RFC 6298 §2.1).
 const INITIAL_RTO: u64 = 1_000 * MILLISECOND;
 /// The least that the variance term adds (L-20; `tcp_rto_min_us`).
 pub(crate) const RTO_MIN: u64 = 200 * MILLISECOND;
 /// The most that a timeout is backed off to (L-24; `tcp_rto_max_ms`).
 pub(crate) const RTO_MAX: u64 = 120_000 * MILLISECOND;
-/// What a loss probe waits beyond two round trips when more than one segment is out (L-23).
-const PROBE_SLACK: u64 = 2 * MILLISECOND;
+/// What timers of less than a timeout wait at least (`TCP_TIMEOUT_MIN_US`).
+const SLACK: u64 = 2 * MILLISECOND;
 
 /// The moment `nanos` after `now`.
 pub(crate) const fn after(now: Time, nanos: u64) -> Time {
@@ -27,6 +29,16 @@ pub(crate) const fn after(now: Time, nanos: u64) -> Time {
 /// Nanoseconds from `earlier` to `now`.
 pub(crate) const fn between(earlier: Time, now: Time) -> u64 {
     now.as_nanos().saturating_sub(earlier.as_nanos())
+}
+
+/// A time in whole ticks, rounded up.
+const fn in_ticks(nanos: u64) -> u64 {
+    nanos.next_multiple_of(TICK)
+}
+
+/// When a timer comes up that is set at `now` for `at`, before a timeout is due.
+pub(crate) const fn soon(now: Time, at: Time) -> Time {
+    after(now, in_ticks(between(now, at) + SLACK))
 }
 
 /// A duration in nanoseconds.
@@ -95,7 +107,7 @@ impl Rtt {
                 self.end_round(nxt);
             }
         }
-        self.rto = self.srtt_8 / 8 + self.variance_4;
+        self.rto = in_ticks(self.srtt_8 / 8 + self.variance_4);
     }
 
     fn end_round(&mut self, nxt: Seq) {
@@ -134,7 +146,7 @@ impl Rtt {
         if self.srtt_8 == 0 {
             return INITIAL_RTO;
         }
-        self.srtt_8 / 4 + if lone { RTO_MIN } else { PROBE_SLACK }
+        in_ticks(self.srtt_8 / 4 + if lone { RTO_MIN } else { SLACK })
     }
 }
 
@@ -151,14 +163,15 @@ mod tests {
         rtt
     }
 
-    /// L-20: 204 ms (by the kernel's ticks; 202 exactly) at 2 ms, 300 at 100 ms, 800 at 600 ms.
+    /// L-20: 204 ms at 2 ms, 304 at 100 and 804 at 600 ms, which were a little more there.
     #[test]
     fn a_steady_path_waits_200_ms_beyond_its_round_trip() {
         for millis in [2, 100, 600] {
             let rtt = after_samples(&[millis; 40]);
             assert_eq!(rtt.smoothed(), millis * MILLISECOND);
+            let nominal = (millis + 200).next_multiple_of(4);
             let rto = rtt.timeout() / MILLISECOND;
-            assert!((millis + 200..=millis + 204).contains(&rto), "{rto}");
+            assert!(rto == nominal || rto == nominal + 4, "{rto} at {millis}");
         }
     }
 
@@ -186,7 +199,7 @@ mod tests {
     fn a_probe_waits_two_round_trips_and_200_ms_more_for_a_lone_segment() {
         let rtt = after_samples(&[100; 4]);
         assert_eq!(rtt.probe_timeout(true), 400 * MILLISECOND);
-        assert_eq!(rtt.probe_timeout(false), 202 * MILLISECOND);
+        assert_eq!(rtt.probe_timeout(false), 204 * MILLISECOND);
         assert_eq!(Rtt::new().probe_timeout(true), 1_000 * MILLISECOND);
     }
 }

@@ -630,7 +630,8 @@ mod tests {
         let (mut sender, mut pool) = established(10_000, 10_000);
         sender.congestion.window = 1;
         sender.write(&[1; 150], &mut pool);
-        assert_eq!(next(&mut sender, &mut pool).unwrap().payload.unwrap().len(), 100);
+        let out = next(&mut sender, &mut pool).unwrap().payload.unwrap();
+        assert_eq!(out.len(), 100);
         // The chunk is shared with what is on its way, so this begins another.
         sender.write(&[2; 120], &mut pool);
         assert_eq!(sender.queue.len(), 2);

@@ -238,7 +238,7 @@ fn time_wait_answers_a_repeated_fin() {
     let end = |port| Endpoint::new(Ip::V4(0x0a00_0001), port);
     let names = (end(1), end(2));
     waits.insert(names, pair.end(0).remains(), pair.now);
-    pair.ends[0] = None;
+    pair.fate = faultless(secs(100));
     pair.run(secs(1));
     let (_, (_, fin)) = pair.wire.pop_last().expect("it is repeated");
     let Verdict::Answer(answer) = waits.on_segment(names, &fin, pair.now) else {

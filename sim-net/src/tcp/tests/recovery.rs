@@ -9,7 +9,8 @@ const RENO: Config = Config { algorithm: Algorithm::Reno, ..LINUX };
 /// Writes `bytes` on a fresh connection of RTT 100 ms that loses those segments of the first flight
 /// (counted from 1); returns the pair after `time` and where its log begins.
 fn first_flight(config: Config, lost: &[u32], bytes: usize, time: Duration) -> (Pair, usize) {
-    let mut pair = Pair::connected_with(config, ms(50));
+    let send_buffer = BufferSize::fixed(1 << 20);
+    let mut pair = Pair::connected_with(Config { send_buffer, ..config }, ms(50));
     let lost = lost.to_vec();
     let from = pair.log.len();
     let mut count = 0;
@@ -66,9 +67,9 @@ fn after_a_recovery_reno_climbs_by_one() {
     let (pair, from) = first_flight(RENO, &[5], 300_000, ms(790));
     let sizes: Vec<usize> = flights(&pair, from).iter().map(|&(count, _)| count).collect();
     assert_eq!(sizes[..2], [10, 12], "{sizes:?}");
-    let climb = &sizes[2..7];
+    let climb = &sizes[3..8];
     assert!(climb.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sizes:?}");
-    assert!((7..=8).contains(&climb[0]), "{sizes:?}");
+    assert_eq!(climb[0], 8);
 }
 
 /// L-83: with one or two duplicates, reordering is given a quarter of a round trip; without SACK
@@ -78,7 +79,7 @@ fn near_the_end_of_a_flight_time_shows_the_loss() {
     for k in [8, 9] {
         let (pair, from) = first_flight(RENO, &[k], 300_000, ms(190));
         let found = repeats(&pair, from);
-        assert!(found == [(k, 125)], "{found:?}");
+        assert!(found == [(k, 128)], "{found:?}");
         let (pair, from) = first_flight(Config { sack: false, ..RENO }, &[k], 300_000, ms(290));
         assert_eq!(repeats(&pair, from), [(k, 200)]);
     }
@@ -103,9 +104,9 @@ fn a_lost_flight_is_found_by_a_probe_of_new_data() {
     let all: Vec<u32> = (1..=10).collect();
     let (mut pair, from) = first_flight(RENO, &all, 300_000, ms(390));
     let sizes = flights(&pair, from);
-    assert_eq!((sizes[1].0, sizes[1].1 - sizes[0].1), (1, 202), "a probe at 2·SRTT + 2 ms");
+    assert_eq!((sizes[1].0, sizes[1].1 - sizes[0].1), (1, 204), "a probe at 2·SRTT and a tick");
     let found = repeats(&pair, from);
-    assert_eq!(found[0], (1, 302), "its answer marks the ten");
+    assert_eq!(found[0], (1, 304), "its answer marks the ten");
     assert_eq!(pair.end(0).send.congestion.threshold, 5);
     assert_eq!(pair.counters(0).timeouts, 0);
 }
@@ -131,7 +132,7 @@ fn a_lost_tail_is_repaired_by_a_probe() {
     assert_eq!((counters.loss_probes, counters.timeouts), (1, 0));
     assert_eq!(counters.acknowledged, 14_480);
     let (pair, from) = first_flight(RENO, &[8], 14_480, ms(600));
-    assert_eq!(repeats(&pair, from), [(8, 125)]);
+    assert_eq!(repeats(&pair, from), [(8, 128)]);
 }
 
 /// RFC 8985 §6: a repetition that is lost is found by what was sent after it; RFC 6675 alone would
@@ -155,13 +156,14 @@ fn a_lost_repetition_is_found_without_a_timeout() {
     assert_eq!(pair.sent(0, 0).filter(|sent| sent.offset == 1_449).count(), 3);
 }
 
-/// RFC 3522, RFC 2883: a late flight is no loss. The window is what it was.
+/// RFC 3522, RFC 2883: a flight that comes 330 ms late, while it is being repeated, is no loss. The
+/// window is what it was.
 #[test]
 fn a_delay_spike_is_taken_back() {
     let mut pair = Pair::talking(LINUX, ms(50));
     let window = pair.end(0).send.congestion.window;
     let until = pair.now + ms(10);
-    let late = ms(900);
+    let late = ms(330);
     let mut now = pair.now;
     pair.fate = Box::new(move |sent| {
         now = now.max(sent.at);
@@ -170,7 +172,7 @@ fn a_delay_spike_is_taken_back() {
     pair.write(0, &[0; 14_480]);
     pair.run_reading(secs(4));
     let counters = pair.counters(0);
-    assert!(counters.timeouts > 0 && counters.spurious > 0, "{counters:?}");
+    assert!(counters.retransmissions > 0 && counters.spurious > 0, "{counters:?}");
     assert_eq!(counters.acknowledged, counters.written);
     assert!(pair.end(0).send.congestion.window >= window);
 }

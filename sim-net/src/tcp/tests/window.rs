@@ -10,9 +10,9 @@ fn the_receive_window_bounds_what_is_in_flight() {
     pair.run(Duration::from_secs(100));
     let unread = pair.end(1).available();
     assert!((8_552..=10_112).contains(&unread), "{unread}");
-    let segments = pair.log.len();
+    let from = pair.log.len();
     pair.run(Duration::from_secs(100));
-    assert_eq!(pair.log.len(), segments);
+    assert!(pair.sent(0, from).all(|sent| sent.bytes == 0), "probes alone");
     assert_eq!(pair.read(1, 10_240).unwrap().unwrap().len(), unread);
     pair.run(Duration::from_secs(1));
     assert!(pair.end(1).available() > 8_000, "the update let the rest go");
@@ -42,7 +42,9 @@ fn stalled(config: Config) -> Pair {
     while pair.try_write(0, &[0; 4_096]).unwrap() > 0 {
         pair.run(ms(1));
     }
-    pair.run(ms(50));
+    // The rest of the window, too small for a segment, is used by the first probe (L-49).
+    pair.run(ms(300));
+    assert_eq!(pair.end(0).send.wnd, 0);
     pair
 }
 
@@ -73,7 +75,7 @@ fn a_send_buffer_grows_with_the_congestion_window() {
     assert!((150_000..220_000).contains(&(sent - unread)), "{}", sent - unread);
 }
 
-/// L-45: empty segments with an old number, after R·(1, 2, 4, 8 ..), R being 202 ms here, for ever.
+/// L-45: empty segments with an old number, after R·(1, 2, 4, 8 ..), for ever.
 #[test]
 fn a_closed_window_is_probed_with_doubling_intervals() {
     let mut pair = stalled(CONFIG);
@@ -82,11 +84,12 @@ fn a_closed_window_is_probed_with_doubling_intervals() {
     let probes: Vec<u64> = pair.sent(0, from).map(Sent::millis).collect();
     assert!(pair.sent(0, from).all(|sent| sent.bytes == 0 && sent.window > 0));
     let intervals: Vec<u64> = probes.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert_eq!(intervals[0], 404);
+    let r = pair.end(0).send.rtt.timeout() / 1_000_000;
+    assert!(intervals[0] == 2 * r || intervals[0] == 4 * r, "{r} {intervals:?}");
     assert!(intervals[1..7].iter().zip(&intervals).all(|(next, last)| next.abs_diff(2 * last) < 2));
     assert!(probes.len() >= 10 && intervals.iter().all(|&interval| interval <= 120_000));
     assert_eq!(pair.states(), [State::Established; 2]);
-    assert_eq!(pair.counters(0).window_probes, probes.len() as u64 + 1);
+    assert!(pair.counters(0).window_probes >= probes.len() as u64);
 }
 
 /// L-47: the window update is lost, and the next probe finds the window open.
@@ -165,7 +168,9 @@ fn nagle_holds_back_small_segments_alone() {
     let config = Config { nagle: true, ..LINUX };
     let mut pair = Pair::connected_with(config, DELAY);
     let from = pair.log.len();
-    (0..3).for_each(|_| drop(pair.write(0, &[0; 10])));
+    for _ in 0..3 {
+        pair.write(0, &[0; 10]);
+    }
     pair.run_reading(ms(100));
     let sizes = |pair: &Pair, from| {
         pair.sent(0, from).map(|s| s.bytes).filter(|&b| b > 0).collect::<Vec<_>>()
@@ -176,7 +181,9 @@ fn nagle_holds_back_small_segments_alone() {
     assert_eq!(sizes(&pair, from), [1_448, 552]);
     let mut pair = Pair::connected_with(LINUX, DELAY);
     let from = pair.log.len();
-    (0..3).for_each(|_| drop(pair.write(0, &[0; 10])));
+    for _ in 0..3 {
+        pair.write(0, &[0; 10]);
+    }
     assert_eq!(sizes(&pair, from), [10, 10, 10]);
 }
 
