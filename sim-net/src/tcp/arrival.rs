@@ -158,6 +158,8 @@ impl Connection {
         let mss = (self.config.mss + options).min(theirs);
         self.send.mss = mss;
         self.send.sack = self.config.sack && syn.syn.sack;
+        // Without SACK the answer to a probe would say nothing (RFC 8985 §7.1).
+        self.send.loss_probes = self.config.loss_probes && self.send.sack;
         self.receive.set_mss(mss);
         self.receive.autotune.set_mss(mss);
         self.receive.sack = self.send.sack;

@@ -48,9 +48,15 @@ impl Autotune {
         }
     }
 
+    /// True once a full segment has shown the round-trip time.
+    #[inline]
+    pub(super) fn knows_rtt(&self) -> bool {
+        self.rtt > 0
+    }
+
     /// The buffer that suits an application that has read `read` bytes in all.
     pub(super) fn limit(&mut self, limit: BufferSize, read: u64, now: Time) -> usize {
-        if self.rtt == 0 || between(self.began, now) < self.rtt {
+        if !self.knows_rtt() || between(self.began, now) < self.rtt {
             return limit.now;
         }
         let copied = read - self.began_at;

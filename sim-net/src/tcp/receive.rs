@@ -43,6 +43,8 @@ pub(crate) struct Receiver {
     pub(crate) ended: bool,
     /// An acknowledgement must go out now.
     ack_now: bool,
+    /// A small segment arrived since the last acknowledgement: a stream that pauses, not bulk.
+    pushed: bool,
     /// When a delayed acknowledgement goes out at the latest; `NEVER` if none waits.
     ack_due: Time,
     /// What the peer was last told: RCV.NXT.
@@ -78,6 +80,7 @@ impl Receiver {
             scales: true,
             ended: false,
             ack_now: false,
+            pushed: false,
             ack_due: Time::NEVER,
             told: Seq(0),
             bare: Seq(0),
@@ -142,6 +145,7 @@ impl Receiver {
         self.append(payload);
         self.last_arrival = now;
         self.heard = true;
+        self.pushed |= length < self.mss;
         let quick = !self.answering && self.quick_acks > 0;
         self.quick_acks = self.quick_acks.saturating_sub(1);
         if quick || self.nxt.since(self.told) >= 2 * self.mss {
@@ -280,18 +284,19 @@ impl Receiver {
         read
     }
 
-    /// A read may open the window far enough to say so (L-43), and acknowledges a one-way stream
-    /// (L-71).
+    /// A read may open the window far enough to say so (L-43), and acknowledges a one-way stream of
+    /// small segments (L-71); in bulk the next segment will (L-75).
     fn after_read(&mut self, before: u64, now: Time) {
         let window = self.window();
         let update = 2 * window as usize <= self.limit.now && {
             let wider = self.select_window();
             wider > 0 && wider >= 2 * window
         };
-        let acknowledges = self.ack_due != Time::NEVER && !self.answering && self.queued == 0;
+        let acknowledges =
+            self.ack_due != Time::NEVER && self.pushed && !self.answering && self.queued == 0;
         self.ack_now |= update || acknowledges;
         // What that makes of the buffer, the next acknowledgement tells.
-        if self.limit.now < self.limit.max {
+        if self.autotune.knows_rtt() && self.limit.now < self.limit.max {
             self.limit.now = self.autotune.limit(self.limit, before, now);
         }
     }
@@ -311,7 +316,7 @@ impl Receiver {
     pub(crate) fn acknowledge(&mut self) -> (Seq, u32) {
         let window = self.select_window();
         self.edge = self.nxt.plus(window);
-        self.ack_now = false;
+        (self.ack_now, self.pushed) = (false, false);
         self.ack_due = Time::NEVER;
         self.told = self.nxt;
         (self.nxt, window)

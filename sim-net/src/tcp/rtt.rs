@@ -60,6 +60,8 @@ pub(crate) struct Rtt {
     /// The round trip is over when this is acknowledged.
     round_end: Seq,
     rto: u64,
+    /// How long to wait before a loss probe, for a lone segment and for several.
+    probes: [u64; 2],
     /// The least sample; `u64::MAX` before the first.
     min: u64,
 }
@@ -73,6 +75,7 @@ impl Rtt {
             variance_4: 0,
             round_end: Seq(0),
             rto: INITIAL_RTO,
+            probes: [INITIAL_RTO; 2],
             min: u64::MAX,
         }
     }
@@ -80,6 +83,14 @@ impl Rtt {
     /// Takes a sample. `una` and `nxt` are the sender's, and say when a round trip is over.
     #[inline]
     pub(crate) fn sample(&mut self, rtt: u64, una: Seq, nxt: Seq) {
+        // On a path of constant delay the estimate has settled, and another sample changes nothing.
+        let is_settled = self.mdev_4 < 4 && self.variance_4 == RTO_MIN;
+        if !is_settled || rtt * 8 != self.srtt_8 {
+            self.learn(rtt, una, nxt);
+        }
+    }
+
+    fn learn(&mut self, rtt: u64, una: Seq, nxt: Seq) {
         let rtt = rtt.max(1);
         self.min = self.min.min(rtt);
         if self.srtt_8 == 0 {
@@ -108,6 +119,8 @@ impl Rtt {
             }
         }
         self.rto = in_ticks(self.srtt_8 / 8 + self.variance_4);
+        let [lone, several] = [RTO_MIN, SLACK].map(|more| in_ticks(self.srtt_8 / 4 + more));
+        self.probes = [lone, several];
     }
 
     fn end_round(&mut self, nxt: Seq) {
@@ -134,6 +147,7 @@ impl Rtt {
     }
 
     /// RTO, doubled `doublings` times, up to the cap.
+    #[inline]
     pub(crate) fn backed_off(&self, doublings: u8) -> u64 {
         if doublings == 0 {
             return self.rto.min(RTO_MAX);
@@ -142,11 +156,9 @@ impl Rtt {
     }
 
     /// How long after the last segment a loss probe goes out, the timeout left aside (L-21, L-23).
+    #[inline]
     pub(crate) fn probe_timeout(&self, lone: bool) -> u64 {
-        if self.srtt_8 == 0 {
-            return INITIAL_RTO;
-        }
-        in_ticks(self.srtt_8 / 4 + if lone { RTO_MIN } else { SLACK })
+        self.probes[usize::from(!lone)]
     }
 }
 

@@ -189,9 +189,10 @@ impl Sender {
     // Writing.
 
     /// Bytes that were written and are not acknowledged.
+    #[inline]
     fn queued(&self) -> usize {
-        let first = self.una.max(self.iss.plus(1)).min(self.tail);
-        self.tail.since(first) as usize
+        // With the FIN acknowledged, SND.UNA is one beyond the tail.
+        (self.tail.since(self.una) as i32).max(0) as usize
     }
 
     /// Takes a prefix of `data` and says how long it was. Zero means that there is no room.
@@ -229,7 +230,9 @@ impl Sender {
     /// True if data, a FIN or a repetition waits to be sent.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
-        self.unsent() > 0 || self.end == End::Queued || self.flights.lost > 0 || self.probe_now
+        self.unsent() > 0
+            || self.end == End::Queued
+            || self.trouble.is_some() && (self.flights.lost > 0 || self.probe_now)
     }
 
     /// True if there is room to write, as readiness counts it: not more than two thirds of the
@@ -296,14 +299,17 @@ impl Sender {
                 self.congestion.grow(acked, self.rtt.min(), now);
             }
         }
-        self.set_alarm(now, true);
+        if self.flights.out == 0 {
+            (self.alarm, self.alarm_at) = (Alarm::Off, Time::NEVER);
+        } else {
+            self.set_alarm(now, true);
+        }
     }
 
     /// Drops the bytes before `ack`, and notes the FIN if it is acknowledged.
     #[inline]
     pub(super) fn forget(&mut self, ack: Seq, pool: &mut Pool) {
-        let first = self.una.max(self.iss.plus(1)).min(self.tail);
-        self.counters.acknowledged += u64::from(ack.min(self.tail).max(first).since(first));
+        self.counters.acknowledged += u64::from(ack.min(self.tail).since(self.una));
         if self.end == End::Sent && ack == self.nxt {
             self.end = End::Acknowledged;
         }
@@ -355,6 +361,9 @@ impl Sender {
     pub(super) fn next(&mut self, size_max: usize, now: Time, pool: &mut Pool) -> Option<Cut> {
         let window = (self.una.plus(self.wnd).since(self.nxt) as i32).max(0) as usize;
         let unsent = self.unsent();
+        if let Some(cut) = self.next_short(unsent, window, now) {
+            return Some(cut);
+        }
         let mut payload = None;
         let seq = self.nxt;
         if unsent > 0 {
@@ -363,7 +372,7 @@ impl Sender {
                 return None;
             }
             let in_flight = self.flights.in_flight();
-            if in_flight == 0 && now > self.last_sent {
+            if self.flights.out == 0 && self.must_restart(now) {
                 self.restart(now);
             }
             let mut segments = self.congestion.window.saturating_sub(in_flight);
@@ -392,6 +401,37 @@ impl Sender {
         self.note_sent(seq, now);
         let flags = if fin { Flags::FIN } else { Flags::default() };
         Some(Cut { seq, payload, flags, attempt: 0 })
+    }
+
+    /// A message that fits into a segment, with nothing on its way: the step of a dialogue.
+    #[inline(always)]
+    fn next_short(&mut self, unsent: usize, window: usize, now: Time) -> Option<Cut> {
+        let fits = unsent > 0
+            && unsent <= self.mss as usize
+            && unsent <= window
+            && self.una == self.nxt
+            && self.end == End::Open;
+        if !fits || self.must_restart(now) {
+            return None;
+        }
+        let chunk = &self.queue[self.next_chunk];
+        if chunk.data.len() - self.next_offset != unsent {
+            return None;
+        }
+        let payload = chunk.data.part(self.next_offset, unsent);
+        (self.next_chunk, self.next_offset) = (self.next_chunk + 1, 0);
+        let seq = self.nxt;
+        self.nxt = self.tail;
+        self.small_end = self.tail;
+        self.counters.sent += unsent as u64;
+        self.note_sent(seq, now);
+        Some(Cut { seq, payload: Some(payload), flags: Flags::default(), attempt: 0 })
+    }
+
+    /// True if the pause before now is one that the congestion window takes note of.
+    #[inline]
+    fn must_restart(&self, now: Time) -> bool {
+        between(self.last_sent, now) > self.rtt.timeout() || self.congestion.counts_pauses()
     }
 
     /// A window below this is not worth a segment.
@@ -483,7 +523,15 @@ impl Sender {
         if let Some(trouble) = &mut self.trouble {
             trouble.sent += 1;
         }
-        if !matches!(self.alarm, Alarm::Timeout | Alarm::Reordering) {
+        if self.backoff == 0
+            && self.loss_probes
+            && self.trouble.is_none()
+            && self.flights.len() == 1
+        {
+            // The usual case of what `set_alarm` does.
+            let wait = self.rtt.probe_timeout(self.flights.out == 1).min(self.rtt.timeout());
+            (self.alarm, self.alarm_at) = (Alarm::LossProbe, after(now, wait));
+        } else if !matches!(self.alarm, Alarm::Timeout | Alarm::Reordering) {
             self.set_alarm(now, false);
         }
     }
@@ -499,9 +547,9 @@ impl Sender {
     }
 
     /// Data goes out again after a pause.
-    #[inline]
+    #[cold]
     fn restart(&mut self, now: Time) {
-        if self.flights.out == 0 && self.last_sent != Time::ZERO {
+        if self.last_sent != Time::ZERO {
             self.congestion.on_restart(between(self.last_sent, now), self.rtt.timeout());
         }
     }
@@ -531,9 +579,7 @@ impl Sender {
 
     #[inline]
     fn may_probe(&self) -> bool {
-        self.sack
-            && self.loss_probes
-            && self.trouble.as_ref().is_none_or(|trouble| trouble.may_probe())
+        self.loss_probes && self.trouble.as_ref().is_none_or(|trouble| trouble.may_probe())
     }
 
     /// Bytes of memory beyond its own.

@@ -61,6 +61,12 @@ impl Congestion {
         self.window < self.threshold
     }
 
+    /// True if every pause has to be told by [`on_restart`](Self::on_restart).
+    #[inline]
+    pub(crate) fn counts_pauses(&self) -> bool {
+        matches!(self.growth, Growth::Cubic(Some(_)))
+    }
+
     /// `acked` segments were delivered while the window was in full use.
     pub(crate) fn grow(&mut self, mut acked: u32, min_rtt: u64, now: Time) {
         if self.is_in_slow_start() {

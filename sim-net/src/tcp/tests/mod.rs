@@ -225,6 +225,7 @@ impl Pair {
         timers.chain(arrival).min().unwrap_or(Time::NEVER)
     }
 
+    /// Delivers what is due, then runs the timers that are.
     fn step(&mut self) {
         while let Some(entry) = self.wire.first_entry()
             && entry.key().0 <= self.now
