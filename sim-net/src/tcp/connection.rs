@@ -210,6 +210,7 @@ impl Connection {
 
     /// The most data bytes that leave as one from now on: the segment size where each is to be
     /// judged on its own, more where nothing on the path tells them apart.
+    #[cfg_attr(not(test), expect(dead_code, reason = "links decide where trains may travel"))]
     pub(crate) fn set_train(&mut self, train: u32) {
         self.config.train = train;
     }
@@ -308,6 +309,7 @@ impl Connection {
     }
 
     /// What it has done so far.
+    #[cfg_attr(not(test), expect(dead_code, reason = "reports read it"))]
     pub(crate) fn counters(&self) -> Counters {
         let Receiver { received, read, .. } = self.receive;
         Counters { received, read, ..self.send.counters }

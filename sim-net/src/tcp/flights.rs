@@ -11,8 +11,8 @@ use super::segment::Seq;
 /// one instant, so their times do not say it.
 pub(super) type Order = Seq;
 
-/// Records that an idle connection may keep room for.
-const IDLE_CAPACITY: usize = 32;
+/// Records that an empty queue keeps room for, so that the steady state allocates nothing.
+const SPARE_MAX: usize = 256;
 
 /// A segment on its way, or a train of them.
 #[derive(Clone, Copy, Debug)]
@@ -131,8 +131,8 @@ impl Flights {
             each(&first);
             self.repeat_from = self.repeat_from.saturating_sub(1);
         }
-        if self.queue.capacity() > IDLE_CAPACITY {
-            self.queue.shrink_to(IDLE_CAPACITY / 2);
+        if self.queue.capacity() > SPARE_MAX {
+            self.queue.shrink_to(SPARE_MAX);
         }
     }
 

@@ -20,8 +20,8 @@ const QUICK_ACKS: u8 = 16;
 const FIELD_MAX: u32 = 65_535;
 /// The largest shift of it (RFC 7323 §2.3).
 const SCALE_MAX: u32 = 14;
-/// Payloads that an idle connection may keep room for.
-const IDLE_CAPACITY: usize = 16;
+/// Payloads that an empty queue keeps room for, so that the steady state allocates nothing.
+const SPARE_MAX: usize = 256;
 
 /// The receive sequence space (RFC 9293 §3.3.1) and the bytes in it.
 #[derive(Debug)]
@@ -278,8 +278,8 @@ impl Receiver {
         if read > 0 && !self.ended {
             self.after_read(before, now);
         }
-        if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY {
-            self.queue.shrink_to(IDLE_CAPACITY / 2);
+        if self.queue.is_empty() && self.queue.capacity() > SPARE_MAX {
+            self.queue.shrink_to(SPARE_MAX);
         }
         read
     }

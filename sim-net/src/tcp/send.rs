@@ -16,8 +16,8 @@ use super::rtt::{Rtt, after, between};
 use super::segment::{Flags, Segment, Seq, Timestamps};
 use crate::buffer::{LARGE, Payload, Pool};
 
-/// Chunks that an idle connection may keep room for.
-const IDLE_CAPACITY: usize = 16;
+/// Chunks that an empty queue keeps room for, so that the steady state allocates nothing.
+const SPARE_MAX: usize = 256;
 
 /// How far the end of the stream has got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -321,8 +321,8 @@ impl Sender {
             pool.put(chunk.data);
             self.next_chunk -= 1;
         }
-        if self.queue.capacity() > IDLE_CAPACITY {
-            self.queue.shrink_to(IDLE_CAPACITY / 2);
+        if self.queue.capacity() > SPARE_MAX {
+            self.queue.shrink_to(SPARE_MAX);
         }
     }
 

@@ -159,7 +159,8 @@ mod tests {
         let mut now = Time::ZERO;
         let mut reached = None;
         while now < Time::ZERO + Duration::from_secs(14) {
-            for _ in 0..window {
+            let acked = window;
+            for _ in 0..acked {
                 credit += 1;
                 if credit >= cubic.per_segment(window, 1, 100_000_000, now) {
                     (credit, window) = (0, window + 1);

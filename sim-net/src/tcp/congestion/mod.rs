@@ -22,6 +22,7 @@ const UNLIMITED: u32 = u32::MAX / 2;
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) enum Algorithm {
     /// RFC 5681.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a choice of the world's options"))]
     Reno,
     /// RFC 9438.
     #[default]

@@ -51,7 +51,8 @@ fn syn_ladder(config: Config) -> (Vec<u64>, u64, Option<i32>) {
     (sent, pair.now.as_nanos() / 1_000_000_000, pair.end(0).take_error())
 }
 
-/// L-03, and L-04 without linear timeouts, L-05 with a count of its own and with a user timeout.
+/// L-03, L-04, L-05: the default, without linear timeouts, with a count of its own, and with a user
+/// timeout.
 #[test]
 fn a_silent_peer_is_given_up_on_the_ladder_of_syns() {
     let timed_out = Some(ETIMEDOUT);

@@ -187,18 +187,35 @@ fn nagle_holds_back_small_segments_alone() {
     assert_eq!(sizes(&pair, from), [10, 10, 10]);
 }
 
-/// An end that has nothing to do is small: at most 2 KiB, its queues included.
+/// An end of a dialogue that has nothing to do is small: at most 2 KiB, its queues included. After
+/// bulk its queues keep some room, but a bounded one.
 #[test]
 fn an_idle_end_is_small() {
-    assert!(size_of::<Connection>() <= 1_200, "{}", size_of::<Connection>());
-    let mut pair = Pair::connected_with(LINUX, ms(1));
-    for _ in 0..100 {
+    let held = |pair: &mut Pair, end| {
+        let connection = pair.end(end);
+        size_of::<Connection>() + connection.send.held() + connection.receive.held()
+    };
+    let mut pair = Pair::talking(LINUX, ms(1));
+    assert!([0, 1].map(|end| held(&mut pair, end)).iter().all(|&bytes| bytes <= 2_048));
+    for _ in 0..200 {
         pair.try_write(0, &[0; 1 << 20]).unwrap();
         pair.run_reading(ms(2));
     }
     pair.run_reading(secs(5));
-    for end in 0..2 {
-        let held = pair.end(end).send.held() + pair.end(end).receive.held();
-        assert!(size_of::<Connection>() + held <= 2_048, "{held}");
-    }
+    assert!([0, 1].map(|end| held(&mut pair, end)).iter().all(|&bytes| bytes <= 20_480));
+}
+
+/// A train is cut into segments from the moment on at which each is to be judged on its own, and
+/// what is lost of an earlier train is repeated in segments.
+#[test]
+fn trains_can_be_forbidden_during_a_connection() {
+    let mut pair = Pair::connected_with(Config { train: 65_160, ..LINUX }, DELAY);
+    pair.fate = dead();
+    pair.write(0, &[7; 20_000]);
+    assert!(pair.sent(0, 3).any(|sent| sent.bytes > 1_448));
+    pair.end(0).set_train(1_448);
+    pair.fate = faultless(DELAY);
+    let from = pair.log.len();
+    assert_eq!(pair.run_reading(secs(10))[1], 20_000);
+    assert!(pair.sent(0, from).all(|sent| sent.bytes <= 1_448), "{pair:?}");
 }
