@@ -116,7 +116,7 @@ fn a_lost_flight_is_found_by_a_probe_of_new_data() {
     assert_eq!(pair.counters(0).timeouts, 0);
 }
 
-/// L-85, plain: the timeout at R = 300 ms, then 1, 2, 4.
+/// L-85: the plain case. The timeout at R = 300 ms, then 1, 2, 4.
 #[test]
 fn without_sack_a_lost_flight_is_a_timeout() {
     let all: Vec<u32> = (1..=10).collect();
