@@ -499,30 +499,15 @@ impl Sender {
         if offset + length <= chunk.data.len() {
             return chunk.data.part(offset, length);
         }
-        let parts = || {
-            let mut left = length;
-            let offsets = std::iter::once(offset).chain(std::iter::repeat(0));
-            self.queue.range(first..).zip(offsets).map_while(move |(chunk, offset)| {
-                let bytes = &chunk.data.bytes()[offset..];
-                let part = &bytes[..bytes.len().min(left)];
-                left -= part.len();
-                (!part.is_empty()).then_some(part)
-            })
-        };
-        let mut payload: Option<Payload> = None;
-        for part in parts() {
-            let Some(payload) = &mut payload else {
-                payload = Some(pool.copy(part));
-                continue;
-            };
-            // A short chunk has room for an ordinary segment, not for a jumbo one.
-            if payload.extend(part) < part.len() {
-                return pool.copy(&parts().collect::<Vec<_>>().concat());
-            }
-        }
-        let payload = payload.expect("what is sent was written");
-        debug_assert_eq!(payload.len(), length);
-        payload
+        let mut left = length;
+        let offsets = std::iter::once(offset).chain(std::iter::repeat(0));
+        let parts = self.queue.range(first..).zip(offsets).map_while(|(chunk, offset)| {
+            let bytes = &chunk.data.bytes()[offset..];
+            let part = &bytes[..bytes.len().min(left)];
+            left -= part.len();
+            (!part.is_empty()).then_some(part)
+        });
+        pool.join(length, parts)
     }
 
     /// Of the numbers from `start` to `end`, how many are data; the FIN is none.
