@@ -60,8 +60,10 @@ impl Connection {
             && self.stamps.on
         {
             self.stamps.take(segment, self.receive.told());
-            let clock = self.stamps.clock(now);
-            self.receive.autotune.on_data(segment.data_len(), timestamps.echo, clock);
+            if self.receive.autotune.wants(segment.data_len(), timestamps.echo) {
+                let clock = self.stamps.clock(now);
+                self.receive.autotune.on_echo(timestamps.echo, clock);
+            }
             self.stamps.world_echo(segment);
         }
         self.send.on_ack(segment, now, pool);

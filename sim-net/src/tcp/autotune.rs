@@ -38,14 +38,17 @@ impl Autotune {
         self.space = u64::from(INITIAL_WINDOW * mss);
     }
 
-    /// A segment of `length` bytes arrived that answers what this end sent at `echo`, by the
-    /// clock of its timestamps, which shows `clock` now.
+    /// True if a segment of `length` bytes that echoes `echo` shows a round-trip time.
     #[inline]
-    pub(super) fn on_data(&mut self, length: u32, echo: u32, clock: u32) {
-        if length >= self.full && echo != self.last_echo {
-            self.last_echo = echo;
-            self.rtt = u64::from(clock.wrapping_sub(echo).max(1)) * 1_000_000;
-        }
+    pub(super) fn wants(&self, length: u32, echo: u32) -> bool {
+        length >= self.full && echo != self.last_echo
+    }
+
+    /// A full segment arrived that answers what this end sent at `echo`, by the clock of its
+    /// timestamps, which shows `clock` now.
+    pub(super) fn on_echo(&mut self, echo: u32, clock: u32) {
+        self.last_echo = echo;
+        self.rtt = u64::from(clock.wrapping_sub(echo).max(1)) * 1_000_000;
     }
 
     /// True once a full segment has shown the round-trip time.
@@ -85,7 +88,8 @@ mod tests {
         let limit = BufferSize { now: 82_536, max: 400_000 };
         let at = |millis| Time::ZERO + Duration::from_millis(millis);
         assert_eq!(tune.limit(limit, 90_000, at(100)), 82_536, "no round trip is known");
-        tune.on_data(1_448, 7, 107);
+        assert!(tune.wants(1_448, 7) && !tune.wants(100, 7));
+        tune.on_echo(7, 107);
         assert_eq!(tune.limit(limit, 14_480, at(100)), 82_536, "as expected of the first flight");
         assert_eq!(tune.limit(limit, 14_480 + 28_960, at(200)), 173_760);
         assert_eq!(tune.limit(limit, 14_480 + 90_000, at(250)), 82_536, "not yet a round trip");

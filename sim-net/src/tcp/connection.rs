@@ -218,7 +218,7 @@ impl Connection {
     // Outputs.
 
     /// False if [`transmit`](Self::transmit) has nothing to send.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_output(&self) -> bool {
         self.receive.wants_ack()
             || self.send.is_pending()

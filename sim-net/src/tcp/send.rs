@@ -269,7 +269,7 @@ impl Sender {
     // Acknowledgements.
 
     /// Takes the acknowledgement, window and SACK blocks of a segment (RFC 9293 §3.10.7.4).
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_ack(&mut self, segment: &Segment, now: Time, pool: &mut Pool) {
         let (ack, window) = (segment.ack, segment.window);
         let advances = self.una.before(ack);
@@ -307,7 +307,7 @@ impl Sender {
     }
 
     /// Drops the bytes before `ack`, and notes the FIN if it is acknowledged.
-    #[inline]
+    #[inline(always)]
     pub(super) fn forget(&mut self, ack: Seq, pool: &mut Pool) {
         self.counters.acknowledged += u64::from(ack.min(self.tail).since(self.una));
         if self.end == End::Sent && ack == self.nxt {
@@ -320,9 +320,12 @@ impl Sender {
             let Some(chunk) = self.queue.pop_front() else { return };
             pool.put(chunk.data);
             self.next_chunk -= 1;
-        }
-        if self.queue.capacity() > SPARE_MAX {
-            self.queue.shrink_to(SPARE_MAX);
+            if self.queue.is_empty() {
+                if self.queue.capacity() > SPARE_MAX {
+                    self.queue.shrink_to(SPARE_MAX);
+                }
+                return;
+            }
         }
     }
 

@@ -47,3 +47,49 @@ fn cubic_and_newreno_are_not_far_from_it() {
         assert!((0.55..=1.35).contains(&ratio), "{:?}: {ratio:.2}", config.algorithm);
     }
 }
+
+/// How long 1 MiB takes from the first SYN on, in milliseconds: the median of 15 seeds.
+fn completion(config: Config, rtt: u64, loss: u64) -> u64 {
+    const LENGTH: usize = 1 << 20;
+    let run = |seed: u64| {
+        let mut chance = Chance(seed * 7_919 + 13);
+        for _ in 0..10 {
+            chance.below(2);
+        }
+        let fate = move |_: &Sent| {
+            if chance.below(1_000_000) < loss { vec![] } else { vec![ms(rtt / 2)] }
+        };
+        let mut pair = Pair::over(Box::new(fate), config, config);
+        let (mut left, mut read) = (LENGTH, 0);
+        while read < LENGTH {
+            assert!(pair.now < Time::ZERO + secs(3_600), "no progress: {read}");
+            if pair.states()[0] == State::Established {
+                left -= pair.try_write(0, &vec![0; left]).unwrap();
+            }
+            read += pair.run_reading(ms(2))[1];
+        }
+        pair.now.as_nanos() / 1_000_000
+    };
+    let mut times: Vec<u64> = (0..15).map(run).collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// L-111, L-112: the medians of T2, within a factor of two, and no run fails.
+#[test]
+fn a_mebibyte_takes_about_as_long_as_on_linux() {
+    let reno = Config { algorithm: Algorithm::Reno, ..LINUX };
+    for (rtt, loss, on_reno, on_cubic) in [
+        (20, 10_000, 1_007, 665),
+        (20, 50_000, 3_436, 3_691),
+        (20, 100_000, 7_298, 8_081),
+        (100, 50_000, 14_667, 14_783),
+        (100, 100_000, 26_903, 29_124),
+    ] {
+        for (config, linux) in [(reno, on_reno), (LINUX, on_cubic)] {
+            let took = completion(config, rtt, loss);
+            let near = linux / 2..=linux * 2;
+            assert!(near.contains(&took), "RTT {rtt} ms, loss {loss} ppm: {took}, Linux {linux}");
+        }
+    }
+}
