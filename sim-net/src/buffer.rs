@@ -105,17 +105,29 @@ impl Pool {
 
     /// A chunk with exactly `data`, of any length.
     pub(crate) fn copy(&mut self, data: &[u8]) -> Payload {
+        self.join(data.len(), [data])
+    }
+
+    /// A chunk with exactly the `length` bytes of `parts`.
+    #[inline]
+    pub(crate) fn join<'a>(
+        &mut self,
+        length: usize,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Payload {
         let long = |capacity| move || Rc::new(Chunk::Long(Vec::with_capacity(capacity)));
-        let mut chunk = if data.len() <= SHORT {
+        let mut chunk = if length <= SHORT {
             let short = || Rc::new(Chunk::Short { length: 0, bytes: [0; SHORT] });
             self.short.pop().unwrap_or_else(short)
-        } else if data.len() <= SEGMENT {
+        } else if length <= SEGMENT {
             self.segment.pop().unwrap_or_else(long(SEGMENT))
         } else {
-            self.large.pop().unwrap_or_else(long(LARGE.max(data.len())))
+            self.large.pop().unwrap_or_else(long(LARGE.max(length)))
         };
-        Rc::get_mut(&mut chunk).expect("a spare chunk has one owner").extend(data);
-        Payload { chunk, part: Part::new(0, data.len() as u32) }
+        let place = Rc::get_mut(&mut chunk).expect("a spare chunk has one owner");
+        parts.into_iter().for_each(|part| place.extend(part));
+        debug_assert_eq!(place.bytes().len(), length);
+        Payload { chunk, part: Part::new(0, length as u32) }
     }
 
     /// Takes a payload back. Its chunk is used again if this was the last of it.

@@ -168,11 +168,11 @@ impl Driver for HostDriver {
                 SocketOption::ReceiveBuffer(bytes) => socket.receive_limit = bytes,
                 _ => {}
             },
-            Kind::Stream(stream) => {
-                if let SocketOption::SendBuffer(bytes) = option {
-                    stream.set_send_buffer(bytes);
-                }
-            }
+            Kind::Stream(stream) => match option {
+                SocketOption::SendBuffer(bytes) => stream.set_send_buffer(bytes),
+                SocketOption::ReceiveBuffer(bytes) => stream.set_receive_buffer(bytes),
+                _ => {}
+            },
             Kind::Listener(_) => {}
         }
         Ok(())

@@ -118,6 +118,7 @@ impl Packet {
         let body = Body::Tcp(Segment {
             flags: segment.flags.without(Flags::FIN),
             payload: Some(first),
+            sacks: segment.sacks.take(),
             ..*segment
         });
         segment.seq = segment.seq.plus(mss);
@@ -146,7 +147,7 @@ impl Packet {
 mod tests {
     use super::*;
     use crate::buffer::Pool;
-    use crate::tcp::segment::Seq;
+    use crate::tcp::segment::{Seq, SynOptions};
 
     #[test]
     fn a_train_falls_into_segments_and_the_last_ends_the_stream() {
@@ -167,7 +168,10 @@ mod tests {
                 ack: Seq(5),
                 window: 9,
                 flags: Flags::FIN.with(Flags::ACK),
-                mss: 0,
+                attempt: 0,
+                syn: SynOptions::NONE,
+                timestamps: None,
+                sacks: None,
                 payload: Some(pool.copy(&data)),
             }),
         };

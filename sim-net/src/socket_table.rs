@@ -4,6 +4,7 @@ use sim_core::driver::{Source, Token};
 use slab::Slab;
 
 use crate::address::Endpoint;
+use crate::tcp::config::BufferSize;
 use crate::tcp::stack::Listener;
 use crate::tcp::stream::Stream;
 use crate::udp::Datagrams;
@@ -93,8 +94,8 @@ pub(crate) struct Options {
     pub(crate) family: sim_core::driver::Family,
     pub(crate) reuse_address: bool,
     pub(crate) reuse_port: bool,
-    pub(crate) send_buffer: usize,
-    pub(crate) receive_buffer: usize,
+    pub(crate) send_buffer: BufferSize,
+    pub(crate) receive_buffer: BufferSize,
 }
 
 /// The sockets.

@@ -16,9 +16,8 @@ use self::pcapng::Writer;
 use crate::address::Ip;
 use crate::flow::Flow;
 use crate::packet::{Body, Icmp, Packet};
-use crate::tcp::connection::TIMESTAMPS;
-use crate::tcp::receive::WINDOW_SCALE;
-use crate::tcp::segment::{Flags, Segment};
+use crate::tcp::config::TIMESTAMPS;
+use crate::tcp::segment::{Flags, Sacks, Segment};
 use crate::trace::DropReason;
 
 /// How many bytes of packets a capture keeps: 256 MiB. Later packets are counted.
@@ -73,6 +72,8 @@ pub struct Capture {
     loopbacks: Vec<u32>,
     /// The maximum segment size of each connection: the least that a SYN of it offered.
     segment_sizes: BTreeMap<[u64; 2], u16>,
+    /// The window scale that each end of a connection offered, by the flow that it sends.
+    window_scales: BTreeMap<[u64; 2], u8>,
     hosts: Vec<Name>,
     /// The host that the last broadcast was for: on the wire, those to all hosts are one packet.
     broadcast_to: Option<u32>,
@@ -110,6 +111,7 @@ impl Capture {
             left_out: 0,
             loopbacks: Vec::new(),
             segment_sizes: BTreeMap::new(),
+            window_scales: BTreeMap::new(),
             hosts: Vec::new(),
             broadcast_to: None,
             last: Time::ZERO,
@@ -196,7 +198,10 @@ impl Capture {
 
     /// The segments of a train, or the one that it is.
     fn segments(&mut self, packet: &Packet, segment: &Segment, ends: Ends, frame: Frame) {
-        let mut header = tcp_header(packet, segment);
+        let sacks = segment.sacks.as_deref().map_or(&[][..], Sacks::blocks);
+        let sacks: Vec<_> = sacks.iter().map(|block| (block.start.0, block.end.0)).collect();
+        let scale = self.window_scale(packet.flow, segment);
+        let mut header = tcp_header(packet, segment, scale, &sacks);
         let size = self.segment_size(packet.flow, &header, ends);
         let data = segment.payload.as_ref().map_or(&[][..], |payload| payload.bytes());
         let mut parts = data.chunks(size).peekable();
@@ -219,6 +224,19 @@ impl Capture {
         }
     }
 
+    /// By how much the window of a segment is shifted in its header: what its sender offered, if both
+    /// ends did (RFC 7323 §2.2), and nothing on a SYN.
+    fn window_scale(&mut self, flow: Flow, segment: &Segment) -> u8 {
+        if segment.flags.has(Flags::SYN) {
+            if let Some(scale) = segment.syn.window_scale {
+                self.window_scales.insert(flow.words(), scale);
+            }
+            return 0;
+        }
+        let of = |flow: Flow| self.window_scales.get(&flow.words()).copied();
+        of(flow.reversed()).and(of(flow)).unwrap_or(0)
+    }
+
     /// How many bytes of data a segment of the connection carries.
     fn segment_size(&mut self, flow: Flow, header: &TcpHeader<'_>, ends: Ends) -> usize {
         let connection = flow.words().min(flow.reversed().words());
@@ -228,7 +246,8 @@ impl Capture {
         }
         let mss = self.segment_sizes.get(&connection).copied().unwrap_or(u16::MAX);
         let room = IP_LENGTH_MAX - ends.header() - header.length();
-        usize::from(mss).saturating_sub(TIMESTAMPS as usize).clamp(1, room)
+        let options = if header.timestamps.is_some() { TIMESTAMPS as usize } else { 0 };
+        usize::from(mss).saturating_sub(options).clamp(1, room)
     }
 
     /// ICMP, which quotes the packet that it is about.
@@ -273,9 +292,13 @@ impl Capture {
 ///
 /// The window of a segment is in bytes; that of a header is scaled by what the SYN said, save on
 /// the SYN itself.
-fn tcp_header<'a>(packet: &Packet, segment: &Segment) -> TcpHeader<'a> {
+fn tcp_header<'a>(
+    packet: &Packet,
+    segment: &Segment,
+    scale: u8,
+    sacks: &'a [(u32, u32)],
+) -> TcpHeader<'a> {
     let is_syn = segment.flags.has(Flags::SYN);
-    let scale = if is_syn { 0 } else { WINDOW_SCALE };
     TcpHeader {
         source_port: packet.source.port,
         target_port: packet.target.port,
@@ -283,11 +306,11 @@ fn tcp_header<'a>(packet: &Packet, segment: &Segment) -> TcpHeader<'a> {
         ack: segment.ack.0,
         flags: segment.flags.bits(),
         window: u16::try_from(segment.window >> scale).unwrap_or(u16::MAX),
-        mss: is_syn.then_some(segment.mss),
-        window_scale: is_syn.then_some(WINDOW_SCALE as u8),
-        sack_permitted: false,
-        timestamps: None,
-        sacks: &[],
+        mss: is_syn.then_some(segment.syn.mss),
+        window_scale: segment.syn.window_scale,
+        sack_permitted: segment.syn.sack,
+        timestamps: segment.timestamps.map(|timestamps| (timestamps.value, timestamps.echo)),
+        sacks,
     }
 }
 
@@ -371,7 +394,7 @@ mod tests {
     use crate::address::Endpoint;
     use crate::buffer::Pool;
     use crate::socket_table::SocketId;
-    use crate::tcp::segment::Seq;
+    use crate::tcp::segment::{Seq, SynOptions, Timestamps};
 
     fn packet(body: Body) -> Packet {
         Packet {
@@ -389,8 +412,18 @@ mod tests {
 
     fn segment(seq: u32, flags: Flags, mss: u16, data: &[u8]) -> Packet {
         let payload = (!data.is_empty()).then(|| Pool::default().copy(data));
-        let window = 1_000 << WINDOW_SCALE;
-        packet(Body::Tcp(Segment { seq: Seq(seq), ack: Seq(9), window, flags, mss, payload }))
+        let window_scale = flags.has(Flags::SYN).then_some(7);
+        packet(Body::Tcp(Segment {
+            seq: Seq(seq),
+            ack: Seq(9),
+            window: 1_000 << 7,
+            flags,
+            attempt: 0,
+            syn: SynOptions { mss, window_scale, sack: false },
+            timestamps: Some(Timestamps { value: 1, echo: 2 }),
+            sacks: None,
+            payload,
+        }))
     }
 
     /// Sequence number, control bits and length of the data of each frame.
@@ -431,9 +464,12 @@ mod tests {
     #[test]
     fn the_window_is_scaled_but_not_on_a_syn() {
         let mut capture = Capture::new();
+        let mut answer = segment(0, Flags::SYN.with(Flags::ACK), 1_460, b"");
+        answer.flow = answer.flow.reversed();
         capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, 1_460, b""));
+        capture.sent(Time::ZERO, 2, &answer);
         capture.sent(Time::ZERO, 1, &segment(1, Flags::ACK, 0, b""));
-        let start = capture.frames[0].end;
+        let start = capture.frames[1].end;
         let window =
             |ip: usize| u16::from_be_bytes([capture.bytes[ip + 34], capture.bytes[ip + 35]]);
         assert_eq!((window(0), window(start)), (u16::MAX, 1_000));

@@ -30,6 +30,8 @@ pub(crate) struct LinkTable {
     pub(crate) spread: u64,
     /// Some link is more than a delay, or differs from the others.
     pub(crate) is_special: bool,
+    /// Counts the changes, so that connections notice them.
+    pub(crate) version: u32,
     /// Something can stop packets at the end of their way.
     pub(crate) judges_arrivals: bool,
     everywhere: Rc<Link>,
@@ -97,6 +99,7 @@ impl LinkTable {
             least: Duration::ZERO,
             spread: 0,
             is_special: false,
+            version: 0,
             judges_arrivals: false,
             everywhere: Rc::new(everywhere),
             pairs: BTreeMap::new(),
@@ -229,6 +232,7 @@ impl LinkTable {
 
     /// Finds out anew what every packet needs to know.
     fn look_again(&mut self) {
+        self.version += 1;
         let plain = self.everywhere.plain();
         (self.least, self.spread) = plain.unwrap_or_default();
         self.judges_arrivals = !(self.cuts.is_empty() && self.downlinks.is_empty());

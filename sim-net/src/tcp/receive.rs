@@ -6,17 +6,22 @@ use std::time::Duration;
 
 use sim_core::Time;
 
-use super::segment::Seq;
+use super::autotune::Autotune;
+use super::config::{BufferSize, Config, memory_for};
+use super::reassembly::Reassembly;
+use super::segment::{Block, Sacks, Segment, Seq};
 use crate::buffer::{Payload, Pool};
 
 /// The most that an acknowledgement is delayed (RFC 9293 §3.8.6.3; L-70).
 const ACK_DELAY: Duration = Duration::from_millis(40);
 /// How many segments of a new connection are acknowledged at once (L-70).
 const QUICK_ACKS: u8 = 16;
-/// The scale of every advertised window (RFC 7323 §2; L-02).
-pub(crate) const WINDOW_SCALE: u32 = 7;
-/// The largest window that a SYN can offer: its field is not scaled.
-const SYN_WINDOW_MAX: u32 = 65_160;
+/// The largest value of the window field.
+const FIELD_MAX: u32 = 65_535;
+/// The largest shift of it (RFC 7323 §2.3).
+const SCALE_MAX: u32 = 14;
+/// Payloads that an empty queue keeps room for, so that the steady state allocates nothing.
+const SPARE_MAX: usize = 256;
 
 /// The receive sequence space (RFC 9293 §3.3.1) and the bytes in it.
 #[derive(Debug)]
@@ -28,92 +33,231 @@ pub(crate) struct Receiver {
     /// What has arrived and is not read.
     queue: VecDeque<Payload>,
     queued: usize,
-    limit: usize,
+    limit: BufferSize,
     mss: u32,
+    /// The shift of every window but a SYN's (RFC 7323 §2; L-02).
+    scale: u8,
+    /// The peer scales its windows too.
+    scales: bool,
     /// The peer's FIN has arrived.
     pub(crate) ended: bool,
     /// An acknowledgement must go out now.
     ack_now: bool,
+    /// A small segment arrived since the last acknowledgement: a stream that pauses, not bulk.
+    pushed: bool,
     /// When a delayed acknowledgement goes out at the latest; `NEVER` if none waits.
     ack_due: Time,
-    /// Bytes that arrived since the last acknowledgement.
-    unacknowledged: u32,
+    /// What the peer was last told: RCV.NXT.
+    told: Seq,
+    /// What the last bare acknowledgement said, and how many did.
+    bare: Seq,
+    bare_count: u16,
     quick_acks: u8,
     /// The application answers what it gets: acknowledgements ride on its answers (L-74).
     answering: bool,
     last_arrival: Time,
     /// Something arrived since this end last sent data.
     heard: bool,
+    /// The peer takes SACK blocks.
+    pub(super) sack: bool,
+    /// Only while there is a gap, or a duplicate to tell of.
+    beyond: Option<Box<Reassembly>>,
+    pub(super) autotune: Autotune,
+    pub(super) received: u64,
+    pub(super) read: u64,
 }
 
 impl Receiver {
-    pub(crate) fn new(mss: u32, limit: usize) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             nxt: Seq(0),
             edge: Seq(0),
             queue: VecDeque::new(),
             queued: 0,
-            limit,
-            mss,
+            limit: config.receive_buffer,
+            mss: config.mss,
+            scale: scale_for(config.receive_buffer),
+            scales: true,
             ended: false,
             ack_now: false,
+            pushed: false,
             ack_due: Time::NEVER,
-            unacknowledged: 0,
+            told: Seq(0),
+            bare: Seq(0),
+            bare_count: 0,
             quick_acks: QUICK_ACKS,
             answering: false,
             last_arrival: Time::ZERO,
             heard: false,
+            sack: false,
+            beyond: None,
+            autotune: Autotune::new(config.mss),
+            received: 0,
+            read: 0,
         }
     }
 
     /// Begins at the number after the peer's SYN.
     pub(crate) fn begin(&mut self, irs: Seq) {
         self.nxt = irs.plus(1);
-        self.edge = self.nxt.plus(self.syn_window());
+        self.told = self.nxt;
+        self.edge = self.nxt.plus(self.syn_window(self.mss));
     }
 
-    /// The window that a SYN of this end offers.
-    pub(crate) fn syn_window(&self) -> u32 {
-        SYN_WINDOW_MAX.min(self.limit as u32)
+    /// The window that a SYN of this end offers: its field is not scaled, and holds whole segments
+    /// (L-02: 44 of 1460, or 45 of 1448 when the peer's options are known).
+    pub(crate) fn syn_window(&self, segment: u32) -> u32 {
+        let most = FIELD_MAX.min(self.limit.now as u32);
+        if most < segment { most } else { most - most % segment }
+    }
+
+    /// The shift that a SYN of this end offers.
+    pub(super) fn scale(&self) -> Option<u8> {
+        self.scales.then_some(self.scale)
+    }
+
+    /// The peer does not scale windows, so this end does not either (RFC 7323 §2.2).
+    pub(super) fn forgo_scale(&mut self) {
+        (self.scale, self.scales) = (0, false);
     }
 
     /// RCV.WND: what the peer may still send, as it was last told.
+    #[inline]
     pub(crate) fn window(&self) -> u32 {
         self.edge.since(self.nxt)
+    }
+
+    /// The number that the peer was last told to send next.
+    #[inline]
+    pub(super) fn told(&self) -> Seq {
+        self.told
     }
 
     pub(crate) fn available(&self) -> usize {
         self.queued
     }
 
-    /// Takes data at RCV.NXT, within the window.
+    /// Takes the data of a segment that begins at RCV.NXT and fits.
+    #[inline]
     pub(crate) fn accept(&mut self, payload: Payload, now: Time) {
         let length = payload.len() as u32;
         debug_assert!(length <= self.window());
-        self.nxt = self.nxt.plus(length);
-        self.queued += length as usize;
-        self.queue.push_back(payload);
-        self.unacknowledged += length;
+        self.append(payload);
         self.last_arrival = now;
         self.heard = true;
+        self.pushed |= length < self.mss;
         let quick = !self.answering && self.quick_acks > 0;
         self.quick_acks = self.quick_acks.saturating_sub(1);
-        if quick || self.unacknowledged >= 2 * self.mss {
+        if quick || self.nxt.since(self.told) >= 2 * self.mss {
             self.ack_now = true;
         } else if self.ack_due == Time::NEVER {
             self.ack_due = now + ACK_DELAY;
         }
     }
 
+    fn append(&mut self, payload: Payload) {
+        let length = payload.len();
+        self.nxt = self.nxt.plus(length as u32);
+        self.queued += length;
+        self.received += length as u64;
+        self.queue.push_back(payload);
+    }
+
+    /// True if a segment is what is expected next, and nothing waits beyond a gap.
+    #[inline]
+    pub(super) fn is_next(&self, segment: &Segment) -> bool {
+        segment.seq == self.nxt
+            && self.beyond.is_none()
+            && segment.data_len() <= self.window()
+            && !self.ended
+    }
+
+    /// Takes a segment of which a part is old, beyond a gap, or beyond the window. True if RCV.NXT
+    /// moves on. Every such segment is acknowledged at once (RFC 5681 §4.2).
+    #[cold]
+    pub(super) fn accept_disorderly(
+        &mut self,
+        seq: Seq,
+        payload: Option<Payload>,
+        fin: bool,
+        pool: &mut Pool,
+    ) -> bool {
+        self.ack_now = true;
+        self.heard = true;
+        let nxt = self.nxt;
+        let (mut start, mut payload, mut fin) = (seq, payload, fin);
+        let end = seq.plus(payload.as_ref().map_or(0, |payload| payload.len() as u32));
+        let mut beyond = self.beyond.take().unwrap_or_default();
+        if seq.before(nxt) {
+            let old_end = end.plus(u32::from(fin)).min(nxt);
+            beyond.note_duplicate(Block { start: seq, end: old_end });
+            self.quick_acks = QUICK_ACKS;
+            self.answering = false;
+            fin &= !end.before(nxt);
+            start = nxt.min(end);
+            if let Some(payload) = &mut payload {
+                payload.advance(start.since(seq) as usize);
+            }
+        }
+        if self.edge.before(end) {
+            fin = false;
+            let kept = self.edge.max(start).since(start) as usize;
+            payload = payload.map(|whole| {
+                let part = whole.part(0, kept);
+                pool.put(whole);
+                part
+            });
+        }
+        payload = match payload {
+            Some(empty) if empty.len() == 0 => {
+                pool.put(empty);
+                None
+            }
+            other => other,
+        };
+        let is_old = start.before(nxt) || self.ended;
+        if !is_old && (payload.is_some() || fin) {
+            beyond.insert(start, payload, fin, pool);
+            self.join(&mut beyond, pool);
+        } else if let Some(payload) = payload {
+            pool.put(payload);
+        }
+        if !beyond.is_idle() {
+            self.beyond = Some(beyond);
+        }
+        self.nxt != nxt
+    }
+
+    /// Moves what is in order now from beyond the gap to the reader.
+    fn join(&mut self, beyond: &mut Reassembly, pool: &mut Pool) {
+        while let Some(payload) = beyond.take(self.nxt, pool) {
+            self.append(payload);
+        }
+        if beyond.take_fin(self.nxt) {
+            self.accept_end();
+        }
+        beyond.forget(self.nxt);
+    }
+
+    /// A segment that was there before arrived again, and is not looked at further.
+    #[cold]
+    pub(super) fn note_duplicate(&mut self, start: Seq, end: Seq) {
+        let block = Block { start, end: end.min(self.nxt) };
+        if block.start.before(block.end) {
+            self.beyond.get_or_insert_default().note_duplicate(block);
+        }
+    }
+
     /// Takes the end of the stream.
     pub(crate) fn accept_end(&mut self) {
         self.nxt = self.nxt.plus(1);
+        self.edge = self.edge.max(self.nxt);
         self.ended = true;
         self.ack_now = true;
     }
 
     /// Reads at most `buf.len()` bytes, and says how many.
-    pub(crate) fn read(&mut self, buf: &mut [u8], pool: &mut Pool) -> usize {
+    pub(crate) fn read(&mut self, buf: &mut [u8], now: Time, pool: &mut Pool) -> usize {
         let mut read = 0;
         while let Some(first) = self.queue.front_mut() {
             let length = first.len().min(buf.len() - read);
@@ -129,45 +273,82 @@ impl Receiver {
             pool.put(self.queue.pop_front().expect("it has a first"));
         }
         self.queued -= read;
+        let before = self.read;
+        self.read += read as u64;
         if read > 0 && !self.ended {
-            self.after_read();
+            self.after_read(before, now);
+        }
+        if self.queue.is_empty() && self.queue.capacity() > SPARE_MAX {
+            self.queue.shrink_to(SPARE_MAX);
         }
         read
     }
 
-    /// A read may open the window far enough to say so (L-43), and acknowledges a one-way stream
-    /// (L-71).
-    fn after_read(&mut self) {
+    /// A read may open the window far enough to say so (L-43), and acknowledges a one-way stream of
+    /// small segments (L-71); in bulk the next segment will (L-75).
+    fn after_read(&mut self, before: u64, now: Time) {
         let window = self.window();
-        let update = 2 * window as usize <= self.limit && {
+        let update = 2 * window as usize <= self.limit.now && {
             let wider = self.select_window();
             wider > 0 && wider >= 2 * window
         };
-        let acknowledges = self.ack_due != Time::NEVER && !self.answering && self.queued == 0;
+        let acknowledges =
+            self.ack_due != Time::NEVER && self.pushed && !self.answering && self.queued == 0;
         self.ack_now |= update || acknowledges;
+        // What that makes of the buffer, the next acknowledgement tells.
+        if self.autotune.knows_rtt() && self.limit.now < self.limit.max {
+            self.limit.now = self.autotune.limit(self.limit, before, now);
+        }
     }
 
     /// The window to advertise: free space, 0 when that is below a segment or a sixteenth of the
     /// buffer (silly-window avoidance; RFC 9293 §3.8.6.2.2, L-43), and never less than was promised.
     fn select_window(&self) -> u32 {
-        let free = self.limit.saturating_sub(self.queued);
-        let least = (self.limit / 16).max((self.mss as usize).min(self.limit));
-        let offered = if free < least { 0 } else { free.next_multiple_of(1 << WINDOW_SCALE) };
-        (offered as u32).max(self.window())
+        let limit = self.limit.now;
+        let free = limit.saturating_sub(self.queued);
+        let least = (limit / 16).max((self.mss as usize).min(limit));
+        let offered = if free < least { 0 } else { free.next_multiple_of(1 << self.scale) };
+        (offered as u32).min(FIELD_MAX << self.scale).max(self.window())
     }
 
     /// Fills in an acknowledgement that is about to go out: SEG.ACK and SEG.WND.
+    #[inline]
     pub(crate) fn acknowledge(&mut self) -> (Seq, u32) {
         let window = self.select_window();
         self.edge = self.nxt.plus(window);
-        self.ack_now = false;
+        (self.ack_now, self.pushed) = (false, false);
         self.ack_due = Time::NEVER;
-        self.unacknowledged = 0;
+        self.told = self.nxt;
         (self.nxt, window)
+    }
+
+    /// The SACK blocks of an acknowledgement that carries nothing else.
+    #[inline]
+    pub(super) fn take_sacks(&mut self) -> Option<Box<Sacks>> {
+        let beyond = self.beyond.as_mut()?;
+        let sacks = beyond.take_sacks();
+        if beyond.is_idle() {
+            self.beyond = None;
+        }
+        sacks.filter(|_| self.sack)
+    }
+
+    /// How often a bare acknowledgement like the next one has gone out before.
+    pub(super) fn count_bare(&mut self) -> u16 {
+        let before = if self.bare == self.nxt { self.bare_count } else { 0 };
+        (self.bare, self.bare_count) = (self.nxt, before.saturating_add(1));
+        before
+    }
+
+    /// True if there is more to tell than an acknowledgement with data has room for.
+    #[inline]
+    pub(super) fn has_beyond(&self) -> bool {
+        self.beyond.is_some()
     }
 
     /// Data goes out at `now`: if it answers what arrived, acknowledgements wait for answers from
     /// now on.
+    #[inline]
     pub(crate) fn on_data_sent(&mut self, now: Time) {
         if std::mem::take(&mut self.heard) && now - self.last_arrival < ACK_DELAY {
             self.answering = true;
@@ -199,10 +380,23 @@ impl Receiver {
         self.mss = mss;
     }
 
+    pub(super) fn set_limit(&mut self, limit: BufferSize) {
+        self.limit = limit;
+    }
+
     /// The connection is gone: there is nobody to acknowledge anything to.
-    pub(crate) fn on_closed(&mut self) {
+    pub(crate) fn on_closed(&mut self, pool: &mut Pool) {
         self.ack_now = false;
         self.ack_due = Time::NEVER;
+        if let Some(mut beyond) = self.beyond.take() {
+            beyond.discard(pool);
+        }
+    }
+
+    /// Bytes of memory beyond its own.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.queue.capacity() * size_of::<Payload>()
     }
 
     /// Forgets what was not read.
@@ -212,6 +406,13 @@ impl Receiver {
     }
 }
 
+/// The shift with which the field can say every window that a buffer allows (L-02: 7 for one that
+/// grows to 6 MB of memory; L-43: 1 for 82 328 bytes).
+fn scale_for(buffer: BufferSize) -> u8 {
+    let space = if buffer.now < buffer.max { memory_for(buffer.max) } else { buffer.now };
+    (space.max(1).ilog2() + 1).saturating_sub(u16::BITS).min(SCALE_MAX) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,7 +420,8 @@ mod tests {
     const MSS: u32 = 1_448;
 
     fn receiver(limit: usize) -> (Receiver, Pool) {
-        let mut receiver = Receiver::new(MSS, limit);
+        let limit = BufferSize::fixed(limit);
+        let mut receiver = Receiver::new(&Config { receive_buffer: limit, ..Config::new(MSS) });
         receiver.begin(Seq(99));
         receiver.acknowledge();
         receiver.quick_acks = 0;
@@ -239,7 +441,7 @@ mod tests {
         assert_eq!(receiver.acknowledge().1, 0);
         let mut read = 0;
         while !receiver.wants_ack() {
-            read += receiver.read(&mut [0; 724], &mut pool);
+            read += receiver.read(&mut [0; 724], Time::ZERO, &mut pool);
         }
         assert!((5_100..=5_900).contains(&read), "{read}");
         assert!(receiver.acknowledge().1 >= 5_000);
@@ -265,7 +467,7 @@ mod tests {
         receiver.on_data_sent(now);
         receiver.acknowledge();
         receiver.accept(pool.copy(b"ping"), now);
-        receiver.read(&mut [0; 8], &mut pool);
+        receiver.read(&mut [0; 8], now, &mut pool);
         assert!(!receiver.wants_ack(), "it waits for the answer");
         receiver.on_timer(receiver.ack_due());
         assert!(receiver.wants_ack());

@@ -1,4 +1,4 @@
-//! Segments and sequence numbers (RFC 9293 §3.1, §3.4).
+//! Segments and sequence numbers (RFC 9293 §3.1, §3.4), with the options of RFC 7323 and RFC 2018.
 
 use std::fmt;
 
@@ -26,6 +26,16 @@ impl Seq {
 
     pub(crate) const fn at_most(self, other: Self) -> bool {
         !other.before(self)
+    }
+
+    /// The later of the two.
+    pub(crate) const fn max(self, other: Self) -> Self {
+        if self.before(other) { other } else { self }
+    }
+
+    /// The earlier of the two.
+    pub(crate) const fn min(self, other: Self) -> Self {
+        if self.before(other) { self } else { other }
     }
 }
 
@@ -63,6 +73,71 @@ impl Flags {
     }
 }
 
+/// The options that only a SYN carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SynOptions {
+    /// The maximum segment size (RFC 9293 §3.7.1), which does not count options; 0 without it.
+    pub(crate) mss: u16,
+    /// The window scale (RFC 7323 §2), if it is offered.
+    pub(crate) window_scale: Option<u8>,
+    /// SACK permitted (RFC 2018 §2).
+    pub(crate) sack: bool,
+}
+
+impl SynOptions {
+    /// Those of a segment that is no SYN.
+    pub(crate) const NONE: Self = Self { mss: 0, window_scale: None, sack: false };
+}
+
+/// The timestamps option (RFC 7323 §3), in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Timestamps {
+    /// TSval: the sender's clock.
+    pub(crate) value: u32,
+    /// TSecr: the latest that it has from its peer; 0 without an ACK.
+    pub(crate) echo: u32,
+}
+
+/// A range of sequence numbers that the receiver has: from `start` to before `end`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Block {
+    pub(crate) start: Seq,
+    pub(crate) end: Seq,
+}
+
+impl Block {
+    /// True if all of `other` is in it.
+    pub(crate) fn contains(self, other: Self) -> bool {
+        self.start.at_most(other.start) && other.end.at_most(self.end)
+    }
+}
+
+/// The SACK option (RFC 2018 §3). The first block may report a duplicate (RFC 2883).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Sacks {
+    blocks: [Block; Self::MAX],
+    count: u8,
+}
+
+impl Sacks {
+    /// How many blocks an option has room for.
+    const MAX: usize = 4;
+    /// How many it has room for beside timestamps.
+    pub(crate) const BESIDE_TIMESTAMPS: usize = 3;
+
+    /// Adds a block, if there is room for it.
+    pub(crate) fn push(&mut self, block: Block) {
+        if let Some(place) = self.blocks.get_mut(usize::from(self.count)) {
+            *place = block;
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn blocks(&self) -> &[Block] {
+        &self.blocks[..usize::from(self.count)]
+    }
+}
+
 /// A segment, in the words of RFC 9293 §3.3.1.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
@@ -73,12 +148,32 @@ pub(crate) struct Segment {
     /// SEG.WND in bytes: the field of the header, shifted by the sender's window scale.
     pub(crate) window: u32,
     pub(crate) flags: Flags,
-    /// The maximum segment size option; only on a SYN, else 0.
-    pub(crate) mss: u16,
+    /// How often this was sent before: these bytes, this SYN, or this acknowledgement. Not on the
+    /// wire: it is how a plan names a packet.
+    pub(crate) attempt: u16,
+    pub(crate) syn: SynOptions,
+    pub(crate) timestamps: Option<Timestamps>,
+    /// Boxed, since only acknowledgements of a stream with gaps have it.
+    pub(crate) sacks: Option<Box<Sacks>>,
     pub(crate) payload: Option<Payload>,
 }
 
 impl Segment {
+    /// A segment without options and data.
+    pub(crate) const fn bare(seq: Seq, ack: Seq, window: u32, flags: Flags) -> Self {
+        Self {
+            seq,
+            ack,
+            window,
+            flags,
+            attempt: 0,
+            syn: SynOptions::NONE,
+            timestamps: None,
+            sacks: None,
+            payload: None,
+        }
+    }
+
     /// How many bytes of data it carries.
     pub(crate) fn data_len(&self) -> u32 {
         self.payload.as_ref().map_or(0, |payload| payload.len() as u32)
@@ -90,14 +185,19 @@ impl Segment {
         self.data_len() + controls
     }
 
+    /// The number after its last.
+    pub(crate) fn end(&self) -> Seq {
+        self.seq.plus(self.len())
+    }
+
     /// The reset that answers this segment when no connection takes it (RFC 9293 §3.10.7.1).
     pub(crate) fn refusal(&self) -> Self {
         let (seq, ack, flags) = if self.flags.has(Flags::ACK) {
             (self.ack, Seq(0), Flags::RST)
         } else {
-            (Seq(0), self.seq.plus(self.len()), Flags::RST.with(Flags::ACK))
+            (Seq(0), self.end(), Flags::RST.with(Flags::ACK))
         };
-        Self { seq, ack, window: 0, flags, mss: 0, payload: None }
+        Self::bare(seq, ack, 0, flags)
     }
 
     /// What a trace calls it.
@@ -127,5 +227,15 @@ mod tests {
         assert!(high.before(low) && !low.before(high));
         assert_eq!((high.plus(11), low.since(high)), (low, 11));
         assert!(low.at_most(low));
+        assert_eq!((low.max(high), low.min(high)), (low, high));
+    }
+
+    #[test]
+    fn a_fifth_block_has_no_room() {
+        let mut sacks = Sacks::default();
+        for n in 0..5 {
+            sacks.push(Block { start: Seq(n * 10), end: Seq(n * 10 + 5) });
+        }
+        assert_eq!(sacks.blocks().len(), 4);
     }
 }

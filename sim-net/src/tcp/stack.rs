@@ -6,7 +6,9 @@ use std::io;
 use sim_core::Time;
 use sim_core::driver::{Family, READ_MAX, Read, lengthen};
 
-use super::connection::{Config, Connection, State, TIMESTAMPS};
+use super::arrival;
+use super::config::{BufferSize, Config, TIMESTAMPS};
+use super::connection::{Connection, State};
 use super::segment::{Flags, Segment, Seq};
 use super::stream::{News, Stream};
 use super::time_wait::Verdict;
@@ -15,7 +17,8 @@ use crate::agenda::LazyTimer;
 use crate::buffer::LARGE;
 use crate::decisions::Site;
 use crate::errno::{
-    self, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EALREADY, EINVAL, EISCONN, ENETUNREACH, ENOTCONN,
+    self, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EALREADY, EHOSTUNREACH, EINVAL, EISCONN,
+    ENETUNREACH, ENOTCONN,
 };
 use crate::flow::Flow;
 use crate::network::Network;
@@ -24,13 +27,6 @@ use crate::ports::{Bind, ephemeral, on_port};
 use crate::socket_table::{Kind, Options, Ready, Socket, SocketId, Unconnected};
 use crate::trace::{DropReason, Record};
 use crate::wire::Path;
-
-/// Bytes that a stream takes beyond what its peer has acknowledged (L-41, when it has grown).
-const SEND_BUFFER: usize = 196_608;
-/// Bytes that wait unread before the peer is held back (L-40).
-const RECEIVE_BUFFER: usize = 82_536;
-/// The smallest buffers, in segments.
-const SEGMENTS_MIN: usize = 3;
 
 /// A socket that accepts connections.
 #[derive(Debug)]
@@ -50,20 +46,19 @@ impl Options {
             family,
             reuse_address: false,
             reuse_port: false,
-            send_buffer: SEND_BUFFER,
-            receive_buffer: RECEIVE_BUFFER,
+            send_buffer: BufferSize::SEND,
+            receive_buffer: BufferSize::RECEIVE,
         }
     }
 
-    /// `SO_SNDBUF`, rounded as Linux does (L-41: 1.27 to 1.33 times what was asked).
+    /// `SO_SNDBUF`.
     pub(crate) fn set_send_buffer(&mut self, asked: usize) {
-        self.send_buffer = (asked.saturating_mul(13) / 10).max(SEGMENTS_MIN * 1_448);
+        self.send_buffer = BufferSize::send_buffer_of(asked);
     }
 
-    /// `SO_RCVBUF`, rounded as Linux does (L-40: 2 · 1448/2304 of what was asked).
+    /// `SO_RCVBUF`.
     pub(crate) fn set_receive_buffer(&mut self, asked: usize) {
-        let kept = asked.min(1 << 29) * 2 * 1_448 / 2_304;
-        self.receive_buffer = kept.max(SEGMENTS_MIN * 1_448);
+        self.receive_buffer = BufferSize::receive_buffer_of(asked);
     }
 
     fn bind(&self, ip: Ip) -> Bind {
@@ -92,7 +87,7 @@ fn config(path: Path, family: Family, trains: bool, options: &Options) -> Config
     let mss = segment_size(path, family);
     let train = if trains { mss.max(LARGE as u32) } else { mss };
     let Options { send_buffer, receive_buffer, .. } = *options;
-    Config { mss, train, send_buffer, receive_buffer }
+    Config { train, send_buffer, receive_buffer, ..Config::new(mss) }
 }
 
 // The calls.
@@ -223,6 +218,7 @@ impl Network {
             bound,
             parent: None,
             options,
+            links_seen: self.wire.links.version,
         };
         self.host(host).connections.insert((local, remote), id);
         if let Some(socket) = self.sockets.get_mut(id) {
@@ -287,7 +283,7 @@ impl Network {
     #[inline]
     pub(crate) fn tcp_read(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
         let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
-        let read = stream.connection.read(buf, &mut self.pool).map_err(errno::os)?;
+        let read = stream.connection.read(buf, self.wire.now, &mut self.pool).map_err(errno::os)?;
         if stream.connection.has_output() {
             self.tcp_flush(id);
         }
@@ -305,7 +301,8 @@ impl Network {
         let available = stream.connection.available();
         let wanted = available.min(READ_MAX);
         lengthen(buffer, wanted);
-        let read = stream.connection.read(&mut buffer[..wanted], &mut self.pool);
+        let now = self.wire.now;
+        let read = stream.connection.read(&mut buffer[..wanted], now, &mut self.pool);
         let read = read.map_err(errno::os)?;
         if stream.connection.has_output() {
             self.tcp_flush(id);
@@ -455,12 +452,12 @@ impl Network {
             return;
         }
         let pair = (stream.local, stream.remote);
-        let (snd_nxt, rcv_nxt) = stream.connection.numbers();
+        let remains = stream.connection.remains();
         let (mapped, bound) = (std::mem::take(&mut stream.mapped), stream.bound);
         if mapped {
             self.host(host).connections.remove(&pair);
             if waits {
-                self.host(host).time_waits.insert(pair, snd_nxt, rcv_nxt, now);
+                self.host(host).time_waits.insert(pair, remains, now);
             }
         }
         if orphan {
@@ -571,7 +568,7 @@ impl Network {
         let path = self.path(host, packet.source.ip).expect("where it came from");
         let config = config(path, options.family, self.wire.is_constant(path), &options);
         let stream = Stream {
-            connection: Connection::accept(segment_of(&packet), iss, config),
+            connection: Connection::accept(segment_of(&packet), self.wire.now, iss, config),
             local: packet.target,
             remote: packet.source,
             path,
@@ -584,6 +581,7 @@ impl Network {
             bound: false,
             parent: Some(listener),
             options,
+            links_seen: self.wire.links.version,
         };
         let id = self.sockets.insert(host, Kind::Stream(Box::new(stream)));
         self.host(host).connections.insert((packet.target, packet.source), id);
@@ -615,15 +613,16 @@ impl Network {
         let Some(stream) = self.sockets.stream(id) else {
             return;
         };
-        match icmp {
+        let news = match icmp {
             Icmp::FragmentationNeeded(mtu) => {
                 stream.path.mtu = stream.path.mtu.min(mtu);
-                stream.connection.lower_mss(segment_size(stream.path, stream.options.family));
+                arrival::Icmp::TooBig { mss: segment_size(stream.path, stream.options.family) }
             }
-            Icmp::HostUnreachable => stream.connection.on_unreachable(&mut self.pool),
+            Icmp::HostUnreachable => arrival::Icmp::Unreachable(EHOSTUNREACH),
             // Only datagrams are answered so.
-            Icmp::PortUnreachable => {}
-        }
+            Icmp::PortUnreachable => return,
+        };
+        stream.connection.on_icmp(news, &mut self.pool);
         self.tcp_flush(id);
     }
 

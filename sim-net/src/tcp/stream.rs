@@ -35,6 +35,8 @@ pub(crate) struct Stream {
     /// The listener, until the connection waits to be accepted.
     pub(super) parent: Option<SocketId>,
     pub(super) options: Options,
+    /// Which version of the links it has taken note of.
+    pub(super) links_seen: u32,
 }
 
 /// What others must hear of a connection after something was done to it.
@@ -53,6 +55,12 @@ impl Stream {
         self.connection.set_send_limit(self.options.send_buffer);
     }
 
+    /// `SO_RCVBUF` of a connection.
+    pub(crate) fn set_receive_buffer(&mut self, asked: usize) {
+        self.options.set_receive_buffer(asked);
+        self.connection.set_receive_limit(self.options.receive_buffer);
+    }
+
     /// Sends what there is to send and arms the timer. To be called after anything was done to the
     /// connection; `id` and `host` are its own.
     pub(super) fn flush(
@@ -62,8 +70,11 @@ impl Stream {
         wire: &mut Wire,
         pool: &mut Pool,
     ) -> News {
+        if self.links_seen != wire.links.version {
+            self.look_at_links(wire);
+        }
         while self.connection.has_output() {
-            let Some(segment) = self.connection.transmit(wire.now) else { break };
+            let Some(segment) = self.connection.transmit(wire.now, pool) else { break };
             self.send(segment, id, host, wire, pool);
         }
         let deadline = self.connection.deadline();
@@ -74,6 +85,13 @@ impl Stream {
             signals: self.connection.take_signals(),
             is_over: matches!(self.connection.state(), State::Closed | State::TimeWait),
         }
+    }
+
+    /// The links have changed: whether trains may travel is asked again.
+    #[cold]
+    fn look_at_links(&mut self, wire: &Wire) {
+        self.links_seen = wire.links.version;
+        self.connection.allow_trains(wire.is_constant(self.path));
     }
 
     #[inline(always)]

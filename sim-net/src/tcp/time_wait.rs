@@ -7,6 +7,7 @@ use std::time::Duration;
 use sim_core::Time;
 
 use super::segment::{Flags, Segment, Seq};
+use super::stamps::Stamps;
 use crate::address::Endpoint;
 
 /// How long a connection stays (`TCP_TIMEWAIT_LEN`).
@@ -24,11 +25,18 @@ pub(crate) struct TimeWaits {
     expiries: VecDeque<(Time, Pair)>,
 }
 
-/// What is left of a connection.
+/// What a connection leaves behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remains {
+    pub(super) snd_nxt: Seq,
+    pub(super) rcv_nxt: Seq,
+    pub(super) stamps: Stamps,
+}
+
+/// What is left of a connection, and how long.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
-    snd_nxt: Seq,
-    rcv_nxt: Seq,
+    remains: Remains,
     until: Time,
 }
 
@@ -44,10 +52,10 @@ pub(crate) enum Verdict {
 }
 
 impl TimeWaits {
-    pub(crate) fn insert(&mut self, pair: Pair, snd_nxt: Seq, rcv_nxt: Seq, now: Time) {
+    pub(crate) fn insert(&mut self, pair: Pair, remains: Remains, now: Time) {
         self.expire(now);
         let until = now + DURATION;
-        self.by_pair.insert(pair, Rest { snd_nxt, rcv_nxt, until });
+        self.by_pair.insert(pair, Rest { remains, until });
         self.expiries.push_back((until, pair));
     }
 
@@ -82,27 +90,24 @@ impl TimeWaits {
             return Verdict::Pass;
         }
         self.expire(now);
-        let Some(&rest) = self.by_pair.get(&pair) else {
+        let Some(&Rest { remains, .. }) = self.by_pair.get(&pair) else {
             return Verdict::Pass;
         };
         if segment.flags.has(Flags::RST) {
             return Verdict::Ignore;
         }
-        if segment.flags.has(Flags::SYN) && rest.rcv_nxt.before(segment.seq) {
+        if segment.flags.has(Flags::SYN) && remains.rcv_nxt.before(segment.seq) {
             self.by_pair.remove(&pair);
             return Verdict::Pass;
         }
         if segment.len() == 0 {
             return Verdict::Ignore;
         }
-        Verdict::Answer(Segment {
-            seq: rest.snd_nxt,
-            ack: rest.rcv_nxt,
-            window: 0,
-            flags: Flags::ACK,
-            mss: 0,
-            payload: None,
-        })
+        // The peer has not heard the last acknowledgement: its time begins anew.
+        self.insert(pair, remains, now);
+        let Remains { snd_nxt, rcv_nxt, stamps } = remains;
+        let timestamps = stamps.option(now);
+        Verdict::Answer(Segment { timestamps, ..Segment::bare(snd_nxt, rcv_nxt, 0, Flags::ACK) })
     }
 }
 
@@ -115,7 +120,8 @@ mod tests {
     fn a_pair_is_held_for_sixty_seconds_and_no_longer() {
         let end = |port| Endpoint::new(Ip::V4(0x0a00_0001), port);
         let mut waits = TimeWaits::default();
-        waits.insert((end(1), end(2)), Seq(0), Seq(0), Time::ZERO);
+        let remains = Remains { snd_nxt: Seq(0), rcv_nxt: Seq(0), stamps: Stamps::new(Seq(0)) };
+        waits.insert((end(1), end(2)), remains, Time::ZERO);
         let last = Time::ZERO + (DURATION - Duration::from_nanos(1));
         assert!(waits.holds((end(1), end(2)), last) && waits.holds_port(end(1), last));
         assert!(!waits.holds((end(1), end(3)), last) && !waits.holds_port(end(2), last));

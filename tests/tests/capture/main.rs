@@ -99,6 +99,10 @@ fn streams_can_be_put_together_from_a_capture() {
             // The connections to the narrow server are opened more than once.
             streams.insert(key, (segment.seq.wrapping_add(1), Vec::new()));
         } else if let Some((next, data)) = streams.get_mut(&key) {
+            // An empty segment with an old number asks for a window, or whether the peer is there.
+            if segment.data.is_empty() && segment.seq == next.wrapping_sub(1) {
+                continue;
+            }
             assert_eq!(segment.seq, *next, "nothing was lost");
             let fin = u32::from(segment.flags & FIN != 0);
             *next = next.wrapping_add(segment.data.len() as u32 + fin);

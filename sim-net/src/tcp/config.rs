@@ -1,0 +1,149 @@
+//! What a connection is made with: the sysctls and socket options that TCP looks at.
+
+use std::time::Duration;
+
+use super::congestion::Algorithm;
+
+/// Bytes of the timestamps option in every segment; the MSS option does not count them (RFC 6691).
+pub(crate) const TIMESTAMPS: u32 = 12;
+/// Of a kernel's buffer memory, payload is 1448 bytes in 2304 (L-40).
+const fn payload_of(memory: usize) -> usize {
+    memory / 2_304 * 1_448
+}
+/// The memory that a kernel takes for so many bytes of payload.
+pub(super) const fn memory_for(payload: usize) -> usize {
+    payload / 1_448 * 2_304
+}
+/// Bytes that a new stream takes before its peer has acknowledged any (L-41).
+const SEND_BUFFER: usize = 21 * 1_448;
+/// What the send buffer grows to (`tcp_wmem`).
+const SEND_BUFFER_MAX: usize = payload_of(4_194_304);
+/// Bytes that wait unread before the peer is held back (L-40).
+const RECEIVE_BUFFER: usize = 57 * 1_448;
+/// What the receive buffer grows to while the application reads (`tcp_rmem`).
+const RECEIVE_BUFFER_MAX: usize = payload_of(6_291_456);
+/// The smallest buffers that can be asked for.
+const BUFFER_MIN: usize = 3 * 1_448;
+
+/// A buffer's size in bytes: now, and what it may grow to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BufferSize {
+    pub(crate) now: usize,
+    pub(crate) max: usize,
+}
+
+impl BufferSize {
+    pub(crate) const SEND: Self = Self { now: SEND_BUFFER, max: SEND_BUFFER_MAX };
+    pub(crate) const RECEIVE: Self = Self { now: RECEIVE_BUFFER, max: RECEIVE_BUFFER_MAX };
+
+    /// A buffer that does not grow.
+    pub(crate) const fn fixed(bytes: usize) -> Self {
+        Self { now: bytes, max: bytes }
+    }
+
+    /// `SO_SNDBUF`, rounded as Linux does (L-41: 1.27 to 1.33 times what was asked).
+    pub(crate) fn send_buffer_of(asked: usize) -> Self {
+        Self::fixed((asked.saturating_mul(13) / 10).max(BUFFER_MIN))
+    }
+
+    /// `SO_RCVBUF`, rounded as Linux does (L-40: 2 · 1448/2304 of what was asked).
+    pub(crate) fn receive_buffer_of(asked: usize) -> Self {
+        Self::fixed((asked.min(1 << 29) * 2 * 1_448 / 2_304).max(BUFFER_MIN))
+    }
+}
+
+/// `SO_KEEPALIVE` with its three figures (RFC 9293 §3.8.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Keepalive {
+    /// `TCP_KEEPIDLE`: silence before the first probe.
+    pub(crate) idle: Duration,
+    /// `TCP_KEEPINTVL`: between probes.
+    pub(crate) interval: Duration,
+    /// `TCP_KEEPCNT`: unanswered probes before the connection is given up.
+    pub(crate) count: u8,
+}
+
+impl Default for Keepalive {
+    /// Linux's: two hours, then nine probes 75 s apart.
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(7_200), interval: Duration::from_secs(75), count: 9 }
+    }
+}
+
+/// What a connection is made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    /// The most data bytes that a segment with timestamps may carry on this end's interface.
+    pub(crate) mss: u32,
+    /// The most data bytes that leave as one: `mss`, or more where trains may travel.
+    pub(crate) train: u32,
+    pub(crate) send_buffer: BufferSize,
+    pub(crate) receive_buffer: BufferSize,
+    /// `tcp_congestion_control`.
+    pub(crate) algorithm: Algorithm,
+    /// `tcp_sack`: without it recovery is NewReno's (RFC 6582), and there are no loss probes.
+    pub(crate) sack: bool,
+    /// `tcp_early_retrans`: tail loss probes (RFC 8985 §7).
+    pub(crate) loss_probes: bool,
+    /// True without `TCP_NODELAY`.
+    pub(crate) nagle: bool,
+    pub(crate) keepalive: Option<Keepalive>,
+    /// `TCP_USER_TIMEOUT` (RFC 5482).
+    pub(crate) user_timeout: Option<Duration>,
+    /// `tcp_syn_retries`, or `TCP_SYNCNT`.
+    pub(crate) syn_retries: u8,
+    /// `tcp_syn_linear_timeouts`.
+    pub(crate) syn_linear_timeouts: u8,
+    /// `tcp_synack_retries`.
+    pub(crate) syn_ack_retries: u8,
+    /// `tcp_retries2`.
+    pub(crate) retries: u8,
+    /// `tcp_orphan_retries`.
+    pub(crate) orphan_retries: u8,
+}
+
+impl Config {
+    /// Linux's defaults, with Nagle's algorithm off.
+    pub(crate) const fn new(mss: u32) -> Self {
+        Self {
+            mss,
+            train: mss,
+            send_buffer: BufferSize::SEND,
+            receive_buffer: BufferSize::RECEIVE,
+            algorithm: Algorithm::Cubic,
+            sack: true,
+            loss_probes: true,
+            nagle: false,
+            keepalive: None,
+            user_timeout: None,
+            syn_retries: 6,
+            syn_linear_timeouts: 4,
+            syn_ack_retries: 5,
+            retries: 15,
+            orphan_retries: 8,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// L-40: 20 272 for 16 384, 82 328 for 65 536, 1 316 264 for 1 048 576.
+    #[test]
+    fn a_receive_buffer_takes_a_quarter_more_than_asked() {
+        for (asked, measured) in [(16_384, 20_272), (65_536, 82_328), (1_048_576, 1_316_264)] {
+            let kept = BufferSize::receive_buffer_of(asked).now;
+            assert!(kept.abs_diff(measured) <= measured / 60, "{asked}: {kept}");
+        }
+    }
+
+    /// L-41: 84 192 for 65 536, 1 332 128 for 1 048 576.
+    #[test]
+    fn a_send_buffer_takes_a_third_more_than_asked() {
+        for (asked, measured) in [(65_536, 84_192), (262_144, 333_248), (1_048_576, 1_332_128)] {
+            let kept = BufferSize::send_buffer_of(asked).now;
+            assert!(kept.abs_diff(measured) <= measured / 30, "{asked}: {kept}");
+        }
+    }
+}

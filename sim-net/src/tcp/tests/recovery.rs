@@ -1,0 +1,218 @@
+//! Loss in the first flight: T8 of `linux-tcp.md`. RTT 100 ms.
+
+use super::ladders::flights;
+use super::*;
+use crate::tcp::congestion::Algorithm;
+
+const RENO: Config = Config { algorithm: Algorithm::Reno, ..LINUX };
+
+/// Writes `bytes` on a fresh connection of RTT 100 ms that loses those segments of the first flight
+/// (counted from 1); returns the pair after `time` and where its log begins.
+fn first_flight(config: Config, lost: &[u32], bytes: usize, time: Duration) -> (Pair, usize) {
+    let send_buffer = BufferSize::fixed(1 << 20);
+    let mut pair = Pair::connected_with(Config { send_buffer, ..config }, ms(50));
+    let lost = lost.to_vec();
+    let from = pair.log.len();
+    let mut count = 0;
+    pair.fate = Box::new(move |sent| {
+        let is_data = sent.by == 0 && sent.bytes > 0;
+        count += u32::from(is_data);
+        if is_data && lost.contains(&count) && count <= 10 { vec![] } else { vec![ms(50)] }
+    });
+    let until = pair.now + time;
+    let mut left = bytes;
+    while pair.now < until {
+        left -= pair.try_write(0, &vec![0; left]).unwrap();
+        pair.run_reading(ms(1));
+    }
+    (pair, from)
+}
+
+/// The segments of the first flight that were sent again, and when (ms after the first).
+fn repeats(pair: &Pair, from: usize) -> Vec<(u32, u64)> {
+    let (first, began) = (pair.log[from].offset, pair.log[from].millis());
+    let again = pair.sent(0, from).filter(|sent| sent.attempt > 0);
+    again.map(|sent| ((sent.offset - first) / 1_448 + 1, sent.millis() - began)).collect()
+}
+
+/// L-80: 10, 20, 40, then what the receive window allows, then more as it has grown. Here a flight
+/// arrives in one instant: its last acknowledgement tells of what is not read yet, and the buffer
+/// grows a round trip earlier than there.
+#[test]
+fn slow_start_doubles_until_the_receive_window_is_full() {
+    let (pair, from) = first_flight(LINUX, &[], 400_000, ms(700));
+    let sizes: Vec<usize> = flights(&pair, from).iter().map(|&(count, _)| count).collect();
+    assert_eq!(sizes[..2], [10, 20]);
+    assert!((37..=40).contains(&sizes[2]), "{sizes:?}");
+    assert!((50..=80).contains(&sizes[3]), "{sizes:?}");
+    assert!((100..=145).contains(&sizes[4]), "{sizes:?}");
+}
+
+/// L-82: the third duplicate repeats the segment, one round trip after it was sent, and the
+/// threshold is half of the window, which had grown by what was acknowledged before.
+#[test]
+fn the_third_duplicate_acknowledgement_repeats_a_lost_segment() {
+    for sack in [true, false] {
+        for (k, threshold) in [(1, 5), (2, 5), (5, 7), (7, 8)] {
+            let (mut pair, from) = first_flight(Config { sack, ..RENO }, &[k], 300_000, ms(190));
+            assert_eq!(repeats(&pair, from), [(k, 100)], "sack {sack}, segment {k}");
+            assert_eq!(pair.end(0).send.congestion.threshold, threshold);
+            assert_eq!(pair.counters(0).fast_recoveries, 1);
+        }
+    }
+    let (mut pair, _) = first_flight(LINUX, &[5], 300_000, ms(190));
+    assert_eq!(pair.end(0).send.congestion.threshold, 9, "CUBIC keeps 0.7 of 14");
+}
+
+/// L-82: after it the window grows by one in a round trip.
+#[test]
+fn after_a_recovery_reno_climbs_by_one() {
+    let (pair, from) = first_flight(RENO, &[5], 300_000, ms(790));
+    // By round trips, since the odd segment of a flight is acknowledged 40 ms later.
+    let began = pair.log[from].millis();
+    let in_round = |round: u64| {
+        let is_in = |sent: &&Sent| sent.bytes > 0 && (sent.millis() - began) / 100 == round;
+        pair.sent(0, from).filter(is_in).count()
+    };
+    assert_eq!([0, 1, 2, 3, 4, 5, 6].map(in_round), [10, 12, 7, 8, 9, 10, 11]);
+}
+
+/// L-83: with one or two duplicates, reordering is given a quarter of a round trip; without SACK
+/// the next flight brings the third.
+#[test]
+fn near_the_end_of_a_flight_time_shows_the_loss() {
+    for k in [8, 9] {
+        let (pair, from) = first_flight(RENO, &[k], 300_000, ms(190));
+        let found = repeats(&pair, from);
+        assert!(found == [(k, 128)], "{found:?}");
+        let (pair, from) = first_flight(Config { sack: false, ..RENO }, &[k], 300_000, ms(290));
+        assert_eq!(repeats(&pair, from), [(k, 200)]);
+    }
+    let (pair, from) = first_flight(RENO, &[10], 300_000, ms(290));
+    assert_eq!(repeats(&pair, from), [(10, 200)]);
+}
+
+/// L-84: SACK repairs two holes at once, NewReno one in a round trip.
+#[test]
+fn two_holes_take_one_round_trip_with_sack_and_two_without() {
+    for lost in [[4, 5], [2, 6]] {
+        let (pair, from) = first_flight(RENO, &lost, 300_000, ms(290));
+        assert_eq!(repeats(&pair, from), lost.map(|k| (k, 100)));
+        let (pair, from) = first_flight(Config { sack: false, ..RENO }, &lost, 300_000, ms(290));
+        assert_eq!(repeats(&pair, from), [(lost[0], 100), (lost[1], 200)]);
+    }
+}
+
+/// L-85: all ten lost. The probe is new data, its SACK marks the ten.
+#[test]
+fn a_lost_flight_is_found_by_a_probe_of_new_data() {
+    let all: Vec<u32> = (1..=10).collect();
+    let (mut pair, from) = first_flight(RENO, &all, 300_000, ms(390));
+    let sizes = flights(&pair, from);
+    assert_eq!((sizes[1].0, sizes[1].1 - sizes[0].1), (1, 204), "a probe at 2·SRTT and a tick");
+    let found = repeats(&pair, from);
+    assert_eq!(found[0], (1, 304), "its answer marks the ten");
+    assert_eq!(pair.end(0).send.congestion.threshold, 5);
+    assert_eq!(pair.counters(0).timeouts, 0);
+}
+
+/// L-85: the plain case. The timeout at R = 300 ms, then 1, 2, 4.
+#[test]
+fn without_sack_a_lost_flight_is_a_timeout() {
+    let all: Vec<u32> = (1..=10).collect();
+    let (mut pair, from) = first_flight(Config { sack: false, ..RENO }, &all, 300_000, ms(690));
+    let sizes: Vec<(usize, u64)> = flights(&pair, from);
+    let began = sizes[0].1;
+    let told: Vec<(usize, u64)> = sizes.iter().map(|&(n, at)| (n, at - began)).collect();
+    assert_eq!(told[..4], [(10, 0), (1, 300), (2, 400), (4, 500)], "{told:?}");
+    assert_eq!(pair.end(0).send.congestion.threshold, 5);
+}
+
+/// L-86: a lost tail. The probe comes a timeout after the last acknowledgement.
+#[test]
+fn a_lost_tail_is_repaired_by_a_probe() {
+    let (mut pair, from) = first_flight(RENO, &[10], 14_480, ms(600));
+    assert_eq!(repeats(&pair, from), [(10, 400)]);
+    let counters = pair.counters(0);
+    assert_eq!((counters.loss_probes, counters.timeouts), (1, 0));
+    assert_eq!(counters.acknowledged, 14_480);
+    let (pair, from) = first_flight(RENO, &[8], 14_480, ms(600));
+    assert_eq!(repeats(&pair, from), [(8, 128)]);
+}
+
+/// RFC 8985 §6: a repetition that is lost is found by what was sent after it; RFC 6675 alone would
+/// wait for the timeout.
+#[test]
+fn a_lost_repetition_is_found_without_a_timeout() {
+    let mut pair = Pair::connected_with(LINUX, ms(50));
+    let mut copies = 0;
+    pair.fate = Box::new(move |sent| {
+        let is_it = sent.by == 0 && sent.offset == 1_449;
+        copies += u32::from(is_it);
+        if is_it && copies <= 2 { vec![] } else { vec![ms(50)] }
+    });
+    let mut left = 100_000;
+    for _ in 0..1_000 {
+        left -= pair.try_write(0, &vec![0; left]).unwrap();
+        pair.run_reading(ms(1));
+    }
+    let counters = pair.counters(0);
+    assert_eq!((counters.acknowledged, counters.timeouts), (100_000, 0));
+    assert_eq!(pair.sent(0, 0).filter(|sent| sent.offset == 1_449).count(), 3);
+}
+
+/// RFC 3522, RFC 2883: a flight that comes 330 ms late, while it is being repeated, is no loss. The
+/// window is what it was.
+#[test]
+fn a_delay_spike_is_taken_back() {
+    let mut pair = Pair::talking(LINUX, ms(50));
+    let window = pair.end(0).send.congestion.window;
+    let until = pair.now + ms(10);
+    let late = ms(330);
+    let mut now = pair.now;
+    pair.fate = Box::new(move |sent| {
+        now = now.max(sent.at);
+        if now < until { vec![late] } else { vec![ms(50)] }
+    });
+    pair.write(0, &[0; 14_480]);
+    pair.run_reading(secs(4));
+    let counters = pair.counters(0);
+    assert!(counters.retransmissions > 0 && counters.spurious > 0, "{counters:?}");
+    assert_eq!(counters.acknowledged, counters.written);
+    assert!(pair.end(0).send.congestion.window >= window);
+}
+
+/// RFC 7323 §5: a duplicate from long ago, whose numbers are in the window again, is no data.
+#[test]
+fn an_old_duplicate_is_known_by_its_timestamp() {
+    let mut pair = Pair::talking(LINUX, DELAY);
+    pair.write(0, b"old!");
+    let (_, (_, mut old)) = pair.wire.pop_last().unwrap();
+    pair.run(secs(1));
+    assert_eq!(pair.read(1, 9), Ok(Some(b"old!".to_vec())), "by the repetition");
+    pair.write(0, b"newer");
+    pair.run(DELAY);
+    pair.read(1, 9).unwrap();
+    old.seq = pair.end(1).receive.nxt;
+    pair.deliver(1, old);
+    assert_eq!(pair.read(1, 9), Ok(None));
+}
+
+/// RFC 1191: the path's MTU was lowered. What was too large is sent again in parts, and the window
+/// is not reduced for it.
+#[test]
+fn a_lower_mtu_cuts_what_is_on_its_way() {
+    use crate::tcp::arrival::Icmp;
+    let mut pair = Pair::connected_with(LINUX, DELAY);
+    pair.fate = Box::new(|sent| if sent.bytes > 1_000 { vec![] } else { vec![DELAY] });
+    pair.write(0, &[7; 10_000]);
+    let window = pair.end(0).send.congestion.window;
+    let from = pair.log.len();
+    let Pair { ends: [Some(client), _], pool, .. } = &mut pair else { unreachable!() };
+    client.on_icmp(Icmp::TooBig { mss: 1_000 }, pool);
+    let read = pair.run_reading(ms(200));
+    assert_eq!(read[1], 10_000, "{pair:?}");
+    assert!(pair.sent(0, from).all(|sent| sent.bytes <= 1_000));
+    assert_eq!(pair.counters(0).timeouts, 0);
+    assert!(pair.end(0).send.congestion.window >= window);
+}
