@@ -18,6 +18,12 @@ pub(crate) enum Event {
     Late(HeldBackKey),
     /// Nothing any more: it was taken off.
     Recalled,
+    /// News of data that was held back comes.
+    HeldNews(SocketId),
+    /// The end of a stream that was held back is sent.
+    LateEnd(SocketId),
+    /// A reset that nobody sent arrives at a connection.
+    ForgedReset(SocketId),
     /// A connection's timer may be due.
     TcpTimer(SocketId),
     /// A host's timer may be due, or its processor free again.

@@ -63,10 +63,30 @@ pub enum Site {
     StoreLost,
     /// How many bytes of the first of those it leaves.
     StoreTorn,
+    /// Whether a stream has read boundaries (draw 0), and where the next one is.
+    ReadBoundary,
+    /// Whether a write takes only a part.
+    ShortWrite,
+    /// Whether the news of data comes late.
+    HeldRead,
+    /// Whether a reader hears nothing for a while.
+    ReadStall,
+    /// Whether the end of a stream is sent late.
+    LateEnd,
+    /// Whether readiness is told for nothing.
+    SpuriousReadiness,
+    /// Whether a write is the last of its connection.
+    StreamReset,
+    /// Whether a connection is reset as soon as it is accepted.
+    AcceptReset,
+    /// Whether an accept fails.
+    AcceptError,
+    /// Whether a connect fails at once.
+    ConnectError,
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::HostOrder,
         Self::PacketDelay,
         Self::InitialSequence,
@@ -79,6 +99,16 @@ impl Site {
         Self::PacketReorder,
         Self::StoreLost,
         Self::StoreTorn,
+        Self::ReadBoundary,
+        Self::ShortWrite,
+        Self::HeldRead,
+        Self::ReadStall,
+        Self::LateEnd,
+        Self::SpuriousReadiness,
+        Self::StreamReset,
+        Self::AcceptReset,
+        Self::AcceptError,
+        Self::ConnectError,
     ];
 
     /// The stable name, as traces and plans write it.
@@ -96,6 +126,16 @@ impl Site {
             Self::WorkloadSize => "workload.size",
             Self::StoreLost => "store.lost",
             Self::StoreTorn => "store.torn",
+            Self::ReadBoundary => "stream.boundary",
+            Self::ShortWrite => "stream.short-write",
+            Self::HeldRead => "stream.hold",
+            Self::ReadStall => "stream.stall",
+            Self::LateEnd => "stream.late-end",
+            Self::SpuriousReadiness => "stream.spurious",
+            Self::StreamReset => "stream.reset",
+            Self::AcceptReset => "accept.reset",
+            Self::AcceptError => "accept.error",
+            Self::ConnectError => "connect.error",
         }
     }
 
@@ -105,11 +145,22 @@ impl Site {
             Self::PacketLoss
             | Self::PacketDuplicate
             | Self::PacketCorrupt
-            | Self::PacketReorder => Class::Fault,
+            | Self::PacketReorder
+            | Self::StoreLost
+            | Self::StoreTorn
+            | Self::ReadBoundary
+            | Self::ShortWrite
+            | Self::HeldRead
+            | Self::ReadStall
+            | Self::LateEnd
+            | Self::SpuriousReadiness
+            | Self::StreamReset
+            | Self::AcceptReset
+            | Self::AcceptError
+            | Self::ConnectError => Class::Fault,
             Self::HostOrder | Self::PacketDelay => Class::Environment,
             Self::InitialSequence | Self::EphemeralPort | Self::NamedRng => Class::Identity,
             Self::WorkloadSize => Class::Workload,
-            Self::StoreLost | Self::StoreTorn => Class::Fault,
         }
     }
 
@@ -120,10 +171,18 @@ impl Site {
             Self::InitialSequence | Self::EphemeralPort | Self::StoreTorn => 1,
             Self::NamedRng => 2,
             Self::WorkloadSize => 3,
-            Self::PacketLoss => 4,
-            Self::PacketDuplicate => 5,
+            Self::PacketLoss | Self::AcceptError => 4,
+            Self::PacketDuplicate | Self::ConnectError => 5,
             Self::PacketCorrupt => 6,
             Self::PacketReorder => 7,
+            Self::ReadBoundary => 8,
+            Self::ShortWrite => 9,
+            Self::HeldRead => 10,
+            Self::ReadStall => 11,
+            Self::LateEnd => 12,
+            Self::SpuriousReadiness => 13,
+            Self::StreamReset => 14,
+            Self::AcceptReset => 15,
         }
     }
 }

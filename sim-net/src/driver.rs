@@ -104,6 +104,9 @@ impl HostDriver {
         self.descriptors.set(self.descriptors.get() - 1);
         let mut network = self.scheduler.network();
         let id = SocketId::from_source(source);
+        if network.injection.is_on {
+            network.injection.forget(id);
+        }
         match network.sockets.get(id).map(|socket| &socket.kind) {
             Some(Kind::Datagrams(_)) => network.udp_close(id, self.index),
             _ => network.tcp_close(id, self.index, reset),
@@ -207,7 +210,17 @@ impl Driver for HostDriver {
     fn accept(&self, listener: Source) -> io::Result<(Source, SocketAddr)> {
         // Before it looks whether a connection waits, as Linux does.
         self.has_descriptor()?;
-        let (id, remote) = self.scheduler.network().tcp_accept(SocketId::from_source(listener))?;
+        let mut network = self.scheduler.network();
+        let listener = SocketId::from_source(listener);
+        if network.injection.is_on
+            && let Some(error) = network.accept_error(listener, self.index)
+        {
+            return Err(error);
+        }
+        let (id, remote) = network.tcp_accept(listener)?;
+        if network.injection.is_on && network.resets_accepted(id) {
+            network.reset_by_middlebox(id, 0);
+        }
         self.descriptors.set(self.descriptors.get() + 1);
         Ok((id.source(), remote.to_addr()))
     }
@@ -218,7 +231,10 @@ impl Driver for HostDriver {
         let remote = Self::target(remote)?;
         let connected = match network.sockets.get(id).map(|socket| &socket.kind) {
             Some(Kind::Datagrams(_)) => network.udp_connect(id, self.index, remote),
-            Some(_) => network.tcp_connect(id, self.index, remote),
+            Some(_) => match network.injection.is_on.then(|| network.connect_error(self.index)) {
+                Some(Some(error)) => Err(error),
+                _ => network.tcp_connect(id, self.index, remote),
+            },
             None => Err(errno::os(EBADF)),
         };
         drop(network);
@@ -241,11 +257,19 @@ impl Driver for HostDriver {
 
     #[inline]
     fn read(&self, source: Source, buf: &mut [u8]) -> io::Result<usize> {
-        self.scheduler.network().tcp_read(SocketId::from_source(source), buf)
+        let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
+        if network.injection.is_on {
+            return network.read_to_boundary(id, buf);
+        }
+        network.tcp_read(id, buf)
     }
 
     fn read_available(&self, source: Source, buffer: &mut Vec<u8>) -> io::Result<Read> {
-        self.scheduler.network().tcp_read_available(SocketId::from_source(source), buffer)
+        let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
+        if network.injection.is_on {
+            return network.read_available_to_boundary(id, buffer);
+        }
+        network.tcp_read_available(id, buffer)
     }
 
     #[inline]
@@ -253,8 +277,13 @@ impl Driver for HostDriver {
         if self.dead.get() {
             return Ok(data.len());
         }
-        let id = SocketId::from_source(source);
-        let written = self.scheduler.network().tcp_write(id, [data].into_iter());
+        let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
+        let written = if network.injection.is_on {
+            network.write_in_part(id, data)
+        } else {
+            network.tcp_write(id, [data].into_iter())
+        };
+        drop(network);
         self.acted();
         written
     }
@@ -263,8 +292,14 @@ impl Driver for HostDriver {
         if self.dead.get() {
             return Ok(data.iter().map(|piece| piece.len()).sum());
         }
-        let pieces = data.iter().map(|piece| &**piece);
-        let written = self.scheduler.network().tcp_write(SocketId::from_source(source), pieces);
+        let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
+        let written = if network.injection.is_on {
+            let first = data.iter().find(|piece| !piece.is_empty());
+            first.map_or(Ok(0), |piece| network.write_in_part(id, piece))
+        } else {
+            network.tcp_write(id, data.iter().map(|piece| &**piece))
+        };
+        drop(network);
         self.acted();
         written
     }
@@ -273,7 +308,13 @@ impl Driver for HostDriver {
         if self.dead.get() {
             return Ok(());
         }
-        let ended = self.scheduler.network().tcp_shutdown_write(SocketId::from_source(source));
+        let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
+        let ended = if network.injection.is_on && network.delays_end(id) {
+            Ok(())
+        } else {
+            network.tcp_shutdown_write(id)
+        };
+        drop(network);
         self.acted();
         ended
     }

@@ -20,6 +20,8 @@ use crate::packet::{Body, Icmp, Packet};
 use crate::ready_hosts::ReadyHosts;
 use crate::scheduler::CONTROL;
 use crate::socket_table::{Kind, Ready, SocketId, SocketTable};
+use crate::stream_faults::StreamFaults;
+use crate::stream_faults::inject::Injection;
 use crate::trace::{DropReason, Record};
 use crate::wire::{Path, Wire};
 
@@ -33,6 +35,7 @@ pub(crate) struct Network {
     pub(crate) ready: ReadyHosts,
     /// How many hosts have something to do as soon as their processor is free.
     pub(crate) delayed_hosts: usize,
+    pub(crate) injection: Injection,
     names: BTreeMap<Arc<str>, u32>,
     /// The number of host 0.
     first_number: u32,
@@ -47,9 +50,15 @@ impl Network {
             pool: Pool::default(),
             ready: ReadyHosts::default(),
             delayed_hosts: 0,
+            injection: Injection::default(),
             names: BTreeMap::new(),
             first_number,
         }
+    }
+
+    /// Sets what streams show their applications.
+    pub(crate) fn set_stream_faults(&mut self, faults: StreamFaults) {
+        self.injection = Injection::new(faults, &mut self.wire.faults);
     }
 
     // Hosts and names.
@@ -187,6 +196,9 @@ impl Network {
                 Event::Late(key) => self.late(key),
                 Event::Recalled => {}
                 Event::TcpTimer(id) => self.tcp_timer(id),
+                Event::HeldNews(id) => self.tell_held_news(id),
+                Event::LateEnd(id) => self.send_late_end(id),
+                Event::ForgedReset(id) => self.tcp_forged_reset(id),
                 Event::HostTimer(index) => self.host_timer(index),
             }
         }
@@ -228,9 +240,18 @@ impl Network {
 
     // Readiness and turns.
 
-    /// Tells the engine of a socket's host what has become possible.
+    /// Tells the engine of a socket's host what has become possible, unless a fault holds it back.
     #[inline]
     pub(crate) fn notify(&mut self, id: SocketId, what: Ready) {
+        if self.injection.is_on && what.has(Ready::READABLE) && self.holds_back_news(id) {
+            return;
+        }
+        self.notify_now(id, what);
+    }
+
+    /// Tells the engine of a socket's host what has become possible.
+    #[inline]
+    pub(crate) fn notify_now(&mut self, id: SocketId, what: Ready) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };

@@ -14,6 +14,7 @@ use crate::network::Network;
 use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
 use crate::simulation::Simulation;
+use crate::stream_faults::StreamFaults;
 
 /// A simulation to be run: a seed, a network, and bounds.
 ///
@@ -38,6 +39,7 @@ pub struct Sim {
     panics: PanicPolicy,
     keep_log: bool,
     capture: bool,
+    stream_faults: StreamFaults,
 }
 
 impl Sim {
@@ -51,7 +53,15 @@ impl Sim {
             panics: PanicPolicy::EndRun,
             keep_log: false,
             capture: false,
+            stream_faults: StreamFaults::new(),
         }
+    }
+
+    /// Sets what streams show their applications beyond what links do.
+    #[must_use]
+    pub fn stream_faults(mut self, faults: StreamFaults) -> Self {
+        self.stream_faults = faults;
+        self
     }
 
     /// Sets the one-way delay between hosts: a `Duration`, or a range of them for a delay that each
@@ -179,6 +189,7 @@ impl Sim {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
         let mut network = Network::new(self.seed, links, self.keep_log, 0);
         network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
+        network.set_stream_faults(self.stream_faults);
         let scheduler = Scheduler::new(network, self.limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         Simulation::new(EventLoop::new(engine), scheduler)

@@ -106,6 +106,14 @@ impl Connection {
         }
     }
 
+    /// A reset arrives that the peer did not send, with the number that makes it count: something on
+    /// the way has had enough of the connection.
+    pub(crate) fn on_forged_reset(&mut self, pool: &mut Pool) {
+        if !matches!(self.state, State::Closed | State::SynSent) {
+            self.reset_by_peer(pool);
+        }
+    }
+
     /// Takes ICMP about a segment of this connection.
     pub(crate) fn on_icmp(&mut self, icmp: Icmp, pool: &mut Pool) {
         match (icmp, self.state) {

@@ -13,7 +13,7 @@ use super::segment::{Flags, Segment, Seq};
 use super::stream::{News, Stream};
 use super::time_wait::Verdict;
 use crate::address::{Endpoint, Ip};
-use crate::agenda::LazyTimer;
+use crate::agenda::{Event, LazyTimer};
 use crate::buffer::LARGE;
 use crate::decisions::Site;
 use crate::errno::{
@@ -624,6 +624,21 @@ impl Network {
         };
         stream.connection.on_icmp(news, &mut self.pool);
         self.tcp_flush(id);
+    }
+
+    /// Sends a connection a reset that its peer knows nothing of, behind what the peer has sent.
+    pub(crate) fn tcp_forge_reset(&mut self, peer: SocketId, to: SocketId) {
+        let now = self.wire.now;
+        let behind = self.sockets.stream(peer).map_or(now, |stream| stream.last_arrival);
+        self.wire.agenda.push(behind.max(now), Event::ForgedReset(to));
+    }
+
+    /// A forged reset arrives.
+    pub(crate) fn tcp_forged_reset(&mut self, id: SocketId) {
+        if let Some(stream) = self.sockets.stream(id) {
+            stream.connection.on_forged_reset(&mut self.pool);
+            self.tcp_flush(id);
+        }
     }
 
     fn recycle(&mut self, packet: Packet) {

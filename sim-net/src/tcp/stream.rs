@@ -49,6 +49,16 @@ pub(super) struct News {
 }
 
 impl Stream {
+    /// What it sends.
+    pub(crate) fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// The peer's socket, once it has answered.
+    pub(crate) fn peer(&self) -> SocketId {
+        self.peer
+    }
+
     /// `SO_SNDBUF` of a connection.
     pub(crate) fn set_send_buffer(&mut self, asked: usize) {
         self.options.set_send_buffer(asked);

@@ -7,5 +7,6 @@ mod partitions;
 mod protocols;
 mod scheduling;
 mod segments;
+mod stream_faults;
 mod tcp;
 mod udp;

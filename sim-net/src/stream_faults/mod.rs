@@ -1,0 +1,149 @@
+//! What a stream can show its application beyond what links do: where reads end, how much writes
+//! take, when readiness comes.
+//!
+//! Every one of them is something that a kernel may do at any time, or a middlebox; none edits the
+//! bytes. A protocol that minds is wrong.
+
+pub(crate) mod inject;
+
+use std::time::Duration;
+
+use crate::link::Probability;
+
+/// How often a stream shows its application which of its rougher sides. Nothing by default.
+///
+/// ```
+/// use std::time::Duration;
+/// use sim_net::{Boundary, Probability, Sim, StreamFaults};
+///
+/// let often = Probability::percent(20)?;
+/// let faults = StreamFaults::new()
+///     .boundaries(often, Boundary::Drawn)
+///     .short_writes(often)
+///     .held_reads(often, Duration::from_millis(30));
+/// let sim = Sim::new(1).stream_faults(faults);
+/// # Ok::<(), sim_net::LinkError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[must_use = "give it to Sim::stream_faults"]
+pub struct StreamFaults {
+    pub(crate) boundaries: Probability,
+    pub(crate) boundary: Boundary,
+    pub(crate) short_writes: Probability,
+    pub(crate) held_reads: Probability,
+    pub(crate) held_for: Duration,
+    pub(crate) stalls: Probability,
+    pub(crate) stalled_for: Duration,
+    pub(crate) late_ends: Probability,
+    pub(crate) end_after: Duration,
+    pub(crate) spurious: Probability,
+    pub(crate) accept_errors: Probability,
+    pub(crate) connect_errors: Probability,
+    pub(crate) resets: Probability,
+    pub(crate) accept_resets: Probability,
+}
+
+/// Where reads end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Boundary {
+    /// Each stream draws one of the others.
+    #[default]
+    Drawn,
+    /// After every byte.
+    Byte,
+    /// After so many bytes, at least 1.
+    Every(u32),
+    /// After lengths that are geometrically distributed, with this mean, at least 1.
+    Geometric(u32),
+    /// A byte before the end of each write, at it, or a byte behind it.
+    Writes,
+}
+
+impl StreamFaults {
+    /// None at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How likely a stream has read boundaries, and which. Bytes behind a boundary become readable
+    /// only in a later turn, so a parser sees where it is.
+    pub fn boundaries(mut self, likely: Probability, boundary: Boundary) -> Self {
+        (self.boundaries, self.boundary) = (likely, boundary);
+        self
+    }
+
+    /// How likely a write takes only a part of what it is given.
+    pub fn short_writes(mut self, likely: Probability) -> Self {
+        self.short_writes = likely;
+        self
+    }
+
+    /// How likely the news of data comes late, by up to `at_most`: until then more arrives, so that
+    /// several writes, or the last and the end of the stream, are read as one.
+    pub fn held_reads(mut self, likely: Probability, at_most: Duration) -> Self {
+        (self.held_reads, self.held_for) = (likely, at_most);
+        self
+    }
+
+    /// How likely the reader hears nothing for up to `at_most`, in which its window may close.
+    pub fn stalls(mut self, likely: Probability, at_most: Duration) -> Self {
+        (self.stalls, self.stalled_for) = (likely, at_most);
+        self
+    }
+
+    /// How likely the end of a stream is sent late, by up to `at_most`.
+    pub fn late_ends(mut self, likely: Probability, at_most: Duration) -> Self {
+        (self.late_ends, self.end_after) = (likely, at_most);
+        self
+    }
+
+    /// How likely a write is followed by readiness for nothing.
+    pub fn spurious_readiness(mut self, likely: Probability) -> Self {
+        self.spurious = likely;
+        self
+    }
+
+    /// How likely an accept fails for want of a descriptor or of memory (`EMFILE`, `ENFILE`,
+    /// `ENOBUFS`).
+    pub fn accept_errors(mut self, likely: Probability) -> Self {
+        self.accept_errors = likely;
+        self
+    }
+
+    /// How likely a connect fails at once (`ENOBUFS`, `EADDRNOTAVAIL`, `EMFILE`).
+    pub fn connect_errors(mut self, likely: Probability) -> Self {
+        self.connect_errors = likely;
+        self
+    }
+
+    /// How likely a write is the last of its connection, which is reset behind a byte of it: at both
+    /// ends, or at one of them.
+    pub fn resets(mut self, likely: Probability) -> Self {
+        self.resets = likely;
+        self
+    }
+
+    /// How likely a connection is reset as soon as it is accepted.
+    pub fn accept_resets(mut self, likely: Probability) -> Self {
+        self.accept_resets = likely;
+        self
+    }
+
+    /// True if none of them can happen.
+    pub(crate) fn are_none(&self) -> bool {
+        [
+            self.boundaries,
+            self.short_writes,
+            self.held_reads,
+            self.stalls,
+            self.late_ends,
+            self.spurious,
+            self.accept_errors,
+            self.connect_errors,
+            self.resets,
+            self.accept_resets,
+        ]
+        .iter()
+        .all(|likely| likely.is_never())
+    }
+}
