@@ -30,13 +30,16 @@
 
 mod digest;
 mod endings;
+mod journal;
 mod patience;
 mod progress;
+mod service;
 mod violation;
 
 pub mod chat;
 pub mod echo;
 pub mod heartbeat;
+pub mod partition;
 pub mod rpc;
 pub mod udp_echo;
 pub mod upload;
@@ -58,6 +61,7 @@ pub fn all() -> Vec<Scenario> {
         rpc::scenario(),
         chat::scenario(),
         heartbeat::scenario(),
+        partition::scenario(),
     ]
 }
 

@@ -1,0 +1,4 @@
+//! Scenarios on hosts that crash, die and stand still: they hold, and their wrong twins are caught.
+
+mod partition;
+mod trouble;
