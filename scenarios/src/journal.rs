@@ -1,6 +1,6 @@
 //! Records in a store: whole ones, in order, however the machine crashed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 
 use sim_core::Store;
@@ -17,6 +17,9 @@ const HEADER_BYTES: usize = 4 + 8;
 #[derive(Debug)]
 pub(crate) struct Journal {
     store: Store,
+    /// How many records were appended, and how many of these are durable.
+    appended: Cell<u64>,
+    durable: Cell<u64>,
     /// Reused for each record.
     frame: RefCell<Vec<u8>>,
 }
@@ -35,7 +38,7 @@ impl Journal {
             store.set_size((bytes.len() - rest.len()) as u64)?;
         }
         store.sync().await?;
-        Ok(Self { store, frame: RefCell::default() })
+        Ok(Self { store, appended: Cell::new(0), durable: Cell::new(0), frame: RefCell::default() })
     }
 
     /// Writes a record at the end. A crash takes it back until it is synced.
@@ -45,12 +48,19 @@ impl Journal {
         frame.extend((record.len() as u32).to_be_bytes());
         frame.extend(checksum(record).to_be_bytes());
         frame.extend(record);
-        self.store.append(&frame)
+        self.store.append(&frame)?;
+        self.appended.set(self.appended.get() + 1);
+        Ok(())
     }
 
     /// Completes when every record appended before the call is durable.
     pub(crate) async fn sync(&self) -> io::Result<()> {
-        self.store.sync().await
+        let target = self.appended.get();
+        if self.durable.get() < target {
+            self.store.sync().await?;
+            self.durable.set(target.max(self.durable.get()));
+        }
+        Ok(())
     }
 }
 

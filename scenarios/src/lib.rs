@@ -38,6 +38,7 @@ mod violation;
 
 pub mod chat;
 pub mod echo;
+pub mod failover;
 pub mod heartbeat;
 pub mod partition;
 pub mod rpc;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Scenario> {
         chat::scenario(),
         heartbeat::scenario(),
         partition::scenario(),
+        failover::scenario(),
     ]
 }
 

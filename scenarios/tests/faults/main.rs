@@ -1,4 +1,5 @@
 //! Scenarios on hosts that crash, die and stand still: they hold, and their wrong twins are caught.
 
+mod failover;
 mod partition;
 mod trouble;
