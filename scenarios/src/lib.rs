@@ -39,6 +39,7 @@ mod violation;
 pub mod chat;
 pub mod echo;
 pub mod failover;
+pub mod gossip;
 pub mod heartbeat;
 pub mod partition;
 pub mod rpc;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Scenario> {
         heartbeat::scenario(),
         partition::scenario(),
         failover::scenario(),
+        gossip::scenario(),
     ]
 }
 
@@ -87,10 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn all_but_the_failure_detector_have_a_server_half() {
+    fn those_that_one_host_alone_can_serve_have_a_server_half() {
         let without: Vec<_> =
             all().into_iter().filter(|scenario| !scenario.can_serve()).map(|s| s.name()).collect();
-        assert_eq!(without, ["heartbeat"]);
+        assert_eq!(without, ["heartbeat", "partition", "failover", "gossip"]);
         assert!(find("no such scenario").is_none());
     }
 }

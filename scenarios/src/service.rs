@@ -41,8 +41,11 @@ impl Service {
 
     /// Listens at `addr`.
     pub(crate) async fn listen(self, lp: &Loop, addr: impl ToHostPort) -> io::Result<Server> {
-        lp.create_server(addr, move || Caller { service: self.clone(), decoder: Decoder::default() })
-            .await
+        lp.create_server(addr, move || Caller {
+            service: self.clone(),
+            decoder: Decoder::default(),
+        })
+        .await
     }
 }
 

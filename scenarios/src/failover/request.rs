@@ -107,7 +107,8 @@ mod tests {
             assert_eq!(Request::decode(&bytes), Some(request));
             assert_eq!(Request::decode(&bytes[..bytes.len() - 1]), None);
         }
-        for answer in [Answer::Refused, Answer::Taken, Answer::Done { view: 3, node: 1, value: 4 }] {
+        for answer in [Answer::Refused, Answer::Taken, Answer::Done { view: 3, node: 1, value: 4 }]
+        {
             let bytes = answer.encode();
             assert_eq!(Answer::decode(&bytes), Some(answer));
             assert_eq!(Answer::decode(&bytes[..bytes.len() - 1]), None);

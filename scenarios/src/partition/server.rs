@@ -40,9 +40,7 @@ impl Request {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes {
             b"a" => Some(Self::Audit),
-            [b'd', amount @ ..] => {
-                Some(Self::Deposit(u64::from_be_bytes(amount.try_into().ok()?)))
-            }
+            [b'd', amount @ ..] => Some(Self::Deposit(u64::from_be_bytes(amount.try_into().ok()?))),
             _ => None,
         }
     }

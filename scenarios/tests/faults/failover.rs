@@ -5,14 +5,8 @@ use scenarios::failover::{Flaw, scenario, with_flaw};
 use crate::trouble::{Kind, Trouble, holds, ms, run, trouble};
 
 const HOSTS: [&str; 3] = ["node-0", "node-1", "witness"];
-const KINDS: [Kind; 6] = [
-    Kind::Crash,
-    Kind::CrashAfter(1),
-    Kind::CrashAfter(4),
-    Kind::Kill,
-    Kind::Pause,
-    Kind::Freeze,
-];
+const KINDS: [Kind; 6] =
+    [Kind::Crash, Kind::CrashAfter(1), Kind::CrashAfter(4), Kind::Kill, Kind::Pause, Kind::Freeze];
 
 /// Two troubles of one kind, one after the other, at moments all over the run.
 fn one_at_a_time(kind: Kind) -> impl Iterator<Item = (u64, [Trouble; 2])> {

@@ -4,8 +4,7 @@ use scenarios::partition::{Flaw, scenario, with_flaw};
 
 use crate::trouble::{Kind, Trouble, holds, ms, run, trouble};
 
-const KINDS: [Kind; 5] =
-    [Kind::Crash, Kind::CrashAfter(3), Kind::Kill, Kind::Pause, Kind::Freeze];
+const KINDS: [Kind; 5] = [Kind::Crash, Kind::CrashAfter(3), Kind::Kill, Kind::Pause, Kind::Freeze];
 
 /// A crash of the server at moments all over the run, on a seed for each.
 fn crashes(kind: Kind) -> impl Iterator<Item = (u64, [Trouble; 2])> {
@@ -59,9 +58,10 @@ fn every_flaw_is_caught_by_some_crash() {
         (Flaw::ForgetfulRestart, "executed twice"),
     ] {
         let twin = with_flaw(flaw);
-        let mut findings = crashes(Kind::Crash).chain(crashes_unheard()).filter_map(|(seed, troubles)| {
-            run(&twin, seed, &troubles).err().map(|finding| finding.to_string())
-        });
+        let mut findings =
+            crashes(Kind::Crash).chain(crashes_unheard()).filter_map(|(seed, troubles)| {
+                run(&twin, seed, &troubles).err().map(|finding| finding.to_string())
+            });
         let caught = findings.any(|finding| finding.contains(says));
         assert!(caught, "{flaw:?} was not caught");
     }
