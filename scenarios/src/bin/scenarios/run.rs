@@ -1,7 +1,6 @@
 //! `scenarios run`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,6 +8,7 @@ use sim_check::check;
 use sim_core::Scenario;
 
 use crate::options::{LoopKind, Run};
+use crate::stores::TemporaryDirectory;
 use crate::{Done, find};
 
 /// How a run went, on either loop.
@@ -53,30 +53,12 @@ fn simulate(scenario: &Scenario, options: &Run) -> Ran {
 
 fn run_real(scenario: &Scenario) -> Ran {
     let stores = TemporaryDirectory::new();
-    let report = real_net::Runner::new().store_dir(&stores.0).report(scenario);
+    let report = real_net::Runner::new().store_dir(stores.path()).report(scenario);
     Ran {
         error: report.outcome.err().map(|error| error.to_string()),
         time: report.elapsed,
         events: report.events,
         hash: None,
-    }
-}
-
-/// Where the stores of a run on real sockets are: removed with whatever is in it.
-struct TemporaryDirectory(PathBuf);
-
-impl TemporaryDirectory {
-    /// A directory that nobody else has. It is made when something is put into it.
-    fn new() -> Self {
-        let name = format!("scenarios-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for TemporaryDirectory {
-    fn drop(&mut self) {
-        // A run without stores has not made it.
-        drop(std::fs::remove_dir_all(&self.0));
     }
 }
 
