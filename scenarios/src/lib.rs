@@ -39,6 +39,7 @@
 
 mod body;
 mod digest;
+mod ending;
 mod endings;
 mod journal;
 mod patience;

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use sim_core::{Cx, Loop, Protocol, Server, ToHostPort};
 
+use crate::ending::Ending;
 use crate::rpc::frame::{self, Decoder, Frame};
 
 /// How many calls may be under way on a server.
@@ -47,6 +48,15 @@ impl Service {
         })
         .await
     }
+}
+
+/// Serves until the end of the scenario.
+pub(crate) async fn stop_at(ending: &Ending, lp: &Loop, server: Server) -> io::Result<()> {
+    ending.comes(lp).await.map_err(io::Error::other)?;
+    server.close();
+    server.abort_clients();
+    server.wait_closed().await;
+    Ok(())
 }
 
 /// The server's side of a connection.

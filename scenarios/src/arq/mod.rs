@@ -37,9 +37,10 @@ use crate::violation::ensure;
 
 const HOSTS: [&str; 2] = ["left", "right"];
 const PORT: u16 = 7000;
-const FAULTS: FaultMix = FaultMix::new("latency=1ms..20ms,loss=5%,dup=2%,corrupt=0.5%,reorder=2%")
-    .cuts(2, std::time::Duration::from_secs(3))
-    .within(std::time::Duration::from_secs(1));
+const FAULTS: FaultMix =
+    FaultMix::new("latency=1ms..20ms,loss=5%,dup=2%,corrupt=0.5%/deliver,reorder=2%")
+        .cuts(2, std::time::Duration::from_secs(3))
+        .within(std::time::Duration::from_secs(1));
 
 /// One line of the protocol that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

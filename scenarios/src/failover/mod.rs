@@ -43,8 +43,10 @@ pub use self::oracle::Oracle;
 pub use self::register::{Node, Register, View};
 pub use self::replica::{Change, Place, Put, Replica, Verdict, other};
 pub use self::request::{Answer, Request};
+use crate::ending::Ending;
 use crate::patience::{all_within, within};
 use crate::rpc::Client;
+use crate::service::stop_at;
 
 const PORT: u16 = 7000;
 const NODES: [&str; 2] = ["node-0", "node-1"];
@@ -90,13 +92,20 @@ pub fn with_flaw(flaw: Flaw) -> Scenario {
 }
 
 async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
-    world.boot(WITNESS, |lp| async move {
-        witness::start(&lp, (WITNESS, PORT)).await?.serve_forever().await
+    let ending = Ending::default();
+    let ends = ending.clone();
+    world.boot(WITNESS, move |lp| {
+        let ending = ends.clone();
+        async move {
+            let server = witness::start(&lp, (WITNESS, PORT)).await?;
+            stop_at(&ending, &lp, server).await
+        }
     });
     for (me, name) in (0..).zip(NODES) {
         let nodes = NODES.map(|name| (name, PORT));
         let at = Addresses { nodes, witness: (WITNESS, PORT) };
-        world.boot(name, move |lp| node::run(lp, me, at.clone(), flaw));
+        let ends = ending.clone();
+        world.boot(name, move |lp| node::run(lp, me, at.clone(), flaw, ends.clone()));
     }
 
     let clients = world.size("failover.clients", 1..=3) as u32;
@@ -109,7 +118,9 @@ async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
         lp.create_named_task(name, user.work(clients, requests))
     });
     let tasks: Vec<_> = tasks.collect();
-    all_within(&world.host("observer"), "the last answer to client", tasks).await
+    all_within(&world.host("observer"), "the last answer to client", tasks).await?;
+    ending.give(&world).await;
+    Ok(())
 }
 
 /// A client: it writes to a key of its own, and reads everybody's.

@@ -2,8 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use sim_core::{Loop, LoopFuture, Time};
@@ -13,9 +16,10 @@ use super::register::{Node, View};
 use super::replica::{Change, Put, Replica, Verdict, other};
 use super::request::{Answer, Request};
 use super::witness;
+use crate::ending::Ending;
 use crate::journal::Journal;
 use crate::rpc::Client;
-use crate::service::Service;
+use crate::service::{Service, stop_at};
 
 /// How often an idle primary asks its backup whether it is still the primary, and looks for one.
 const BEAT: Duration = Duration::from_millis(30);
@@ -67,8 +71,14 @@ pub(super) struct Addresses {
     pub(super) witness: (&'static str, u16),
 }
 
-/// Runs node `me`, with what its store has, for ever.
-pub(super) async fn run(lp: Loop, me: Node, at: Addresses, flaw: Flaw) -> io::Result<()> {
+/// Runs node `me`, with what its store has, to the end.
+pub(super) async fn run(
+    lp: Loop,
+    me: Node,
+    at: Addresses,
+    flaw: Flaw,
+    ending: Ending,
+) -> io::Result<()> {
     let mut replica = Replica::default();
     let journal = Journal::open(lp.store("replica")?, |record| {
         if let Some(change) = Change::decode(record) {
@@ -94,10 +104,22 @@ pub(super) async fn run(lp: Loop, me: Node, at: Addresses, flaw: Flaw) -> io::Re
         let node = Rc::clone(&serving);
         async move { node.answer(Request::decode(&payload)?).await }
     });
-    let _server = service.listen(&lp, at.nodes[usize::from(me)]).await?;
-    loop {
-        node.turn().await?;
-    }
+    let server = service.listen(&lp, at.nodes[usize::from(me)]).await?;
+    let mut turns = Box::pin(async move {
+        loop {
+            node.turn().await?;
+        }
+    });
+    let mut end = pin!(ending.comes(&lp));
+    let ended = poll_fn(|cx| match end.as_mut().poll(cx) {
+        Poll::Ready(_) => Poll::Ready(Ok(())),
+        Poll::Pending => turns.as_mut().poll(cx),
+    });
+    let ended: io::Result<()> = ended.await;
+    // What the turns keep is given up now, in the middle of one.
+    drop(turns);
+    ended?;
+    stop_at(&ending, &lp, server).await
 }
 
 impl Running {

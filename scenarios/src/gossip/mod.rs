@@ -41,6 +41,7 @@ pub use self::message::{
 };
 pub use self::node::{Node, Roster};
 pub use self::swim::Swim;
+use crate::ending::Ending;
 use crate::patience::PATIENCE;
 use crate::violation::ensure;
 
@@ -49,7 +50,7 @@ const PERIOD: Duration = Duration::from_millis(20);
 /// How long the group lives in peace at the beginning and at the end, in periods.
 const PEACE_PERIODS: u32 = 10;
 const FAULTS: FaultMix =
-    FaultMix::new("latency=500us..2500us,loss=3%,dup=1%,reorder=1%,corrupt=0.1%")
+    FaultMix::new("latency=500us..2500us,loss=3%,dup=1%,reorder=1%,corrupt=0.1%/deliver")
         .cuts(1, Duration::from_millis(100))
         .crashes(&["host-0", "host-1", "host-2"], 2, Duration::from_secs(1))
         .within(Duration::from_millis(500));
@@ -94,11 +95,13 @@ async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
     let roster = Rc::new(Roster::new(addresses(&world, size).await?, PERIOD));
     let seat = || Seat { wanted: Cell::new(true), lives: Cell::new(0), swim: RefCell::default() };
     let seats: Rc<[Seat]> = (0..size).map(|_| seat()).collect();
+    let ending = Ending::default();
     for member in 0..size {
         let (roster, seats) = (Rc::clone(&roster), Rc::clone(&seats));
+        let ends = ending.clone();
         world.boot(&name(member), move |lp| {
-            let (roster, seats) = (Rc::clone(&roster), Rc::clone(&seats));
-            async move { attend(lp, member, &roster, &seats[member as usize], flaw).await }
+            let (roster, seats, ending) = (Rc::clone(&roster), Rc::clone(&seats), ends.clone());
+            async move { attend(lp, member, &roster, &seats[member as usize], flaw, &ending).await }
         });
     }
 
@@ -116,6 +119,7 @@ async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
         let lives = seats[dead as usize].lives.get();
         ensure!(lives > 1, "member {dead} was declared dead, and was there all the time");
     }
+    ending.give(&world).await;
     Ok(())
 }
 
@@ -126,9 +130,10 @@ async fn attend(
     roster: &Rc<Roster>,
     seat: &Seat,
     flaw: Flaw,
+    ending: &Ending,
 ) -> io::Result<()> {
     let mut endpoint: Option<Conn<Node, DatagramTransport>> = None;
-    loop {
+    while !ending.has_come() {
         match endpoint.take() {
             None if seat.wanted.get() => {
                 seat.lives.set(seat.lives.get() + 1);
@@ -144,6 +149,7 @@ async fn attend(
         }
         lp.sleep(PERIOD).await;
     }
+    Ok(())
 }
 
 /// Starts a member on its host, at a moment of its own within the period.

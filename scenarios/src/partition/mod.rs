@@ -27,8 +27,10 @@ use sim_core::{Failure, FaultMix, Loop, Rng, Scenario, Task, World};
 
 pub use self::ledger::{Entry, Ledger};
 pub use self::server::Request;
+use crate::ending::Ending;
 use crate::patience::within;
 use crate::rpc::Client;
+use crate::service::stop_at;
 use crate::violation::ensure;
 
 const PORT: u16 = 7000;
@@ -77,14 +79,19 @@ pub fn with_flaw(flaw: Flaw) -> Scenario {
 
 async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
     let breaks = world.size("partition.breaks", 0..=3);
-    world.boot("server", move |lp| async move {
-        let server = server::start(&lp, ("server", PORT), flaw).await?;
-        let mut rng = lp.rng("partition.breaks");
-        for _ in 0..breaks {
-            lp.sleep(rng.duration(Duration::ZERO..BREAKS_UNTIL / breaks as u32)).await;
-            server.abort_clients();
+    let ending = Ending::default();
+    let ends = ending.clone();
+    world.boot("server", move |lp| {
+        let ending = ends.clone();
+        async move {
+            let server = server::start(&lp, ("server", PORT), flaw).await?;
+            let mut rng = lp.rng("partition.breaks");
+            for _ in 0..breaks {
+                lp.sleep(rng.duration(Duration::ZERO..BREAKS_UNTIL / breaks as u32)).await;
+                server.abort_clients();
+            }
+            stop_at(&ending, &lp, server).await
         }
-        server.serve_forever().await
     });
 
     let clients = world.size("partition.clients", 1..=3);
@@ -99,7 +106,9 @@ async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
         seen.extend(task.await??);
     }
     let entries = audit(&world.host("auditor")).await?;
-    judge(&seen, &entries)
+    judge(&seen, &entries)?;
+    ending.give(&world).await;
+    Ok(())
 }
 
 /// Makes deposits one after the other, each of an amount that nobody else deposits.
