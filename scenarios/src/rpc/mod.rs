@@ -89,6 +89,8 @@ async fn run(world: World) -> Result<(), Failure> {
     within(&host, "the last break", breaking).await??;
 
     server.close();
+    // The goodbye of an abort may be lost, and the connection stand for ever.
+    server.abort_clients();
     within(&host, "the end of the server's connections", server.wait_closed()).await?;
     // The clients are gone; their cancelled tasks take their last step.
     world.settle().await;
