@@ -21,10 +21,12 @@ use crate::journal::Journal;
 use crate::rpc::Client;
 use crate::service::{Service, stop_at};
 
-/// How often an idle primary asks its backup whether it is still the primary, and looks for one.
+/// How often an idle primary asks its backup whether it is still the primary.
 const BEAT: Duration = Duration::from_millis(30);
 /// How long a primary waits for its backup.
-const BACKUP_MAX: Duration = Duration::from_millis(250);
+const BACKUP_MAX: Duration = Duration::from_millis(400);
+/// How long a primary serves alone before it looks for a backup, and between two times.
+const ALONE_MIN: Duration = Duration::from_millis(200);
 /// How long a node waits for a primary before it wants to be it; node 1 waits a little longer.
 const SILENCE_MAX: Duration = Duration::from_millis(150);
 const SILENCE_STEP: Duration = Duration::from_millis(50);
@@ -54,6 +56,8 @@ struct Running {
     replica: RefCell<Replica>,
     journal: Journal,
     role: Cell<Role>,
+    /// When it looks for a backup, if it is a primary without one.
+    pair_at: Cell<Time>,
     /// When a primary was heard, or this node was one, last.
     heard: Cell<Time>,
     peer: Client,
@@ -91,6 +95,7 @@ pub(super) async fn run(
         replica: RefCell::new(replica),
         journal,
         role: Cell::new(Role::Follower),
+        pair_at: Cell::new(Time::ZERO),
         heard: Cell::new(lp.time()),
         peer: Client::new(&lp, at.nodes[usize::from(other(me))]),
         witness: Client::new(&lp, at.witness),
@@ -186,7 +191,9 @@ impl Running {
             let _ = answer.set_result(done);
         }
         match self.role.get() {
-            Role::Primary { view, .. } if !view.paired => self.pair(view).await,
+            Role::Primary { view, .. } if !view.paired && self.lp.time() >= self.pair_at.get() => {
+                self.pair(view).await
+            }
             _ => Ok(()),
         }
     }
@@ -231,6 +238,7 @@ impl Running {
         if self.send(&snapshot).await {
             self.lead(view.next(self.me, true)).await?;
         }
+        self.pair_at.set(self.lp.time() + ALONE_MIN);
         Ok(())
     }
 
@@ -277,6 +285,7 @@ impl Running {
         self.write(&Change::Lead { view: view.number })?;
         self.sync().await?;
         self.lp.mark("failover.view", view.number);
+        self.pair_at.set(self.lp.time() + ALONE_MIN);
         self.role.set(Role::Primary { view, base: view.number - 1 });
         Ok(())
     }
