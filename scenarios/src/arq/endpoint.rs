@@ -114,3 +114,74 @@ impl DatagramProtocol for Endpoint {
         self.pump(cx);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sim_core::{Rng, testing};
+
+    use super::super::segment::{Carried, Part, Segment};
+    use super::*;
+
+    fn address(number: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, number], 7000))
+    }
+
+    fn endpoint(bytes: u64) -> testing::DatagramPeer<Endpoint> {
+        let body = Body::new(bytes, &mut Rng::from_seed([1; 32]));
+        testing::drive_datagrams(Endpoint::new(address(1), body, Flaw::None), usize::MAX)
+    }
+
+    fn encoded(ack: u64, carries: Option<(u64, &Part)>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Segment::encode(ack, 0, carries, &mut bytes);
+        bytes
+    }
+
+    /// What was sent: the numbers of the segments.
+    fn numbers(peer: &mut testing::DatagramPeer<Endpoint>) -> Vec<Option<u64>> {
+        let sent = peer.take_sent();
+        let segments = sent.iter().filter_map(|(bytes, _)| Segment::decode(bytes, true));
+        segments.map(|segment| segment.carries.map(|Carried { number, .. }| number)).collect()
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_sent_again_after_the_timeout() {
+        let mut peer = endpoint(1_000);
+        assert_eq!(numbers(&mut peer), [Some(0), Some(1)]);
+        peer.advance(Duration::from_millis(199));
+        peer.feed(&encoded(2, None), address(2));
+        assert_eq!(numbers(&mut peer), [], "that came from somebody else");
+        peer.advance(Duration::from_millis(1));
+        assert_eq!(numbers(&mut peer), [Some(0), Some(1)]);
+        peer.feed(&encoded(1, None), address(1));
+        peer.advance(Duration::from_millis(400));
+        assert_eq!(numbers(&mut peer), [Some(1)]);
+    }
+
+    #[test]
+    fn it_closes_when_both_ends_are_acknowledged_and_answers_after_that() {
+        let mut peer = endpoint(0);
+        assert_eq!(numbers(&mut peer), [Some(0)]);
+        let closed = peer.with(|endpoint, cx| endpoint.closes(cx.event_loop()));
+        peer.feed(&encoded(1, None), address(1));
+        assert!(!closed.done());
+        peer.feed(&encoded(1, Some((0, &Part::End))), address(1));
+        assert!(closed.done());
+        assert_eq!(numbers(&mut peer), [None]);
+        peer.feed(&encoded(1, Some((0, &Part::End))), address(1));
+        assert_eq!(numbers(&mut peer), [None]);
+    }
+
+    #[test]
+    fn it_gives_up_when_nothing_is_acknowledged() {
+        let mut peer = endpoint(1);
+        let closed = peer.with(|endpoint, cx| endpoint.closes(cx.event_loop()));
+        peer.advance(Duration::from_secs(44));
+        assert!(!closed.done());
+        peer.advance(Duration::from_secs(3));
+        assert!(closed.done());
+        peer.with(|endpoint, _| assert!(endpoint.failure().is_some()));
+    }
+}

@@ -113,3 +113,69 @@ impl DatagramProtocol for Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sim_core::{Rng, testing};
+
+    use super::super::Flaw;
+    use super::super::message::{Kind, NewsList};
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_millis(20);
+
+    fn address(number: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, number], 7000))
+    }
+
+    fn node() -> testing::DatagramPeer<Node> {
+        let roster = Rc::new(Roster::new((0..3).map(address).collect(), PERIOD));
+        let swim = Rc::new(RefCell::new(Swim::new(0, 3, Rng::from_seed([1; 32]), Flaw::None)));
+        testing::drive_datagrams(Node::new(&roster, &swim, PERIOD / 4), usize::MAX)
+    }
+
+    fn ping() -> Vec<u8> {
+        let news = NewsList::default();
+        let message =
+            Message { kind: Kind::Ping, from: 1, incarnation: 0, origin: 1, sequence: 5, news };
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_ping_from_its_own_address_is_answered_and_no_other() {
+        let mut peer = node();
+        peer.feed(&ping(), address(2));
+        peer.feed(b"noise", address(1));
+        assert_eq!(peer.take_sent(), []);
+        peer.feed(&ping(), address(1));
+        let sent = peer.take_sent();
+        assert_eq!((sent.len(), sent[0].1), (1, Some(address(1))));
+        assert_eq!(
+            Message::decode(&sent[0].0).map(|ack| (ack.kind, ack.sequence)),
+            Some((Kind::Ack, 5))
+        );
+    }
+
+    #[test]
+    fn each_period_one_is_asked_and_half_a_period_later_others_are() {
+        let mut peer = node();
+        let kinds = |sent: Vec<(Vec<u8>, _)>| -> Vec<_> {
+            sent.iter().filter_map(|(bytes, _)| Message::decode(bytes)).map(|m| m.kind).collect()
+        };
+        peer.advance(PERIOD / 4 - Duration::from_nanos(1));
+        assert_eq!(peer.take_sent(), []);
+        peer.advance(Duration::from_nanos(1));
+        assert_eq!(kinds(peer.take_sent()), [Kind::Ping]);
+        let mut requests = 0;
+        for _ in 0..20 {
+            peer.advance(PERIOD / 2);
+            let asked = kinds(peer.take_sent());
+            requests += asked.iter().filter(|kind| **kind != Kind::Ping).count();
+            peer.advance(PERIOD / 2);
+            assert_eq!(kinds(peer.take_sent()), [Kind::Ping]);
+        }
+        assert!(requests > 0);
+    }
+}

@@ -132,11 +132,6 @@ impl Swim {
         4 + 3 * digits(size)
     }
 
-    /// The members that it does not take for dead.
-    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        (0..self.size).filter(|member| self.health(*member) != Health::Dead)
-    }
-
     /// The members that it takes for dead, in order.
     pub fn dead(&self) -> impl Iterator<Item = Member> + '_ {
         let dead = self.known.iter().filter(|(_, known)| known.health == Health::Dead);
@@ -170,11 +165,8 @@ impl Swim {
         }
         self.bury();
         let mut target = self.turn.next(self.size, &mut self.rng);
-        if target == self.me {
+        while target == self.me {
             target = self.turn.next(self.size, &mut self.rng);
-        }
-        if target == self.me {
-            return;
         }
         self.next_sequence = self.next_sequence.wrapping_add(1);
         let sequence = self.next_sequence;
@@ -192,7 +184,7 @@ impl Swim {
         for _ in 0..HELPERS {
             let helper = self.rng.below(self.size.into()) as Member;
             let apt = helper != self.me && helper != target;
-            if apt && self.health(helper) == Health::Alive {
+            if apt && self.health(helper) != Health::Dead {
                 self.say(Kind::PingRequest { target }, helper, self.me, sequence, send);
             }
         }

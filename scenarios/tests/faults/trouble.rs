@@ -64,8 +64,8 @@ impl Trouble {
     }
 }
 
-/// Runs a scenario with the check's jitter on a seed, among troubles.
-pub(crate) fn run(scenario: &Scenario, seed: u64, troubles: &[Trouble]) -> Result<(), Finding> {
+/// Runs a scenario with the check's jitter on a seed, among troubles: the hash of its trace.
+pub(crate) fn run(scenario: &Scenario, seed: u64, troubles: &[Trouble]) -> Result<u64, Finding> {
     let jitter = Duration::from_micros(500)..Duration::from_micros(1_500);
     let simulation = Sim::new(seed).latency(jitter).max_time(Duration::from_secs(3_600)).build();
     let world = simulation.world();
@@ -78,13 +78,17 @@ pub(crate) fn run(scenario: &Scenario, seed: u64, troubles: &[Trouble]) -> Resul
             trouble.end(&operator);
         });
     }
-    simulation.run(scenario.run(world))
+    simulation.run(scenario.run(world))?;
+    Ok(simulation.hash())
 }
 
-/// Holds if the scenario holds among these troubles.
+/// Holds if the scenario holds among these troubles, and is the same when it is run again.
 #[track_caller]
 pub(crate) fn holds(scenario: &Scenario, seed: u64, troubles: &[Trouble]) {
-    if let Err(finding) = run(scenario, seed, troubles) {
-        panic!("{}, seed {seed}, {troubles:?}: {finding}", scenario.name());
-    }
+    let once = || {
+        run(scenario, seed, troubles).unwrap_or_else(|finding| {
+            panic!("{}, seed {seed}, {troubles:?}: {finding}", scenario.name())
+        })
+    };
+    assert_eq!(once(), once(), "{}, seed {seed}, {troubles:?}: two runs differ", scenario.name());
 }
