@@ -10,13 +10,15 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Cx, Failure, Loop, Protocol, Rng, Scenario, World};
+use sim_core::{Cx, Failure, FaultMix, Loop, Protocol, Rng, Scenario, World};
 
 use crate::patience::{all_within, within};
 use crate::violation::ensure;
 use crate::{Endings, Violation};
 
 const PORT: u16 = 7000;
+/// What TCP stands. The ends of connections are judged, so that a crash would be one.
+const FAULTS: FaultMix = FaultMix::new("latency=1ms..20ms,loss=1%,reorder=1%");
 /// How many connections may wait to be accepted: deployed, it meets many at once.
 const BACKLOG: u32 = 1024;
 const MESSAGE_BYTES_MAX: u64 = 60_000;
@@ -185,10 +187,12 @@ impl fmt::Debug for Client {
 /// The scenario `echo`.
 pub fn scenario() -> Scenario {
     let summary = "clients send messages of many sizes and half-close; the same bytes come back";
-    Scenario::new("echo", summary, run).serve(|lp, listen| async move {
-        let server = lp.server().backlog(BACKLOG).bind(listen, Echo::default).await?;
-        Ok(server.into())
-    })
+    Scenario::new("echo", summary, run)
+        .serve(|lp, listen| async move {
+            let server = lp.server().backlog(BACKLOG).bind(listen, Echo::default).await?;
+            Ok(server.into())
+        })
+        .faults(FAULTS)
 }
 
 async fn run(world: World) -> Result<(), Failure> {

@@ -13,11 +13,16 @@
 //! | [`rpc`] | framing, concurrency, timeouts, retries, at-most-once execution |
 //! | [`chat`] | fan-out, and slow readers that do not hurt the others |
 //! | [`heartbeat`] | a failure detector |
+//! | [`bulk`] | goodput: bodies of some MiB over bad links |
+//! | [`partition`] | calls through partitions, resets and restarts: a store, exactly-once execution |
+//! | [`arq`] | a reliable stream each way over datagrams: windows, acknowledgements, timeouts |
+//! | [`gossip`] | SWIM membership at a constant cost for each host, up to thousands |
+//! | [`failover`] | primary, backup and witness: no acknowledged write is lost |
 //!
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 6);
+//! assert_eq!(scenarios::all().len(), 11);
 //! ```
 //!
 //! # How they are written
@@ -27,16 +32,29 @@
 //! come from [`World::rng`](sim_core::World::rng), [`Loop::rng`](sim_core::Loop::rng) and
 //! [`World::size`](sim_core::World::size) alone. Codecs and state machines are values without I/O,
 //! with unit tests of their own.
+//!
+//! A scenario says what it stands, its [`FaultMix`](sim_core::FaultMix), and holds to it. Some have
+//! *wrong twins*: the same protocol with one line broken, chosen by a `Flaw`, that its invariants are
+//! to catch.
 
+mod body;
 mod digest;
+mod ending;
 mod endings;
+mod journal;
 mod patience;
 mod progress;
+mod service;
 mod violation;
 
+pub mod arq;
+pub mod bulk;
 pub mod chat;
 pub mod echo;
+pub mod failover;
+pub mod gossip;
 pub mod heartbeat;
+pub mod partition;
 pub mod rpc;
 pub mod udp_echo;
 pub mod upload;
@@ -58,6 +76,11 @@ pub fn all() -> Vec<Scenario> {
         rpc::scenario(),
         chat::scenario(),
         heartbeat::scenario(),
+        bulk::scenario(),
+        partition::scenario(),
+        arq::scenario(),
+        gossip::scenario(),
+        failover::scenario(),
     ]
 }
 
@@ -81,10 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn all_but_the_failure_detector_have_a_server_half() {
+    fn those_that_one_host_alone_can_serve_have_a_server_half() {
         let without: Vec<_> =
             all().into_iter().filter(|scenario| !scenario.can_serve()).map(|s| s.name()).collect();
-        assert_eq!(without, ["heartbeat"]);
+        assert_eq!(without, ["heartbeat", "partition", "arq", "gossip", "failover"]);
         assert!(find("no such scenario").is_none());
     }
 }

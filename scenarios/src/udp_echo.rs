@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sim_core::{
-    Cx, DatagramProtocol, DatagramTransport, Failure, Loop, Rng, Scenario, Serving, Timer, World,
+    Cx, DatagramProtocol, DatagramTransport, Failure, FaultMix, Loop, Rng, Scenario, Serving,
+    Timer, World,
 };
 
 use crate::Violation;
@@ -18,6 +19,11 @@ use crate::patience::{all_within, within};
 use crate::violation::ensure;
 
 const PORT: u16 = 7000;
+/// Fifty attempts outlast a partition of two seconds. There is no checksum: the simulator would be
+/// found to deliver what it was told to damage.
+const FAULTS: FaultMix = FaultMix::new("latency=1ms..20ms,loss=5%,dup=2%,reorder=2%")
+    .cuts(1, Duration::from_secs(2))
+    .within(Duration::from_millis(500));
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// How often a request is sent before the client gives up.
 const ATTEMPTS_MAX: u32 = 50;
@@ -174,15 +180,17 @@ impl DatagramProtocol for Client {
 /// The scenario `udp-echo`.
 pub fn scenario() -> Scenario {
     let summary = "numbered datagrams come back; those that are lost are sent again";
-    Scenario::new("udp-echo", summary, run).serve(|lp, listen| async move {
-        let conn = lp.datagram().local(listen).bind(Echo::default).await?;
-        let local = conn.transport().sockname().unwrap_or(listen);
-        Ok(Serving::new(local, move || async move {
-            conn.transport().abort();
-            // An endpoint that is aborted ends without an error.
-            let _ = conn.closed().await;
-        }))
-    })
+    Scenario::new("udp-echo", summary, run)
+        .serve(|lp, listen| async move {
+            let conn = lp.datagram().local(listen).bind(Echo::default).await?;
+            let local = conn.transport().sockname().unwrap_or(listen);
+            Ok(Serving::new(local, move || async move {
+                conn.transport().abort();
+                // An endpoint that is aborted ends without an error.
+                let _ = conn.closed().await;
+            }))
+        })
+        .faults(FAULTS)
 }
 
 async fn run(world: World) -> Result<(), Failure> {

@@ -9,16 +9,18 @@ use std::io;
 use std::rc::Rc;
 
 use sim_core::{
-    Cx, Eof, Failure, Loop, LoopFuture, Protocol, Rng, Scenario, World, WriteBufferLimits,
+    Cx, Eof, Failure, FaultMix, Loop, LoopFuture, Protocol, Rng, Scenario, World, WriteBufferLimits,
 };
 
+use crate::body::{Body, CHUNK_BYTES};
 use crate::patience::within;
 use crate::violation::ensure;
 use crate::{Digest, Endings, Progress, Violation};
 
 const PORT: u16 = 7000;
+/// What TCP stands. The end of the connection is judged, so that a crash would be one.
+const FAULTS: FaultMix = FaultMix::new("latency=1ms..5ms,loss=0.5%,reorder=1%");
 const BODY_BYTES: u64 = 16 << 20;
-const CHUNK_BYTES: usize = 16 << 10;
 /// How much has to leave the sender within the scenario's patience.
 const STEP_BYTES: u64 = 1 << 20;
 const LIMITS: WriteBufferLimits = WriteBufferLimits { high: 64 << 10, low: 16 << 10 };
@@ -37,7 +39,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    fn of(digest: &Digest) -> Self {
+    /// The receipt for what a digest has taken in.
+    pub fn of(digest: &Digest) -> Self {
         Self { bytes: digest.bytes(), digest: digest.finish() }
     }
 
@@ -81,38 +84,6 @@ impl Protocol for Receiver {
         if let Some(endings) = &self.endings {
             endings.note(error.as_ref());
         }
-    }
-}
-
-/// A body that is made as it is sent: one random chunk, with its place written in front of each
-/// copy, so that no two chunks are alike.
-#[derive(Debug)]
-struct Body {
-    chunk: Vec<u8>,
-    left: u64,
-    made: u64,
-    digest: Digest,
-}
-
-impl Body {
-    fn new(bytes: u64, rng: &mut Rng) -> Self {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        rng.fill(&mut chunk);
-        Self { chunk, left: bytes, made: 0, digest: Digest::default() }
-    }
-
-    /// The next chunk: never empty, `None` at the end.
-    fn next(&mut self) -> Option<&[u8]> {
-        if self.left == 0 {
-            return None;
-        }
-        self.chunk[..8].copy_from_slice(&self.made.to_be_bytes());
-        self.made += 1;
-        let bytes = self.left.min(CHUNK_BYTES as u64);
-        self.left -= bytes;
-        let chunk = &self.chunk[..bytes as usize];
-        self.digest.update(chunk);
-        Some(chunk)
     }
 }
 
@@ -175,12 +146,12 @@ impl Sender {
         if let Some(violation) = &self.violation {
             return Err(violation.clone());
         }
-        let sent = Receipt::of(&self.body.digest);
+        let sent = Receipt::of(self.body.digest());
         let got = Receipt::decode(&self.answer);
         ensure!(
-            self.body.left == 0 && got == Some(sent),
+            self.body.left() == 0 && got == Some(sent),
             "sent {sent:?} with {} bytes to go, but the receipt is {got:?}",
-            self.body.left
+            self.body.left()
         );
         ensure!(!self.paused, "the connection ended in order while writing was paused");
         Ok(())
@@ -221,7 +192,7 @@ impl Protocol for Sender {
     }
 
     fn connection_lost(&mut self, _cx: &mut Cx<'_, Self>, _error: Option<io::Error>) {
-        self.passed.add(self.body.left);
+        self.passed.add(self.body.left());
     }
 }
 
@@ -229,10 +200,12 @@ impl Protocol for Sender {
 pub fn scenario() -> Scenario {
     let summary =
         "a 16 MiB body through small water marks arrives whole, and is paid for as it goes";
-    Scenario::new("upload", summary, run).serve(|lp, listen| async move {
-        let server = lp.create_server(listen, Receiver::default).await?;
-        Ok(server.into())
-    })
+    Scenario::new("upload", summary, run)
+        .serve(|lp, listen| async move {
+            let server = lp.create_server(listen, Receiver::default).await?;
+            Ok(server.into())
+        })
+        .faults(FAULTS)
 }
 
 async fn run(world: World) -> Result<(), Failure> {

@@ -88,7 +88,7 @@ pub use future::{DoneCallbackId, FutureError, LoopFuture};
 pub use handle::{HostView, Loop, PanicPolicy};
 pub use protocol::{Attach, BufferedProtocol, DatagramProtocol, Eof, Protocol};
 pub use rng::Rng;
-pub use scenario::{Failure, Outcome, Scenario, Serving};
+pub use scenario::{Failure, FaultMix, Outcome, Scenario, Serving};
 pub use server::{Server, ServerBuilder};
 pub use socket::Socket;
 pub use store::{Storage, Store};

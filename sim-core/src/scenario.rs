@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::{Loop, Server, World};
 
@@ -33,6 +34,90 @@ pub struct Scenario {
     summary: &'static str,
     run: Box<RunFn>,
     serve: Option<Box<ServeFn>>,
+    faults: Option<FaultMix>,
+}
+
+/// What may befall the world of a scenario while it is checked: what the protocol claims to stand.
+///
+/// Plain data, because a scenario knows no simulator; whoever runs it in one applies it. The values
+/// are bounds: each run draws how often, when, whom and for how long, from nothing at all up to
+/// them. A host that the world does not have is passed over.
+///
+/// ```
+/// use std::time::Duration;
+/// use sim_core::FaultMix;
+///
+/// let mix = FaultMix::new("latency=1ms..20ms,loss=2%")
+///     .cuts(2, Duration::from_secs(3))
+///     .crashes(&["server"], 1, Duration::from_secs(1))
+///     .within(Duration::from_secs(2));
+/// assert_eq!((mix.cuts, mix.crashes_max), (2, 1));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FaultMix {
+    /// What all links do, in the words of a link option: `latency=1ms..20ms,loss=2%`. Empty for links
+    /// that do nothing out of the way.
+    pub link: &'static str,
+    /// How many partitions there are, at most. A partition drops what two hosts, or two groups of
+    /// them, send each other.
+    pub cuts: u32,
+    /// How long each lasts, at most.
+    pub cut_for: Duration,
+    /// The hosts that may crash, each to start again.
+    pub crashes: &'static [&'static str],
+    /// How many crashes there are in all, at most. They come one at a time: a host is up again before the
+    /// next one crashes.
+    pub crashes_max: u32,
+    /// How long a crashed host is down, at most.
+    pub down_for: Duration,
+    /// How long after the beginning of the run a partition or a crash may begin, at the latest.
+    pub within: Duration,
+}
+
+impl FaultMix {
+    /// Links as `link` says, and no other faults.
+    pub const fn new(link: &'static str) -> Self {
+        Self {
+            link,
+            cuts: 0,
+            cut_for: Duration::ZERO,
+            crashes: &[],
+            crashes_max: 0,
+            down_for: Duration::ZERO,
+            within: Duration::ZERO,
+        }
+    }
+
+    /// With up to `cuts` partitions of up to `cut_for` each.
+    #[must_use]
+    pub const fn cuts(mut self, cuts: u32, cut_for: Duration) -> Self {
+        self.cuts = cuts;
+        self.cut_for = cut_for;
+        self
+    }
+
+    /// With up to `crashes_max` crashes of any of `hosts`, one at a time, each down for up to
+    /// `down_for`.
+    #[must_use]
+    pub const fn crashes(
+        mut self,
+        hosts: &'static [&'static str],
+        crashes_max: u32,
+        down_for: Duration,
+    ) -> Self {
+        self.crashes = hosts;
+        self.crashes_max = crashes_max;
+        self.down_for = down_for;
+        self
+    }
+
+    /// With partitions and crashes that begin at the latest so long after the run did.
+    #[must_use]
+    pub const fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
 }
 
 /// A deployed server half: it serves as long as the value lives, and [`stop`](Self::stop) ends it.
@@ -54,7 +139,7 @@ impl Scenario {
             let future = run(world);
             Box::pin(async move { future.await.into_result().map(drop) })
         };
-        Self { name, summary, run: Box::new(run), serve: None }
+        Self { name, summary, run: Box::new(run), serve: None, faults: None }
     }
 
     /// Adds the server half: `serve` starts it at an address.
@@ -66,6 +151,18 @@ impl Scenario {
     {
         self.serve = Some(Box::new(move |lp, addr| Box::pin(serve(lp, addr))));
         self
+    }
+
+    /// Says what may befall the world while the scenario is checked, so that it still holds.
+    #[must_use]
+    pub fn faults(mut self, mix: FaultMix) -> Self {
+        self.faults = Some(mix);
+        self
+    }
+
+    /// What it stands; `None` if it does not say.
+    pub fn fault_mix(&self) -> Option<&FaultMix> {
+        self.faults.as_ref()
     }
 
     /// Its name, as a command takes it.

@@ -15,7 +15,7 @@ pub mod lines;
 mod member;
 mod room;
 
-use sim_core::{Conn, Failure, Loop, Scenario, World, WriteBufferLimits};
+use sim_core::{Conn, Failure, FaultMix, Loop, Scenario, World, WriteBufferLimits};
 
 pub use self::member::{Heard, Member};
 pub use self::room::{Room, Seat};
@@ -24,6 +24,8 @@ use crate::patience::within;
 use crate::violation::ensure;
 
 const PORT: u16 = 7000;
+/// What TCP stands. A lost connection would be a member who leaves.
+const FAULTS: FaultMix = FaultMix::new("latency=1ms..20ms,loss=1%,reorder=1%");
 /// Small socket buffers, so that a member who does not read is noticed soon.
 const SOCKET_BUFFER_BYTES: usize = 8 << 10;
 /// How much waits for a member before lines for it are left out. A round of the workload is less.
@@ -41,11 +43,13 @@ const LINE_BYTES: std::ops::Range<u64> = 800..1_000;
 /// The scenario `chat`.
 pub fn scenario() -> Scenario {
     let summary = "everybody hears every line in one order, and slow readers hurt nobody else";
-    Scenario::new("chat", summary, run).serve(|lp, listen| async move {
-        let room = Room::new(WriteBufferLimits::default(), MISSED_MAX);
-        let server = lp.create_server(listen, move || Seat::new(&room)).await?;
-        Ok(server.into())
-    })
+    Scenario::new("chat", summary, run)
+        .serve(|lp, listen| async move {
+            let room = Room::new(WriteBufferLimits::default(), MISSED_MAX);
+            let server = lp.create_server(listen, move || Seat::new(&room)).await?;
+            Ok(server.into())
+        })
+        .faults(FAULTS)
 }
 
 async fn run(world: World) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ mod member;
 use std::io;
 use std::time::Duration;
 
-use sim_core::{Conn, DatagramTransport, Failure, Scenario, World};
+use sim_core::{Conn, DatagramTransport, Failure, FaultMix, Scenario, World};
 
 pub use self::detector::{Change, Detector, Heartbeat};
 pub use self::member::{Group, Member};
@@ -24,6 +24,9 @@ use crate::patience::within;
 use crate::violation::ensure;
 
 const PORT: u16 = 7000;
+/// Heartbeats are not repeated: a partition of as long as it takes to suspect is rightly suspected. They
+/// have no checksum either.
+const FAULTS: FaultMix = FaultMix::new("latency=1ms..10ms,loss=2%,dup=1%,reorder=1%");
 const INTERVAL: Duration = Duration::from_millis(20);
 const MISSED_MAX: u32 = 10;
 /// How long the group lives in peace, in intervals: longer than it may take to notice anything, so
@@ -39,7 +42,7 @@ type Endpoint = Conn<Member, DatagramTransport>;
 /// The scenario `heartbeat`.
 pub fn scenario() -> Scenario {
     let summary = "hosts suspect the one that stops, trust it when it is back, and nobody else";
-    Scenario::new("heartbeat", summary, run)
+    Scenario::new("heartbeat", summary, run).faults(FAULTS)
 }
 
 async fn run(world: World) -> Result<(), Failure> {

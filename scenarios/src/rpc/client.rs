@@ -60,6 +60,7 @@ struct Shared {
     next_number: Cell<u64>,
     /// When something came from the server last.
     heard: Cell<Time>,
+    attempts_max: u32,
 }
 
 enum Link {
@@ -70,6 +71,11 @@ enum Link {
 impl Client {
     /// A client on `lp` of the server at `server`. It starts to connect at once.
     pub fn new(lp: &Loop, server: impl ToHostPort) -> Self {
+        Self::with_attempts(lp, server, ATTEMPTS_MAX)
+    }
+
+    /// As [`new`](Self::new), but a call fails after `attempts_max` attempts without an answer.
+    pub fn with_attempts(lp: &Loop, server: impl ToHostPort, attempts_max: u32) -> Self {
         let mut rng = lp.rng("rpc.client");
         let shared = Rc::new(Shared {
             lp: lp.clone(),
@@ -79,6 +85,7 @@ impl Client {
             // Where other clients' numbers hardly are.
             next_number: Cell::new(rng.next_u64()),
             heard: Cell::new(lp.time()),
+            attempts_max,
         });
         let connector =
             lp.create_named_task("rpc connector", stay_connected(Rc::clone(&shared), rng));
@@ -105,13 +112,13 @@ impl Client {
         shared.next_number.set(number.wrapping_add(1));
         let request = frame::encode(number, payload).map_err(CallError::Frame)?;
         let mut patience = ATTEMPT_MIN;
-        for _ in 0..ATTEMPTS_MAX {
+        for _ in 0..shared.attempts_max {
             if let Some(answer) = shared.attempt(number, &request, patience).await {
                 return Ok(answer);
             }
             patience = (patience * 2).min(ATTEMPT_MAX);
         }
-        Err(CallError::Unanswered { attempts: ATTEMPTS_MAX })
+        Err(CallError::Unanswered { attempts: shared.attempts_max })
     }
 }
 

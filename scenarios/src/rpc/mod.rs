@@ -23,7 +23,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Failure, Loop, Rng, Scenario, World};
+use sim_core::{Failure, FaultMix, Loop, Rng, Scenario, World};
 
 pub use self::call_table::{Asked, CallTable};
 pub use self::client::{CallError, Client};
@@ -33,6 +33,10 @@ use crate::violation::ensure;
 use crate::{Digest, Violation};
 
 const PORT: u16 = 7000;
+/// No crash: what was executed is in the server's memory. [`partition`](crate::partition) has a store.
+const FAULTS: FaultMix = FaultMix::new("latency=1ms..20ms,loss=2%,reorder=1%")
+    .cuts(1, Duration::from_secs(3))
+    .within(Duration::from_millis(500));
 /// How many calls each client has under way at once.
 const CONCURRENT_CALLS: usize = 8;
 const PAYLOAD_BYTES_MAX: u64 = 4_000;
@@ -43,10 +47,12 @@ type Executions = Rc<RefCell<BTreeMap<u64, u32>>>;
 /// The scenario `rpc`.
 pub fn scenario() -> Scenario {
     let summary = "numbered calls over connections that break are each executed exactly once";
-    Scenario::new("rpc", summary, run).serve(|lp, listen| async move {
-        let server = Server::start(&lp, listen, |_, payload| answer_to(payload)).await?;
-        Ok(server.into())
-    })
+    Scenario::new("rpc", summary, run)
+        .serve(|lp, listen| async move {
+            let server = Server::start(&lp, listen, |_, payload| answer_to(payload)).await?;
+            Ok(server.into())
+        })
+        .faults(FAULTS)
 }
 
 /// What the workload's calls compute: the payload's checksum, then the payload backwards.
@@ -83,6 +89,8 @@ async fn run(world: World) -> Result<(), Failure> {
     within(&host, "the last break", breaking).await??;
 
     server.close();
+    // The goodbye of an abort may be lost, and the connection stand for ever.
+    server.abort_clients();
     within(&host, "the end of the server's connections", server.wait_closed()).await?;
     // The clients are gone; their cancelled tasks take their last step.
     world.settle().await;

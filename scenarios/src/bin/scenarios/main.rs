@@ -25,6 +25,7 @@ mod log;
 mod options;
 mod run;
 mod serve;
+mod stores;
 
 use std::process::ExitCode;
 

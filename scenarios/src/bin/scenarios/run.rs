@@ -11,6 +11,7 @@ use sim_core::Scenario;
 use sim_net::Capture;
 
 use crate::options::{LoopKind, Run};
+use crate::stores::TemporaryDirectory;
 use crate::{Done, Trouble, find};
 
 /// How a run went, on either loop.
@@ -71,7 +72,8 @@ fn write(capture: &Capture, path: &Path) -> io::Result<()> {
 }
 
 fn run_real(scenario: &Scenario) -> Ran {
-    let report = real_net::run_report(scenario);
+    let stores = TemporaryDirectory::new();
+    let report = real_net::Runner::new().store_dir(stores.path()).report(scenario);
     Ran {
         error: report.outcome.err().map(|error| error.to_string()),
         time: report.elapsed,

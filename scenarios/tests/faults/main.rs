@@ -1,0 +1,7 @@
+//! Scenarios on hosts that crash, die and stand still: they hold, and their wrong twins are caught.
+
+mod arq;
+mod failover;
+mod gossip;
+mod partition;
+mod trouble;
