@@ -22,6 +22,8 @@ pub(crate) enum Event {
     HeldNews(SocketId),
     /// The end of a stream that was held back is sent.
     LateEnd(SocketId),
+    /// An order of a plan is to be carried out.
+    Order(u32),
     /// A reset that nobody sent arrives at a connection.
     ForgedReset(SocketId),
     /// A connection's timer may be due.

@@ -53,7 +53,7 @@ pub(crate) struct Host {
     /// What is on its disk, in order of creation.
     pub(crate) files: Vec<File>,
 
-    /// Its machine is off or frozen: no packet reaches it.
+    /// Not every packet reaches it: its machine is off or frozen, or has had another address.
     pub(crate) deaf: bool,
     pub(crate) life: Life,
     /// Its monotonic clock, if it is not the world's.

@@ -81,6 +81,7 @@ mod link;
 mod links;
 mod network;
 mod operator;
+mod orders;
 mod packet;
 mod partition;
 pub mod plan;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sim_core::Time;
 
+use crate::address::Ip;
 use crate::clock::Clock;
 use crate::host::Host;
 use crate::network::Network;
@@ -25,6 +26,8 @@ pub(crate) struct Life {
     pub(crate) paused: bool,
     /// The process is gone.
     pub(crate) dead: bool,
+    /// It has come back with another address.
+    pub(crate) moved: bool,
     /// Something wanted a turn while there were none.
     missed: bool,
     /// Until when the processor was busy when the turns stopped.
@@ -40,6 +43,11 @@ impl Life {
 }
 
 impl Host {
+    /// True if a packet for this address reaches it.
+    pub(crate) fn hears(&self, ip: Ip) -> bool {
+        !self.life.off && !self.life.frozen && (ip.is_local_to(self.number) || ip.is_broadcast())
+    }
+
     /// Notes that it would have had something to do.
     pub(crate) fn miss_turn(&mut self) {
         self.life.missed = true;
@@ -124,7 +132,7 @@ impl Network {
         host.life.busy_until = Time::ZERO;
         host.life.dead = false;
         host.life.off = false;
-        host.deaf = host.life.frozen;
+        host.deaf = host.life.frozen || host.life.moved;
         self.record(index, Record::Host(HostChange::Start));
         self.go_on(index);
         true
@@ -150,7 +158,7 @@ impl Network {
             return false;
         }
         host.life.frozen = freeze;
-        host.deaf = freeze;
+        host.deaf = freeze || host.life.moved;
         let timers = std::mem::take(&mut host.life.timers);
         let change = if freeze { HostChange::Freeze } else { HostChange::Thaw };
         self.record(index, Record::Host(change));

@@ -39,7 +39,13 @@ pub(crate) struct Network {
     names: BTreeMap<Arc<str>, u32>,
     /// The number of host 0.
     first_number: u32,
+    /// Hosts that came back with other addresses, by the numbers that they got; and how many did.
+    moved: BTreeMap<u32, u32>,
+    moves: u32,
 }
+
+/// The largest number that a host can have: 10.255.255.255 is the broadcast address.
+const NUMBER_MAX: u32 = 0xff_fffe;
 
 impl Network {
     pub(crate) fn new(seed: u64, links: LinkTable, keep_log: bool, first_number: u32) -> Self {
@@ -53,6 +59,8 @@ impl Network {
             injection: Injection::default(),
             names: BTreeMap::new(),
             first_number,
+            moved: BTreeMap::new(),
+            moves: 0,
         }
     }
 
@@ -120,6 +128,31 @@ impl Network {
         &mut self.hosts[index as usize]
     }
 
+    /// A host that is off comes back with another address: the number after all that were given.
+    pub(crate) fn move_host(&mut self, index: u32) {
+        if !self.hosts[index as usize].life.off {
+            return;
+        }
+        // Hosts that are made later take numbers from the front.
+        let number = NUMBER_MAX - self.moves;
+        self.moves += 1;
+        let host = &mut self.hosts[index as usize];
+        host.number = number;
+        host.life.moved = true;
+        self.moved.insert(number, index);
+    }
+
+    /// The host that has the address with this number now.
+    fn host_numbered(&self, number: u32) -> Option<u32> {
+        let place = number.checked_sub(self.first_number).filter(|&index| {
+            self.hosts.get(index as usize).is_some_and(|host| host.number == number)
+        });
+        place.or_else(|| {
+            let moved = self.moved.get(&number).copied();
+            moved.filter(|&index| self.hosts[index as usize].number == number)
+        })
+    }
+
     /// What a host's clock shows.
     #[inline]
     pub(crate) fn local_time(&self, index: u32) -> Time {
@@ -130,11 +163,7 @@ impl Network {
     pub(crate) fn path(&self, from: u32, to: Ip) -> Option<Path> {
         match to.route(self.hosts[from as usize].number) {
             Route::Loopback => Some(self.wire.path_between(from, from)),
-            Route::Host(number) => {
-                let index = number.checked_sub(self.first_number);
-                let host = index.filter(|&index| (index as usize) < self.hosts.len());
-                Some(self.wire.path_out(from, host))
-            }
+            Route::Host(number) => Some(self.wire.path_out(from, self.host_numbered(number))),
             Route::Broadcast | Route::None => None,
         }
     }
@@ -187,14 +216,15 @@ impl Network {
         self.wire.drop_packet(host, packet, reason, &mut self.pool);
     }
 
-    /// Handles every event that is due now.
-    pub(crate) fn run_due(&mut self) {
+    /// Handles every event that is due now, up to an order of a plan, which it returns.
+    pub(crate) fn run_due(&mut self) -> Option<u32> {
         while let Some(event) = self.wire.agenda.pop_due(self.wire.now) {
             match event {
                 Event::Arrival(packet) => self.arrive(packet),
                 Event::Delivery(packet) => self.judge_arrival(packet, true),
                 Event::Late(key) => self.late(key),
                 Event::Recalled => {}
+                Event::Order(order) => return Some(order),
                 Event::TcpTimer(id) => self.tcp_timer(id),
                 Event::HeldNews(id) => self.tell_held_news(id),
                 Event::LateEnd(id) => self.send_late_end(id),
@@ -202,6 +232,7 @@ impl Network {
                 Event::HostTimer(index) => self.host_timer(index),
             }
         }
+        None
     }
 
     /// A packet comes to the end of its way.
@@ -217,7 +248,8 @@ impl Network {
     /// A packet is at its host.
     #[inline(always)]
     pub(crate) fn take_in(&mut self, packet: Packet) {
-        if self.hosts[packet.to_host as usize].deaf {
+        let host = &self.hosts[packet.to_host as usize];
+        if host.deaf && !host.hears(packet.target.ip) {
             self.drop_packet(packet.to_host, packet, DropReason::HostDown);
             return;
         }

@@ -68,6 +68,15 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// Ends all faults, as [`Sim::quiesce`](crate::Sim::quiesce) does at its time.
+    pub fn quiesce(&self) {
+        if let Some(scheduler) = self.scheduler.upgrade() {
+            scheduler.quiesce();
+        }
+    }
+}
+
 impl HostOperator {
     fn act(&self, act: impl FnOnce(&Rc<Scheduler>, u32) -> bool) -> bool {
         self.scheduler.upgrade().is_some_and(|scheduler| act(&scheduler, self.index))

@@ -18,6 +18,7 @@ use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 use crate::bell::Bell;
 use crate::driver::HostDriver;
 use crate::network::Network;
+use crate::orders::Orders;
 use crate::trace::Record;
 
 /// The index of the control loop.
@@ -30,6 +31,8 @@ pub(crate) struct Limits {
     pub(crate) max_events: u64,
     pub(crate) max_turns_per_instant: u64,
     pub(crate) max_descriptors: u32,
+    /// By when the scenario must be done, if its faults end.
+    pub(crate) live_until: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -39,6 +42,7 @@ impl Default for Limits {
             max_events: 10_000_000_000,
             max_turns_per_instant: 1_000_000,
             max_descriptors: u32::MAX,
+            live_until: None,
         }
     }
 }
@@ -53,6 +57,7 @@ pub(crate) struct Scheduler {
     seats: RefCell<Vec<Seat>>,
     /// Engines of processes that are gone, until no callback runs and they can be dropped.
     departed: RefCell<Vec<Rc<Engine>>>,
+    pub(crate) orders: Orders,
     pub(crate) bell: Arc<Bell>,
     buffer: ReadBuffer,
     pub(crate) limits: Limits,
@@ -88,12 +93,18 @@ pub(crate) struct Settler {
 
 impl Scheduler {
     /// A world without hosts but the control loop.
-    pub(crate) fn new(network: Network, limits: Limits, panics: PanicPolicy) -> Rc<Self> {
+    pub(crate) fn new(
+        network: Network,
+        orders: Orders,
+        limits: Limits,
+        panics: PanicPolicy,
+    ) -> Rc<Self> {
         Rc::new(Self {
             now: Cell::new(Time::ZERO),
             network: RefCell::new(network),
             seats: RefCell::default(),
             departed: RefCell::default(),
+            orders,
             bell: Arc::default(),
             buffer: ReadBuffer::default(),
             limits,
@@ -157,6 +168,10 @@ impl Scheduler {
         let name = Arc::from(name);
         let index = self.network().add_host(&name, true);
         let (process, handle) = self.new_process(index, &name);
+        self.set_clocks_of(&name, index);
+        if self.network().host(index).clock.is_some() {
+            process.driver.use_own_clock();
+        }
         let mut seats = self.seats.borrow_mut();
         // After the end of a world, whose seats are gone, a host may still be asked for.
         seats.resize_with(index as usize, Seat::default);
@@ -250,9 +265,12 @@ impl Scheduler {
     pub(crate) fn set_drift(&self, index: u32, drift: i64) {
         self.network().set_drift(index, drift);
         let engine = self.engine_of(index);
-        if let Some(Process { driver, .. }) = &self.seats.borrow()[index as usize].process {
+        let seats = self.seats.borrow();
+        let process = seats.get(index as usize).and_then(|seat| seat.process.as_ref());
+        if let Some(Process { driver, .. }) = process {
             driver.use_own_clock();
         }
+        drop(seats);
         // Its deadlines come at other times now.
         if let Some(engine) = engine {
             self.network().plan(index, engine.next());
@@ -297,7 +315,11 @@ impl Scheduler {
     }
 
     /// Runs the world until the control loop, whose turn ended with `next`, has something to do.
-    pub(crate) fn run(&self, next: Next, events: &mut Vec<Readiness>) -> Result<(), RunError> {
+    pub(crate) fn run(
+        self: &Rc<Self>,
+        next: Next,
+        events: &mut Vec<Readiness>,
+    ) -> Result<(), RunError> {
         let mut network = self.network();
         network.plan(CONTROL, next);
         loop {
@@ -309,7 +331,11 @@ impl Scheduler {
                 // The end of a process may have woken somebody.
                 continue;
             }
-            network.run_due();
+            while let Some(order) = network.run_due() {
+                drop(network);
+                self.carry_out(order);
+                network = self.network();
+            }
             if std::mem::take(&mut network.host(CONTROL).queued) {
                 return self.begin_turn(&mut network, CONTROL, events);
             }
@@ -404,6 +430,12 @@ impl Scheduler {
         let max_time = self.limits.max_time;
         if at.since_epoch() > max_time {
             return Err(limit("max_time", format!("{max_time:?} of virtual time")));
+        }
+        if let Some(until) = self.limits.live_until
+            && at.since_epoch() > until
+        {
+            let bound = format!("not done by {until:?}, long after the last fault");
+            return Err(limit("liveness", bound));
         }
         self.now.set(at);
         network.wire.now = at;

@@ -11,10 +11,15 @@ use crate::link::table::LinkTable;
 use crate::link::{Latency, Link, LinkRule, Rate};
 use crate::links::Links;
 use crate::network::Network;
+use crate::orders::{self, Orders};
+use crate::plan::{Plan, PlanError};
 use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
 use crate::simulation::Simulation;
 use crate::stream_faults::StreamFaults;
+
+/// How long after the end of all faults a scenario must be done.
+const LIVENESS: Duration = Duration::from_secs(300);
 
 /// A simulation to be run: a seed, a network, and bounds.
 ///
@@ -40,6 +45,9 @@ pub struct Sim {
     keep_log: bool,
     capture: bool,
     stream_faults: StreamFaults,
+    plan: Plan,
+    quiesce: Option<Duration>,
+    liveness: Option<Duration>,
 }
 
 impl Sim {
@@ -54,7 +62,47 @@ impl Sim {
             keep_log: false,
             capture: false,
             stream_faults: StreamFaults::new(),
+            plan: Plan::new(),
+            quiesce: None,
+            liveness: None,
         }
+    }
+
+    /// Sets what befalls hosts and links, and when: the scheduled faults and the clocks of a plan.
+    /// Hosts that it names need not exist yet; those that never do are in [`Report::absent_hosts`].
+    ///
+    /// ```
+    /// use sim_net::{Plan, Sim};
+    ///
+    /// let plan: Plan = "plan 1.0\ncut a b 1.2s..4.2s\ncrash b 5s for 200ms\n".parse()?;
+    /// let sim = Sim::new(1).plan(&plan)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An entry that is bound to an event of a run (a deviation, or a fault without a time of its
+    /// own), which needs a run to bind to; a link that is none.
+    pub fn plan(mut self, plan: &Plan) -> Result<Self, PlanError> {
+        orders::check(plan)?;
+        self.plan = plan.clone();
+        Ok(self)
+    }
+
+    /// Ends all faults after `time`: hosts are up again, nothing is in the way, links lose nothing,
+    /// and nothing new is injected. Only what a plan calls permanent stays.
+    #[must_use]
+    pub fn quiesce(mut self, time: Duration) -> Self {
+        self.quiesce = Some(time);
+        self
+    }
+
+    /// Says how long after the [`quiesce`](Self::quiesce) the scenario must be done: 300 s by
+    /// default, since retransmissions back off to 120 s. A run that is not is a finding.
+    #[must_use]
+    pub fn liveness(mut self, window: Duration) -> Self {
+        self.liveness = Some(window);
+        self
     }
 
     /// Sets what streams show their applications beyond what links do.
@@ -190,8 +238,13 @@ impl Sim {
         let mut network = Network::new(self.seed, links, self.keep_log, 0);
         network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
         network.set_stream_faults(self.stream_faults);
-        let scheduler = Scheduler::new(network, self.limits, self.panics);
+        let mut limits = self.limits;
+        if let Some(quiesce) = self.quiesce {
+            limits.live_until = Some(quiesce + self.liveness.unwrap_or(LIVENESS));
+        }
+        let scheduler = Scheduler::new(network, Orders::new(&self.plan), limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
+        scheduler.schedule_orders(self.quiesce);
         Simulation::new(EventLoop::new(engine), scheduler)
     }
 }
@@ -210,6 +263,7 @@ impl Sim {
 /// ```
 pub fn new_loop() -> EventLoop {
     let network = Network::new(0, LinkTable::default(), false, 1);
-    let scheduler = Scheduler::new(network, Limits::default(), PanicPolicy::EndRun);
+    let limits = Limits::default();
+    let scheduler = Scheduler::new(network, Orders::default(), limits, PanicPolicy::EndRun);
     EventLoop::new(scheduler.control_engine(&Arc::from("host"), true))
 }

@@ -101,7 +101,7 @@ impl Simulation {
         let mut outcome = future.and_then(|future| self.run(future));
         let (time, events, hash) = (self.time(), self.events(), self.hash());
         let log = self.log();
-        let (faults, absent_hosts) = (self.faults(), self.scheduler.network().absent_hosts());
+        let (faults, absent_hosts) = (self.faults(), self.absent_hosts());
         let capture = self.scheduler.network().wire.capture.take();
         let capture = capture.map(|capture| self.with_hosts(*capture));
         let tail = self.scheduler.network().wire.trace.take_tail();
@@ -110,6 +110,16 @@ impl Simulation {
             outcome = outcome.and(Err(finding));
         }
         Report { outcome, time, events, hash, tail, log, faults, absent_hosts, capture }
+    }
+
+    /// The hosts that links and plans name and that the world does not have (yet).
+    pub fn absent_hosts(&self) -> Vec<String> {
+        let network = self.scheduler.network();
+        let of_plan = self.scheduler.orders.absent_hosts(|name| network.host_named(name).is_some());
+        let mut absent = [network.absent_hosts(), of_plan].concat();
+        absent.sort_unstable();
+        absent.dedup();
+        absent
     }
 
     /// The virtual time.

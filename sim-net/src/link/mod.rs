@@ -152,6 +152,12 @@ impl Default for Reorder {
 }
 
 impl Link {
+    /// It without what harms packets.
+    pub(crate) fn calmed(&self) -> Self {
+        let Self { latency, rate, mtu, order, .. } = self.clone();
+        Self { latency, rate, mtu, order, ..Self::default() }
+    }
+
     /// Sets the one-way delay.
     #[must_use]
     pub fn latency(mut self, latency: impl Into<Latency>) -> Self {

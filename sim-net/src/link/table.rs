@@ -199,6 +199,15 @@ impl LinkTable {
         self.look_again();
     }
 
+    /// Takes everything off the links that could do a packet harm; how long they take stays.
+    pub(crate) fn calm(&mut self) {
+        self.everywhere = Rc::new(self.everywhere.calmed());
+        for link in self.pairs.values_mut() {
+            *link = Rc::new(link.calmed());
+        }
+        self.look_again();
+    }
+
     pub(crate) fn set_uplink(&mut self, host: u32, rate: Option<Rate>, faults: &mut Faults) {
         set_gate(&mut self.uplinks, host, rate, faults);
         self.look_again();

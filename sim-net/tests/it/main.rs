@@ -4,6 +4,7 @@ mod determinism;
 mod hosts;
 mod links;
 mod partitions;
+mod plans;
 mod protocols;
 mod scheduling;
 mod segments;

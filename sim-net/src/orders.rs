@@ -1,0 +1,354 @@
+//! A plan at work: its scheduled faults, each carried out at its time, and the end of them all.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sim_core::Time;
+
+use crate::agenda::Event;
+use crate::link::{Link, LinkRule};
+use crate::links::Links;
+use crate::partition::{self, Effect, HostSet, Partition};
+use crate::plan::{
+    Action, Clock, Condition, Cut, CutMode, Entry, Fault, Incident, Place, Plan, PlanError,
+    Problem, Sides,
+};
+use crate::scheduler::Scheduler;
+use crate::stream_faults::StreamFaults;
+
+/// The order that ends the faults of a run.
+const QUIESCE: u32 = u32::MAX;
+
+/// What a plan has done, and what it is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    faults: RefCell<Vec<Standing>>,
+    clocks: Vec<Clock>,
+    absent: RefCell<Vec<String>>,
+}
+
+/// A scheduled fault.
+#[derive(Debug)]
+struct Standing {
+    fault: Fault,
+    state: State,
+    /// The partition that it made.
+    cut: Option<partition::Cut>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Ahead,
+    Begun,
+    Over,
+}
+
+/// Says of a plan what a simulation cannot carry out by itself: entries that are bound to events of a
+/// run, and links that are none.
+pub(crate) fn check(plan: &Plan) -> Result<(), PlanError> {
+    for (index, entry) in plan.entries.iter().enumerate() {
+        let wrong = |expected: &str, found: String| PlanError {
+            place: Place::Entry { number: index + 1, text: entry.to_string() },
+            problem: Problem::Syntax { expected: expected.to_owned(), found, hint: None },
+        };
+        match entry {
+            Entry::Deviation(_) | Entry::Environment(_) => {
+                let found = "an entry about an event of a run".to_owned();
+                return Err(wrong("a scheduled fault or a clock, which need no binding", found));
+            }
+            Entry::Fault(fault) if fault.start.time().is_none() => {
+                let found = "a fault that follows an event".to_owned();
+                return Err(wrong("a fault with a time of its own", found));
+            }
+            Entry::Fault(Fault {
+                action: Action::Interval { condition: Condition::Link { link, .. }, .. },
+                ..
+            }) => {
+                if let Err(error) = link.0.parse::<Link>() {
+                    return Err(wrong("a link", format!("{link:?}: {error}", link = link.0)));
+                }
+            }
+            Entry::Clock(Clock { drift_ppb, .. }) if drift_ppb.abs() > 500_000_000 => {
+                let found = format!("{drift_ppb} parts in a billion");
+                return Err(wrong("a drift of at most half of the true rate", found));
+            }
+            Entry::Fault(_) | Entry::Clock(_) => {}
+        }
+    }
+    Ok(())
+}
+
+impl Orders {
+    /// The orders of a plan that [`check`] found no fault with.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let (mut faults, mut clocks) = (Vec::new(), Vec::new());
+        for entry in &plan.entries {
+            match entry {
+                Entry::Fault(fault) => {
+                    faults.push(Standing { fault: fault.clone(), state: State::Ahead, cut: None });
+                }
+                Entry::Clock(clock) => clocks.push(clock.clone()),
+                Entry::Deviation(_) | Entry::Environment(_) => {}
+            }
+        }
+        Self { faults: RefCell::new(faults), clocks, absent: RefCell::default() }
+    }
+
+    /// The hosts that orders were about when the world had none of that name, and still has not.
+    pub(crate) fn absent_hosts(&self, is_there: impl Fn(&str) -> bool) -> Vec<String> {
+        let clocks = self.clocks.iter().map(|clock| clock.host.clone());
+        let absent = self.absent.borrow();
+        let named = absent.iter().cloned().chain(clocks);
+        named.filter(|name| !is_there(name)).collect()
+    }
+}
+
+impl Standing {
+    fn order(index: usize, is_end: bool) -> u32 {
+        index as u32 * 2 + u32::from(is_end)
+    }
+}
+
+impl Scheduler {
+    /// Puts the orders on the agenda, and the end of the faults if it has a time.
+    pub(crate) fn schedule_orders(&self, quiesce: Option<Duration>) {
+        let mut network = self.network();
+        let agenda = &mut network.wire.agenda;
+        for (index, standing) in self.orders.faults.borrow().iter().enumerate() {
+            let at = standing.fault.start.time().expect("a checked plan has times");
+            agenda.push(at, Event::Order(Standing::order(index, false)));
+            if let Action::Interval { length: Some(length), .. } = standing.fault.action {
+                agenda.push(at + length, Event::Order(Standing::order(index, true)));
+            }
+        }
+        if let Some(at) = quiesce {
+            agenda.push(Time::ZERO + at, Event::Order(QUIESCE));
+        }
+    }
+
+    /// An order's time has come.
+    #[cold]
+    pub(crate) fn carry_out(self: &Rc<Self>, order: u32) {
+        if order == QUIESCE {
+            return self.quiesce();
+        }
+        let index = (order / 2) as usize;
+        if order % 2 == 0 { self.begin(index) } else { self.end(index) }
+    }
+
+    /// Ends every fault that is not permanent, and everything that links and streams do beyond the
+    /// ordinary: hosts are up, links at base, and nothing new is injected.
+    pub(crate) fn quiesce(self: &Rc<Self>) {
+        let count = self.orders.faults.borrow().len();
+        (0..count).for_each(|index| {
+            let is_permanent = self.orders.faults.borrow()[index].fault.is_permanent;
+            if !is_permanent {
+                self.end(index);
+            }
+        });
+        let mut network = self.network();
+        network.set_stream_faults(StreamFaults::new());
+        let wire = &mut network.wire;
+        wire.links.calm();
+        let hosts = network.hosts.len() as u32;
+        drop(network);
+        for host in 1..hosts {
+            // By hand, too, a host may have been stopped.
+            self.network().freeze(host, false);
+            self.network().pause(host, false);
+            self.set_callback_cost(host, Duration::ZERO);
+            self.start(host);
+        }
+    }
+
+    /// Sets the clocks of a host that has just been made.
+    pub(crate) fn set_clocks_of(&self, name: &str, index: u32) {
+        for clock in self.orders.clocks.iter().filter(|clock| clock.host == name) {
+            if clock.offset_nanos != 0 {
+                self.network().step_wall_clock(index, clock.offset_nanos);
+            }
+            if clock.drift_ppb != 0 {
+                self.set_drift(index, clock.drift_ppb);
+            }
+        }
+    }
+
+    fn index_of(&self, name: &str) -> Option<u32> {
+        let index = self.network().host_named(name);
+        if index.is_none() {
+            let mut absent = self.orders.absent.borrow_mut();
+            if !absent.iter().any(|known| known == name) {
+                absent.push(name.to_owned());
+            }
+        }
+        index
+    }
+
+    fn begin(self: &Rc<Self>, index: usize) {
+        let Some(fault) = self.move_on(index, State::Ahead, State::Begun) else { return };
+        match &fault.action {
+            Action::Interval { condition, .. } => {
+                let cut = self.make_so(condition);
+                self.orders.faults.borrow_mut()[index].cut = cut;
+            }
+            Action::Moment(Incident::Kill { host }) => {
+                if let Some(host) = self.index_of(host) {
+                    self.count("host.kill");
+                    self.kill(host);
+                }
+            }
+            Action::Moment(Incident::ClockStep { host, step_nanos }) => {
+                if let Some(host) = self.index_of(host) {
+                    self.count("host.clock");
+                    self.network().step_wall_clock(host, *step_nanos);
+                }
+            }
+        }
+    }
+
+    fn end(self: &Rc<Self>, index: usize) {
+        let before = self.orders.faults.borrow()[index].state;
+        let Some(fault) = self.move_on(index, before, State::Over) else { return };
+        if before != State::Begun {
+            return;
+        }
+        match &fault.action {
+            Action::Interval { condition, .. } => self.make_no_longer_so(index, condition),
+            Action::Moment(Incident::Kill { host }) => {
+                if let Some(host) = self.index_of(host) {
+                    self.start(host);
+                }
+            }
+            Action::Moment(Incident::ClockStep { host, step_nanos }) => {
+                if let Some(host) = self.index_of(host) {
+                    self.network().step_wall_clock(host, step_nanos.saturating_neg());
+                }
+            }
+        }
+    }
+
+    /// Moves a fault from one state to another, if it is in the first.
+    fn move_on(&self, index: usize, from: State, to: State) -> Option<Fault> {
+        let standing = &mut self.orders.faults.borrow_mut()[index];
+        (standing.state == from && from != to).then(|| {
+            standing.state = to;
+            standing.fault.clone()
+        })
+    }
+
+    fn count(&self, name: &'static str) {
+        self.network().wire.faults.count(name);
+    }
+
+    fn make_so(self: &Rc<Self>, condition: &Condition) -> Option<partition::Cut> {
+        match condition {
+            Condition::Cut(cut) => {
+                let links = Links::new(Rc::clone(self));
+                let (first, second) = cut.sides.groups();
+                let known = first.iter().chain(second).filter(|name| self.index_of(name).is_some());
+                if known.count() == first.len() + second.len() {
+                    return links.partition(&partition_of(cut)).ok();
+                }
+            }
+            Condition::Crash { host, .. } => {
+                if let Some(host) = self.index_of(host) {
+                    self.count("host.crash");
+                    self.crash(host);
+                }
+            }
+            Condition::Pause { host } => {
+                if let Some(host) = self.index_of(host) {
+                    self.count("host.pause");
+                    self.network().pause(host, true);
+                }
+            }
+            Condition::Freeze { host } => {
+                if let Some(host) = self.index_of(host) {
+                    self.count("host.freeze");
+                    self.network().freeze(host, true);
+                }
+            }
+            Condition::Slow { host, cost } => {
+                if let Some(host) = self.index_of(host) {
+                    self.count("host.slow");
+                    self.set_callback_cost(host, *cost);
+                }
+            }
+            Condition::Link { from, to, is_mutual, link } => {
+                let both = self.index_of(from).is_some() & self.index_of(to).is_some();
+                if both && let Ok(link) = link.0.parse::<Link>() {
+                    let (from, to) = (from.clone(), to.clone());
+                    let rule = if *is_mutual {
+                        LinkRule::BothWays(from, to, link)
+                    } else {
+                        LinkRule::OneWay(from, to, link)
+                    };
+                    let changed = Links::new(Rc::clone(self)).set(rule);
+                    debug_assert!(changed.is_ok(), "its hosts are there");
+                }
+            }
+        }
+        None
+    }
+
+    fn make_no_longer_so(self: &Rc<Self>, index: usize, condition: &Condition) {
+        match condition {
+            Condition::Cut(_) => {
+                if let Some(cut) = self.orders.faults.borrow_mut()[index].cut.take() {
+                    self.network().heal(Some(cut));
+                }
+            }
+            Condition::Crash { host, changes_address } => {
+                if let Some(host) = self.index_of(host) {
+                    if *changes_address {
+                        self.network().move_host(host);
+                    }
+                    self.start(host);
+                }
+            }
+            Condition::Pause { host } => {
+                if let Some(host) = self.index_of(host) {
+                    self.network().pause(host, false);
+                }
+            }
+            Condition::Freeze { host } => {
+                if let Some(host) = self.index_of(host) {
+                    self.network().freeze(host, false);
+                }
+            }
+            Condition::Slow { host, .. } => {
+                if let Some(host) = self.index_of(host) {
+                    self.set_callback_cost(host, Duration::ZERO);
+                }
+            }
+            Condition::Link { from, to, is_mutual, .. } => {
+                let links = Links::new(Rc::clone(self));
+                let there = links.link(from, to);
+                let back = is_mutual.then(|| links.link(to, from));
+                for link in [Some(there), back].into_iter().flatten().flatten() {
+                    link.reset();
+                }
+            }
+        }
+    }
+}
+
+fn partition_of(cut: &Cut) -> Partition {
+    let partition = match &cut.sides {
+        Sides::Between(left, right) => Partition::between(left.clone(), right.clone()),
+        Sides::OneWay(from, to) => Partition::one_way(from.clone(), to.clone()),
+        Sides::Isolate(hosts) => {
+            Partition::between(hosts.clone(), HostSet::all_but(hosts.iter().cloned()))
+        }
+    };
+    let partition = partition.effect(match cut.mode {
+        CutMode::Drop => Effect::Drop,
+        CutMode::Hold => Effect::Hold,
+        CutMode::Reject => Effect::Reject,
+    });
+    match cut.port {
+        Some(port) => partition.port(port),
+        None => partition,
+    }
+}

@@ -1,0 +1,181 @@
+//! Plans at work.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sim_core::{Loop, World};
+use sim_net::{FindingKind, Plan, Report, Sim};
+
+use crate::protocols::{Echo, Recorder, ms};
+
+const SERVER: (&str, u16) = ("server", 7000);
+
+fn plan(text: &str) -> Plan {
+    format!("plan 1.0\n{text}").parse().unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[track_caller]
+fn sim(text: &str) -> Sim {
+    Sim::new(1).plan(&plan(text)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A server that boots, and a client that asks it every 100 ms over a connection of its own; when
+/// each answer came, and after how long.
+fn asking(sim: &Sim, seconds: u64) -> (Report<()>, Vec<(Duration, Duration)>) {
+    let once = || {
+        let answers = Rc::new(RefCell::new(Vec::new()));
+        let list = answers.clone();
+        let report = sim.run(|world: World| async move {
+            world.boot("server", |lp: Loop| async move {
+                lp.create_server(SERVER, || Echo).await?.serve_forever().await
+            });
+            let client = world.host("client");
+            for _ in 0..seconds * 10 {
+                let began = world.time();
+                let (lp, clock, list) = (client.clone(), world.clone(), list.clone());
+                client.create_task(async move {
+                    let asked = || Recorder::saying(b"?");
+                    let Ok(conn) = lp.create_connection(SERVER, asked).await else { return };
+                    for _ in 0..300 {
+                        lp.sleep(ms(10)).await;
+                        if !conn.with(|recorder, _| recorder.data.is_empty()) {
+                            list.borrow_mut().push((began.since_epoch(), clock.time() - began));
+                            break;
+                        }
+                    }
+                    conn.transport().abort();
+                });
+                world.sleep(ms(100)).await;
+            }
+            world.sleep(Duration::from_secs(4)).await;
+        });
+        let answers = answers.borrow().clone();
+        (report, answers)
+    };
+    let (report, answers) = once();
+    assert_eq!(once().0.hash, report.hash);
+    (report, answers)
+}
+
+fn answered(answers: &[(Duration, Duration)], from: Duration, to: Duration) -> usize {
+    answers.iter().filter(|(at, took)| (from..to).contains(at) && *took < ms(50)).count()
+}
+
+#[test]
+fn a_cut_begins_and_ends_by_itself() {
+    let (report, answers) = asking(&sim("cut client server 1s..2s"), 3);
+    assert_eq!(answered(&answers, ms(0), ms(1_000)), 10);
+    assert_eq!(answered(&answers, ms(1_000), ms(2_000)), 0);
+    assert_eq!(answered(&answers, ms(2_000), ms(3_000)), 10);
+    assert!(report.faults["partition.drop"] > 0);
+}
+
+#[test]
+fn a_crash_ends_in_a_boot() {
+    let (report, answers) = asking(&sim("crash server 1s for 500ms"), 3);
+    assert_eq!(answered(&answers, ms(0), ms(1_000)), 10);
+    assert_eq!(answered(&answers, ms(1_000), ms(1_500)), 0);
+    assert_eq!(answered(&answers, ms(1_500), ms(3_000)), 15);
+    assert_eq!(report.faults["host.crash"], 1);
+}
+
+/// With other addresses: names lead there, and what was sent to the old ones is lost.
+#[test]
+fn a_host_may_come_back_elsewhere() {
+    let (_, answers) = asking(&sim("crash server 1s for 500ms new-address"), 3);
+    assert_eq!(answered(&answers, ms(1_500), ms(3_000)), 15);
+}
+
+#[test]
+fn pauses_freezes_and_slowness_end() {
+    for text in ["pause server 1s..2s", "freeze server 1s..2s", "slow server 1s..2s by 1s"] {
+        let (report, answers) = asking(&sim(text), 4);
+        assert_eq!(answered(&answers, ms(0), ms(1_000)), 10, "{text}");
+        assert!(answered(&answers, ms(1_000), ms(2_000)) < 2, "{text}: {answers:?}");
+        assert!(answered(&answers, ms(3_000), ms(4_000)) >= 9, "{text}: {answers:?}");
+        assert_eq!(report.faults.values().filter(|&&count| count == 1).count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_link_changes_for_a_while() {
+    let (report, answers) = asking(&sim("link client<->server 1s..2s latency=200ms"), 3);
+    assert_eq!(answered(&answers, ms(1_000), ms(2_000)), 0);
+    let slow = answers.iter().filter(|(_, took)| *took >= ms(200)).count();
+    assert_eq!((slow, answers.len()), (10, 30));
+    report.unwrap();
+}
+
+#[test]
+fn clocks_are_set_from_the_start_and_step() {
+    let text = "clock n offset +3ms drift +100000ppm\nclock n at 2s step -1s";
+    sim(text)
+        .run(|world: World| async move {
+            let host = world.host("n");
+            let year_2000 = Duration::from_secs(946_684_800);
+            assert_eq!(host.wall_time() - year_2000, ms(3));
+            world.sleep(Duration::from_secs(1)).await;
+            assert_eq!(host.time().since_epoch(), ms(1_100));
+            world.sleep(Duration::from_secs(2)).await;
+            assert_eq!(host.wall_time() - year_2000, ms(3_300) + ms(3) - ms(1_000));
+        })
+        .unwrap();
+}
+
+/// The end of all faults: intervals without an end are over, hosts are up, links lose nothing.
+#[test]
+fn the_quiesce_ends_everything() {
+    let text = "isolate client 500ms..\ncrash server 1s for 1h\nkill server at 3s";
+    let sim = sim(text).link("latency=1ms,loss=90%".parse::<sim_net::Link>().unwrap());
+    let (report, answers) = asking(&sim.quiesce(Duration::from_secs(2)), 4);
+    assert!(answered(&answers, ms(500), ms(2_000)) == 0);
+    assert_eq!(answered(&answers, ms(2_000), ms(4_000)), 20, "{answers:?}");
+    report.unwrap();
+}
+
+#[test]
+fn what_is_permanent_stays() {
+    let sim = sim("isolate client 500ms.. permanent").quiesce(Duration::from_secs(1));
+    let (_, answers) = asking(&sim, 3);
+    assert_eq!(answered(&answers, ms(500), ms(3_000)), 0);
+}
+
+/// A scenario that is not done long after the last fault is a finding.
+#[test]
+fn liveness_has_a_window() {
+    let report = Sim::new(1)
+        .quiesce(Duration::from_secs(1))
+        .liveness(Duration::from_secs(9))
+        .run(|world: World| async move { world.sleep(Duration::from_secs(11)).await });
+    let finding = report.outcome.unwrap_err();
+    assert_eq!(finding.kind, FindingKind::Limit);
+    assert!(finding.message.contains("liveness"), "{finding}");
+}
+
+#[test]
+fn hosts_that_never_come_are_named() {
+    let report = sim("crash nobody 1s for 1s\ncut a b 1s..2s").run(|world: World| async move {
+        world.host("a");
+        world.sleep(Duration::from_secs(5)).await;
+    });
+    assert_eq!(report.absent_hosts, ["b", "nobody"]);
+    report.unwrap();
+}
+
+#[test]
+fn a_link_that_is_none_is_refused_with_its_entry() {
+    let error = Sim::new(1).plan(&plan("link a->b 1s..2s loss=150%")).unwrap_err().to_string();
+    assert!(error.contains("loss=150%") && error.contains('1'), "{error}");
+    assert!(Sim::new(1).plan(&plan("drop client@1→server:7000#1 data 1")).is_err());
+}
+
+#[test]
+fn a_task_on_the_way_hears_of_the_end() {
+    let outcome = sim("kill n at 1s").run(|world: World| async move {
+        let task = world.host("n").create_task(std::future::pending::<()>());
+        task.await.map_err(|_| io::Error::other("it was killed"))
+    });
+    assert!(outcome.outcome.unwrap_err().message.contains("killed"));
+}
