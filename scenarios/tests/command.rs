@@ -94,8 +94,17 @@ fn a_reader_that_goes_away_is_no_error() {
 #[test]
 fn run_prints_what_a_replay_needs() {
     let ran = json("run echo --loop sim --seed 7 --json");
-    let wanted =
-        ["error", "events", "loop", "outcome", "scenario", "seed", "time_ns", "trace_hash"];
+    let wanted = [
+        "error",
+        "events",
+        "faults",
+        "loop",
+        "outcome",
+        "scenario",
+        "seed",
+        "time_ns",
+        "trace_hash",
+    ];
     assert_eq!(keys(&ran), wanted);
     assert_eq!(
         (&ran["scenario"], &ran["loop"], &ran["seed"], &ran["outcome"], &ran["error"]),
@@ -119,7 +128,7 @@ fn a_seed_is_a_run_and_another_seed_another() {
 #[test]
 fn run_on_real_sockets_has_no_trace_hash() {
     let ran = json("run echo --loop real --json");
-    let wanted = ["error", "events", "loop", "outcome", "scenario", "seed", "time_ns"];
+    let wanted = ["error", "events", "faults", "loop", "outcome", "scenario", "seed", "time_ns"];
     assert_eq!(keys(&ran), wanted);
     assert_eq!((&ran["loop"], &ran["outcome"]), (&"real".into(), &"ok".into()));
 }
@@ -172,6 +181,56 @@ fn what_cannot_be_captured_is_told() {
     assert!(said.contains(&folder.display().to_string()), "{said}");
 }
 
+#[test]
+fn links_and_plans_bite_and_are_counted() {
+    let lossy = json("run rpc --seed 3 --json --link latency=20ms..80ms,loss=5%");
+    assert!(
+        lossy["outcome"] == "ok" && lossy["faults"]["packet.loss"].as_u64() > Some(0),
+        "{lossy}"
+    );
+    let path = std::env::temp_dir().join(format!("scenarios-{}.plan", std::process::id()));
+    std::fs::write(&path, "cut server client-0 1ms..1s\n").unwrap();
+    let cut = json(&format!("run rpc --json --plan {}", path.display()));
+    assert!(cut["outcome"] == "ok" && cut["faults"]["partition.drop"].as_u64() > Some(0), "{cut}");
+    let calm = json("run rpc --json");
+    assert!(calm["faults"].as_object().is_some_and(serde_json::Map::is_empty), "{calm}");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_plan_or_link_that_is_wrong_is_told_with_its_place() {
+    let path = std::env::temp_dir().join(format!("scenarios-{}.wrong", std::process::id()));
+    let told = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        fails(&format!("run rpc --plan {}", path.display()), 2)
+    };
+    let unknown = told("cut server client-0 1ms..1s\ncrash nobody 1s for 1s\n");
+    assert!(unknown.contains("line 2") && unknown.contains("nobody"), "{unknown}");
+    assert!(unknown.contains("client-3"), "it names those that there are: {unknown}");
+    let unread = told("cut server\nfoo\n");
+    assert!(unread.contains("line 1") && unread.contains("line 2"), "{unread}");
+    assert!(told("scenario echo\n").contains("echo"));
+    assert!(told("plan 2.0\n").contains("2.0"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(fails("run rpc --plan /does/not/exist", 2).contains("/does/not/exist"));
+    assert!(fails("run rpc --link loss=200%", 2).contains("loss=200%"));
+    assert!(fails("run echo --link rate=0bit", 2).contains("rate=0bit"));
+    assert!(fails("run echo --loop real --link loss=1%", 2).contains("--loop real"));
+}
+
+/// What `check` found, `run --faults` runs again.
+#[test]
+fn a_run_with_the_faults_of_a_check_is_that_run() {
+    let checked: Value =
+        serde_json::from_str(&printed("check partition --seeds 1 --first-seed 5 --json")).unwrap();
+    let ran = json("run partition --seed 5 --faults --json");
+    assert_eq!((&checked["faults"], &checked["events"]), (&ran["faults"], &ran["events"]));
+    assert_ne!(json("run partition --seed 5 --json")["trace_hash"], ran["trace_hash"]);
+    let calm: Value =
+        serde_json::from_str(&printed("check partition --seeds 2 --calm --json")).unwrap();
+    assert!(calm["faults"].as_object().is_some_and(serde_json::Map::is_empty), "{calm}");
+}
+
 // check
 
 #[test]
@@ -181,7 +240,7 @@ fn check_prints_a_line_of_json_for_each_scenario() {
         printed.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
     assert_eq!(lines.len(), 2);
     for (line, name) in lines.iter().zip(["echo", "udp-echo"]) {
-        let wanted = ["events", "failures", "scenario", "seeds", "time_ns", "wall_ns"];
+        let wanted = ["events", "failures", "faults", "scenario", "seeds", "time_ns", "wall_ns"];
         assert_eq!(keys(line), wanted);
         assert_eq!((&line["scenario"], &line["seeds"]), (&name.into(), &5.into()));
         assert_eq!(line["failures"], Value::Array(Vec::new()));

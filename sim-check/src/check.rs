@@ -5,9 +5,10 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use sim_core::{Outcome, World};
-use sim_net::{Latency, Sim};
+use sim_core::{FaultMix, Outcome, World};
+use sim_net::{Latency, LinkError, Sim};
 
+use crate::mix;
 use crate::settings::{Settings, SettingsError};
 use crate::sweep::sweep;
 use crate::verdict::Verdict;
@@ -76,6 +77,41 @@ impl Check {
         let simulate = self.simulate;
         self.simulate = Box::new(move |seed| change(simulate(seed)));
         self
+    }
+
+    /// Runs every seed under the faults of `mix`, as drawn for the seed. The hosts that partitions
+    /// isolate are those of one clean run of `scenario`.
+    ///
+    /// ```
+    /// use sim_check::check;
+    /// use sim_core::{FaultMix, World};
+    /// use std::time::Duration;
+    ///
+    /// async fn waits(world: World) {
+    ///     world.host("n1").sleep(Duration::from_secs(1)).await;
+    /// }
+    ///
+    /// let mix = FaultMix::new("loss=1%").cuts(1, Duration::from_millis(100));
+    /// check("waits").seeds(20).faults(&mix, &waits)?.run(waits);
+    /// # Ok::<(), sim_net::LinkError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A link that is none.
+    pub fn faults<S, F>(mut self, mix: &FaultMix, scenario: &S) -> Result<Self, LinkError>
+    where
+        S: Fn(World) -> F,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        let hosts = self.simulation(0).run(scenario).hosts;
+        mix::apply(mix, &hosts, 0, self.simulation(0))?;
+        let (mix, simulate) = (*mix, self.simulate);
+        self.simulate = Box::new(move |seed| {
+            mix::apply(&mix, &hosts, seed, simulate(seed)).expect("it was tried")
+        });
+        Ok(self)
     }
 
     /// Runs the check for a test, with what the environment overrides.

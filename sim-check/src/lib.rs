@@ -27,11 +27,13 @@
 //! | --- | --- |
 //! | `check` | what a test says: [`Check`] |
 //! | `settings` | how many seeds, on how many threads, for how long, from where |
+//! | `mix` | the faults of a scenario, drawn for each seed |
 //! | `sweep` | the seeds, in parallel |
 //! | `verdict` | what a sweep found, as a value and in words: [`Verdict`], [`Failed`] |
 //! | `panics` | where a panic happened, without a line on the terminal for each |
 
 mod check;
+mod mix;
 mod panics;
 mod settings;
 mod sweep;

@@ -1,5 +1,6 @@
 //! The seeds of a check, in parallel: a world per thread at a time.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -21,6 +22,7 @@ const PAIRED: u64 = 16;
 struct Ran {
     events: u64,
     time: Duration,
+    faults: BTreeMap<&'static str, u64>,
     failed: Option<Failed>,
 }
 
@@ -85,7 +87,7 @@ where
         let bar = progress_bar(name, settings);
         for ran in receive {
             bar.inc(1);
-            verdict.add(ran.events, ran.time, ran.failed);
+            verdict.add(ran.events, ran.time, &ran.faults, ran.failed);
         }
         bar.finish_and_clear();
     });
@@ -131,6 +133,7 @@ where
     let first = simulate(seed).run(scenario);
     let place = listening.take_place();
     let (events, time) = (first.events, first.time.since_epoch());
+    let faults = first.faults;
     let paired = seed.is_multiple_of(PAIRED) || first.outcome.is_err();
     let repeated = paired.then(|| simulate(seed).run(scenario).hash);
     let same = repeated.is_none_or(|hash| hash == first.hash);
@@ -139,7 +142,7 @@ where
         Ok(_) => Some(Failed::nondeterministic(seed, first.hash, repeated.unwrap_or_default())),
         Err(finding) => Some(Failed::found(seed, &finding, place, first.hash, &first.tail, same)),
     };
-    Ran { events, time, failed }
+    Ran { events, time, faults, failed }
 }
 
 fn progress_bar(name: &str, settings: &Settings) -> ProgressBar {

@@ -1,5 +1,6 @@
 //! What a sweep found.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ pub struct Verdict {
     pub events: u64,
     /// How much virtual time passed in all runs together.
     pub time: Duration,
+    /// How often each fault bit in all runs together, by its name; 0 for one that could have and
+    /// never did.
+    pub faults: BTreeMap<&'static str, u64>,
     /// How long the sweep took.
     pub wall: Duration,
     /// True if the budget ended the sweep before its last seed.
@@ -88,12 +92,22 @@ impl Verdict {
             failures: Vec::new(),
             events: 0,
             time: Duration::ZERO,
+            faults: BTreeMap::new(),
             wall: Duration::ZERO,
             cut_short: false,
         }
     }
 
-    pub(crate) fn add(&mut self, events: u64, time: Duration, failed: Option<Failed>) {
+    pub(crate) fn add(
+        &mut self,
+        events: u64,
+        time: Duration,
+        faults: &BTreeMap<&'static str, u64>,
+        failed: Option<Failed>,
+    ) {
+        for (name, count) in faults {
+            *self.faults.entry(name).or_default() += count;
+        }
         self.seeds += 1;
         self.events += events;
         self.time = self.time.saturating_add(time);
@@ -108,6 +122,15 @@ impl Verdict {
         (self.wall, self.cut_short) = (wall, cut_short);
     }
 
+    fn tell_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.faults.is_empty() {
+            return Ok(());
+        }
+        let counts: Vec<_> =
+            self.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        write!(f, "\nfaults that bit: {}", counts.join(", "))
+    }
+
     /// True when no seed failed.
     pub fn is_green(&self) -> bool {
         self.failures.is_empty()
@@ -120,12 +143,13 @@ impl fmt::Display for Verdict {
         let Self { name, seeds, events, time, wall, .. } = self;
         let cut = if self.cut_short { ", cut short by its budget" } else { "" };
         let Some(lowest) = self.failures.first() else {
-            return write!(
+            write!(
                 f,
                 "{name}: green on {seeds} seeds ({events} events, {time:.1?} virtual, {wall:.1?}{cut}); \
                  the chance that a seed fails is below {:.2} % (3/n, at 95 % confidence)",
                 300.0 / (*seeds).max(1) as f64,
-            );
+            )?;
+            return self.tell_faults(f);
         };
         write!(f, "{name}: {lowest}")?;
         if self.failures.len() > 1 {
@@ -134,7 +158,8 @@ impl fmt::Display for Verdict {
             let more = if self.failures.len() > 11 { ", .." } else { "" };
             write!(f, "\nalso failed: seeds {}{more}", others.join(", "))?;
         }
-        write!(f, "\n{} of {seeds} seeds failed ({wall:.1?}{cut})", self.failures.len())
+        write!(f, "\n{} of {seeds} seeds failed ({wall:.1?}{cut})", self.failures.len())?;
+        self.tell_faults(f)
     }
 }
 

@@ -134,7 +134,7 @@ impl Scheduler {
             return self.quiesce();
         }
         let index = (order / 2) as usize;
-        if order % 2 == 0 { self.begin(index) } else { self.end(index) }
+        if order.is_multiple_of(2) { self.begin(index) } else { self.end(index) }
     }
 
     /// Ends every fault that is not permanent, and everything that links and streams do beyond the

@@ -34,7 +34,9 @@ pub struct Report<T> {
     /// | `partition.drop`, `partition.reject`, `partition.hold` | as [`Effect`](crate::Effect) has it, held links included |
     /// | `hand.drop` | [`Links::discard`](crate::Links::discard) |
     pub faults: BTreeMap<&'static str, u64>,
-    /// The hosts that rules about links name and that the world never had.
+    /// The names of the world's hosts, in order of creation.
+    pub hosts: Vec<String>,
+    /// The hosts that rules about links and plans name and that the world never had.
     pub absent_hosts: Vec<String>,
     /// All packets, if [`Sim::capture`](crate::Sim::capture) asked for them.
     pub capture: Option<Capture>,

@@ -308,6 +308,8 @@ impl Scheduler {
             if seats.is_empty() {
                 break;
             }
+            // Whoever is still at work when a world ends is not to blame.
+            seats.iter().filter_map(|seat| seat.process.as_ref()).for_each(|p| p.engine.die());
             drop(seats);
             self.bury();
         }
@@ -331,10 +333,11 @@ impl Scheduler {
                 // The end of a process may have woken somebody.
                 continue;
             }
-            while let Some(order) = network.run_due() {
+            if let Some(order) = network.run_due() {
                 drop(network);
                 self.carry_out(order);
                 network = self.network();
+                continue;
             }
             if std::mem::take(&mut network.host(CONTROL).queued) {
                 return self.begin_turn(&mut network, CONTROL, events);

@@ -105,11 +105,18 @@ impl Simulation {
         let capture = self.scheduler.network().wire.capture.take();
         let capture = capture.map(|capture| self.with_hosts(*capture));
         let tail = self.scheduler.network().wire.trace.take_tail();
+        let hosts = self.hosts();
         // Destructors of protocols run here.
         if let Err(finding) = self.contain(|| self.scheduler.close()) {
             outcome = outcome.and(Err(finding));
         }
-        Report { outcome, time, events, hash, tail, log, faults, absent_hosts, capture }
+        Report { outcome, time, events, hash, tail, log, faults, hosts, absent_hosts, capture }
+    }
+
+    /// The names of its hosts, in order of creation.
+    pub fn hosts(&self) -> Vec<String> {
+        let network = self.scheduler.network();
+        network.wire.trace.hosts.iter().skip(1).map(|name| name.to_string()).collect()
     }
 
     /// The hosts that links and plans name and that the world does not have (yet).

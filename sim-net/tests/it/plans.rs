@@ -173,9 +173,10 @@ fn a_link_that_is_none_is_refused_with_its_entry() {
 
 #[test]
 fn a_task_on_the_way_hears_of_the_end() {
-    let outcome = sim("kill n at 1s").run(|world: World| async move {
+    let report = sim("kill n at 1s").run(|world: World| async move {
         let task = world.host("n").create_task(std::future::pending::<()>());
         task.await.map_err(|_| io::Error::other("it was killed"))
     });
-    assert!(outcome.outcome.unwrap_err().message.contains("killed"));
+    let finding = report.outcome.unwrap_err();
+    assert!(finding.message.contains("killed"), "{finding}");
 }

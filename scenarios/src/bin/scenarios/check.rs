@@ -5,7 +5,7 @@ use sim_check::Verdict;
 
 use crate::options::Check;
 use crate::run::nanos;
-use crate::{Done, find};
+use crate::{Done, Trouble, find};
 
 pub(crate) fn check(options: &Check) -> Done {
     // All names first: a typo in the last one is told before the first has run for an hour.
@@ -19,12 +19,16 @@ pub(crate) fn check(options: &Check) -> Done {
         if let Some(jobs) = options.jobs {
             check = check.jobs(jobs);
         }
+        let run = |world| scenario.run(world);
+        if let Some(mix) = scenario.fault_mix().filter(|_| !options.calm) {
+            check = check.faults(mix, &run).map_err(|error| Trouble::usage(error.to_string()))?;
+        }
         let verdict = check.verdict(|world| scenario.run(world));
         green &= verdict.is_green();
         if options.json {
             say!("{}", to_json(&verdict));
         } else {
-            print_text(&verdict);
+            print_text(&verdict, options.calm);
         }
     }
     Ok(green)
@@ -52,15 +56,18 @@ fn to_json(verdict: &Verdict) -> Value {
         "events": verdict.events,
         "time_ns": nanos(verdict.time),
         "wall_ns": nanos(verdict.wall),
+        "faults": verdict.faults,
     })
 }
 
-fn print_text(verdict: &Verdict) {
+fn print_text(verdict: &Verdict, calm: bool) {
     match verdict.failures.first() {
         None => say!("{verdict}"),
         Some(lowest) => {
             say!("{verdict}");
-            say!("replay    scenarios run {} --seed {} --trace", verdict.name, lowest.seed);
+            let faults = if calm { "" } else { " --faults" };
+            let Verdict { name, .. } = verdict;
+            say!("replay    scenarios run {name} --seed {}{faults} --trace", lowest.seed);
         }
     }
 }

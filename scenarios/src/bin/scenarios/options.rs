@@ -26,6 +26,12 @@ pub(crate) struct Run {
     pub(crate) trace: bool,
     /// Where to write the packets.
     pub(crate) pcap: Option<PathBuf>,
+    /// What links do.
+    pub(crate) links: Vec<String>,
+    /// A file that says what befalls hosts and links, and when.
+    pub(crate) plan: Option<PathBuf>,
+    /// The faults that `check` has for the seed.
+    pub(crate) faults: bool,
 }
 
 /// A kind of loop.
@@ -52,6 +58,8 @@ pub(crate) struct Check {
     pub(crate) first_seed: u64,
     pub(crate) jobs: Option<usize>,
     pub(crate) json: bool,
+    /// Without the scenario's own faults.
+    pub(crate) calm: bool,
 }
 
 /// Options of `serve`.
@@ -108,6 +116,21 @@ fn command_line() -> clap::Command {
                         .value_parser(value_parser!(PathBuf))
                         .help("Writes the packets to a file for Wireshark, as pcapng (sim)"),
                 )
+                .arg(
+                    Arg::new("link")
+                        .long("link")
+                        .value_name("SPEC")
+                        .action(ArgAction::Append)
+                        .help("What links do: 'latency=20ms..80ms,loss=5%,rate=10Mbit', or 'a->b: ..' for one (sim)"),
+                )
+                .arg(
+                    Arg::new("plan")
+                        .long("plan")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("What befalls hosts and links, and when: a line for each fault (sim)"),
+                )
+                .arg(flag("faults", "Under the faults that `check` has for the seed (sim)"))
                 .arg(json()),
         )
         .subcommand(
@@ -124,6 +147,7 @@ fn command_line() -> clap::Command {
                 )
                 .arg(seed("first-seed", "The first of them, decimal or 0x.."))
                 .arg(count("jobs").help("How many threads [default: one per core]"))
+                .arg(flag("calm", "Without the scenario's own faults"))
                 .arg(json()),
         )
         .subcommand(
@@ -168,6 +192,9 @@ fn run(options: &ArgMatches) -> Run {
         json: options.get_flag("json"),
         trace: options.get_flag("trace"),
         pcap: options.get_one("pcap").cloned(),
+        links: options.get_many("link").unwrap_or_default().cloned().collect(),
+        plan: options.get_one("plan").cloned(),
+        faults: options.get_flag("faults"),
     }
 }
 
@@ -178,6 +205,7 @@ fn check(options: &ArgMatches) -> Check {
         first_seed: required(options, "first-seed"),
         jobs: options.get_one::<u64>("jobs").map(|&jobs| jobs as usize),
         json: options.get_flag("json"),
+        calm: options.get_flag("calm"),
     }
 }
 

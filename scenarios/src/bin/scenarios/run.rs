@@ -1,5 +1,6 @@
 //! `scenarios run`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use sim_check::check;
 use sim_core::Scenario;
-use sim_net::Capture;
+use sim_net::{Capture, LinkRule, Plan, Report};
 
 use crate::options::{LoopKind, Run};
 use crate::stores::TemporaryDirectory;
@@ -21,18 +22,25 @@ struct Ran {
     events: u64,
     /// The simulator's trace hash.
     hash: Option<u64>,
+    /// How often each fault bit.
+    faults: BTreeMap<&'static str, u64>,
 }
 
 pub(crate) fn run(options: &Run) -> Done {
     let scenario = find(&options.name)?;
-    let ran = match (options.on, &options.pcap) {
-        (LoopKind::Sim, _) => simulate(&scenario, options)?,
-        (LoopKind::Real, None) => run_real(&scenario),
-        (LoopKind::Real, Some(_)) => {
+    let ran = match options.on {
+        LoopKind::Sim => simulate(&scenario, options)?,
+        LoopKind::Real if options.pcap.is_some() => {
             let hint =
                 "--pcap writes what a simulated network carries; capture real sockets with tcpdump";
             return Err(Trouble::usage(hint));
         }
+        LoopKind::Real if options.faults || options.plan.is_some() || !options.links.is_empty() => {
+            let hint =
+                "--link, --plan and --faults are for the simulated network: leave out --loop real";
+            return Err(Trouble::usage(hint));
+        }
+        LoopKind::Real => run_real(&scenario),
     };
     if options.json {
         print_json(options, &ran);
@@ -43,10 +51,36 @@ pub(crate) fn run(options: &Run) -> Done {
 }
 
 fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
+    let run = |world| scenario.run(world);
     // The simulation that `check` runs for the seed, so that its findings are found here again.
-    let sim = check(scenario.name()).simulation(options.seed).trace(options.trace);
-    let sim = sim.capture(options.pcap.is_some());
-    let report = sim.run(|world| scenario.run(world));
+    let mut check = check(scenario.name());
+    if options.faults
+        && let Some(mix) = scenario.fault_mix()
+    {
+        check = check.faults(mix, &run).map_err(|error| Trouble::usage(error.to_string()))?;
+    }
+    let mut sim = check.simulation(options.seed);
+    for link in &options.links {
+        let rule: LinkRule =
+            link.parse().map_err(|error| Trouble::usage(format!("--link {link}: {error}")))?;
+        sim = sim.link(rule);
+    }
+    let plan = options.plan.as_deref().map(read).transpose()?;
+    if let Some((path, text)) = &plan {
+        let plan: Plan = text.parse().map_err(|error| in_plan(path, error))?;
+        plan.check_scenario(scenario.name()).map_err(|error| in_plan(path, error))?;
+        sim = sim.plan(&plan).map_err(|error| in_plan(path, error))?;
+    }
+    let report = sim.trace(options.trace).capture(options.pcap.is_some()).run(run);
+    let hosts: Vec<&str> = report.hosts.iter().map(String::as_str).collect();
+    if let Some((path, text)) = &plan {
+        Plan::parse_for(text, &hosts).map_err(|error| in_plan(path, error))?;
+    }
+    if let Some(absent) = report.absent_hosts.first() {
+        let known = hosts.join(", ");
+        let hint = format!("--link names the host {absent:?}; {} has {known}", options.name);
+        return Err(Trouble::usage(hint));
+    }
     if let Some(log) = &report.log {
         let mut stderr = io::stderr().lock();
         drop(write!(stderr, "{log}"));
@@ -62,7 +96,21 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
             .map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
     }
     let time = report.time.since_epoch();
-    Ok(Ran { error, time, events: report.events, hash: Some(report.hash) })
+    let Report { events, hash, faults, .. } = report;
+    Ok(Ran { error, time, events, hash: Some(hash), faults })
+}
+
+/// The text of a plan, with its path.
+fn read(path: &Path) -> Result<(&Path, String), Trouble> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((path, text)),
+        Err(error) => Err(Trouble::usage(format!("--plan {}: {error}", path.display()))),
+    }
+}
+
+/// What is wrong with a plan, a line for each thing.
+fn in_plan(path: &Path, errors: impl std::fmt::Display) -> Trouble {
+    Trouble::usage(format!("--plan {}:\n{errors}", path.display()))
 }
 
 fn write(capture: &Capture, path: &Path) -> io::Result<()> {
@@ -79,6 +127,7 @@ fn run_real(scenario: &Scenario) -> Ran {
         time: report.elapsed,
         events: report.events,
         hash: None,
+        faults: BTreeMap::new(),
     }
 }
 
@@ -95,6 +144,7 @@ fn print_json(options: &Run, ran: &Ran) {
         "error": ran.error,
         "time_ns": nanos(ran.time),
         "events": ran.events,
+        "faults": ran.faults,
     });
     if let Some(hash) = ran.hash {
         line["trace_hash"] = format!("{hash:016x}").into();
@@ -112,6 +162,11 @@ fn print_text(options: &Run, ran: &Ran) {
             options.seed
         ),
         None => say!("{name}: {outcome}, {time:.6?} real, {events} events"),
+    }
+    if !ran.faults.is_empty() {
+        let counts: Vec<_> =
+            ran.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        say!("faults that bit: {}", counts.join(", "));
     }
     if let Some(error) = &ran.error {
         eprintln!("error: {error}");
