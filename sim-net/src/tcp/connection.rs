@@ -299,7 +299,8 @@ impl Connection {
     pub(crate) fn deadline_told(&self) -> String {
         let Self { state, receive, send, due, .. } = self;
         let (alarm, at) = (send.alarm, send.alarm_at);
-        format!("{state:?}: ACK {}, {alarm:?} {at}, other {due}", receive.ack_due())
+        let space = (send.una, send.nxt, send.wnd, send.flights.out, send.unsent());
+        format!("{state:?}: ACK {}, {alarm:?} {at}, other {due}, {space:?}", receive.ack_due())
     }
 
     pub(crate) fn state(&self) -> State {
