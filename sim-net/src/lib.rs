@@ -111,4 +111,6 @@ pub use report::{Finding, FindingKind, Report};
 pub use schedule::{Interval, Schedule};
 pub use sim::{Sim, new_loop};
 pub use simulation::Simulation;
+pub use tcp::config::TcpConfig;
+pub use tcp::congestion::CongestionControl;
 pub use trace::{DropReason, Entry, HostChange, Log, PacketKind, PacketRecord, Record};

@@ -14,6 +14,7 @@ use crate::network::Network;
 use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
 use crate::simulation::Simulation;
+use crate::tcp::config::TcpConfig;
 
 /// A simulation to be run: a seed, a network, and bounds.
 ///
@@ -34,6 +35,7 @@ pub struct Sim {
     seed: u64,
     link: Link,
     rules: Vec<LinkRule>,
+    tcp: TcpConfig,
     limits: Limits,
     panics: PanicPolicy,
     keep_log: bool,
@@ -47,6 +49,7 @@ impl Sim {
             seed,
             link: Link::default(),
             rules: Vec::new(),
+            tcp: TcpConfig::default(),
             limits: Limits::default(),
             panics: PanicPolicy::EndRun,
             keep_log: false,
@@ -97,6 +100,13 @@ impl Sim {
     #[must_use]
     pub fn downlink(self, host: &str, rate: Rate) -> Self {
         self.link(LinkRule::Downlink(host.to_owned(), rate))
+    }
+
+    /// Sets what the TCP of every host is set to: as Linux is by default.
+    #[must_use]
+    pub fn tcp(mut self, config: TcpConfig) -> Self {
+        self.tcp = config;
+        self
     }
 
     /// Says what a panic in a callback costs: the run by default, which makes it a finding.
@@ -178,6 +188,7 @@ impl Sim {
     pub fn build(&self) -> Simulation {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
         let mut network = Network::new(self.seed, links, self.keep_log, 0);
+        network.tcp = self.tcp;
         network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
         let scheduler = Scheduler::new(network, self.limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);

@@ -1,0 +1,16 @@
+//! What the simulated TCP is held to: over whole hosts and links, beside Linux's figures.
+//!
+//! Plain runs take few seeds and hold them to the bounds. `NETWORK_SEEDS=100` takes as many of each
+//! cell and compares the tables with those committed in `snapshots`; it wants a release build.
+
+mod completion;
+mod errors;
+mod goodput;
+mod half_open;
+mod integrity;
+mod linux;
+mod partitioned;
+mod seeds;
+mod steady;
+mod transfer;
+mod weather;
