@@ -6,11 +6,11 @@
 mod completion;
 mod errors;
 mod goodput;
-mod half_open;
 mod integrity;
 mod linux;
 mod partitioned;
 mod seeds;
 mod steady;
+mod stream;
 mod transfer;
 mod weather;
