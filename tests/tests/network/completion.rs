@@ -15,7 +15,8 @@ const LIMIT: Duration = Duration::from_secs(900);
 
 /// From `connect` to the reader's end of stream, in seconds; infinite if it takes too long.
 fn completion(control: CongestionControl, cell: &Completion, seed: u64) -> f64 {
-    let link: Link = format!("latency={}ms,loss={}%", cell.delay, cell.loss).parse().expect("a link");
+    let link: Link =
+        format!("latency={}ms,loss={}%", cell.delay, cell.loss).parse().expect("a link");
     let sim = Sim::new(seed).link(link).tcp(TcpConfig::default().congestion(control));
     let [client, server] = sim.run(|world| exchange(world, false, LIMIT)).unwrap();
     for end in [&client, &server] {
@@ -59,7 +60,8 @@ fn a_mebibyte_takes_about_as_long_as_on_linux() {
                 cell.loss,
                 seconds(ours),
             );
-            let near = (linux / 2.0..=linux * 2.0).contains(&ours) || (least..=most).contains(&ours);
+            let near =
+                (linux / 2.0..=linux * 2.0).contains(&ours) || (least..=most).contains(&ours);
             if cell.delay >= 1 && cell.loss <= 10 && !near {
                 wrong.push(line.clone());
             }

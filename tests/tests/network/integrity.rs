@@ -49,7 +49,8 @@ fn every_byte_arrives_both_ways() {
          delay ms  loss %  done     median s  longest s  sent again  Linux: median (range) s\n",
     );
     for cell in &linux::CUBIC {
-        let runs: Vec<Run> = size.seeds(2, 1).map(|seed| run(cell.delay, cell.loss, seed)).collect();
+        let runs: Vec<Run> =
+            size.seeds(2, 1).map(|seed| run(cell.delay, cell.loss, seed)).collect();
         let took = |run: &Run| run.took.unwrap_or(f64::INFINITY);
         let done = runs.iter().filter(|run| run.took.is_some()).count();
         let longest = runs.iter().map(took).fold(0.0, f64::max);

@@ -29,11 +29,12 @@ fn a_stream_takes_its_rate_or_its_window() {
         (1_000, 50, 1_048_576, 1_316_264),
     ] {
         let text = format!("latency={delay}ms,rate={rate}Mbit,queue=1000");
-        let ours = over(&Sim::new(1), Duration::from_millis(delay), move |world, links| async move {
-            let stream =
-                Stream::begin(world, links, link(&text), usize::MAX, Some(asked)).await?;
-            Ok(stream.during(secs(10), secs(10)).await)
-        });
+        let ours =
+            over(&Sim::new(1), Duration::from_millis(delay), move |world, links| async move {
+                let stream =
+                    Stream::begin(world, links, link(&text), usize::MAX, Some(asked)).await?;
+                Ok(stream.during(secs(10), secs(10)).await)
+            });
         let by_rate = f64::from(rate) * 1_448.0 / 1_500.0;
         let by_window = f64::from(window) * 8.0 / 1e6 / (2.0 * delay as f64 / 1e3);
         let ratio = ours / by_rate.min(by_window);

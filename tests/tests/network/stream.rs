@@ -120,11 +120,7 @@ pub(crate) fn link(text: &str) -> Link {
 }
 
 /// Runs what a stream does in a simulation whose handshake loses nothing.
-pub(crate) fn over<R, T>(
-    sim: &Sim,
-    delay: Duration,
-    scenario: impl FnOnce(World, Links) -> R,
-) -> T
+pub(crate) fn over<R, T>(sim: &Sim, delay: Duration, scenario: impl FnOnce(World, Links) -> R) -> T
 where
     R: Future<Output = io::Result<T>> + 'static,
     T: 'static,

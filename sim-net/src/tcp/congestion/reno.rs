@@ -14,7 +14,7 @@ pub(super) fn after_loss(window: u32) -> u32 {
 mod tests {
     use sim_core::Time;
 
-    use crate::tcp::congestion::{CongestionControl, Congestion};
+    use crate::tcp::congestion::{Congestion, CongestionControl};
 
     #[test]
     fn avoidance_adds_a_segment_a_round_trip_and_a_loss_takes_half() {
