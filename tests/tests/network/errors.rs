@@ -40,7 +40,7 @@ impl Told {
 fn name(error: &io::Error) -> String {
     let kind = format!("{:?}", error.kind());
     let number = error.raw_os_error().filter(|_| kind == "Uncategorized");
-    number.map_or(kind, |number| format!("{kind}, os error {number}"))
+    number.map_or_else(|| kind.clone(), |number| format!("{kind}, os error {number}"))
 }
 
 /// Notes its callbacks; half-closed if told so.

@@ -31,7 +31,7 @@ fn goodput(cell: &Goodput, seed: u64) -> f64 {
     })
 }
 
-/// L-100, L-101, L-105: loss ≤ 1 % or RTT ≥ 20 ms: the median is within 1.5 × of Linux's, or inside
+/// L-100, L-101, L-102, L-105: loss ≤ 1 % or RTT ≥ 20 ms: the median is within 1.5 × of Linux's, or inside
 /// its range widened by 1.2.
 #[test]
 fn goodput_is_about_that_of_linux() {
@@ -61,7 +61,8 @@ fn goodput_is_about_that_of_linux() {
             format!("{:.3} ({low:.3}–{high:.3})", cell.median),
         );
         let near = (1.0 / 1.5..=1.5).contains(&ratio) || (low / 1.2..=high * 1.2).contains(&ours);
-        if !near {
+        let is_held = cell.loss != "5%" || cell.delay >= 10;
+        if is_held && !near {
             wrong.push(line.clone());
         }
         let _ = writeln!(table, "{line}");

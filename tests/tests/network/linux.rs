@@ -90,6 +90,7 @@ const CUBIC_NOSACK: (Control, bool) = (Control::Cubic, false);
 pub(crate) const GOODPUT: &[Goodput] = &[
     got(RENO_SACK, 1, "0%", 96.395, 96.378, 96.403), got(RENO_SACK, 1, "0.01%", 96.404, 96.311, 96.410),
     got(RENO_SACK, 1, "0.1%", 95.470, 95.106, 95.846), got(RENO_SACK, 1, "1%", 56.855, 51.489, 58.107),
+    got(RENO_SACK, 1, "5%", 12.997, 11.058, 15.326), got(RENO_SACK, 5, "5%", 4.402, 4.349, 4.683),
     got(RENO_SACK, 5, "0%", 94.891, 94.738, 94.913), got(RENO_SACK, 5, "0.01%", 85.981, 81.571, 94.875),
     got(RENO_SACK, 5, "0.1%", 48.539, 43.573, 63.503), got(RENO_SACK, 5, "1%", 13.269, 11.607, 13.528),
     got(RENO_SACK, 25, "0%", 58.654, 58.599, 58.716), got(RENO_SACK, 25, "0.01%", 40.042, 30.430, 49.721),
@@ -99,6 +100,7 @@ pub(crate) const GOODPUT: &[Goodput] = &[
     got(RENO_SACK, 50, "0.1%", 6.596, 4.441, 7.372), got(RENO_SACK, 50, "1%", 1.536, 1.109, 2.000),
     got(RENO_SACK, 50, "5%", 0.587, 0.477, 0.656),
     got(CUBIC_SACK, 1, "1%", 45.747, 40.751, 46.992), got(CUBIC_SACK, 5, "1%", 11.426, 10.386, 12.616),
+    got(CUBIC_SACK, 1, "5%", 7.471, 5.998, 7.970), got(CUBIC_SACK, 5, "5%", 3.533, 3.320, 4.012),
     got(CUBIC_SACK, 25, "1%", 2.830, 2.098, 3.194), got(CUBIC_SACK, 25, "5%", 0.917, 0.732, 1.030),
     got(CUBIC_SACK, 50, "1%", 1.513, 1.059, 2.477), got(CUBIC_SACK, 50, "5%", 0.499, 0.403, 0.703),
     got(RENO_NOSACK, 1, "0%", 83.826, 81.039, 83.907), got(RENO_NOSACK, 1, "0.1%", 81.920, 72.704, 94.823),
