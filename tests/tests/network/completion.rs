@@ -43,7 +43,7 @@ fn a_mebibyte_takes_about_as_long_as_on_linux() {
     {
         for cell in cells {
             let mut times: Vec<f64> =
-                size.seeds(7, 1).map(|seed| completion(control, cell, seed)).collect();
+                size.seeds(15, 1).map(|seed| completion(control, cell, seed)).collect();
             times.sort_unstable_by(f64::total_cmp);
             let ours = median(times.iter().copied());
             let decile = |n: usize| seconds(times[(times.len() * n / 10).min(times.len() - 1)]);

@@ -42,10 +42,11 @@ fn goodput_is_about_that_of_linux() {
          control  SACK  delay ms  loss    median (range)            Linux: median (range)     ratio\n",
     );
     let mut wrong = Vec::new();
-    // Of a quick run, the cells that are cheap.
-    let cells = GOODPUT.iter().filter(|cell| size != Size::Quick || cell.median < 13.0);
+    // With few seeds, the cells in which losses are many, so that runs differ little.
+    let is_sure = |cell: &&Goodput| size != Size::Quick || ["1%", "5%"].contains(&cell.loss);
+    let cells = GOODPUT.iter().filter(is_sure);
     for cell in cells {
-        let runs: Vec<f64> = size.seeds(3, 5).map(|seed| goodput(cell, seed)).collect();
+        let runs: Vec<f64> = size.seeds(5, 2).map(|seed| goodput(cell, seed)).collect();
         let least = runs.iter().copied().fold(f64::INFINITY, f64::min);
         let most = runs.iter().copied().fold(0.0, f64::max);
         let ours = median(runs);
@@ -89,7 +90,7 @@ fn reno_follows_mathis() {
     for rtt in [10, 20, 50, 100] {
         for (text, loss) in [("0.1%", 0.001), ("1%", 0.01)] {
             // Fast paths are left to large runs.
-            if size == Size::Quick && mathis(rtt, loss) > 3.0 {
+            if size == Size::Quick && mathis(rtt, loss) > 10.0 {
                 continue;
             }
             let run = |seed| {

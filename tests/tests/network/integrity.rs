@@ -50,7 +50,7 @@ fn every_byte_arrives_both_ways() {
     );
     for cell in &linux::CUBIC {
         let runs: Vec<Run> =
-            size.seeds(2, 1).map(|seed| run(cell.delay, cell.loss, seed)).collect();
+            size.seeds(6, 1).map(|seed| run(cell.delay, cell.loss, seed)).collect();
         let took = |run: &Run| run.took.unwrap_or(f64::INFINITY);
         let done = runs.iter().filter(|run| run.took.is_some()).count();
         let longest = runs.iter().map(took).fold(0.0, f64::max);
