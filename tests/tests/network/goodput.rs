@@ -27,7 +27,7 @@ fn goodput(cell: &Goodput, seed: u64) -> f64 {
     let sim = Sim::new(seed).tcp(config(cell.control, cell.sack));
     over(&sim, Duration::from_millis(cell.delay), move |world, links| async move {
         let stream = Stream::begin(world, links, link(&text), 20_000_000, None).await?;
-        Ok(stream.to_the_end(secs(20)).await)
+        Ok(stream.finish(secs(20)).await)
     })
 }
 

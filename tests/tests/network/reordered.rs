@@ -13,7 +13,7 @@ fn sent_again(text: &str) -> u64 {
     let sim = Sim::new(1).latency(Duration::from_millis(10)).trace(true);
     let report = sim.run_with_links(|world, links| async move {
         let stream = Stream::begin(world, links, link, 5_000_000, Some(262_144)).await?;
-        let goodput = stream.to_the_end(Duration::from_secs(60)).await;
+        let goodput = stream.finish(Duration::from_secs(60)).await;
         std::io::Result::Ok(goodput)
     });
     let again = retransmissions(report.log.as_ref().expect("it was asked for"));

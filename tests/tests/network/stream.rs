@@ -94,7 +94,7 @@ impl Stream {
 
     /// Mbit/s from the beginning until everything has arrived, or for `limit`: bytes by the time of
     /// the last arrival.
-    pub(crate) async fn to_the_end(self, limit: Duration) -> f64 {
+    pub(crate) async fn finish(self, limit: Duration) -> f64 {
         let done = self.arrived.done.borrow().clone().expect("nothing has arrived yet");
         self.world.timeout(limit, done).await.ok();
         let took = self.arrived.last.get() - self.began;
