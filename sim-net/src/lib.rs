@@ -114,4 +114,6 @@ pub use schedule::{Interval, Schedule};
 pub use sim::{Sim, new_loop};
 pub use simulation::Simulation;
 pub use stream_faults::{Boundary, StreamFaults};
+pub use tcp::config::TcpConfig;
+pub use tcp::congestion::CongestionControl;
 pub use trace::{DropReason, Entry, HostChange, Log, PacketKind, PacketRecord, Record};

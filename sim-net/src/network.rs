@@ -22,6 +22,7 @@ use crate::scheduler::CONTROL;
 use crate::socket_table::{Kind, Ready, SocketId, SocketTable};
 use crate::stream_faults::StreamFaults;
 use crate::stream_faults::inject::Injection;
+use crate::tcp::config::TcpConfig;
 use crate::trace::{DropReason, Record};
 use crate::wire::{Path, Wire};
 
@@ -32,6 +33,8 @@ pub(crate) struct Network {
     pub(crate) sockets: SocketTable,
     pub(crate) hosts: Vec<Host>,
     pub(crate) pool: Pool,
+    /// What the TCP of every host is set to.
+    pub(crate) tcp: TcpConfig,
     pub(crate) ready: ReadyHosts,
     /// How many hosts have something to do as soon as their processor is free.
     pub(crate) delayed_hosts: usize,
@@ -54,6 +57,7 @@ impl Network {
             sockets: SocketTable::default(),
             hosts: Vec::new(),
             pool: Pool::default(),
+            tcp: TcpConfig::default(),
             ready: ReadyHosts::default(),
             delayed_hosts: 0,
             injection: Injection::default(),

@@ -17,6 +17,7 @@ use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
 use crate::simulation::Simulation;
 use crate::stream_faults::StreamFaults;
+use crate::tcp::config::TcpConfig;
 
 /// How long after the end of all faults a scenario must be done.
 const LIVENESS: Duration = Duration::from_secs(300);
@@ -40,6 +41,7 @@ pub struct Sim {
     seed: u64,
     link: Link,
     rules: Vec<LinkRule>,
+    tcp: TcpConfig,
     limits: Limits,
     panics: PanicPolicy,
     keep_log: bool,
@@ -57,6 +59,7 @@ impl Sim {
             seed,
             link: Link::default(),
             rules: Vec::new(),
+            tcp: TcpConfig::default(),
             limits: Limits::default(),
             panics: PanicPolicy::EndRun,
             keep_log: false,
@@ -157,6 +160,13 @@ impl Sim {
         self.link(LinkRule::Downlink(host.to_owned(), rate))
     }
 
+    /// Sets what the TCP of every host is set to: as Linux is by default.
+    #[must_use]
+    pub fn tcp(mut self, config: TcpConfig) -> Self {
+        self.tcp = config;
+        self
+    }
+
     /// Says what a panic in a callback costs: the run by default, which makes it a finding.
     #[must_use]
     pub fn panic_policy(mut self, policy: PanicPolicy) -> Self {
@@ -236,6 +246,7 @@ impl Sim {
     pub fn build(&self) -> Simulation {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
         let mut network = Network::new(self.seed, links, self.keep_log, 0);
+        network.tcp = self.tcp;
         network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
         network.set_stream_faults(self.stream_faults);
         let mut limits = self.limits;

@@ -4,6 +4,7 @@ pub mod coverage;
 pub mod datagram_recorder;
 pub mod echo;
 pub mod harness;
+pub mod linux_statements;
 pub mod recorder;
 pub mod workloads;
 

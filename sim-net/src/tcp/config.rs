@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::congestion::Algorithm;
+use super::congestion::CongestionControl;
 
 /// Bytes of the timestamps option in every segment; the MSS option does not count them (RFC 6691).
 pub(crate) const TIMESTAMPS: u32 = 12;
@@ -52,6 +52,50 @@ impl BufferSize {
     }
 }
 
+/// What the TCP of every host of a world is set to: its sysctls. The default is Linux's.
+///
+/// ```
+/// use sim_net::{CongestionControl, Sim, TcpConfig};
+///
+/// let newreno = TcpConfig::default().congestion(CongestionControl::Reno).sack(false);
+/// let sim = Sim::new(1).tcp(newreno);
+/// # let _ = sim;
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TcpConfig {
+    congestion: CongestionControl,
+    sack: bool,
+}
+
+impl Default for TcpConfig {
+    fn default() -> Self {
+        Self { congestion: CongestionControl::Cubic, sack: true }
+    }
+}
+
+impl TcpConfig {
+    /// Sets how much may be on its way: `tcp_congestion_control`, CUBIC by default.
+    #[must_use]
+    pub fn congestion(mut self, control: CongestionControl) -> Self {
+        self.congestion = control;
+        self
+    }
+
+    /// Sets whether receivers say what they have beyond a gap (RFC 2018): `tcp_sack`, on by default.
+    /// Without it recovery is NewReno's (RFC 6582), one hole each round trip, and there are no tail
+    /// loss probes.
+    #[must_use]
+    pub fn sack(mut self, on: bool) -> Self {
+        self.sack = on;
+        self
+    }
+
+    /// It, for a connection on a path with segments of `mss` bytes.
+    pub(super) fn on_path(self, mss: u32) -> Config {
+        Config { algorithm: self.congestion, sack: self.sack, ..Config::new(mss) }
+    }
+}
+
 /// `SO_KEEPALIVE` with its three figures (RFC 9293 §3.8.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Keepalive {
@@ -80,7 +124,7 @@ pub(crate) struct Config {
     pub(crate) send_buffer: BufferSize,
     pub(crate) receive_buffer: BufferSize,
     /// `tcp_congestion_control`.
-    pub(crate) algorithm: Algorithm,
+    pub(crate) algorithm: CongestionControl,
     /// `tcp_sack`: without it recovery is NewReno's (RFC 6582), and there are no loss probes.
     pub(crate) sack: bool,
     /// `tcp_early_retrans`: tail loss probes (RFC 8985 §7).
@@ -110,7 +154,7 @@ impl Config {
             train: mss,
             send_buffer: BufferSize::SEND,
             receive_buffer: BufferSize::RECEIVE,
-            algorithm: Algorithm::Cubic,
+            algorithm: CongestionControl::Cubic,
             sack: true,
             loss_probes: true,
             nagle: false,

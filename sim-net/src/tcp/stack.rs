@@ -83,15 +83,15 @@ fn segment_size(path: Path, family: Family) -> u32 {
     path.mtu - headers - TIMESTAMPS
 }
 
-fn config(path: Path, family: Family, trains: bool, options: &Options) -> Config {
-    let mss = segment_size(path, family);
-    let train = if trains { mss.max(LARGE as u32) } else { mss };
-    let Options { send_buffer, receive_buffer, .. } = *options;
-    Config { train, send_buffer, receive_buffer, ..Config::new(mss) }
-}
-
 // The calls.
 impl Network {
+    fn tcp_config(&self, path: Path, options: &Options) -> Config {
+        let mss = segment_size(path, options.family);
+        let train = if self.wire.is_constant(path) { mss.max(LARGE as u32) } else { mss };
+        let Options { send_buffer, receive_buffer, .. } = *options;
+        Config { train, send_buffer, receive_buffer, ..self.tcp.on_path(mss) }
+    }
+
     pub(crate) fn tcp_bind(&mut self, id: SocketId, host: u32, local: Endpoint) -> io::Result<()> {
         let Some(Socket { kind: Kind::Unconnected(socket), .. }) = self.sockets.get(id) else {
             return Err(errno::os(EINVAL));
@@ -203,7 +203,7 @@ impl Network {
         }
         let flow = self.open_flow(host, path.host, remote.port, false);
         let iss = self.initial_sequence(host, flow);
-        let config = config(path, options.family, self.wire.is_constant(path), &options);
+        let config = self.tcp_config(path, &options);
         let stream = Stream {
             connection: Connection::connect(self.wire.now, iss, config),
             local,
@@ -566,7 +566,7 @@ impl Network {
         let flow = packet.flow.reversed();
         let iss = self.initial_sequence(host, flow);
         let path = self.path(host, packet.source.ip).expect("where it came from");
-        let config = config(path, options.family, self.wire.is_constant(path), &options);
+        let config = self.tcp_config(path, &options);
         let stream = Stream {
             connection: Connection::accept(segment_of(&packet), self.wire.now, iss, config),
             local: packet.target,

@@ -5,6 +5,7 @@
 
 mod contract;
 mod crates;
+mod linux;
 mod source;
 mod workspace;
 

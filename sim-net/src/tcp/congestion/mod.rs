@@ -20,11 +20,11 @@ const UNLIMITED: u32 = u32::MAX / 2;
 
 /// A congestion control algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) enum Algorithm {
-    /// RFC 5681.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a choice of the world's options"))]
+#[non_exhaustive]
+pub enum CongestionControl {
+    /// RFC 5681: one segment more each round trip, half the window after a loss.
     Reno,
-    /// RFC 9438.
+    /// RFC 9438, the default as on Linux: the window grows by the time since the last loss.
     #[default]
     Cubic,
 }
@@ -50,10 +50,10 @@ enum Growth {
 }
 
 impl Congestion {
-    pub(crate) fn new(algorithm: Algorithm) -> Self {
+    pub(crate) fn new(algorithm: CongestionControl) -> Self {
         let growth = match algorithm {
-            Algorithm::Reno => Growth::Reno,
-            Algorithm::Cubic => Growth::Cubic(None),
+            CongestionControl::Reno => Growth::Reno,
+            CongestionControl::Cubic => Growth::Cubic(None),
         };
         Self { window: INITIAL_WINDOW, threshold: UNLIMITED, credit: 0, growth }
     }
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn slow_start_doubles_and_stops_at_the_threshold() {
-        let mut congestion = Congestion::new(Algorithm::Reno);
+        let mut congestion = Congestion::new(CongestionControl::Reno);
         congestion.grow(10, 1, Time::ZERO);
         assert_eq!(congestion.window, 20);
         congestion.threshold = 25;
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_pause_decays_the_window_to_the_initial_one() {
         for (pause, window) in [(200, 80), (201, 40), (401, 20), (2_000, 10)] {
-            let mut congestion = Congestion::new(Algorithm::Cubic);
+            let mut congestion = Congestion::new(CongestionControl::Cubic);
             congestion.window = 80;
             congestion.on_restart(pause, 200);
             assert_eq!(congestion.window, window, "{pause}");

@@ -14,11 +14,11 @@ pub(super) fn after_loss(window: u32) -> u32 {
 mod tests {
     use sim_core::Time;
 
-    use crate::tcp::congestion::{Algorithm, Congestion};
+    use crate::tcp::congestion::{Congestion, CongestionControl};
 
     #[test]
     fn avoidance_adds_a_segment_a_round_trip_and_a_loss_takes_half() {
-        let mut congestion = Congestion::new(Algorithm::Reno);
+        let mut congestion = Congestion::new(CongestionControl::Reno);
         congestion.threshold = 10;
         for round in 0..5 {
             for _ in 0..10 + round {

@@ -49,7 +49,8 @@ fn closing_with_unread_data_resets_and_what_arrived_stays_readable() {
     assert_eq!(pair.read(1, 100), Ok(Some(vec![])));
 }
 
-/// the writer's.
+/// L-50, L-65, L-66: the pending error of a reset after the peer's FIN is EPIPE, the writer's; reading
+/// keeps giving the end.
 #[test]
 fn writing_to_a_closed_peer_gets_a_reset_and_then_epipe() {
     let mut pair = Pair::connected();
@@ -60,6 +61,33 @@ fn writing_to_a_closed_peer_gets_a_reset_and_then_epipe() {
     pair.run(DELAY * 2);
     assert_eq!(pair.try_write(1, b"later"), Err(EPIPE));
     assert_eq!(pair.read(1, 10), Ok(Some(vec![])));
+}
+
+/// L-53: all that was written before the close goes out as the peer reads, and the FIN after it.
+#[test]
+fn what_was_written_before_a_close_arrives_before_its_fin() {
+    let mut pair = Pair::connected();
+    assert_eq!(pair.write(0, &[1; 20_000]), 20_000);
+    pair.close(0);
+    pair.run(secs(1));
+    assert!(!pair.sent(0, 0).any(|sent| sent.flags.has(Flags::FIN)), "half of it has no room");
+    assert_eq!(pair.run_reading(secs(5))[1], 20_000);
+    assert_eq!(pair.read(1, 9), Ok(Some(vec![])));
+    assert_eq!(pair.states(), [State::FinWait2, State::CloseWait]);
+}
+
+/// L-59: an abort while the peer has unsent data. The peer's probe or data is not waited for.
+#[test]
+fn an_abort_takes_what_the_peer_had_not_sent() {
+    let mut pair = Pair::connected();
+    assert_eq!(pair.write(1, &[1; 20_000]), 20_000);
+    pair.run(secs(1));
+    assert!(pair.counters(1).sent < 20_000, "the window is full");
+    pair.abort(0);
+    pair.run(DELAY);
+    assert_eq!(pair.states(), [State::Closed; 2]);
+    assert_eq!(pair.try_write(1, b"more"), Err(ECONNRESET));
+    assert_eq!(pair.try_write(1, b"more"), Err(EPIPE));
 }
 
 /// L-58: unsent data is discarded, sent data is delivered before the error.

@@ -195,8 +195,8 @@ proptest! {
         reno in any::<bool>(),
         small in any::<bool>(),
     ) {
-        use crate::tcp::congestion::Algorithm;
-        let algorithm = if reno { Algorithm::Reno } else { Algorithm::Cubic };
+        use crate::tcp::congestion::CongestionControl;
+        let algorithm = if reno { CongestionControl::Reno } else { CongestionControl::Cubic };
         let base = if small { CONFIG } else { LINUX };
         // A connection that gives up in such weather, as Linux does, is none of this test's business.
         let patient = Config { sack, algorithm, syn_retries: 30, syn_ack_retries: 30, retries: 60, ..base };

@@ -95,8 +95,8 @@ fn a_user_timeout_counts_from_the_first_timeout() {
 /// the threshold 5, and it is not lowered again.
 #[test]
 fn of_ten_segments_the_last_is_probed_and_the_first_repeated() {
-    use crate::tcp::congestion::Algorithm;
-    let config = Config { retries: 5, algorithm: Algorithm::Reno, ..LINUX };
+    use crate::tcp::congestion::CongestionControl;
+    let config = Config { retries: 5, algorithm: CongestionControl::Reno, ..LINUX };
     for rtt in [2, 100] {
         let mut pair = talking(config, rtt);
         pair.fate = dead();

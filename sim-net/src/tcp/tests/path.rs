@@ -1,7 +1,7 @@
 //! Goodput over a path with loss, against the formula of Mathis et al. 1997, coarsely.
 
 use super::*;
-use crate::tcp::congestion::Algorithm;
+use crate::tcp::congestion::CongestionControl;
 
 /// Bytes a second that arrive in two minutes after the first ten seconds, of a sender that always
 /// has something to send, over a path that loses `loss` of a million each way.
@@ -31,7 +31,7 @@ fn mathis(rtt: u64, loss: u64) -> f64 {
 /// L-101, L-104: Reno at 1 % and 0.1 %, RTT 50 and 100 ms, is at 0.98 to 1.30 of Mathis.
 #[test]
 fn reno_follows_mathis() {
-    let reno = Config { algorithm: Algorithm::Reno, ..LINUX };
+    let reno = Config { algorithm: CongestionControl::Reno, ..LINUX };
     for (rtt, loss) in [(50, 10_000), (100, 10_000), (50, 1_000), (100, 1_000)] {
         let ratio = goodput(reno, rtt, loss, rtt + loss) / mathis(rtt, loss);
         assert!((0.7..=1.45).contains(&ratio), "RTT {rtt} ms, loss {loss} ppm: {ratio:.2}");
@@ -41,7 +41,7 @@ fn reno_follows_mathis() {
 /// L-101: CUBIC is at 0.8 to 0.99 of Reno at 1 %; L-105: NewReno at 0.86 to 0.91.
 #[test]
 fn cubic_and_newreno_are_not_far_from_it() {
-    let newreno = Config { algorithm: Algorithm::Reno, sack: false, ..LINUX };
+    let newreno = Config { algorithm: CongestionControl::Reno, sack: false, ..LINUX };
     for config in [LINUX, newreno] {
         let ratio = goodput(config, 50, 10_000, 7) / mathis(50, 10_000);
         assert!((0.55..=1.35).contains(&ratio), "{:?}: {ratio:.2}", config.algorithm);
@@ -78,7 +78,7 @@ fn completion(config: Config, rtt: u64, loss: u64) -> u64 {
 /// L-111, L-112: the medians of T2, within a factor of two, and no run fails.
 #[test]
 fn a_mebibyte_takes_about_as_long_as_on_linux() {
-    let reno = Config { algorithm: Algorithm::Reno, ..LINUX };
+    let reno = Config { algorithm: CongestionControl::Reno, ..LINUX };
     for (rtt, loss, on_reno, on_cubic) in [
         (20, 10_000, 1_007, 665),
         (20, 50_000, 3_436, 3_691),

@@ -2,9 +2,9 @@
 
 use super::ladders::flights;
 use super::*;
-use crate::tcp::congestion::Algorithm;
+use crate::tcp::congestion::CongestionControl;
 
-const RENO: Config = Config { algorithm: Algorithm::Reno, ..LINUX };
+const RENO: Config = Config { algorithm: CongestionControl::Reno, ..LINUX };
 
 /// Writes `bytes` on a fresh connection of RTT 100 ms that loses those segments of the first flight
 /// (counted from 1); returns the pair after `time` and where its log begins.

@@ -137,6 +137,76 @@ fn a_small_window_is_used_by_the_probe() {
     assert!(pair.sent(0, from).any(|sent| sent.bytes == 700), "{pair:?}");
 }
 
+/// L-44: a reader that takes one byte at a time causes no window update.
+#[test]
+fn single_bytes_update_no_window() {
+    let mut pair = stalled(LINUX);
+    let from = pair.log.len();
+    for _ in 0..1_000 {
+        assert_eq!(pair.read(1, 1).unwrap().map(|data| data.len()), Some(1));
+    }
+    assert_eq!(pair.sent(1, from).count(), 0);
+}
+
+/// L-42: there is room again when a third of the send buffer is free.
+#[test]
+fn a_full_send_buffer_is_writable_again_below_two_thirds() {
+    let config = Config { send_buffer: BufferSize::send_buffer_of(262_144), ..LINUX };
+    let limit = config.send_buffer.now;
+    let mut pair = Pair::connected_with(config, ms(1));
+    while pair.try_write(0, &[0; 16_384]).unwrap() > 0 {}
+    let mut waiting = limit;
+    while !pair.end(0).readiness().has(Ready::WRITABLE) {
+        let counters = pair.counters(0);
+        waiting = (counters.written - counters.acknowledged) as usize;
+        assert!(waiting > limit / 2, "not writable with {waiting} of {limit}");
+        pair.run_reading(Duration::from_micros(50));
+    }
+    let counters = pair.counters(0);
+    let left = (counters.written - counters.acknowledged) as usize;
+    assert!(left <= limit * 2 / 3 && waiting > limit * 2 / 3, "{waiting}, then {left} of {limit}");
+}
+
+/// L-71: of a stream one way that is read at once, every segment is acknowledged at once.
+#[test]
+fn a_reader_acknowledges_as_it_reads() {
+    let mut pair = Pair::connected_with(LINUX, ms(1));
+    for n in 0..60 {
+        let (from, at) = (pair.log.len(), pair.now);
+        pair.write(0, b"small");
+        pair.run_reading(ms(20));
+        let ack = pair.sent(1, from).next().expect("it is acknowledged").at - at;
+        assert_eq!(ack, ms(1), "segment {n}");
+    }
+}
+
+/// L-79: write, write, read: with Nagle's algorithm the second write waits for an acknowledgement,
+/// which waits for an answer; without it the exchange takes a round trip.
+#[test]
+fn write_write_read_takes_a_delayed_acknowledgement_with_nagle() {
+    for (nagle, first, later) in [(true, 40, 80), (false, 20, 20)] {
+        let mut pair = Pair::connected_with(Config { nagle, ..LINUX }, DELAY);
+        for exchange in 0..6 {
+            let began = pair.now;
+            pair.write(0, &[1; 10]);
+            pair.write(0, &[2; 10]);
+            let (mut asked, mut answered) = (0, 0);
+            while answered < 10 {
+                let read = pair.run_reading(ms(1));
+                (asked, answered) = (asked + read[1], answered + read[0]);
+                if asked == 20 {
+                    asked = 0;
+                    pair.write(1, &[3; 10]);
+                }
+            }
+            let took = (pair.now - began).as_millis() as u64;
+            let nominal = if exchange == 0 { first } else { later };
+            // Reading looks once in a millisecond, three times in an exchange.
+            assert!((nominal..=nominal + 4).contains(&took), "{nagle} {exchange}: {took} ms");
+        }
+    }
+}
+
 /// L-70: 16 segments are acknowledged at once, then a lone one after 40 ms.
 #[test]
 fn the_first_segments_are_acknowledged_at_once() {
