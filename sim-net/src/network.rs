@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Waker;
 
 use sim_core::Time;
 use sim_core::driver::{Family, Next, Readiness, Token};
@@ -33,6 +34,10 @@ pub(crate) struct Network {
     pub(crate) ready: ReadyHosts,
     /// How many hosts have something to do as soon as their processor is free.
     pub(crate) delayed_hosts: usize,
+    /// Somebody waits for the world to be quiet, or is to be woken.
+    pub(crate) is_watched: bool,
+    /// Who waited for a packet at a TUN device that has one now.
+    pub(crate) woken: Vec<Waker>,
     names: BTreeMap<Arc<str>, u32>,
     /// The number of host 0.
     first_number: u32,
@@ -47,6 +52,8 @@ impl Network {
             pool: Pool::default(),
             ready: ReadyHosts::default(),
             delayed_hosts: 0,
+            is_watched: false,
+            woken: Vec::new(),
             names: BTreeMap::new(),
             first_number,
         }
@@ -205,14 +212,24 @@ impl Network {
     /// A packet is at its host.
     #[inline(always)]
     pub(crate) fn take_in(&mut self, packet: Packet) {
-        if self.hosts[packet.to_host as usize].deaf {
-            self.drop_packet(packet.to_host, packet, DropReason::HostDown);
+        if self.hosts[packet.to_host as usize].diverts {
+            self.divert(packet);
             return;
         }
         match packet.body {
             Body::Tcp(_) => self.tcp_arrival(packet),
             Body::Udp { .. } => self.udp_arrival(packet),
             Body::Icmp(icmp) => self.icmp_arrival(packet, icmp),
+        }
+    }
+
+    /// A packet is at a host that takes none, or whose sockets take none.
+    #[cold]
+    fn divert(&mut self, packet: Packet) {
+        if self.host(packet.to_host).is_deaf() {
+            self.drop_packet(packet.to_host, packet, DropReason::HostDown);
+        } else {
+            self.interface_arrival(packet);
         }
     }
 

@@ -8,4 +8,5 @@ mod protocols;
 mod scheduling;
 mod segments;
 mod tcp;
+mod tun;
 mod udp;
