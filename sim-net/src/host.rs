@@ -13,6 +13,7 @@ use crate::life::Life;
 use crate::ports::Ports;
 use crate::socket_table::SocketId;
 use crate::tcp::time_wait::{Pair, TimeWaits};
+use crate::tun::interface::Interface;
 
 /// When a world begins: 1 January 2000, 00:00 UTC.
 const EPOCH: Duration = Duration::from_secs(946_684_800);
@@ -53,8 +54,12 @@ pub(crate) struct Host {
     /// What is on its disk, in order of creation.
     pub(crate) files: Vec<File>,
 
+    /// What reaches it does not go to its sockets: it is deaf, or its packets go to a TUN device.
+    pub(crate) diverts: bool,
     /// Not every packet reaches it: its machine is off or frozen, or has had another address.
-    pub(crate) deaf: bool,
+    deaf: bool,
+    /// Its TUN device, if it has one.
+    interface: Option<Box<Interface>>,
     pub(crate) life: Life,
     /// Its monotonic clock, if it is not the world's.
     pub(crate) clock: Option<Clock>,
@@ -83,7 +88,9 @@ impl Host {
             timer: LazyTimer::default(),
             ranks: None,
             files: Vec::new(),
+            diverts: false,
             deaf: false,
+            interface: None,
             life: Life::default(),
             clock: None,
             wall_ahead: 0,
@@ -93,6 +100,40 @@ impl Host {
     /// True while it gets no turns: its machine is off or frozen, or its process paused or dead.
     pub(crate) fn is_halted(&self) -> bool {
         self.busy_until == Time::NEVER
+    }
+
+    /// True while not every packet reaches it.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
+    /// From now on not every packet reaches it, or each does.
+    pub(crate) fn set_deaf(&mut self, deaf: bool) {
+        self.deaf = deaf;
+        self.diverts = deaf || self.interface.is_some();
+    }
+
+    pub(crate) fn interface(&mut self) -> Option<&mut Interface> {
+        self.interface.as_deref_mut()
+    }
+
+    pub(crate) fn has_interface(&self) -> bool {
+        self.interface.is_some()
+    }
+
+    /// All packets go to a TUN device from now on, if they do not yet.
+    pub(crate) fn open_interface(&mut self, interface: impl FnOnce() -> Interface) {
+        self.interface.get_or_insert_with(|| Box::new(interface()));
+        self.diverts = true;
+    }
+
+    /// Its TUN device, until it is put back.
+    pub(crate) fn take_interface(&mut self) -> Option<Box<Interface>> {
+        self.interface.take()
+    }
+
+    pub(crate) fn put_interface(&mut self, interface: Box<Interface>) {
+        self.interface = Some(interface);
     }
 
     /// What its monotonic clock shows when the world's shows `now`.

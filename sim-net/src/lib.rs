@@ -56,6 +56,7 @@
 //! | `faults` | how often each fault bit |
 //! | `tcp` | the state machine of RFC 9293, and its sockets |
 //! | `udp` | datagram sockets |
+//! | `tun` | a host's packets as bytes, for a stack that is not ours |
 //! | `socket_table`, `ports`, `address`, `buffer` | what both are made of |
 //! | `decisions` | every choice, as a function of (seed, site, entity, ordinal) |
 //! | [`plan`] | what goes wrong, as data and as text |
@@ -96,6 +97,7 @@ mod socket_table;
 mod stream_faults;
 mod tcp;
 mod trace;
+mod tun;
 mod udp;
 mod wire;
 
@@ -117,3 +119,4 @@ pub use stream_faults::{Boundary, StreamFaults};
 pub use tcp::config::TcpConfig;
 pub use tcp::congestion::CongestionControl;
 pub use trace::{DropReason, Entry, HostChange, Log, PacketKind, PacketRecord, Record};
+pub use tun::{PacketError, Tun};

@@ -65,6 +65,9 @@ impl Host {
         self.connections.clear();
         self.time_waits = TimeWaits::default();
         self.ready.clear();
+        if let Some(interface) = self.interface() {
+            interface.wipe();
+        }
     }
 }
 
@@ -87,7 +90,7 @@ impl Network {
         host.life.frozen = false;
         host.life.paused = false;
         host.life.timers.clear();
-        host.deaf = true;
+        host.set_deaf(true);
         true
     }
 
@@ -132,7 +135,7 @@ impl Network {
         host.life.busy_until = Time::ZERO;
         host.life.dead = false;
         host.life.off = false;
-        host.deaf = host.life.frozen || host.life.moved;
+        host.set_deaf(host.life.frozen || host.life.moved);
         self.record(index, Record::Host(HostChange::Start));
         self.go_on(index);
         true
@@ -158,7 +161,7 @@ impl Network {
             return false;
         }
         host.life.frozen = freeze;
-        host.deaf = freeze || host.life.moved;
+        host.set_deaf(freeze || host.life.moved);
         let timers = std::mem::take(&mut host.life.timers);
         let change = if freeze { HostChange::Freeze } else { HostChange::Thaw };
         self.record(index, Record::Host(change));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Waker;
 
 use sim_core::Time;
 use sim_core::driver::{Family, Next, Readiness, Token};
@@ -39,6 +40,10 @@ pub(crate) struct Network {
     /// How many hosts have something to do as soon as their processor is free.
     pub(crate) delayed_hosts: usize,
     pub(crate) injection: Injection,
+    /// Somebody waits for the world to be quiet, or is to be woken.
+    pub(crate) is_watched: bool,
+    /// Who waited for a packet at a TUN device that has one now.
+    pub(crate) woken: Vec<Waker>,
     names: BTreeMap<Arc<str>, u32>,
     /// The number of host 0.
     first_number: u32,
@@ -61,6 +66,8 @@ impl Network {
             ready: ReadyHosts::default(),
             delayed_hosts: 0,
             injection: Injection::default(),
+            is_watched: false,
+            woken: Vec::new(),
             names: BTreeMap::new(),
             first_number,
             moved: BTreeMap::new(),
@@ -252,15 +259,33 @@ impl Network {
     /// A packet is at its host.
     #[inline(always)]
     pub(crate) fn take_in(&mut self, packet: Packet) {
-        let host = &self.hosts[packet.to_host as usize];
-        if host.deaf && !host.hears(packet.target.ip) {
-            self.drop_packet(packet.to_host, packet, DropReason::HostDown);
+        if self.hosts[packet.to_host as usize].diverts {
+            self.divert(packet);
             return;
         }
+        self.deliver(packet);
+    }
+
+    /// The network stack of its host takes a packet.
+    #[inline(always)]
+    fn deliver(&mut self, packet: Packet) {
         match packet.body {
             Body::Tcp(_) => self.tcp_arrival(packet),
             Body::Udp { .. } => self.udp_arrival(packet),
             Body::Icmp(icmp) => self.icmp_arrival(packet, icmp),
+        }
+    }
+
+    /// A packet is at a host that does not take every packet, or whose sockets take none.
+    #[cold]
+    fn divert(&mut self, packet: Packet) {
+        let host = &self.hosts[packet.to_host as usize];
+        if host.is_deaf() && !host.hears(packet.target.ip) {
+            self.drop_packet(packet.to_host, packet, DropReason::HostDown);
+        } else if host.has_interface() {
+            self.interface_arrival(packet);
+        } else {
+            self.deliver(packet);
         }
     }
 

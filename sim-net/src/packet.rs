@@ -6,6 +6,7 @@ use crate::address::{Endpoint, Ip};
 use crate::buffer::Payload;
 use crate::flow::Flow;
 use crate::socket_table::SocketId;
+use crate::tcp::config::TIMESTAMPS;
 use crate::tcp::segment::{Flags, Segment};
 use crate::trace::{PacketKind, PacketRecord};
 
@@ -60,11 +61,12 @@ pub(crate) enum Icmp {
     FragmentationNeeded(u32),
 }
 
-/// Bytes of headers: IPv4 and IPv6; TCP with timestamps, and with the options of a SYN; UDP; ICMP
-/// with the headers that it quotes.
+/// Bytes of headers: IPv4 and IPv6; TCP without options, with timestamps, and with the options of a
+/// SYN; UDP; ICMP with the headers that it quotes.
 const IP4: u32 = 20;
 const IP6: u32 = 40;
-const TCP: u32 = 32;
+const TCP: u32 = 20;
+const TCP_TIMESTAMPS: u32 = TCP + TIMESTAMPS;
 const TCP_SYN: u32 = 40;
 const UDP: u32 = 8;
 const ICMP: u32 = 36;
@@ -88,6 +90,7 @@ impl Packet {
         ip_header(self.target.ip)
             + match &self.body {
                 Body::Tcp(segment) if segment.flags.has(Flags::SYN) => TCP_SYN,
+                Body::Tcp(segment) if segment.timestamps.is_some() => TCP_TIMESTAMPS,
                 Body::Tcp(_) => TCP,
                 Body::Udp { .. } => UDP,
                 Body::Icmp(_) => ICMP,
@@ -147,7 +150,30 @@ impl Packet {
 mod tests {
     use super::*;
     use crate::buffer::Pool;
-    use crate::tcp::segment::{Seq, SynOptions};
+    use crate::tcp::segment::{Seq, SynOptions, Timestamps};
+
+    #[test]
+    fn a_full_segment_fills_the_mtu_with_timestamps_and_without() {
+        let size = |data, timestamps| {
+            let payload = Some(Pool::default().copy(&vec![7; data]));
+            let bare = Segment::bare(Seq(1), Seq(1), 9, Flags::ACK);
+            let endpoint = |n| Endpoint::new(Ip::V4(n), 80);
+            let packet = Packet {
+                source: endpoint(1),
+                target: endpoint(2),
+                to_host: 2,
+                from: SocketId::NONE,
+                to: SocketId::NONE,
+                flow: Flow::new((1, 1), (2, 80), 1, false),
+                offset: 0,
+                frame: 0,
+                body: Body::Tcp(Segment { payload, timestamps, ..bare }),
+            };
+            packet.size()
+        };
+        assert_eq!(size(1_460, None), 1_500);
+        assert_eq!(size(1_448, Some(Timestamps { value: 1, echo: 2 })), 1_500);
+    }
 
     #[test]
     fn a_train_falls_into_segments_and_the_last_ends_the_stream() {
@@ -175,7 +201,7 @@ mod tests {
                 payload: Some(pool.copy(&data)),
             }),
         };
-        assert_eq!(train.size(), 152);
+        assert_eq!(train.size(), 140);
         let mut parts = Vec::new();
         while let Some(part) = train.split_off(40) {
             parts.push(part);

@@ -299,6 +299,7 @@ impl Scheduler {
     /// Registers somebody who waits for the world to be quiet.
     pub(crate) fn add_settler(&self, settler: Rc<Settler>) {
         self.settlers.borrow_mut().push(settler);
+        self.network().is_watched = true;
     }
 
     /// Drops every host's engine, and so everything that its user gave it.
@@ -327,7 +328,10 @@ impl Scheduler {
         loop {
             if self.bell.is_rung() {
                 self.answer_bell(&mut network)?;
+                let woken = std::mem::take(&mut network.woken);
+                network.is_watched = !self.settlers.borrow().is_empty();
                 drop(network);
+                woken.into_iter().for_each(Waker::wake);
                 self.bury();
                 network = self.network();
                 // The end of a process may have woken somebody.
@@ -350,7 +354,11 @@ impl Scheduler {
                 let next = self.turn(index, now, host_events);
                 network = self.network();
                 network.plan(index, next);
-            } else if self.settles(&network) {
+            } else if network.is_watched && self.bell.is_rung() {
+                // A packet came to somebody who waits at a TUN device.
+                continue;
+            } else if network.is_watched && self.settles(&network) {
+                network.is_watched = false;
                 drop(network);
                 self.wake_settlers();
                 network = self.network();

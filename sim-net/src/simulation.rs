@@ -20,6 +20,7 @@ use crate::operator::Operator;
 use crate::report::{Finding, FindingKind, Report, panic_message};
 use crate::scheduler::{CONTROL, Scheduler, Settler};
 use crate::trace::Log;
+use crate::tun::Tun;
 
 /// A world that is built and can be run, bit by bit: several can live on one thread.
 ///
@@ -137,6 +138,20 @@ impl Simulation {
     /// The hand on the world's switches: crashes hosts, and more.
     pub fn operator(&self) -> Operator {
         Operator::new(&self.scheduler)
+    }
+
+    /// The TUN device of the host called `name`, which is made if there is none: from now on all its
+    /// packets go to whoever holds the device, and its own sockets hear nothing. See [`Tun`].
+    ///
+    /// # Panics
+    ///
+    /// On a name that no host can have, as [`World::host`].
+    #[track_caller]
+    pub fn tun(&self, name: &str) -> Tun {
+        // Through the world, which looks at the name.
+        self.world().host(name);
+        let index = self.scheduler.network().host_named(name).expect("it was just made");
+        Tun::open(&self.scheduler, index)
     }
 
     /// How many records the trace has.

@@ -139,6 +139,22 @@ impl Wire {
         Fate::OnTheWay
     }
 
+    /// Sends a packet that is one on the wire, whatever its size: it is no train.
+    pub(crate) fn send_whole(
+        &mut self,
+        path: Path,
+        packet: Packet,
+        lane: &mut Option<Box<Lane>>,
+        last_arrival: &mut Time,
+        pool: &mut Pool,
+    ) -> Fate {
+        if path.loopback || !self.links.is_special {
+            return self.send(path, packet, lane, last_arrival, pool);
+        }
+        let lane = lane.get_or_insert_with(|| Lane::new(self.flow_entity(packet.flow)));
+        self.pass_one(path.from, packet, lane, last_arrival, pool)
+    }
+
     /// Puts a packet into the capture, if there is one: once each, where it leaves its sender.
     #[cold]
     pub(crate) fn capture_sent(&mut self, from: u32, packet: &mut Packet) {

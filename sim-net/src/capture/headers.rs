@@ -4,22 +4,22 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bytes of an IPv4 header without options.
-pub(super) const IP4: usize = 20;
+pub(crate) const IP4: usize = 20;
 /// Bytes of an IPv6 header without extensions.
-pub(super) const IP6: usize = 40;
+pub(crate) const IP6: usize = 40;
 /// Bytes of a TCP header without options.
 const TCP: usize = 20;
 /// The most bytes that options of TCP can take.
 const TCP_OPTIONS_MAX: usize = 40;
 /// The most bytes that a packet of either family can have, beyond IPv6's own header.
-pub(super) const IP_LENGTH_MAX: usize = 65_535;
+pub(crate) const IP_LENGTH_MAX: usize = 65_535;
 
 const HOP_LIMIT: u8 = 64;
 const DONT_FRAGMENT: u16 = 0x4000;
 
 /// What follows an IP header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     Icmp4 = 1,
     Tcp = 6,
     Udp = 17,
@@ -39,14 +39,14 @@ impl Protocol {
 
 /// From where to where: addresses of one family.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Ends {
+pub(crate) enum Ends {
     V4(Ipv4Addr, Ipv4Addr),
     V6(Ipv6Addr, Ipv6Addr),
 }
 
 impl Ends {
     /// The addresses, or `None` if they are of two families.
-    pub(super) fn new(source: IpAddr, target: IpAddr) -> Option<Self> {
+    pub(crate) fn new(source: IpAddr, target: IpAddr) -> Option<Self> {
         match (source, target) {
             (IpAddr::V4(source), IpAddr::V4(target)) => Some(Self::V4(source, target)),
             (IpAddr::V6(source), IpAddr::V6(target)) => Some(Self::V6(source, target)),
@@ -55,7 +55,7 @@ impl Ends {
     }
 
     /// Bytes of the IP header.
-    pub(super) const fn header(self) -> usize {
+    pub(crate) const fn header(self) -> usize {
         match self {
             Self::V4(..) => IP4,
             Self::V6(..) => IP6,
@@ -63,7 +63,7 @@ impl Ends {
     }
 
     /// The sum over the pseudo header of a payload.
-    fn pseudo_header(self, protocol: Protocol, length: usize) -> u32 {
+    pub(super) fn pseudo_header(self, protocol: Protocol, length: usize) -> u32 {
         let addresses = match self {
             Self::V4(source, target) => sum(&source.octets()) + sum(&target.octets()),
             Self::V6(source, target) => sum(&source.octets()) + sum(&target.octets()),
@@ -74,31 +74,31 @@ impl Ends {
 
 /// A TCP header and its options.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct TcpHeader<'a> {
-    pub(super) source_port: u16,
-    pub(super) target_port: u16,
-    pub(super) seq: u32,
-    pub(super) ack: u32,
+pub(crate) struct TcpHeader<'a> {
+    pub(crate) source_port: u16,
+    pub(crate) target_port: u16,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
     /// The control bits as the header has them, from FIN as bit 0 on.
-    pub(super) flags: u8,
+    pub(crate) flags: u8,
     /// The field of the header.
-    pub(super) window: u16,
+    pub(crate) window: u16,
     /// Maximum segment size (RFC 9293 §3.2), on a SYN.
-    pub(super) mss: Option<u16>,
+    pub(crate) mss: Option<u16>,
     /// Window scale (RFC 7323 §2.2), on a SYN.
-    pub(super) window_scale: Option<u8>,
+    pub(crate) window_scale: Option<u8>,
     /// SACK permitted (RFC 2018 §2), on a SYN.
-    pub(super) sack_permitted: bool,
+    pub(crate) sack_permitted: bool,
     /// TSval and TSecr (RFC 7323 §3.2).
-    pub(super) timestamps: Option<(u32, u32)>,
+    pub(crate) timestamps: Option<(u32, u32)>,
     /// SACK blocks (RFC 2018 §3): first number, and the number after the last. Those for which there is
     /// no room are left out.
-    pub(super) sacks: &'a [(u32, u32)],
+    pub(crate) sacks: &'a [(u32, u32)],
 }
 
 impl TcpHeader<'_> {
     /// Its bytes, with the options.
-    pub(super) fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         let on_syn = 4 * usize::from(self.mss.is_some())
             + 4 * usize::from(self.window_scale.is_some())
             + if self.has_lone_sack_permitted() { 4 } else { 0 };
@@ -121,7 +121,7 @@ impl TcpHeader<'_> {
     }
 
     /// Appends it. The options are in the order and with the padding of Linux.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         let length = self.length();
         out.extend(self.source_port.to_be_bytes());
@@ -161,7 +161,7 @@ impl TcpHeader<'_> {
 }
 
 /// Appends the header of a datagram with so many bytes of data.
-pub(super) fn write_udp(source_port: u16, target_port: u16, data: usize, out: &mut Vec<u8>) {
+pub(crate) fn write_udp(source_port: u16, target_port: u16, data: usize, out: &mut Vec<u8>) {
     out.extend(source_port.to_be_bytes());
     out.extend(target_port.to_be_bytes());
     out.extend(((data + 8) as u16).to_be_bytes());
@@ -169,7 +169,7 @@ pub(super) fn write_udp(source_port: u16, target_port: u16, data: usize, out: &m
 }
 
 /// Appends a packet; `write` appends what follows the IP header, with a checksum of 0.
-pub(super) fn write_ip(
+pub(crate) fn write_ip(
     ends: Ends,
     protocol: Protocol,
     out: &mut Vec<u8>,
@@ -214,14 +214,14 @@ pub(super) fn write_ip(
 }
 
 /// The sum of the words of `bytes` (RFC 1071). At most 64 KiB of them: it does not overflow.
-fn sum(bytes: &[u8]) -> u32 {
+pub(super) fn sum(bytes: &[u8]) -> u32 {
     let words = bytes.chunks_exact(2);
     let odd = words.remainder().first().map_or(0, |&byte| u32::from(byte) << 8);
     odd + words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum::<u32>()
 }
 
 /// The checksum for a sum.
-fn fold(mut sum: u32) -> u16 {
+pub(super) fn fold(mut sum: u32) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

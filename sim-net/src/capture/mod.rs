@@ -1,7 +1,9 @@
 //! What was on the wire, as a file for Wireshark.
 
-mod headers;
+pub(crate) mod decoding;
+pub(crate) mod headers;
 mod pcapng;
+pub(crate) mod segments;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,13 +13,11 @@ use std::sync::Arc;
 use sim_core::Time;
 use sim_core::driver::Family;
 
-use self::headers::{Ends, IP_LENGTH_MAX, IP4, IP6, Protocol, TcpHeader, write_ip, write_udp};
+use self::headers::{Ends, IP4, IP6, Protocol, write_ip, write_udp};
 use self::pcapng::Writer;
+use self::segments::Agreements;
 use crate::address::Ip;
-use crate::flow::Flow;
 use crate::packet::{Body, Icmp, Packet};
-use crate::tcp::config::TIMESTAMPS;
-use crate::tcp::segment::{Flags, Sacks, Segment};
 use crate::trace::DropReason;
 
 /// How many bytes of packets a capture keeps: 256 MiB. Later packets are counted.
@@ -70,10 +70,7 @@ pub struct Capture {
     left_out: u64,
     /// The interfaces of the hosts whose loopback was used, in order, from 1 on.
     loopbacks: Vec<u32>,
-    /// The maximum segment size of each connection: the least that a SYN of it offered.
-    segment_sizes: BTreeMap<[u64; 2], u16>,
-    /// The window scale that each end of a connection offered, by the flow that it sends.
-    window_scales: BTreeMap<[u64; 2], u8>,
+    agreements: Agreements,
     hosts: Vec<Name>,
     /// The host that the last broadcast was for: on the wire, those to all hosts are one packet.
     broadcast_to: Option<u32>,
@@ -110,8 +107,7 @@ impl Capture {
             packets: 0,
             left_out: 0,
             loopbacks: Vec::new(),
-            segment_sizes: BTreeMap::new(),
-            window_scales: BTreeMap::new(),
+            agreements: Agreements::default(),
             hosts: Vec::new(),
             broadcast_to: None,
             last: Time::ZERO,
@@ -135,7 +131,12 @@ impl Capture {
         self.packets += 1;
         let frame = Frame { time: now, interface, packet: self.packets, end: 0 };
         match &packet.body {
-            Body::Tcp(segment) => self.segments(packet, segment, ends, frame),
+            Body::Tcp(segment) => {
+                let Self { agreements, bytes, frames, .. } = self;
+                agreements.write(packet, segment, ends, bytes, |bytes| {
+                    frames.push(Frame { end: bytes.len(), ..frame });
+                });
+            }
             Body::Udp { payload, .. } => {
                 let (source, target) = (packet.source.port, packet.target.port);
                 write_ip(ends, Protocol::Udp, &mut self.bytes, |out| {
@@ -196,60 +197,6 @@ impl Capture {
         is_same && self.frames[before].time == self.last
     }
 
-    /// The segments of a train, or the one that it is.
-    fn segments(&mut self, packet: &Packet, segment: &Segment, ends: Ends, frame: Frame) {
-        let sacks = segment.sacks.as_deref().map_or(&[][..], Sacks::blocks);
-        let sacks: Vec<_> = sacks.iter().map(|block| (block.start.0, block.end.0)).collect();
-        let scale = self.window_scale(packet.flow, segment);
-        let mut header = tcp_header(packet, segment, scale, &sacks);
-        let size = self.segment_size(packet.flow, &header, ends);
-        let data = segment.payload.as_ref().map_or(&[][..], |payload| payload.bytes());
-        let mut parts = data.chunks(size).peekable();
-        loop {
-            let part = parts.next().unwrap_or_default();
-            let is_last = parts.peek().is_none();
-            // What ends a stream or a connection is in its last segment.
-            let ending = Flags::FIN.with(Flags::RST).bits();
-            let flags = if is_last { header.flags } else { header.flags & !ending };
-            let this = TcpHeader { flags, ..header };
-            write_ip(ends, Protocol::Tcp, &mut self.bytes, |out| {
-                this.write(out);
-                out.extend(part);
-            });
-            self.end_frame(frame);
-            header.seq = header.seq.wrapping_add(part.len() as u32);
-            if is_last {
-                return;
-            }
-        }
-    }
-
-    /// By how much the window of a segment is shifted in its header: what its sender offered, if both
-    /// ends did (RFC 7323 §2.2), and nothing on a SYN.
-    fn window_scale(&mut self, flow: Flow, segment: &Segment) -> u8 {
-        if segment.flags.has(Flags::SYN) {
-            if let Some(scale) = segment.syn.window_scale {
-                self.window_scales.insert(flow.words(), scale);
-            }
-            return 0;
-        }
-        let of = |flow: Flow| self.window_scales.get(&flow.words()).copied();
-        of(flow.reversed()).and(of(flow)).unwrap_or(0)
-    }
-
-    /// How many bytes of data a segment of the connection carries.
-    fn segment_size(&mut self, flow: Flow, header: &TcpHeader<'_>, ends: Ends) -> usize {
-        let connection = flow.words().min(flow.reversed().words());
-        if let Some(mss) = header.mss {
-            let least = self.segment_sizes.entry(connection).or_insert(mss);
-            *least = (*least).min(mss);
-        }
-        let mss = self.segment_sizes.get(&connection).copied().unwrap_or(u16::MAX);
-        let room = IP_LENGTH_MAX - ends.header() - header.length();
-        let options = if header.timestamps.is_some() { TIMESTAMPS as usize } else { 0 };
-        usize::from(mss).saturating_sub(options).clamp(1, room)
-    }
-
     /// ICMP, which quotes the packet that it is about.
     fn icmp(&mut self, icmp: Icmp, about: u32, ends: Ends, frame: Frame) {
         let place = self.frames.partition_point(|frame| frame.packet < about);
@@ -285,32 +232,6 @@ impl Capture {
     pub(crate) fn with_hosts(mut self, hosts: impl Iterator<Item = (Arc<str>, u32)>) -> Self {
         self.hosts = hosts.map(|(name, number)| Name { name, number }).collect();
         self
-    }
-}
-
-/// The header of a segment.
-///
-/// The window of a segment is in bytes; that of a header is scaled by what the SYN said, save on
-/// the SYN itself.
-fn tcp_header<'a>(
-    packet: &Packet,
-    segment: &Segment,
-    scale: u8,
-    sacks: &'a [(u32, u32)],
-) -> TcpHeader<'a> {
-    let is_syn = segment.flags.has(Flags::SYN);
-    TcpHeader {
-        source_port: packet.source.port,
-        target_port: packet.target.port,
-        seq: segment.seq.0,
-        ack: segment.ack.0,
-        flags: segment.flags.bits(),
-        window: u16::try_from(segment.window >> scale).unwrap_or(u16::MAX),
-        mss: is_syn.then_some(segment.syn.mss),
-        window_scale: segment.syn.window_scale,
-        sack_permitted: segment.syn.sack,
-        timestamps: segment.timestamps.map(|timestamps| (timestamps.value, timestamps.echo)),
-        sacks,
     }
 }
 
@@ -390,11 +311,13 @@ impl fmt::Debug for Capture {
 mod tests {
     use proptest::prelude::*;
 
+    use super::headers::IP_LENGTH_MAX;
     use super::*;
     use crate::address::Endpoint;
     use crate::buffer::Pool;
+    use crate::flow::Flow;
     use crate::socket_table::SocketId;
-    use crate::tcp::segment::{Seq, SynOptions, Timestamps};
+    use crate::tcp::segment::{Flags, Segment, Seq, SynOptions, Timestamps};
 
     fn packet(body: Body) -> Packet {
         Packet {

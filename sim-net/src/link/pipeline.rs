@@ -63,7 +63,8 @@ impl Wire {
         self.pass_one(path.from, packet, lane, last_arrival, pool)
     }
 
-    fn pass_one(
+    /// Sends what is one packet on the wire.
+    pub(crate) fn pass_one(
         &mut self,
         from: u32,
         mut packet: Packet,

@@ -67,6 +67,12 @@ impl Flags {
         self.0 & other.0 != 0
     }
 
+    /// Those of a header's bits that mean something here.
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        let known = Self::FIN.0 | Self::SYN.0 | Self::RST.0 | Self::ACK.0;
+        Self(bits & known)
+    }
+
     /// The bits as a header has them.
     pub(crate) const fn bits(self) -> u8 {
         self.0

@@ -10,4 +10,5 @@ mod scheduling;
 mod segments;
 mod stream_faults;
 mod tcp;
+mod tun;
 mod udp;
