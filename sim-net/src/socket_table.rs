@@ -132,6 +132,15 @@ impl SocketTable {
         }
     }
 
+    /// The stream called `id`, to look at.
+    #[inline]
+    pub(crate) fn get_stream(&self, id: SocketId) -> Option<&Stream> {
+        match &self.get(id)?.kind {
+            Kind::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
     /// The stream called `id` and its host, if it is one.
     #[inline]
     pub(crate) fn host_and_stream(&mut self, id: SocketId) -> Option<(u32, &mut Stream)> {

@@ -214,6 +214,35 @@ impl Connection {
         self.config.train = if allow { mss.max(LARGE as u32) } else { mss };
     }
 
+    // What the oracle of streams looks at.
+
+    /// The number up to which it has taken in data, and whether the end is behind that.
+    #[inline]
+    pub(super) fn taken_in(&self) -> (Seq, bool) {
+        let ended = self.receive.ended;
+        (self.receive.nxt.minus(u32::from(ended)), ended)
+    }
+
+    /// The last `length` bytes that wait to be read, in order.
+    pub(super) fn latest(&self, length: usize) -> impl Iterator<Item = &[u8]> {
+        self.receive.latest(length)
+    }
+
+    /// Where the bytes at number `at` on are others than were written, counted from `at`.
+    #[inline]
+    pub(super) fn differs_from(&self, at: Seq, bytes: &[u8]) -> Option<usize> {
+        self.send.differs_from(at, bytes)
+    }
+
+    /// The number of the first byte, and the one behind the last that was written.
+    pub(super) fn first_number(&self) -> Seq {
+        self.send.iss.plus(1)
+    }
+
+    pub(super) fn written_to(&self) -> Seq {
+        self.send.written_to()
+    }
+
     // Outputs.
 
     /// False if [`transmit`](Self::transmit) has nothing to send.

@@ -22,6 +22,7 @@ pub(crate) mod congestion;
 pub(crate) mod connection;
 pub(crate) mod counters;
 mod flights;
+mod oracle;
 mod probe;
 mod rack;
 mod reassembly;

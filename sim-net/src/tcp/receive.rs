@@ -163,6 +163,20 @@ impl Receiver {
         self.queue.push_back(payload);
     }
 
+    /// The last `length` bytes of the queue, in order; nothing if it has fewer.
+    pub(super) fn latest(&self, length: usize) -> impl Iterator<Item = &[u8]> {
+        let mut first = self.queue.len();
+        let mut held = 0;
+        while held < length && first > 0 {
+            first -= 1;
+            held += self.queue[first].len();
+        }
+        let first = if held < length { self.queue.len() } else { first };
+        let before = held.saturating_sub(length);
+        let starts = std::iter::once(before).chain(std::iter::repeat(0));
+        self.queue.range(first..).zip(starts).map(|(payload, start)| &payload.bytes()[start..])
+    }
+
     /// True if a segment is what is expected next, and nothing waits beyond a gap.
     #[inline]
     pub(super) fn is_next(&self, segment: &Segment) -> bool {

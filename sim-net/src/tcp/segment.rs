@@ -14,6 +14,10 @@ impl Seq {
         Self(self.0.wrapping_add(count))
     }
 
+    pub(crate) const fn minus(self, count: u32) -> Self {
+        Self(self.0.wrapping_sub(count))
+    }
+
     /// How far `self` is ahead of `earlier`, modulo 2³².
     pub(crate) const fn since(self, earlier: Self) -> u32 {
         self.0.wrapping_sub(earlier.0)

@@ -513,6 +513,35 @@ impl Sender {
         pool.join(length, parts)
     }
 
+    /// The number behind the last byte that was written.
+    pub(super) fn written_to(&self) -> Seq {
+        self.tail
+    }
+
+    /// Where `bytes` from number `at` on are others than the queue has, counted from `at`; bytes that
+    /// were acknowledged, and so forgotten, are passed over.
+    #[inline]
+    pub(super) fn differs_from(&self, mut at: Seq, mut bytes: &[u8]) -> Option<usize> {
+        let whole = bytes.len();
+        let forgotten = (self.una.since(at) as i32).clamp(0, whole as i32) as usize;
+        (at, bytes) = (at.plus(forgotten as u32), &bytes[forgotten..]);
+        let first = self.queue.partition_point(|chunk| chunk.end().at_most(at));
+        for chunk in self.queue.range(first..) {
+            if bytes.is_empty() {
+                return None;
+            }
+            let written = &chunk.data.bytes()[at.since(chunk.start) as usize..];
+            let length = written.len().min(bytes.len());
+            let (same, rest) = bytes.split_at(length);
+            if *same != written[..length] {
+                let equal = same.iter().zip(written).take_while(|(a, b)| a == b).count();
+                return Some(whole - bytes.len() + equal);
+            }
+            (at, bytes) = (at.plus(length as u32), rest);
+        }
+        (!bytes.is_empty()).then(|| whole - bytes.len())
+    }
+
     /// Of the numbers from `start` to `end`, how many are data; the FIN is none.
     pub(super) fn data_in(&self, start: Seq, end: Seq) -> usize {
         end.min(self.tail).since(start) as usize

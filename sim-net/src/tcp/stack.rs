@@ -503,7 +503,13 @@ impl Network {
         };
         let stream = sockets.stream(id).expect("the table of connections holds streams");
         stream.peer = packet.from;
+        let before = stream.connection.taken_in();
         stream.connection.on_segment(segment, wire.now, pool);
+        if stream.connection.taken_in() != before {
+            self.check_stream(id, before.0);
+        }
+        let Self { sockets, wire, pool, .. } = self;
+        let stream = sockets.stream(id).expect("the table of connections holds streams");
         let news = stream.flush(id, host, wire, pool);
         self.tcp_tell(id, news);
     }
