@@ -40,7 +40,13 @@ fn run(workload: &str, options: &Options) -> Option<u64> {
         "S5" => {
             workloads::datagrams(get("n", 200_000), get("size", 512) as usize, get("burst", 10))
         }
+        "S6" => {
+            let period = Duration::from_millis(get("period_ms", 100));
+            workloads::gossip(get("hosts", 200) as u32, period, get("seconds", 30))
+        }
         "S7" => workloads::worlds(get("n", 10_000)),
+        "S8" => workloads::idle_hosts(get("hosts", 10_000)),
+        "S9" => workloads::open_connections(get("connections", 100_000)),
         "R4" => {
             let lp = real_net::new_loop().expect("there are descriptors left");
             workloads::timers_half_cancelled(&lp, get("n", 1_000_000))
@@ -68,7 +74,7 @@ fn main() -> ExitCode {
     let workload = args.next().unwrap_or_default();
     let began = Instant::now();
     let Some(ops) = Options::parse(args).and_then(|options| run(&workload, &options)) else {
-        eprintln!("usage: workload S1|S1t|S2|S2u|S3|S4|S5|S7|R4 [key=value ..]");
+        eprintln!("usage: workload S1|S1t|S2|S2u|S3|S4|S5|S6|S7|S8|S9|R4 [key=value ..]");
         return ExitCode::from(2);
     };
     let waits = workload == "R4";

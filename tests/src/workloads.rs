@@ -345,3 +345,42 @@ pub fn worlds(count: u64) -> u64 {
     }
     count
 }
+
+/// S6: `hosts` members that gossip over UDP, one datagram and its answer each `period`, for
+/// `seconds` of virtual time: how many datagrams there were.
+pub fn gossip(hosts: u32, period: Duration, seconds: u64) -> u64 {
+    let duration = Duration::from_secs(seconds);
+    let group = scenarios::gossip::Group { hosts, period, duration };
+    Sim::new(42).run(move |world| scenarios::gossip::steady(world, group)).unwrap()
+}
+
+/// S8: `hosts` hosts that do nothing. Their memory is what the process takes for each beyond none.
+pub fn idle_hosts(hosts: u64) -> u64 {
+    sim(42, move |world| async move {
+        for number in 0..hosts {
+            world.host(&format!("host-{number}"));
+        }
+        Ok(())
+    });
+    hosts
+}
+
+/// S9: `connections` between two hosts, all open at once.
+pub fn open_connections(connections: u64) -> u64 {
+    sim(42, move |world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let mut open = Vec::new();
+        // Each port of the server has room for as many as there are ephemeral ports.
+        for port in 0..connections.div_ceil(20_000) as u16 {
+            let builder = server.server().backlog(20_000);
+            open.push((builder.bind(("server", ECHO_PORT + port), || Echo).await?, Vec::new()));
+        }
+        for number in 0..connections {
+            let port = (number / 20_000) as u16;
+            let conn = client.create_connection(("server", ECHO_PORT + port), || Echo).await?;
+            open[usize::from(port)].1.push(conn);
+        }
+        Ok(())
+    });
+    connections
+}
