@@ -346,7 +346,7 @@ impl Connection {
     }
 
     /// What it has done so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "reports read it"))]
+    #[cfg(test)]
     pub(crate) fn counters(&self) -> Counters {
         let Receiver { received, read, .. } = self.receive;
         Counters { received, read, ..self.send.counters }
