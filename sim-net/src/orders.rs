@@ -141,20 +141,40 @@ impl Scheduler {
     /// ordinary: hosts are up, links at base, and nothing new is injected.
     pub(crate) fn quiesce(self: &Rc<Self>) {
         let count = self.orders.faults.borrow().len();
-        (0..count).for_each(|index| {
-            let is_permanent = self.orders.faults.borrow()[index].fault.is_permanent;
-            if !is_permanent {
+        let mut permanent = Vec::new();
+        for index in 0..count {
+            let (fault, state) = {
+                let standing = &self.orders.faults.borrow()[index];
+                (standing.fault.clone(), standing.state)
+            };
+            if !fault.is_permanent {
                 self.end(index);
+            } else if state == State::Begun {
+                permanent.push(fault);
             }
+        }
+        let conditions = permanent.iter().filter_map(|fault| match &fault.action {
+            Action::Interval { condition, .. } => Some(condition),
+            Action::Moment(_) => None,
         });
         let mut network = self.network();
         network.set_stream_faults(StreamFaults::new());
-        let wire = &mut network.wire;
-        wire.links.calm();
+        network.wire.links.calm();
+        if !conditions.clone().any(|condition| matches!(condition, Condition::Cut(_))) {
+            network.heal(None);
+        }
+        let stay: Vec<u32> = permanent
+            .iter()
+            .flat_map(|fault| fault.hosts())
+            .filter_map(|name| network.host_named(name))
+            .collect();
         let hosts = network.hosts.len() as u32;
         drop(network);
-        for host in 1..hosts {
-            // By hand, too, a host may have been stopped.
+        for condition in conditions.filter(|it| matches!(it, Condition::Link { .. })) {
+            self.make_so(condition);
+        }
+        // By hand, too, a host may have been stopped.
+        for host in (1..hosts).filter(|host| !stay.contains(host)) {
             self.network().freeze(host, false);
             self.network().pause(host, false);
             self.set_callback_cost(host, Duration::ZERO);

@@ -13,6 +13,7 @@
 use sim_core::Time;
 
 use super::config::{BufferSize, Config, TIMESTAMPS};
+#[cfg(test)]
 use super::counters::Counters;
 use super::receive::Receiver;
 use super::segment::{Flags, Segment, Seq, SynOptions};

@@ -142,6 +142,28 @@ fn what_is_permanent_stays() {
     assert_eq!(answered(&answers, ms(500), ms(3_000)), 0);
 }
 
+/// What the test's own hand has done is over too; a permanent crash is not.
+#[test]
+fn the_quiesce_ends_what_was_done_by_hand() {
+    let simulation = sim("crash gone 100ms.. permanent").quiesce(Duration::from_secs(1)).build();
+    let (world, operator, links) = (simulation.world(), simulation.operator(), simulation.links());
+    let run = async move {
+        for name in ["gone", "a", "b"] {
+            world.host(name);
+        }
+        operator.host("a").pause();
+        operator.host("b").crash();
+        links.partition(&sim_net::Partition::between("a", "b"))?;
+        world.sleep(Duration::from_secs(2)).await;
+        assert!(operator.host("b").is_up() && !operator.host("a").resume());
+        assert!(!operator.host("gone").is_up());
+        let _server = world.host("b").create_server(("b", 1), || Echo).await?;
+        world.host("a").create_connection(("b", 1), || Echo).await?;
+        Ok::<(), sim_core::Failure>(())
+    };
+    simulation.run(run).unwrap();
+}
+
 /// A scenario that is not done long after the last fault is a finding.
 #[test]
 fn liveness_has_a_window() {
