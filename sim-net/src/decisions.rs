@@ -128,14 +128,14 @@ impl Site {
             Self::StoreTorn => "store.torn",
             Self::ReadBoundary => "stream.boundary",
             Self::ShortWrite => "stream.short-write",
-            Self::HeldRead => "stream.hold",
+            Self::HeldRead => "stream.coalesce",
             Self::ReadStall => "stream.stall",
-            Self::LateEnd => "stream.late-end",
-            Self::SpuriousReadiness => "stream.spurious",
-            Self::StreamReset => "stream.reset",
-            Self::AcceptReset => "accept.reset",
-            Self::AcceptError => "accept.error",
-            Self::ConnectError => "connect.error",
+            Self::LateEnd => "stream.delay-fin",
+            Self::SpuriousReadiness => "socket.spurious",
+            Self::StreamReset => "stream.rst",
+            Self::AcceptReset => "socket.accept-reset",
+            Self::AcceptError => "socket.emfile",
+            Self::ConnectError => "socket.connect",
         }
     }
 

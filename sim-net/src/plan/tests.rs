@@ -470,6 +470,16 @@ fn entry() -> impl Strategy<Value = Entry> {
     ]
 }
 
+/// What a plan calls a site is what draws, traces and counters of faults call it. The end of a stream
+/// by a kill is a choice that no seed makes.
+#[test]
+fn sites_have_the_names_that_they_draw_under() {
+    let drawn = crate::decisions::Site::ALL.map(|site| site.name());
+    for site in FaultSite::ALL.into_iter().filter(|&site| site != FaultSite::Fin) {
+        assert!(drawn.contains(&site.name()), "{}", site.name());
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_printed_is_read_back(

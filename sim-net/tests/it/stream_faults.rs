@@ -149,7 +149,7 @@ fn short_writes_lose_nothing() {
 /// News that come late bring more at once; the end of the stream is not lost with them.
 #[test]
 fn held_news_and_stalls_lose_nothing() {
-    whole(StreamFaults::new().held_reads(often(), ms(30)), "stream.hold");
+    whole(StreamFaults::new().held_reads(often(), ms(30)), "stream.coalesce");
     let stalls = StreamFaults::new().stalls(often(), Duration::from_secs(5));
     whole(stalls, "stream.stall");
 }
@@ -157,20 +157,20 @@ fn held_news_and_stalls_lose_nothing() {
 #[test]
 fn ends_come_late() {
     let late = StreamFaults::new().late_ends(always(), Duration::from_secs(9));
-    let (report, _) = whole(late, "stream.late-end");
+    let (report, _) = whole(late, "stream.delay-fin");
     assert!(report.time.since_epoch() > ms(50));
 }
 
 /// C-31, G-56: readiness for nothing is nothing.
 #[test]
 fn spurious_readiness_is_nothing() {
-    whole(StreamFaults::new().spurious_readiness(often()), "stream.spurious");
+    whole(StreamFaults::new().spurious_readiness(often()), "socket.spurious");
 }
 
 /// E-29: a server that cannot accept for want of descriptors or memory tries again.
 #[test]
 fn accepts_that_fail_are_tried_again() {
-    whole(StreamFaults::new().accept_errors(Probability::percent(60).unwrap()), "accept.error");
+    whole(StreamFaults::new().accept_errors(Probability::percent(60).unwrap()), "socket.emfile");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn connects_fail_at_once() {
         let error = world.host("client").create_connection(SERVER, || Echo).await.unwrap_err();
         io::Result::Ok((world.time(), error.raw_os_error()))
     });
-    assert_eq!(report.faults["connect.error"], 1);
+    assert_eq!(report.faults["socket.connect"], 1);
     assert_eq!(report.unwrap().0.since_epoch(), Duration::ZERO);
 }
 
@@ -204,7 +204,7 @@ fn resets_leave_a_prefix() {
 #[test]
 fn accepted_connections_are_reset() {
     let (report, seen) = exchange(1, StreamFaults::new().accept_resets(always()));
-    assert_eq!(report.faults["accept.reset"], 1);
+    assert_eq!(report.faults["socket.accept-reset"], 1);
     assert_eq!(seen.lost, Some(Some(io::ErrorKind::ConnectionReset)));
 }
 
