@@ -33,7 +33,8 @@ const SETTLE_TURNS_MAX: u32 = 10_000;
 ///
 /// When no block is free.
 pub(crate) fn new_world(lp: &Loop, driver: &Rc<MioDriver>) -> io::Result<World> {
-    let names = Names { block: Block::claim()?, hosts: RefCell::default() };
+    let names =
+        Names { block: Block::claim()?, hosts: RefCell::default(), booted: RefCell::default() };
     let backend = Loopback { lp: lp.clone(), driver: Rc::clone(driver), names: Rc::new(names) };
     Ok(World::new(Rc::new(backend)))
 }
@@ -48,6 +49,8 @@ struct Loopback {
 struct Names {
     block: Block,
     hosts: RefCell<Vec<Rc<str>>>,
+    /// Those that have a boot function.
+    booted: RefCell<Vec<Rc<str>>>,
 }
 
 /// A host, as a loop sees it.
@@ -113,6 +116,11 @@ impl WorldBackend for Loopback {
 
     fn boot(&self, name: &str, boot: Boot) -> Loop {
         let lp = self.host(name);
+        let mut booted = self.names.booted.borrow_mut();
+        let is_new = booted.iter().all(|host| &**host != name);
+        assert!(is_new, "host {name:?} has been given a boot function before");
+        booted.push(Rc::from(name));
+        drop(booted);
         lp.create_named_task("boot", boot(lp.clone()));
         lp
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use sim_core::{FaultMix, Rng};
 use sim_net::{LinkError, LinkRule, Plan, Sim};
 
-/// How long after the last fault of a mix can be over links stop doing harm.
+/// How much time there is between the end of the last fault of a mix and the end of all faults, those
+/// of links included.
 const AFTERMATH: Duration = Duration::from_secs(60);
 
 /// Puts the faults of `mix` into the simulation of a seed: its links, and a plan of partitions and

@@ -80,7 +80,10 @@ impl Network {
         }
         self.record(index, Record::Host(HostChange::Crash));
         let sockets = self.sockets.of_host(index);
-        sockets.into_iter().for_each(|id| drop(self.sockets.remove(id)));
+        for id in sockets {
+            self.sockets.remove(id);
+            self.injection.forget(id);
+        }
         self.halt(index);
         self.lose_unsynced(index);
         let host = self.host(index);
@@ -105,8 +108,12 @@ impl Network {
         // Closing a listener resets the connections that wait in it (E-25).
         let (listeners, others): (Vec<_>, Vec<_>) =
             sockets.into_iter().partition(|&id| self.sockets.listener(id).is_some());
-        listeners.into_iter().for_each(|id| self.tcp_close(id, index, false));
+        for id in listeners {
+            self.injection.forget(id);
+            self.tcp_close(id, index, false);
+        }
         for id in others {
+            self.injection.forget(id);
             match self.sockets.get(id).map(|socket| &socket.kind) {
                 Some(Kind::Datagrams(_)) => self.udp_close(id, index),
                 Some(Kind::Stream(stream)) if stream.connection.is_orphan() => {}

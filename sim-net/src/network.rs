@@ -304,8 +304,12 @@ impl Network {
     /// Tells the engine of a socket's host what has become possible, unless a fault holds it back.
     #[inline]
     pub(crate) fn notify(&mut self, id: SocketId, what: Ready) {
-        if self.injection.is_on && what.has(Ready::READABLE) && self.holds_back_news(id) {
-            return;
+        if self.injection.is_on && what.has(Ready::READABLE) {
+            // Where nobody listens there is nothing to hold back.
+            let is_heard = self.sockets.get(id).is_some_and(|socket| socket.token.is_some());
+            if is_heard && self.holds_back_news(id) {
+                return;
+            }
         }
         self.notify_now(id, what);
     }

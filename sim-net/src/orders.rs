@@ -170,6 +170,14 @@ impl Scheduler {
             .collect();
         let hosts = network.hosts.len() as u32;
         drop(network);
+        for Clock { host, offset_nanos, .. } in
+            self.orders.clocks.iter().filter(|clock| !clock.is_permanent)
+        {
+            if let Some(index) = self.index_of(host) {
+                self.set_drift(index, 0);
+                self.network().step_wall_clock(index, offset_nanos.saturating_neg());
+            }
+        }
         for condition in conditions.filter(|it| matches!(it, Condition::Link { .. })) {
             self.make_so(condition);
         }

@@ -130,8 +130,12 @@ impl Network {
         Some(rest)
     }
 
+    /// What is known of a stream that an application has; nothing of one that it has let go.
     fn injected(&mut self, id: SocketId) -> Option<(u32, &mut Injected)> {
         let (host, stream) = self.sockets.host_and_stream(id)?;
+        if stream.connection.is_orphan() {
+            return None;
+        }
         let flow = stream.flow();
         if !self.injection.sockets.contains_key(&id) {
             let new = self.inject_into(host, flow);

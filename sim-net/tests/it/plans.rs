@@ -135,6 +135,22 @@ fn the_quiesce_ends_everything() {
     report.unwrap();
 }
 
+/// Clocks that a plan bends are right again, save those that stay.
+#[test]
+fn the_quiesce_sets_clocks_right() {
+    let text = "clock a offset +3ms drift +100000ppm\nclock b drift +100000ppm permanent";
+    sim(text)
+        .quiesce(Duration::from_secs(1))
+        .run(|world: World| async move {
+            let (a, b) = (world.host("a"), world.host("b"));
+            world.sleep(Duration::from_secs(3)).await;
+            assert_eq!(a.time().since_epoch(), ms(3_100));
+            assert_eq!(b.time().since_epoch(), ms(3_300));
+            assert_eq!(a.wall_time() - Duration::from_secs(946_684_800), ms(3_100));
+        })
+        .unwrap();
+}
+
 #[test]
 fn what_is_permanent_stays() {
     let sim = sim("isolate client 500ms.. permanent").quiesce(Duration::from_secs(1));

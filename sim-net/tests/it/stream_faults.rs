@@ -161,7 +161,7 @@ fn ends_come_late() {
     assert!(report.time.since_epoch() > ms(50));
 }
 
-/// C-31, G-56: readiness for nothing is nothing.
+/// G-56: readiness for nothing is nothing.
 #[test]
 fn spurious_readiness_is_nothing() {
     whole(StreamFaults::new().spurious_readiness(often()), "socket.spurious");
