@@ -58,6 +58,7 @@ pub mod partition;
 pub mod rpc;
 pub mod udp_echo;
 pub mod upload;
+pub mod zoo;
 
 use sim_core::Scenario;
 

@@ -73,9 +73,20 @@ pub struct FaultMix {
     pub down_for: Duration,
     /// How long after the beginning of the run a partition or a crash may begin, at the latest.
     pub within: Duration,
+    /// What streams may show, in the words of plans, with commas between: `boundary,short-write`.
+    pub streams: &'static str,
 }
 
 impl FaultMix {
+    /// What any stream may show at any time, and no right protocol minds: reads that end anywhere,
+    /// writes that take a part, news that come late or for nothing, readers that hear nothing for a
+    /// while, and ends that come late.
+    pub const HARMLESS: &'static str = "boundary,short-write,coalesce,stall,delay-fin,spurious";
+    /// Those, and whatever ends a connection or keeps it from being made: resets, accepts and connects
+    /// that fail.
+    pub const ROUGH: &'static str = "boundary,short-write,coalesce,stall,delay-fin,spurious,rst,\
+                                     accept-reset,emfile,connect";
+
     /// Links as `link` says, and no other faults.
     pub const fn new(link: &'static str) -> Self {
         Self {
@@ -86,7 +97,16 @@ impl FaultMix {
             crashes_max: 0,
             down_for: Duration::ZERO,
             within: Duration::ZERO,
+            streams: "",
         }
+    }
+
+    /// With streams that show their applications what `streams` names, such as
+    /// [`HARMLESS`](Self::HARMLESS).
+    #[must_use]
+    pub const fn streams(mut self, streams: &'static str) -> Self {
+        self.streams = streams;
+        self
     }
 
     /// With up to `cuts` partitions of up to `cut_for` each.

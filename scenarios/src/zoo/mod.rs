@@ -1,0 +1,30 @@
+//! Real bugs of real protocols, each beside its correct twin.
+//!
+//! A *specimen* is a protocol and the same protocol with a bug that somebody shipped: a mutant of one
+//! to five lines. What catches the mutant is the protocol's own property. The twin holds under
+//! everything that its [`FaultMix`](sim_core::FaultMix) names. The zoo measures whether a search
+//! finds such bugs, how fast, and how small it makes them.
+
+use sim_core::Scenario;
+
+/// A bug and the protocol that it was found in.
+#[derive(Debug, Clone, Copy)]
+pub struct Specimen {
+    /// What the zoo calls it, such as `Z01`; the name of the mutant, too.
+    pub id: &'static str,
+    /// What is wrong, in a line.
+    pub bug: &'static str,
+    /// Where it happened, such as `espressif/esp-idf#14704`.
+    pub seen_in: &'static str,
+    /// The fewest deviations from a faultless run that show it; an interval counts as one.
+    pub minimum: usize,
+    /// The protocol as it should be.
+    pub twin: fn() -> Scenario,
+    /// The protocol with the bug.
+    pub mutant: fn() -> Scenario,
+}
+
+/// Every specimen, in the order of their ids.
+pub fn specimens() -> Vec<Specimen> {
+    Vec::new()
+}
