@@ -20,7 +20,8 @@
 //!    inside it.
 //! 5. **Names.** [`resolve`](Driver::resolve): host names to addresses.
 //! 6. **Identity.** [`rng`](Driver::rng): named streams of random numbers.
-//! 7. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine.
+//! 7. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine, and
+//!    [`property`](Driver::property) what the code claims of itself.
 //!
 //! A driver never calls user code and never keeps a borrow across a return to the engine, so each
 //! method takes `&self`. Errors are `std::io::Error` with the kinds and raw codes that a kernel
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::RunError;
+use crate::property::Property;
 use crate::store::Storage;
 use crate::trace::Record;
 use crate::{Rng, Time};
@@ -428,6 +430,13 @@ pub trait Driver {
 
     /// The name of the host that this engine runs, for logs and reports.
     fn host(&self) -> &str;
+
+    /// Hears of a property that the running code came by, before a panic that its failure is. False
+    /// if it is to be as if the code were not running: its host is dead.
+    fn property(&self, property: &Property) -> bool {
+        let _ = property;
+        true
+    }
 
     /// Hears every step of the engine, in order.
     fn trace(&self, record: &Record) {

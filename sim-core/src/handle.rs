@@ -14,6 +14,7 @@ use crate::endpoint::DatagramBuilder;
 use crate::engine::callbacks::Action;
 use crate::engine::core::Core;
 use crate::engine::report::{ErrorContext, ExceptionHandler};
+use crate::property;
 use crate::protocol::Attach;
 use crate::server::ServerBuilder;
 use crate::task::{self, Sleep, Task};
@@ -357,10 +358,7 @@ impl Loop {
 
     /// Puts a value into the run's trace, and so into its hash.
     pub fn mark(&self, label: &str, value: u64) {
-        let label = label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        self.core.trace(Record::Mark { label, value });
+        self.core.trace(Record::Mark { label: property::label(label), value });
     }
 
     /// Spends `cost` of processor time in the running callback: moves the host's clock after the

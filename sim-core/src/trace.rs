@@ -76,6 +76,13 @@ pub enum Record {
         /// The value.
         value: u64,
     },
+    /// Code came by one of its properties; see [`property`](crate::property).
+    Property {
+        /// A hash of its name.
+        name: u64,
+        /// Whether it holds.
+        holds: bool,
+    },
 }
 
 /// A protocol's callback.
@@ -214,6 +221,7 @@ impl Record {
             Self::TaskDone { task, outcome } => [9, pair(outcome as u32, task), 0],
             Self::Report => [10, 0, 0],
             Self::Mark { label, value } => [11, label, value],
+            Self::Property { name, holds } => [12, name, u64::from(holds)],
         }
     }
 
@@ -244,6 +252,7 @@ impl Record {
             9 => Self::TaskDone { task: low, outcome: *TaskOutcome::ALL.get(high)? },
             10 => Self::Report,
             11 => Self::Mark { label: first, value: second },
+            12 => Self::Property { name: first, holds: second != 0 },
             _ => return None,
         })
     }
@@ -268,6 +277,8 @@ impl fmt::Display for Record {
             Self::TaskDone { task, outcome } => write!(f, "task {task} {outcome:?}"),
             Self::Report => f.write_str("exception handler called"),
             Self::Mark { label, value } => write!(f, "mark {label:016x} = {value}"),
+            Self::Property { name, holds: true } => write!(f, "property {name:016x} holds"),
+            Self::Property { name, .. } => write!(f, "property {name:016x} does not hold"),
         }
     }
 }
@@ -292,6 +303,8 @@ mod tests {
             Record::TaskPolled { task },
             Record::Report,
             Record::Mark { label: u64::MAX, value: 1 },
+            Record::Property { name: u64::MAX, holds: true },
+            Record::Property { name: 0, holds: false },
         ];
         let all = callbacks.into_iter().chain(controls).chain(outcomes).chain(others);
         for record in all {

@@ -62,6 +62,17 @@ pub trait WorldBackend {
 
     /// A size of the workload; see [`World::size`].
     fn size(&self, name: &str, range: RangeInclusive<u64>) -> u64;
+
+    /// When the last fault of the run is over, on the scenario's clock, as far as it is known: zero
+    /// where there are none.
+    fn calm_at(&self) -> Time {
+        Time::ZERO
+    }
+
+    /// Until when what must hold in the end may take, if it is asked for at `from`.
+    fn patience_from(&self, from: Time) -> Time {
+        from + Duration::from_secs(30)
+    }
 }
 
 impl World {
@@ -153,6 +164,30 @@ impl World {
     /// On the real loop: after a fence of packets over loopback and a few turns without a wait.
     pub async fn settle(&self) {
         self.0.settle().await;
+    }
+
+    /// Waits until all faults of the run are over, and then until `holds` says true; asks after ever
+    /// longer pauses, from a millisecond to a second. False if it does not by the end of the time
+    /// that is given: in the simulator what is left of the liveness window, or 300 s without one; 30
+    /// s on the real loop. [`eventually!`](crate::eventually) makes a property of it.
+    pub async fn eventually(&self, mut holds: impl FnMut() -> bool) -> bool {
+        let calm = self.0.calm_at().saturating_since(self.time());
+        if !calm.is_zero() {
+            self.sleep(calm).await;
+        }
+        let until = self.0.patience_from(self.time());
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if holds() {
+                return true;
+            }
+            let left = until.saturating_since(self.time());
+            if left.is_zero() {
+                return false;
+            }
+            self.sleep(pause.min(left)).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
     }
 
     /// A random stream of the scenario's own, apart from every host's: for workloads.

@@ -11,6 +11,7 @@ use sim_core::driver::{
     Alarm, Driver, Family, Next, Read, Readiness, Received, Resolution, SocketKind, SocketOption,
     Source, Token, lengthen,
 };
+use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
 use sim_core::{Rng, RunError, Storage, Time};
 
@@ -455,6 +456,15 @@ impl Driver for HostDriver {
 
     fn host(&self) -> &str {
         &self.name
+    }
+
+    fn property(&self, property: &Property) -> bool {
+        if self.dead.get() {
+            return false;
+        }
+        self.scheduler.properties.borrow_mut().count(property);
+        self.scheduler.network().wire.trace.name(property.label(), property.name);
+        true
     }
 
     #[inline]

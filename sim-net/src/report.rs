@@ -7,6 +7,7 @@ use std::fmt;
 use sim_core::{RunError, Time};
 
 use crate::capture::Capture;
+use crate::properties::PropertyCount;
 use crate::trace::Log;
 
 /// What a run of a scenario ended with.
@@ -34,6 +35,8 @@ pub struct Report<T> {
     /// | `partition.drop`, `partition.reject`, `partition.hold` | as [`Effect`](crate::Effect) has it, held links included |
     /// | `hand.drop` | [`Links::discard`](crate::Links::discard) |
     pub faults: BTreeMap<&'static str, u64>,
+    /// The properties that the code came by, by their names.
+    pub properties: BTreeMap<&'static str, PropertyCount>,
     /// The names of the world's hosts, in order of creation.
     pub hosts: Vec<String>,
     /// The hosts that rules about links and plans name and that the world never had.
@@ -63,6 +66,8 @@ pub enum FindingKind {
     Failure,
     /// A callback, a task or the scenario panicked.
     Panic,
+    /// A [property](sim_core::property) that must hold did not.
+    Property,
     /// Nothing could ever happen again, and the scenario was not done.
     Deadlock,
     /// A bound of the simulation was reached.

@@ -19,6 +19,7 @@ use crate::bell::Bell;
 use crate::driver::HostDriver;
 use crate::network::Network;
 use crate::orders::Orders;
+use crate::properties::Properties;
 use crate::trace::Record;
 
 /// The index of the control loop.
@@ -31,6 +32,8 @@ pub(crate) struct Limits {
     pub(crate) max_events: u64,
     pub(crate) max_turns_per_instant: u64,
     pub(crate) max_descriptors: u32,
+    /// When all faults end, if they do.
+    pub(crate) calm_at: Option<Duration>,
     /// By when the scenario must be done, if its faults end.
     pub(crate) live_until: Option<Duration>,
 }
@@ -42,6 +45,7 @@ impl Default for Limits {
             max_events: 10_000_000_000,
             max_turns_per_instant: 1_000_000,
             max_descriptors: u32::MAX,
+            calm_at: None,
             live_until: None,
         }
     }
@@ -58,6 +62,7 @@ pub(crate) struct Scheduler {
     /// Engines of processes that are gone, until no callback runs and they can be dropped.
     departed: RefCell<Vec<Rc<Engine>>>,
     pub(crate) orders: Orders,
+    pub(crate) properties: RefCell<Properties>,
     pub(crate) bell: Arc<Bell>,
     buffer: ReadBuffer,
     pub(crate) limits: Limits,
@@ -105,6 +110,7 @@ impl Scheduler {
             seats: RefCell::default(),
             departed: RefCell::default(),
             orders,
+            properties: RefCell::default(),
             bell: Arc::default(),
             buffer: ReadBuffer::default(),
             limits,

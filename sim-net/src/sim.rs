@@ -20,7 +20,7 @@ use crate::stream_faults::StreamFaults;
 use crate::tcp::config::TcpConfig;
 
 /// How long after the end of all faults a scenario must be done.
-const LIVENESS: Duration = Duration::from_secs(300);
+pub(crate) const LIVENESS: Duration = Duration::from_secs(300);
 
 /// A simulation to be run: a seed, a network, and bounds.
 ///
@@ -251,6 +251,7 @@ impl Sim {
         network.set_stream_faults(self.stream_faults);
         let mut limits = self.limits;
         if let Some(quiesce) = self.quiesce {
+            limits.calm_at = Some(quiesce);
             limits.live_until = Some(quiesce + self.liveness.unwrap_or(LIVENESS));
         }
         let scheduler = Scheduler::new(network, Orders::new(&self.plan), limits, self.panics);

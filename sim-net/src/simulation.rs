@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use sim_core::{Boot, EventLoop, Loop, Outcome, Rng, Time, World, WorldBackend};
 
@@ -17,8 +18,10 @@ use crate::decisions::{Entity, Site, below};
 use crate::link::LinkError;
 use crate::links::{LinkHandle, Links};
 use crate::operator::Operator;
+use crate::properties::PropertyCount;
 use crate::report::{Finding, FindingKind, Report, panic_message};
 use crate::scheduler::{CONTROL, Scheduler, Settler};
+use crate::sim::LIVENESS;
 use crate::trace::Log;
 use crate::tun::Tun;
 
@@ -103,6 +106,7 @@ impl Simulation {
         let (time, events, hash) = (self.time(), self.events(), self.hash());
         let log = self.log();
         let (faults, absent_hosts) = (self.faults(), self.absent_hosts());
+        let properties = self.properties();
         let capture = self.scheduler.network().wire.capture.take();
         let capture = capture.map(|capture| self.with_hosts(*capture));
         let tail = self.scheduler.network().wire.trace.take_tail();
@@ -111,7 +115,24 @@ impl Simulation {
         if let Err(finding) = self.contain(|| self.scheduler.close()) {
             outcome = outcome.and(Err(finding));
         }
-        Report { outcome, time, events, hash, tail, log, faults, hosts, absent_hosts, capture }
+        Report {
+            outcome,
+            time,
+            events,
+            hash,
+            tail,
+            log,
+            faults,
+            properties,
+            hosts,
+            absent_hosts,
+            capture,
+        }
+    }
+
+    /// The properties that the code of the run came by until now, by their names.
+    pub fn properties(&self) -> BTreeMap<&'static str, PropertyCount> {
+        self.scheduler.properties.borrow().counts().clone()
     }
 
     /// The names of its hosts, in order of creation.
@@ -190,7 +211,9 @@ impl Simulation {
     fn contain<T>(&self, f: impl FnOnce() -> T) -> Result<T, Finding> {
         catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
             let message = panic_message(&*payload);
-            self.finding(FindingKind::Panic, message, self.scheduler.current())
+            let of_property = self.scheduler.properties.borrow().is_broken();
+            let kind = if of_property { FindingKind::Property } else { FindingKind::Panic };
+            self.finding(kind, message, self.scheduler.current())
         })
     }
 
@@ -244,6 +267,18 @@ impl WorldBackend for Backend {
         let draw = self.0.network().wire.draw(CONTROL, Site::WorkloadSize, entity, 0);
         let (least, most) = range.into_inner();
         least + below(draw, (most - least).saturating_add(1))
+    }
+
+    fn calm_at(&self) -> Time {
+        self.0.limits.calm_at.map_or(Time::ZERO, |at| Time::ZERO + at)
+    }
+
+    fn patience_from(&self, from: Time) -> Time {
+        match self.0.limits.live_until {
+            // A moment before the run is ended for it.
+            Some(until) => (Time::ZERO + until.saturating_sub(Duration::from_millis(1))).max(from),
+            None => from + LIVENESS,
+        }
     }
 }
 

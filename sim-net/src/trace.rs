@@ -7,6 +7,7 @@
 
 mod packed;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -270,7 +271,12 @@ pub(crate) struct Trace {
     tail: Vec<Packed>,
     log: Option<Vec<Packed>>,
     pub(crate) hosts: Vec<Arc<str>>,
+    /// The names of properties, by what stands for them.
+    names: Names,
 }
+
+/// Names by what stands for them in records.
+type Names = BTreeMap<u64, &'static str>;
 
 impl Trace {
     pub(crate) fn new(keep_log: bool) -> Self {
@@ -280,7 +286,13 @@ impl Trace {
             tail: vec![Packed::BLANK; TAIL],
             log: keep_log.then(Vec::new),
             hosts: Vec::new(),
+            names: Names::new(),
         }
+    }
+
+    /// What `label` stands for.
+    pub(crate) fn name(&mut self, label: u64, name: &'static str) {
+        self.names.insert(label, name);
     }
 
     /// Takes a record in. Inlined, so that of a record whose kind is known only the words are made.
@@ -329,7 +341,7 @@ impl Trace {
             host,
             step = entry.step,
             "{}",
-            Told(&entry.record, &self.hosts)
+            Told(&entry.record, &self.hosts, &self.names)
         );
     }
 
@@ -360,13 +372,13 @@ impl Trace {
             records.rotate_left(place);
         }
         let before = self.steps - records.len() as u64;
-        Log { before, records, hosts: self.hosts.clone() }
+        Log { before, records, hosts: self.hosts.clone(), names: self.names.clone() }
     }
 
     /// All records, if they were kept.
     pub(crate) fn log(&self) -> Option<Log> {
         let records = self.log.clone()?;
-        Some(Log { before: 0, records, hosts: self.hosts.clone() })
+        Some(Log { before: 0, records, hosts: self.hosts.clone(), names: self.names.clone() })
     }
 }
 
@@ -381,6 +393,7 @@ pub struct Log {
     before: u64,
     records: Vec<Packed>,
     hosts: Vec<Arc<str>>,
+    names: Names,
 }
 
 impl Log {
@@ -407,7 +420,7 @@ impl Log {
             entry.time.to_string(),
             self.host(entry.host),
             entry.step,
-            Told(&entry.record, &self.hosts)
+            Told(&entry.record, &self.hosts, &self.names)
         )
     }
 }
@@ -419,7 +432,7 @@ impl fmt::Display for Log {
 }
 
 /// A record in words.
-struct Told<'a>(&'a Record, &'a [Arc<str>]);
+struct Told<'a>(&'a Record, &'a [Arc<str>], &'a Names);
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -435,6 +448,10 @@ impl fmt::Display for Told<'_> {
             }
         };
         match self.0 {
+            Record::Engine(EngineRecord::Property { name, holds }) if self.2.contains_key(name) => {
+                let not = if *holds { "" } else { "NOT " };
+                write!(f, "property {:?}: {not}so", self.2[name])
+            }
             Record::Engine(record) => record.fmt(f),
             Record::Turn => f.write_str("turn"),
             Record::Sent(sent) => write!(f, "send    {}", packet(sent)),
@@ -470,7 +487,7 @@ mod tests {
     fn a_line_reads_as_a_sentence() {
         let hosts = ["control", "client", "server"].map(Arc::from).to_vec();
         let packed = Packed::new(Time::from_nanos(1_002_000_000), 2, &data(1));
-        let log = Log { before: 16, records: vec![packed], hosts };
+        let log = Log { before: 16, records: vec![packed], hosts, names: Names::new() };
         assert_eq!(
             log.to_string(),
             "  1.002000000s  server   #17    deliver client@1→server:7000#1 DATA seq 1 len 64\n"

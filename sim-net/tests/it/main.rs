@@ -5,6 +5,7 @@ mod hosts;
 mod links;
 mod partitions;
 mod plans;
+mod properties;
 mod protocols;
 mod scheduling;
 mod segments;
