@@ -30,12 +30,14 @@
 //! | `mix` | the faults of a scenario, drawn for each seed |
 //! | `sweep` | the seeds, in parallel |
 //! | `verdict` | what a sweep found, as a value and in words: [`Verdict`], [`Failed`] |
+//! | [`shrink`] | makes a failing plan small |
 //! | `panics` | where a panic happened, without a line on the terminal for each |
 
 mod check;
 mod mix;
 mod panics;
 mod settings;
+pub mod shrink;
 mod sweep;
 mod verdict;
 

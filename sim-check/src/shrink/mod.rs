@@ -1,0 +1,237 @@
+//! Makes a failing plan small: the fewest entries, with the simplest values, that still fail in the
+//! same way.
+//!
+//! A candidate is a plan with something taken out or made simpler. A [`Judge`] runs it and says whether
+//! it is still interesting. The passes below go on until none of them finds anything, or a bound is
+//! reached: of replays and of events, never of seconds.
+//!
+//! | pass | what it tries |
+//! | --- | --- |
+//! | nothing | the plan without any entry: a failure that needs no fault |
+//! | spans | without all entries of a kind, of a host, of a flow; then without halves, quarters, .. of what is left, down to single entries (delta debugging: Zeller and Hildebrandt, 2002) |
+//! | values | entries that say less: shorter, rounder, at one end instead of both |
+//!
+//! Candidates of a pass are judged in parallel, and the first in order that is interesting is accepted,
+//! whoever was ready first. So any number of threads gives the same plan. What is judged once is
+//! remembered.
+
+mod spans;
+#[cfg(test)]
+mod tests;
+mod trials;
+mod values;
+
+use std::fmt;
+
+use sim_net::Plan;
+use sim_net::plan::Entry;
+
+use self::trials::Trials;
+
+/// Runs candidates.
+pub trait Judge: Sync {
+    /// Runs a plan.
+    fn judge(&self, plan: &Plan) -> Trial;
+}
+
+impl<F: Fn(&Plan) -> Trial + Sync> Judge for F {
+    fn judge(&self, plan: &Plan) -> Trial {
+        self(plan)
+    }
+}
+
+/// What came of a plan.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Trial {
+    /// It failed, in the way that is looked for.
+    pub interesting: bool,
+    /// The entries that bound to nothing, by their place in the plan: they did nothing.
+    pub unbound: Vec<usize>,
+    /// How many events the run had.
+    pub events: u64,
+}
+
+/// How much a shrinker may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Replays.
+    pub replays: u64,
+    /// Events of all replays together.
+    pub events: u64,
+}
+
+impl Default for Bounds {
+    /// 20 000 replays, 300 million events.
+    fn default() -> Self {
+        Self { replays: 20_000, events: 300_000_000 }
+    }
+}
+
+/// What a shrinker made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Shrunk {
+    /// The smallest plan that it found; the one that it was given if that is not interesting.
+    pub plan: Plan,
+    /// How many entries there were before.
+    pub before: usize,
+    /// How many replays it took, those alone whose answers counted.
+    pub replays: u64,
+    /// True if nothing more can be taken out, as far as the passes know; false if a bound ended them.
+    pub is_minimal: bool,
+    /// False if the plan that was given is not interesting itself.
+    pub reproduced: bool,
+}
+
+/// Shrinks `plan` by the answers of `judge`, on `jobs` threads.
+///
+/// ```
+/// use sim_check::shrink::{Bounds, Trial, shrink};
+/// use sim_net::Plan;
+///
+/// let plan: Plan = "crash a 1s for 1s\ncut a b 1.2s..4.2s\ncrash b 9s for 2s\n".parse()?;
+/// // It fails whenever b crashes.
+/// let judge = |plan: &Plan| Trial {
+///     interesting: plan.to_string().contains("crash b"),
+///     ..Trial::default()
+/// };
+/// let shrunk = shrink(&plan, &judge, 1, Bounds::default());
+/// assert_eq!(shrunk.plan.entries.len(), 1);
+/// # Ok::<(), sim_net::plan::PlanErrors>(())
+/// ```
+pub fn shrink(plan: &Plan, judge: &dyn Judge, jobs: usize, bounds: Bounds) -> Shrunk {
+    let mut shrinker = Shrinker { best: plan.clone(), trials: Trials::new(judge, jobs, bounds) };
+    let reproduced = shrinker.begin();
+    if reproduced {
+        shrinker.run();
+    }
+    let Shrinker { best, trials } = shrinker;
+    Shrunk {
+        plan: best,
+        before: plan.entries.len(),
+        replays: trials.replays(),
+        is_minimal: reproduced && !trials.is_spent(),
+        reproduced,
+    }
+}
+
+struct Shrinker<'a> {
+    /// The smallest interesting plan so far.
+    best: Plan,
+    trials: Trials<'a>,
+}
+
+impl Shrinker<'_> {
+    /// True if the plan is interesting as it is; then it is without what did not bind.
+    fn begin(&mut self) -> bool {
+        self.try_first(vec![self.best.clone()]).is_some()
+    }
+
+    fn run(&mut self) {
+        if self.best.entries.is_empty() || self.try_first(vec![self.with_entries(&[])]).is_some() {
+            return;
+        }
+        loop {
+            let before = self.best.clone();
+            self.take_out_spans();
+            self.take_out_windows();
+            self.make_simpler();
+            if self.best == before || self.trials.is_spent() {
+                return;
+            }
+        }
+    }
+
+    /// Takes out all entries of a kind, of a host, of a flow.
+    fn take_out_spans(&mut self) {
+        for span in spans::ALL {
+            let mut done = 0;
+            loop {
+                let groups = spans::groups(&self.best.entries, span);
+                // One group is all there is, and without it there is nothing.
+                if groups.len() < 2 {
+                    break;
+                }
+                let without = groups.iter().skip(done).map(|group| self.without(group)).collect();
+                match self.try_first(without) {
+                    // What was before it is still needed, as far as one can tell for the moment.
+                    Some(index) => done += index,
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// Takes out halves of what is left, quarters, and so on to single entries.
+    fn take_out_windows(&mut self) {
+        let mut size = self.best.entries.len().div_ceil(2);
+        while size > 0 && self.best.entries.len() > 1 {
+            let mut done = 0;
+            loop {
+                let count = self.best.entries.len();
+                let starts = (done..count).step_by(size);
+                let windows = starts.map(|start| (start..(start + size).min(count)).collect());
+                let without = windows.map(|window: Vec<usize>| self.without(&window)).collect();
+                match self.try_first(without) {
+                    Some(index) => done += index * size,
+                    None => break,
+                }
+            }
+            size = if size == 1 { 0 } else { size.div_ceil(2).min(size - 1) };
+        }
+    }
+
+    /// Makes each entry simpler, as far as it goes.
+    fn make_simpler(&mut self) {
+        let mut place = 0;
+        while place < self.best.entries.len() {
+            let simpler = values::simpler(&self.best.entries[place]);
+            let candidates: Vec<Plan> =
+                simpler.into_iter().map(|entry| self.with_entry(place, entry)).collect();
+            let count = self.best.entries.len();
+            if self.try_first(candidates).is_none() || self.best.entries.len() < count {
+                place += 1;
+            }
+        }
+    }
+
+    // Candidates.
+
+    fn with_entries(&self, entries: &[Entry]) -> Plan {
+        Plan { entries: entries.to_vec(), ..self.best.clone() }
+    }
+
+    fn with_entry(&self, place: usize, entry: Entry) -> Plan {
+        let mut plan = self.best.clone();
+        plan.entries[place] = entry;
+        plan
+    }
+
+    /// The best plan without the entries in these places, which are in order.
+    fn without(&self, places: &[usize]) -> Plan {
+        let mut places = places.iter().peekable();
+        let entries = self.best.entries.iter().enumerate();
+        let kept = entries.filter(|(place, _)| places.next_if(|&out| out == place).is_none());
+        Plan { entries: kept.map(|(_, entry)| entry.clone()).collect(), ..self.best.clone() }
+    }
+
+    /// Makes the first of the candidates the best plan that is interesting, without what did not bind
+    /// in it, and says which it was.
+    fn try_first(&mut self, candidates: Vec<Plan>) -> Option<usize> {
+        let (index, trial) = self.trials.first_interesting(&candidates)?;
+        self.best = candidates.into_iter().nth(index)?;
+        self.best = self.without(&trial.unbound);
+        Some(index)
+    }
+}
+
+impl fmt::Display for Shrunk {
+    /// What was done, in a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plan, before, replays, is_minimal, .. } = self;
+        let entries = |count: usize| if count == 1 { "entry" } else { "entries" };
+        let after = plan.entries.len();
+        write!(f, "shrunk from {before} {} to {after} in {replays} replays", entries(*before))?;
+        if *is_minimal { Ok(()) } else { f.write_str(" (a bound ended it)") }
+    }
+}

@@ -1,0 +1,146 @@
+//! Shrinking with judges that know what fails.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::*;
+use sim_net::Plan;
+
+use super::{Bounds, Trial, shrink};
+
+fn plan(text: &str) -> Plan {
+    text.parse().unwrap_or_else(|errors| panic!("{text}: {errors}"))
+}
+
+/// A plan with `drops` lost packets of two flows, and some scheduled faults.
+fn large(drops: usize) -> Plan {
+    let mut text = String::from("cut a b 1.234567s..4.2s\ncrash b 5.5s for 200ms\n");
+    for n in 0..drops {
+        let flow = if n % 3 == 0 { "a@1→b:7000#1" } else { "a@1←b:7000#1" };
+        text += &format!("drop {flow} data {}\n", 1 + n * 1_448);
+    }
+    plan(&text)
+}
+
+/// Interesting if the plan has all of these lines, whatever their values behind the first words.
+fn needs(lines: &[&str]) -> impl Fn(&Plan) -> Trial + Sync {
+    let lines: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
+    move |plan: &Plan| {
+        let text = plan.to_string();
+        let has = |line: &String| text.lines().any(|found| found.starts_with(line.as_str()));
+        Trial { interesting: lines.iter().all(has), unbound: Vec::new(), events: 1 }
+    }
+}
+
+#[test]
+fn what_is_needed_is_found_among_much_and_nothing_else_is_left() {
+    let needed = ["drop a@1→b:7000#1 data 130321", "drop a@1←b:7000#1 data 1449"];
+    let shrunk = shrink(&large(400), &needs(&needed), 1, Bounds::default());
+    let lines: Vec<String> = shrunk.plan.entries.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, [needed[1], needed[0]]);
+    assert!(shrunk.is_minimal && shrunk.reproduced);
+    assert!(shrunk.replays < 120, "{}", shrunk.replays);
+    assert_eq!(shrunk.before, 402);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_plan_in_the_same_number_of_replays() {
+    let needed = ["drop a@1→b:7000#1 data 130321", "cut a", "drop a@1←b:7000#1 data 1449"];
+    let one = shrink(&large(300), &needs(&needed), 1, Bounds::default());
+    for jobs in [2, 3, 8] {
+        assert_eq!(shrink(&large(300), &needs(&needed), jobs, Bounds::default()), one);
+    }
+    // With any bound, too.
+    for replays in [1, 7, 20] {
+        let bounds = Bounds { replays, ..Bounds::default() };
+        let one = shrink(&large(300), &needs(&needed), 1, bounds);
+        assert!(!one.is_minimal && one.replays <= replays);
+        assert_eq!(shrink(&large(300), &needs(&needed), 4, bounds), one);
+    }
+}
+
+#[test]
+fn a_failure_that_needs_no_fault_has_an_empty_plan() {
+    let always = |_: &Plan| Trial { interesting: true, ..Trial::default() };
+    let shrunk = shrink(&large(50), &always, 2, Bounds::default());
+    assert!(shrunk.plan.entries.is_empty() && shrunk.replays <= 2);
+}
+
+#[test]
+fn a_plan_that_does_not_fail_is_left_as_it_is() {
+    let never = |_: &Plan| Trial::default();
+    let shrunk = shrink(&large(50), &never, 2, Bounds::default());
+    assert_eq!((shrunk.plan, shrunk.reproduced, shrunk.is_minimal), (large(50), false, false));
+}
+
+#[test]
+fn what_does_not_bind_is_gone_without_being_asked_about() {
+    // The second half of the plan binds to nothing.
+    let judge = |plan: &Plan| {
+        let unbound = (0..plan.entries.len())
+            .filter(|&place| plan.entries[place].to_string().contains('←'))
+            .collect();
+        let interesting = plan.to_string().contains("data 1\n");
+        Trial { interesting, unbound, events: 1 }
+    };
+    let shrunk = shrink(&large(40), &judge, 1, Bounds::default());
+    assert_eq!(shrunk.plan.to_string(), "plan 1.0\ndrop a@1→b:7000#1 data 1\n");
+}
+
+#[test]
+fn values_become_short_round_and_one_sided() {
+    let shrunk = |text: &str, judge: &(dyn Fn(&Plan) -> bool + Sync)| {
+        let judge = |plan: &Plan| Trial {
+            interesting: !plan.entries.is_empty() && judge(plan),
+            ..Trial::default()
+        };
+        shrink(&plan(text), &judge, 1, Bounds::default()).plan.entries[0].to_string()
+    };
+    let any = |_: &Plan| true;
+    assert_eq!(shrunk("cut a,b | c,d 1.234567s..9.87s", &any), "cut a->c 1s..1.001s");
+    assert_eq!(shrunk("crash b 5.512s for 200ms new-address", &any), "crash b 5s for 1ms");
+    assert_eq!(shrunk("rst@99 a@1→b:7000#1 to both", &any), "rst@99 a@1→b:7000#1 to sender");
+    assert_eq!(
+        shrunk("delay a@1→b:7000#1 data 1 +37219us", &any),
+        "delay a@1→b:7000#1 data 1 +1us"
+    );
+    let long = |plan: &Plan| match &plan.entries[0] {
+        sim_net::plan::Entry::Deviation(delay) => delay.value > 30_000_000,
+        _ => false,
+    };
+    let delay = "delay a@1→b:7000#1 data 1 +37219us";
+    assert_eq!(shrunk(delay, &long), delay, "37 ms are less than 50");
+    let delay = shrunk("delay a@1→b:7000#1 data 1 +372191us", &long);
+    assert_eq!(delay, "delay a@1→b:7000#1 data 1 +50ms");
+}
+
+#[test]
+fn nothing_is_judged_twice() {
+    let asked = AtomicU64::new(0);
+    let inner = needs(&["drop a@1→b:7000#1 data 130321"]);
+    let judge = |plan: &Plan| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        inner(plan)
+    };
+    let shrunk = shrink(&large(300), &judge, 1, Bounds::default());
+    assert_eq!(asked.into_inner(), shrunk.replays);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever must be there, in any combination, is what is left.
+    #[test]
+    fn any_set_of_needed_entries_is_what_is_left(
+        needed in proptest::collection::btree_set(0_usize..60, 0..6),
+        jobs in 1_usize..4,
+    ) {
+        let whole = large(60);
+        let wanted: Vec<_> = needed.iter().map(|&n| whole.entries[n + 2].clone()).collect();
+        let judge = |plan: &Plan| Trial {
+            interesting: wanted.iter().all(|entry| plan.entries.contains(entry)),
+            ..Trial::default()
+        };
+        let shrunk = shrink(&whole, &judge, jobs, Bounds::default());
+        prop_assert_eq!(&shrunk.plan.entries, &wanted);
+    }
+}
