@@ -5,11 +5,12 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use sim_core::{FaultMix, Outcome, World};
-use sim_net::{Latency, LinkError, Sim};
+use sim_core::{Outcome, World};
+use sim_net::{Latency, Sim};
 
-use crate::mix;
+use crate::profile::Profile;
 use crate::settings::{Settings, SettingsError};
+use crate::subject::{self, Simulate, Subject};
 use crate::sweep::sweep;
 use crate::verdict::Verdict;
 
@@ -21,7 +22,8 @@ const LATENCY: std::ops::Range<Duration> = Duration::from_micros(500)..Duration:
 pub struct Check {
     name: String,
     settings: Settings,
-    simulate: Box<dyn Fn(u64) -> Sim + Sync>,
+    simulate: Box<Simulate>,
+    profile: Profile,
 }
 
 /// A check called `name`, of 100 seeds on all cores. Give it the test's name: reports use it.
@@ -30,6 +32,7 @@ pub fn check(name: impl Into<String>) -> Check {
         name: name.into(),
         settings: Settings::default(),
         simulate: Box::new(|seed| Sim::new(seed).latency(LATENCY)),
+        profile: Profile::calm(),
     }
 }
 
@@ -79,39 +82,10 @@ impl Check {
         self
     }
 
-    /// Runs every seed under the faults of `mix`, as drawn for the seed. The hosts that partitions
-    /// isolate are those of one clean run of `scenario`.
-    ///
-    /// ```
-    /// use sim_check::check;
-    /// use sim_core::{FaultMix, World};
-    /// use std::time::Duration;
-    ///
-    /// async fn waits(world: World) {
-    ///     world.host("n1").sleep(Duration::from_secs(1)).await;
-    /// }
-    ///
-    /// let mix = FaultMix::new("loss=1%").cuts(1, Duration::from_millis(100));
-    /// check("waits").seeds(20).faults(&mix, &waits)?.run(waits);
-    /// # Ok::<(), sim_net::LinkError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// A link that is none.
-    pub fn faults<S, F>(mut self, mix: &FaultMix, scenario: &S) -> Result<Self, LinkError>
-    where
-        S: Fn(World) -> F,
-        F: Future + 'static,
-        F::Output: Outcome + 'static,
-    {
-        let hosts = self.simulation(0).run(scenario).hosts;
-        mix::apply(mix, &hosts, 0, self.simulation(0))?;
-        let (mix, simulate) = (*mix, self.simulate);
-        self.simulate = Box::new(move |seed| {
-            mix::apply(&mix, &hosts, seed, simulate(seed)).expect("it was tried")
-        });
-        Ok(self)
+    /// Says what befalls the seeds: nothing beyond the links' own by default.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
     }
 
     /// Runs the check for a test, with what the environment overrides.
@@ -160,12 +134,21 @@ impl Check {
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        sweep(&self.name, &self.settings, &*self.simulate, &scenario)
+        let run = subject::erased(&scenario);
+        let subject = Subject::new(&*self.simulate, &self.profile, &run);
+        sweep(&self.name, &self.settings, &subject)
     }
 
-    /// The simulation of one seed, as the check runs it.
-    pub fn simulation(&self, seed: u64) -> Sim {
-        (self.simulate)(seed)
+    /// The simulation of one seed, as the check runs it. If it has a profile, a calm run of the
+    /// scenario says what its faults are aimed at.
+    pub fn simulation<S, F>(&self, seed: u64, scenario: S) -> Sim
+    where
+        S: Fn(World) -> F + Sync,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        let run = subject::erased(&scenario);
+        Subject::new(&*self.simulate, &self.profile, &run).simulation(seed)
     }
 }
 

@@ -27,20 +27,26 @@
 //! | --- | --- |
 //! | `check` | what a test says: [`Check`] |
 //! | `settings` | how many seeds, on how many threads, for how long, from where |
-//! | `mix` | the faults of a scenario, drawn for each seed |
+//! | `profile` | what befalls the seeds: [`Profile`], [`Family`] |
+//! | `subject` | a scenario with everything that a run of it takes |
+//! | `signature` | what makes two failures the same: [`Signature`] |
 //! | `sweep` | the seeds, in parallel |
 //! | `verdict` | what a sweep found, as a value and in words: [`Verdict`], [`Failed`] |
 //! | [`shrink`] | makes a failing plan small |
 //! | `panics` | where a panic happened, without a line on the terminal for each |
 
 mod check;
-mod mix;
 mod panics;
+mod profile;
 mod settings;
 pub mod shrink;
+mod signature;
+mod subject;
 mod sweep;
 mod verdict;
 
 pub use check::{Check, check};
+pub use profile::{Family, Profile};
 pub use settings::SettingsError;
+pub use signature::Signature;
 pub use verdict::{Failed, Verdict};

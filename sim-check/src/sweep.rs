@@ -1,18 +1,16 @@
 //! The seeds of a check, in parallel: a world per thread at a time.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sim_core::{Outcome, World};
-use sim_net::Sim;
 
 use crate::panics::Listening;
 use crate::settings::Settings;
+use crate::subject::{self, Subject};
 use crate::verdict::{Failed, Verdict};
 
 /// One in so many seeds is run twice, and its two hashes compared.
@@ -56,17 +54,7 @@ impl Shared<'_> {
 }
 
 /// Runs every seed and gathers what was found, lowest seed first.
-pub(crate) fn sweep<S, F>(
-    name: &str,
-    settings: &Settings,
-    simulate: &(dyn Fn(u64) -> Sim + Sync),
-    scenario: &S,
-) -> Verdict
-where
-    S: Fn(World) -> F + Sync,
-    F: Future + 'static,
-    F::Output: Outcome + 'static,
-{
+pub(crate) fn sweep(name: &str, settings: &Settings, subject: &Subject<'_>) -> Verdict {
     let shared = Shared {
         settings,
         began: Instant::now(),
@@ -79,7 +67,7 @@ where
     thread::scope(|scope| {
         for number in 0..settings.threads() {
             let (send, shared) = (send.clone(), &shared);
-            let work = move || run_seeds(shared, simulate, scenario, &send);
+            let work = move || run_seeds(shared, subject, &send);
             let thread = thread::Builder::new().name(format!("sim-check-{number}"));
             thread.spawn_scoped(scope, work).expect("the system starts a thread");
         }
@@ -95,20 +83,11 @@ where
     verdict
 }
 
-fn run_seeds<S, F>(
-    shared: &Shared<'_>,
-    simulate: &(dyn Fn(u64) -> Sim + Sync),
-    scenario: &S,
-    results: &mpsc::Sender<Ran>,
-) where
-    S: Fn(World) -> F + Sync,
-    F: Future + 'static,
-    F::Output: Outcome + 'static,
-{
+fn run_seeds(shared: &Shared<'_>, subject: &Subject<'_>, results: &mpsc::Sender<Ran>) {
     let listening = Listening::begin();
     while let Some(index) = shared.take() {
         let seed = shared.settings.first_seed.wrapping_add(index);
-        let ran = run_seed(seed, &listening, simulate, scenario);
+        let ran = run_seed(seed, &listening, subject);
         if ran.failed.is_some() {
             shared.lowest_failed.fetch_min(index, Ordering::Relaxed);
         }
@@ -119,27 +98,17 @@ fn run_seeds<S, F>(
 }
 
 /// Runs one seed; twice if it fails, or is one of those that are held to their hash.
-fn run_seed<S, F>(
-    seed: u64,
-    listening: &Listening,
-    simulate: &(dyn Fn(u64) -> Sim + Sync),
-    scenario: &S,
-) -> Ran
-where
-    S: Fn(World) -> F,
-    F: Future + 'static,
-    F::Output: Outcome + 'static,
-{
-    let first = simulate(seed).run(scenario);
-    let place = listening.take_place();
+fn run_seed(seed: u64, listening: &Listening, subject: &Subject<'_>) -> Ran {
+    let sim = subject.simulation(seed);
+    let subject::Ran { report: first, place } = subject.run(&sim, listening);
     let (events, time) = (first.events, first.time.since_epoch());
     let faults = first.faults;
     let paired = seed.is_multiple_of(PAIRED) || first.outcome.is_err();
-    let repeated = paired.then(|| simulate(seed).run(scenario).hash);
+    let repeated = paired.then(|| subject.run(&sim, listening).report.hash);
     let same = repeated.is_none_or(|hash| hash == first.hash);
     let failed = match first.outcome {
-        Ok(_) if same => None,
-        Ok(_) => Some(Failed::nondeterministic(seed, first.hash, repeated.unwrap_or_default())),
+        Ok(()) if same => None,
+        Ok(()) => Some(Failed::nondeterministic(seed, first.hash, repeated.unwrap_or_default())),
         Err(finding) => Some(Failed::found(seed, &finding, place, first.hash, &first.tail, same)),
     };
     Ran { events, time, faults, failed }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use sim_core::Time;
 use sim_net::{Finding, Log};
 
+use crate::signature::Signature;
+
 /// What a sweep over seeds found, and what a green one is worth.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -38,6 +40,8 @@ pub struct Failed {
     pub seed: u64,
     /// What failed, in a line: the scenario's error, or the panic with its place.
     pub error: String,
+    /// What it is known by: failures of one signature found one thing.
+    pub signature: Signature,
     /// The host on which it happened.
     pub host: String,
     /// The virtual time.
@@ -59,10 +63,12 @@ impl Failed {
         tail: &Log,
         deterministic: bool,
     ) -> Self {
+        let signature = Signature::of(finding, place.as_deref());
         let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
         Self {
             seed,
             error: format!("{}{place}", finding.message),
+            signature,
             host: finding.host.clone(),
             time: finding.time,
             hash,
@@ -75,6 +81,7 @@ impl Failed {
         Self {
             seed,
             error: format!("two runs of the seed differ: trace hashes {first:016x}, {second:016x}"),
+            signature: Signature::nondeterminism(),
             host: "control".to_owned(),
             time: Time::ZERO,
             hash: first,

@@ -106,7 +106,8 @@ pub use capture::Capture;
 pub use decisions::{Class, Entity, Site};
 pub use flow::Flow;
 pub use link::{
-    Corruption, Latency, Link, LinkError, LinkRule, Loss, Order, Oversize, Probability, Rate,
+    Chance, Corruption, Latency, Link, LinkError, LinkRule, Loss, Order, Oversize, Probability,
+    Rate,
 };
 pub use links::{InFlight, LinkHandle, Links};
 pub use operator::{HostOperator, Operator};

@@ -147,6 +147,19 @@ impl Sim {
         self
     }
 
+    /// Changes all links alike.
+    #[must_use]
+    pub fn each_link(mut self, change: impl Fn(Link) -> Link) -> Self {
+        self.link = change(self.link);
+        let rules = self.rules.into_iter().map(|rule| match rule {
+            LinkRule::OneWay(from, to, link) => LinkRule::OneWay(from, to, change(link)),
+            LinkRule::BothWays(a, b, link) => LinkRule::BothWays(a, b, change(link)),
+            other => other,
+        });
+        self.rules = rules.collect();
+        self
+    }
+
     /// Sets the rate that everything shares which a host sends to others.
     #[must_use]
     pub fn uplink(self, host: &str, rate: Rate) -> Self {

@@ -9,6 +9,7 @@
 //!
 //! `table` knows which hosts have which, and `pipeline` is the way itself.
 
+mod chance;
 #[cfg(test)]
 mod conservation;
 mod corruption;
@@ -30,6 +31,7 @@ pub(crate) mod table;
 
 use std::time::Duration;
 
+pub use self::chance::Chance;
 pub use self::corruption::Corruption;
 pub use self::delay::Latency;
 pub use self::error::LinkError;
@@ -163,6 +165,11 @@ impl Link {
     pub fn latency(mut self, latency: impl Into<Latency>) -> Self {
         self.latency = latency.into();
         self
+    }
+
+    /// The shortest time that a packet takes.
+    pub fn least_delay(&self) -> Duration {
+        self.latency.least()
     }
 
     /// Sets which packets are lost.

@@ -22,6 +22,8 @@ pub struct Probability {
 impl Probability {
     /// It never happens.
     pub const NEVER: Self = Self { billionths: 0 };
+    /// It happens in every other case.
+    pub const HALF: Self = Self { billionths: WHOLE / 2 };
     /// It always happens.
     pub const ALWAYS: Self = Self { billionths: WHOLE };
 

@@ -1,7 +1,8 @@
 //! `scenarios check`.
 
 use serde_json::{Value, json};
-use sim_check::Verdict;
+use sim_check::{Profile, Verdict};
+use sim_core::FaultMix;
 
 use crate::options::Check;
 use crate::run::nanos;
@@ -19,9 +20,8 @@ pub(crate) fn check(options: &Check) -> Done {
         if let Some(jobs) = options.jobs {
             check = check.jobs(jobs);
         }
-        let run = |world| scenario.run(world);
         if let Some(mix) = scenario.fault_mix().filter(|_| !options.calm) {
-            check = check.faults(mix, &run).map_err(|error| Trouble::usage(error.to_string()))?;
+            check = check.profile(profile(mix)?);
         }
         let verdict = check.verdict(|world| scenario.run(world));
         green &= verdict.is_green();
@@ -32,6 +32,11 @@ pub(crate) fn check(options: &Check) -> Done {
         }
     }
     Ok(green)
+}
+
+/// What a scenario says that it stands.
+pub(crate) fn profile(mix: &FaultMix) -> Result<Profile, Trouble> {
+    Profile::of(mix).map_err(|error| Trouble::usage(error.to_string()))
 }
 
 fn to_json(verdict: &Verdict) -> Value {

@@ -11,6 +11,7 @@ use sim_check::check;
 use sim_core::Scenario;
 use sim_net::{Capture, LinkRule, Plan, Report};
 
+use crate::check::profile;
 use crate::options::{LoopKind, Run};
 use crate::stores::TemporaryDirectory;
 use crate::{Done, Trouble, find};
@@ -57,9 +58,9 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     if options.faults
         && let Some(mix) = scenario.fault_mix()
     {
-        check = check.faults(mix, &run).map_err(|error| Trouble::usage(error.to_string()))?;
+        check = check.profile(profile(mix)?);
     }
-    let mut sim = check.simulation(options.seed);
+    let mut sim = check.simulation(options.seed, run);
     for link in &options.links {
         let rule: LinkRule =
             link.parse().map_err(|error| Trouble::usage(format!("--link {link}: {error}")))?;

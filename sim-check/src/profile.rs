@@ -1,0 +1,561 @@
+//! What may befall the worlds of a check, and what befalls each seed.
+//!
+//! A profile is a set of *families* of faults, with bounds. Each seed draws which families are on
+//! (swarm testing: Groce et al., 2012): a tenth of the seeds are calm, a tenth have one family, most
+//! have each with a chance of one half, some have all of them and some just two. A protocol that
+//! stands everything at once may still fail under one thing alone, and the other way round.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use sim_core::{FaultMix, Rng, Time};
+use sim_net::{Boundary, Chance, Latency, Link, LinkError, Plan, Probability, Sim, StreamFaults};
+
+/// A family of faults.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Family {
+    /// Packets are lost.
+    Drop,
+    /// Packets arrive twice.
+    Duplicate,
+    /// Packets are corrupted.
+    Corrupt,
+    /// Packets are held back for later ones.
+    Reorder,
+    /// Each packet takes as much longer as it likes: schedules.
+    Delay,
+    /// Hosts are cut off from the others.
+    Cut,
+    /// Hosts crash and start again.
+    Crash,
+    /// Processes stand still for a while.
+    Pause,
+    /// Reads end anywhere.
+    Boundary,
+    /// Writes take a part.
+    ShortWrite,
+    /// News of data come late, so that it is read together with what comes after it.
+    Coalesce,
+    /// Readers hear nothing for a while.
+    Stall,
+    /// Ends of streams come late.
+    DelayFin,
+    /// Readiness is told for nothing.
+    Spurious,
+    /// Connections are reset.
+    Reset,
+    /// Connections are reset as soon as they are accepted.
+    AcceptReset,
+    /// Accepting fails.
+    AcceptError,
+    /// Connecting fails at once.
+    ConnectError,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::Drop,
+        Self::Duplicate,
+        Self::Corrupt,
+        Self::Reorder,
+        Self::Delay,
+        Self::Cut,
+        Self::Crash,
+        Self::Pause,
+        Self::Boundary,
+        Self::ShortWrite,
+        Self::Coalesce,
+        Self::Stall,
+        Self::DelayFin,
+        Self::Spurious,
+        Self::Reset,
+        Self::AcceptReset,
+        Self::AcceptError,
+        Self::ConnectError,
+    ];
+
+    /// Its name, as [`FaultMix::streams`] and plans have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Duplicate => "duplicate",
+            Self::Corrupt => "corrupt",
+            Self::Reorder => "reorder",
+            Self::Delay => "delay",
+            Self::Cut => "cut",
+            Self::Crash => "crash",
+            Self::Pause => "pause",
+            Self::Boundary => "boundary",
+            Self::ShortWrite => "short-write",
+            Self::Coalesce => "coalesce",
+            Self::Stall => "stall",
+            Self::DelayFin => "delay-fin",
+            Self::Spurious => "spurious",
+            Self::Reset => "rst",
+            Self::AcceptReset => "accept-reset",
+            Self::AcceptError => "emfile",
+            Self::ConnectError => "connect",
+        }
+    }
+
+    fn with_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.name() == name)
+    }
+
+    /// The chance that links have of it, if it is one.
+    fn chance(self) -> Option<Chance> {
+        match self {
+            Self::Drop => Some(Chance::Loss),
+            Self::Duplicate => Some(Chance::Duplicate),
+            Self::Corrupt => Some(Chance::Corrupt),
+            Self::Reorder => Some(Chance::Reorder),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What may befall the worlds of a check. The values are bounds: each seed draws how often, when, whom
+/// and for how long, up to them.
+///
+/// ```
+/// use sim_check::{Family, Profile, check};
+/// use sim_core::World;
+/// use std::time::Duration;
+///
+/// async fn waits(world: World) {
+///     world.host("n1").sleep(Duration::from_secs(1)).await;
+/// }
+///
+/// let profile = Profile::swarm().without(Family::Crash);
+/// check("waits").seeds(20).profile(profile).run(waits);
+/// ```
+#[derive(Clone, PartialEq, Debug)]
+pub struct Profile {
+    families: BTreeSet<Family>,
+    /// What links do at most; without it, what the check's links do, and chances up to [`LIKELY_MAX`].
+    link: Option<Link>,
+    /// How many cuts, crashes and pauses there are, at most, each.
+    cuts: u32,
+    crashes: u32,
+    /// Who may crash or pause; everybody if it is `None`.
+    mortals: Option<Vec<String>>,
+    cut_for: Duration,
+    down_for: Duration,
+    /// How late the last of them may begin; 1.5 times the length of a calm run if it is `None`.
+    within: Option<Duration>,
+}
+
+/// The bounds of a probability, in billionths, drawn log-uniformly: 10⁻⁴ to 0.3.
+const LIKELY_MIN: u32 = 100_000;
+const LIKELY_MAX: u32 = 300_000_000;
+/// The bounds of a duration, drawn log-uniformly.
+const LENGTH_MIN: Duration = Duration::from_millis(1);
+const LENGTH_MAX: Duration = Duration::from_secs(30);
+/// For how long a stream's faults hold things up, at most.
+const HOLD_UP_MAX: Duration = Duration::from_millis(500);
+/// How much longer a packet takes in a schedule, at most, beyond what it takes anyway.
+const DELAY_MAX: Duration = Duration::from_millis(200);
+/// How much time there is between the end of the last scheduled fault and the end of all faults.
+const AFTERMATH: Duration = Duration::from_secs(60);
+
+/// What a calm run of a scenario was like: what the faults of a seed are aimed at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calm {
+    /// The hosts, in order of creation.
+    pub(crate) hosts: Vec<String>,
+    /// How long it took.
+    pub(crate) length: Duration,
+    /// When its events were, in order: some of them, if there were many.
+    pub(crate) moments: Vec<Time>,
+}
+
+impl Profile {
+    /// Nothing.
+    pub fn calm() -> Self {
+        Self {
+            families: BTreeSet::new(),
+            link: None,
+            cuts: 2,
+            crashes: 2,
+            mortals: None,
+            cut_for: LENGTH_MAX,
+            down_for: LENGTH_MAX,
+            within: None,
+        }
+    }
+
+    /// Everything that there is: what a protocol stands that claims to stand the world.
+    pub fn swarm() -> Self {
+        Self { families: Family::ALL.into(), ..Self::calm() }
+    }
+
+    /// These families alone.
+    pub fn only(families: impl IntoIterator<Item = Family>) -> Self {
+        Self { families: families.into_iter().collect(), ..Self::calm() }
+    }
+
+    /// What a scenario says that it stands.
+    ///
+    /// # Errors
+    ///
+    /// A link that is none.
+    ///
+    /// # Panics
+    ///
+    /// On a word of [`FaultMix::streams`] that names no family.
+    pub fn of(mix: &FaultMix) -> Result<Self, LinkError> {
+        let link: Link = mix.link.parse()?;
+        let mut families: BTreeSet<Family> = Family::ALL
+            .into_iter()
+            .filter(|family| family.chance().is_some_and(|it| !link.chance(it).is_never()))
+            .collect();
+        for word in mix.streams.split(',').filter(|word| !word.is_empty()) {
+            families.insert(Family::with_name(word).unwrap_or_else(|| {
+                panic!("FaultMix::streams: {word:?} is none of {}", FaultMix::ROUGH)
+            }));
+        }
+        if mix.cuts > 0 {
+            families.insert(Family::Cut);
+        }
+        if mix.crashes_max > 0 {
+            families.insert(Family::Crash);
+        }
+        Ok(Self {
+            families,
+            link: Some(link),
+            cuts: mix.cuts,
+            crashes: mix.crashes_max,
+            mortals: Some(mix.crashes.iter().map(|&host| host.to_owned()).collect()),
+            cut_for: mix.cut_for,
+            down_for: mix.down_for,
+            within: Some(mix.within),
+        })
+    }
+
+    /// This one without a family.
+    #[must_use]
+    pub fn without(mut self, family: Family) -> Self {
+        self.families.remove(&family);
+        self
+    }
+
+    /// This one with crashes and pauses of these hosts alone.
+    #[must_use]
+    pub fn mortals<S: Into<String>>(mut self, hosts: impl IntoIterator<Item = S>) -> Self {
+        self.mortals = Some(hosts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// This one with partitions, crashes and pauses that last at most so long.
+    #[must_use]
+    pub fn lasting(mut self, at_most: Duration) -> Self {
+        (self.cut_for, self.down_for) = (at_most, at_most);
+        self
+    }
+
+    /// The families.
+    pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
+        self.families.iter().copied()
+    }
+
+    /// True if nothing goes wrong under it.
+    pub fn is_calm(&self) -> bool {
+        self.families.is_empty() && self.link.is_none()
+    }
+
+    /// True if it has this family.
+    pub fn has(&self, family: Family) -> bool {
+        self.families.contains(&family)
+    }
+
+    /// The simulation of a scenario whose links are what the profile says, and nothing goes wrong.
+    pub(crate) fn calmed(&self, sim: Sim) -> Sim {
+        let sim = match &self.link {
+            Some(link) => sim.link(link.clone()),
+            None => sim,
+        };
+        let never = |link: Link, chance| link.with_chance(chance, Probability::NEVER);
+        sim.each_link(|link| Chance::ALL.into_iter().fold(link, never))
+    }
+
+    /// The simulation of a seed: `sim` with what befalls it.
+    pub(crate) fn applied(&self, sim: Sim, seed: u64, calm: &Calm) -> Sim {
+        let on = self.draw_families(&mut rng(seed, "families"));
+        let mut sim = match &self.link {
+            Some(link) => sim.link(link.clone()),
+            None => sim,
+        };
+        sim = self.with_chances(sim, &on, &mut rng(seed, "chances"));
+        if on.contains(&Family::Delay) {
+            let longest = length(&mut rng(seed, "delay"), DELAY_MAX);
+            sim = sim.each_link(|link| {
+                let least = link.least_delay();
+                link.latency(Latency::from(least..least + longest))
+            });
+        }
+        sim = sim.stream_faults(streams(&on, &mut rng(seed, "streams")));
+        let (plan, last) = self.plan(&on, seed, calm);
+        let sim = sim.plan(&plan).expect("scheduled faults alone");
+        sim.quiesce(last.max(self.latest(calm)) + AFTERMATH)
+    }
+
+    /// Which families a seed has.
+    fn draw_families(&self, rng: &mut Rng) -> BTreeSet<Family> {
+        let all: Vec<Family> = self.families.iter().copied().collect();
+        let one = |rng: &mut Rng| all[rng.below(all.len() as u64) as usize];
+        if all.is_empty() {
+            return BTreeSet::new();
+        }
+        match rng.below(100) {
+            0..10 => BTreeSet::new(),
+            10..20 => [one(rng)].into(),
+            20..80 => all.iter().copied().filter(|_| rng.ratio(1, 2)).collect(),
+            80..95 => self.families.clone(),
+            _ => [one(rng), one(rng)].into(),
+        }
+    }
+
+    fn with_chances(&self, sim: Sim, on: &BTreeSet<Family>, rng: &mut Rng) -> Sim {
+        let mut sim = sim;
+        for family in Family::ALL {
+            let Some(chance) = family.chance() else { continue };
+            let part = rng.next_u64();
+            let is_on = on.contains(&family);
+            let bounded = self.link.is_some();
+            sim = sim.each_link(|link| {
+                let most = match link.chance(chance) {
+                    most if most.is_never() && !bounded => LIKELY_MAX,
+                    most => most.as_billionths(),
+                };
+                let likely = if is_on { log_uniform_likely(part, most) } else { 0 };
+                let likely = Probability::billionths(likely).expect("it is at most its bound");
+                link.with_chance(chance, likely)
+            });
+        }
+        sim
+    }
+
+    /// The latest moment at which a scheduled fault begins.
+    fn latest(&self, calm: &Calm) -> Duration {
+        self.within.unwrap_or(calm.length * 3 / 2)
+    }
+
+    /// The scheduled faults of a seed, and when the last of them ends.
+    fn plan(&self, on: &BTreeSet<Family>, seed: u64, calm: &Calm) -> (Plan, Duration) {
+        let (mut plan, mut last) = (Plan::new(), Duration::ZERO);
+        if calm.hosts.is_empty() {
+            return (plan, last);
+        }
+        let within = self.latest(calm).max(Duration::from_nanos(1));
+        let moment = |rng: &mut Rng| {
+            // Half by an event of a calm run: uniform times hit idle gaps most of the time.
+            let by_event = rng.ratio(1, 2) && !calm.moments.is_empty();
+            let (place, at) = (rng.next_u64(), rng.duration(Duration::ZERO..within));
+            let event = || {
+                let places = calm.moments.len() as u64;
+                let index = (u128::from(place) * u128::from(places)) >> 64;
+                calm.moments[index as usize].since_epoch()
+            };
+            if by_event { event().min(within) } else { at }
+        };
+        if on.contains(&Family::Cut) {
+            let mut rng = rng(seed, "cuts");
+            for _ in 0..rng.below(u64::from(self.cuts) + 1) {
+                let host = &calm.hosts[rng.below(calm.hosts.len() as u64) as usize];
+                let (at, lasts) = (moment(&mut rng), length(&mut rng, self.cut_for));
+                plan = plan.isolate(at, host.as_str(), lasts);
+                last = last.max(at + lasts);
+            }
+        }
+        let mortals: Vec<&String> = calm.hosts.iter().filter(|host| self.is_mortal(host)).collect();
+        if mortals.is_empty() {
+            return (plan, last);
+        }
+        // One at a time: each begins after the one before has ended.
+        let mut free_from = Duration::ZERO;
+        for (family, name) in [(Family::Crash, "crashes"), (Family::Pause, "pauses")] {
+            if !on.contains(&family) {
+                continue;
+            }
+            let mut rng = rng(seed, name);
+            let mut times: Vec<Duration> =
+                (0..rng.below(u64::from(self.crashes) + 1)).map(|_| moment(&mut rng)).collect();
+            times.sort_unstable();
+            for at in times {
+                let host = mortals[rng.below(mortals.len() as u64) as usize].as_str();
+                let (at, lasts) = (at.max(free_from), length(&mut rng, self.down_for));
+                plan = match family {
+                    Family::Crash => plan.crash(at, host, lasts),
+                    _ => plan.pause(at, host, lasts),
+                };
+                free_from = at + lasts + Duration::from_nanos(1);
+                last = last.max(at + lasts);
+            }
+        }
+        (plan, last)
+    }
+
+    fn is_mortal(&self, host: &String) -> bool {
+        self.mortals.as_ref().is_none_or(|mortals| mortals.contains(host))
+    }
+}
+
+/// What streams show in a seed.
+fn streams(on: &BTreeSet<Family>, rng: &mut Rng) -> StreamFaults {
+    let mut faults = StreamFaults::new();
+    for family in Family::ALL {
+        let (part, lasts) = (rng.next_u64(), length(rng, HOLD_UP_MAX));
+        if !on.contains(&family) {
+            continue;
+        }
+        let likely = log_uniform_likely(part, LIKELY_MAX);
+        let likely = Probability::billionths(likely).expect("it is at most its bound");
+        faults = match family {
+            Family::Boundary => faults.boundaries(likely.max(HALF), Boundary::Drawn),
+            Family::ShortWrite => faults.short_writes(likely),
+            Family::Coalesce => faults.held_reads(likely, lasts),
+            Family::Stall => faults.stalls(likely, lasts),
+            Family::DelayFin => faults.late_ends(likely.max(HALF), lasts),
+            Family::Spurious => faults.spurious_readiness(likely),
+            Family::Reset => faults.resets(likely),
+            Family::AcceptReset => faults.accept_resets(likely),
+            Family::AcceptError => faults.accept_errors(likely),
+            Family::ConnectError => faults.connect_errors(likely),
+            _ => faults,
+        };
+    }
+    faults
+}
+
+/// How likely something is that is asked about once for a stream, and not for each packet or write.
+const HALF: Probability = Probability::HALF;
+
+/// The random numbers of a seed for one purpose: one more of another purpose moves none of these.
+fn rng(seed: u64, purpose: &str) -> Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..8 + purpose.len()].copy_from_slice(purpose.as_bytes());
+    key[31] = 1;
+    Rng::from_seed(key)
+}
+
+/// Billionths from [`LIKELY_MIN`] to `most`, log-uniform, by a random number.
+fn log_uniform_likely(random: u64, most: u32) -> u32 {
+    log_uniform(random, u64::from(LIKELY_MIN.min(most)), u64::from(most)) as u32
+}
+
+/// A length up to `most`, log-uniform.
+fn length(rng: &mut Rng, most: Duration) -> Duration {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let least = nanos(LENGTH_MIN.min(most)).max(1);
+    Duration::from_nanos(log_uniform(rng.next_u64(), least, nanos(most).max(least)))
+}
+
+/// A number from `least` to `most`, log-uniform to the step of a power of two and uniform within it: in
+/// integers, so that it is the same on every platform.
+fn log_uniform(random: u64, least: u64, most: u64) -> u64 {
+    if least >= most {
+        return most;
+    }
+    let (low, high) = (u64::from(least.ilog2()), u64::from(most.ilog2()));
+    let power = low + (((random >> 32) * (high - low + 1)) >> 32);
+    let begin = (1_u64 << power).max(least);
+    let end = (1_u64 << power).saturating_mul(2).min(most);
+    let within = (u128::from(random as u32) * (u128::from(end.saturating_sub(begin)) + 1)) >> 32;
+    begin + within as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIX: FaultMix = FaultMix::new("latency=1ms..20ms,loss=2%")
+        .streams(FaultMix::HARMLESS)
+        .cuts(2, Duration::from_secs(1))
+        .crashes(&["a", "nobody"], 3, Duration::from_secs(2))
+        .within(Duration::from_secs(10));
+
+    fn calm() -> Calm {
+        let moments = (0..100).map(|n| Time::from_nanos(n * 1_000_000)).collect();
+        let hosts = ["a", "b"].map(String::from).to_vec();
+        Calm { hosts, length: Duration::from_secs(1), moments }
+    }
+
+    #[test]
+    fn what_befalls_a_seed_is_a_function_of_it_and_stays_within_its_bounds() {
+        let profile = Profile::of(&MIX).unwrap();
+        let mut texts = BTreeSet::new();
+        let all = profile.families.clone();
+        for seed in 0..300 {
+            let (plan, last) = profile.plan(&all, seed, &calm());
+            assert_eq!(profile.plan(&all, seed, &calm()), (plan.clone(), last));
+            texts.insert(plan.to_string());
+            assert!(plan.check(&["a", "b"]).is_ok(), "{plan}");
+            assert!(!plan.to_string().contains("crash b"), "{plan}");
+            assert!(last <= Duration::from_secs(10 + 3 * 2 + 1));
+            let on = profile.draw_families(&mut rng(seed, "families"));
+            assert!(on.is_subset(&all));
+        }
+        assert!(texts.len() > 150, "{}", texts.len());
+    }
+
+    #[test]
+    fn seeds_are_calm_single_mixed_and_full_as_often_as_they_should_be() {
+        let profile = Profile::swarm();
+        let count = |wanted: fn(usize) -> bool| {
+            (0..1_000)
+                .filter(|&seed| wanted(profile.draw_families(&mut rng(seed, "families")).len()))
+                .count()
+        };
+        assert!((70..130).contains(&count(|families| families == 0)));
+        assert!((70..150).contains(&count(|families| families == 1)));
+        assert!((110..190).contains(&count(|families| families == Family::ALL.len())));
+    }
+
+    #[test]
+    fn a_mix_names_its_families_and_only_those_happen() {
+        let profile = Profile::of(&MIX).unwrap();
+        let names: Vec<&str> = profile.families().map(Family::name).collect();
+        let expected = [
+            "drop",
+            "cut",
+            "crash",
+            "boundary",
+            "short-write",
+            "coalesce",
+            "stall",
+            "delay-fin",
+            "spurious",
+        ];
+        assert_eq!(names, expected);
+        let sim = profile.applied(Sim::new(3), 3, &calm());
+        assert!(!format!("{sim:?}").contains("duplicate: Probability { billionths: 1"));
+    }
+
+    #[test]
+    fn a_world_without_hosts_has_no_plan() {
+        let all = Profile::swarm().families;
+        assert_eq!(Profile::swarm().plan(&all, 7, &Calm::default()).0, Plan::new());
+    }
+
+    #[test]
+    fn log_uniform_numbers_stay_in_their_range_and_reach_both_ends() {
+        for (least, most) in [(1, 1), (1, 2), (3, 1_000), (100_000, 300_000_000), (5, u64::MAX)] {
+            let mut rng = rng(1, "test");
+            let all: Vec<u64> =
+                (0..20_000).map(|_| log_uniform(rng.next_u64(), least, most)).collect();
+            assert!(all.iter().all(|number| (least..=most).contains(number)));
+            assert!(*all.iter().min().unwrap() <= least.saturating_mul(2));
+            assert!(*all.iter().max().unwrap() >= most / 2);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What makes two failures the same: what kind, where, and what the text says without its numbers.
+
+use std::fmt;
+
+use sim_net::{Finding, FindingKind};
+
+/// What a failure is known by. Two runs with one signature found one thing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Signature(String);
+
+impl Signature {
+    /// The signature of a finding; `place` is where its panic happened, if it was one.
+    ///
+    /// A property is known by its name, a panic by its place, anything else by its message. Numbers
+    /// are left out of messages, since they change from run to run: `two leaders in term 3` is the
+    /// same as `two leaders in term 17`.
+    pub(crate) fn of(finding: &Finding, place: Option<&str>) -> Self {
+        let message = &finding.message;
+        Self(match (finding.kind, place) {
+            (FindingKind::Property, _) => {
+                let name = message.split_once(": ").map_or(message.as_str(), |(name, _)| name);
+                format!("property {}", without_numbers(name))
+            }
+            (FindingKind::Panic, Some(place)) => format!("panic at {place}"),
+            (FindingKind::Panic, None) => format!("panic {}", without_numbers(message)),
+            (FindingKind::Deadlock, _) => format!("deadlock {}", without_numbers(message)),
+            (FindingKind::Limit, _) => format!("limit {}", without_numbers(message)),
+            (_, _) => format!("failure {}", without_numbers(message)),
+        })
+    }
+
+    /// That of a seed that failed once and passed once.
+    pub(crate) fn nondeterminism() -> Self {
+        Self("two runs differ".to_owned())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text with a `#` for each number in it, hexadecimal and fractions included. Digits in a name, as in
+/// `n1` or `tcp4`, stay.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    let mut in_word = false;
+    while let Some(c) = chars.next() {
+        if c.is_ascii_digit() && !in_word {
+            let in_number = |c: &char| c.is_ascii_hexdigit() || *c == 'x' || *c == '_';
+            loop {
+                while chars.next_if(in_number).is_some() {}
+                // A fraction, unless the dot ends a sentence.
+                let mut ahead = chars.clone();
+                let is_fraction = ahead.next_if_eq(&'.').is_some()
+                    && ahead.next_if(char::is_ascii_digit).is_some();
+                if !is_fraction {
+                    break;
+                }
+                chars = ahead;
+            }
+            out.push('#');
+            in_word = true;
+        } else {
+            in_word = c.is_alphanumeric() || c == '_';
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use sim_core::Time;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_left_out_and_names_are_not() {
+        for (text, expected) in [
+            ("two leaders in term 3", "two leaders in term #"),
+            ("n1 sent 0x1f3a bytes, 17.", "n1 sent # bytes, #."),
+            ("1.5 s late", "# s late"),
+            ("4.213s late", "#s late"),
+            ("client@1→server:7000#2", "client@#→server:###"),
+            ("", ""),
+            ("99", "#"),
+        ] {
+            assert_eq!(without_numbers(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_property_goes_by_its_name_and_a_panic_by_its_place() {
+        let finding = |kind, message: &str| Finding {
+            kind,
+            message: message.to_owned(),
+            host: "n1".to_owned(),
+            time: Time::ZERO,
+        };
+        let of = |kind, message, place| Signature::of(&finding(kind, message), place).to_string();
+        let property =
+            of(FindingKind::Property, "one leader: n1 and n2 in term 4", Some("a.rs:1:2"));
+        assert_eq!(property, "property one leader");
+        assert_eq!(of(FindingKind::Panic, "index 7", Some("a.rs:1:2")), "panic at a.rs:1:2");
+        assert_eq!(of(FindingKind::Failure, "lost 7 of 9", None), "failure lost # of #");
+        assert_eq!(of(FindingKind::Limit, "not done by 60s", None), "limit not done by #s");
+    }
+}
