@@ -73,7 +73,7 @@ pub(crate) fn check(plan: &Plan) -> Result<(), PlanError> {
                 let found = format!("{drift_ppb} parts in a billion");
                 return Err(wrong("a drift of at most half of the true rate", found));
             }
-            Entry::Fault(_) | Entry::Clock(_) => {}
+            Entry::Fault(_) | Entry::Clock(_) | Entry::Workload(_) => {}
         }
     }
     Ok(())
@@ -89,7 +89,7 @@ impl Orders {
                     faults.push(Standing { fault: fault.clone(), state: State::Ahead, cut: None });
                 }
                 Entry::Clock(clock) => clocks.push(clock.clone()),
-                Entry::Deviation(_) | Entry::Environment(_) => {}
+                Entry::Deviation(_) | Entry::Environment(_) | Entry::Workload(_) => {}
             }
         }
         Self { faults: RefCell::new(faults), clocks, absent: RefCell::default() }

@@ -6,6 +6,7 @@ use super::deviation::{Environment, Scope};
 use super::error::Problem;
 use super::event::FlowName;
 use super::fault::{Action, Condition, Fault, Incident, Sides};
+use super::workload::Workload;
 use super::{Entry, Plan};
 
 /// A flow to nowhere has this server.
@@ -41,7 +42,10 @@ pub(super) fn check(plan: &Plan, hosts: &[&str]) -> Vec<(usize, Problem)> {
             Entry::Deviation(deviation) if deviation.value == 0 => {
                 found.push((index, Problem::Empty));
             }
-            Entry::Deviation(_) | Entry::Environment(_) => {}
+            Entry::Workload(Workload::Without { operations, .. }) if operations.is_empty() => {
+                found.push((index, Problem::Empty));
+            }
+            Entry::Deviation(_) | Entry::Environment(_) | Entry::Workload(_) => {}
         }
     }
     found.extend(overlaps(&mut spells));
@@ -63,6 +67,7 @@ fn hosts_of(entry: &Entry) -> Vec<&str> {
             Scope::Flow(flow) => ends(flow).into(),
             Scope::Link { from: a, to: b } | Scope::Pair(a, b) => vec![a, b],
         },
+        Entry::Workload(_) => Vec::new(),
     }
 }
 

@@ -25,7 +25,9 @@ pub enum FaultSite {
     Boundary,
     /// A write that reaches here takes so many bytes.
     ShortWrite,
-    /// Bytes before and after here become readable at once.
+    /// Bytes before and after here become readable at once, those from a later write or the end of
+    /// the stream too. The value is 1, or 1 and for how many nanoseconds the news of those before is
+    /// held back.
     Coalesce,
     /// The reader's window is closed here; the value is in nanoseconds.
     Stall,
@@ -37,10 +39,16 @@ pub enum FaultSite {
     DelayFin,
     /// A socket is reported ready and is not.
     Spurious,
-    /// Opening or accepting fails with `EMFILE`.
+    /// An accept fails: with `EMFILE` (1), `ENFILE` (2) or `ENOBUFS` (3).
     Emfile,
     /// A connection is reset right after it is accepted.
     AcceptReset,
+    /// A connect fails at once: with `ENOBUFS` (1), `EADDRNOTAVAIL` (2) or `EMFILE` (3).
+    Connect,
+    /// A crash takes so many of the writes to a file that were not synced, from the end on.
+    StoreLost,
+    /// Of the first of these, so many bytes are left.
+    StoreTorn,
 }
 
 /// The value of [`FaultSite::Reset`]: the sender of the flow is reset.
@@ -70,7 +78,7 @@ const ENDS: [(&str, u64); 3] =
 
 impl FaultSite {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Loss,
         Self::Duplicate,
         Self::Delay,
@@ -86,6 +94,9 @@ impl FaultSite {
         Self::Spurious,
         Self::Emfile,
         Self::AcceptReset,
+        Self::Connect,
+        Self::StoreLost,
+        Self::StoreTorn,
     ];
 
     /// The stable name of the site, as traces and draws write it.
@@ -111,7 +122,7 @@ impl FaultSite {
             Self::Reorder => ("packet.reorder", "reorder", Unit::Number),
             Self::Boundary => ("stream.boundary", "boundary", Unit::Flag),
             Self::ShortWrite => ("stream.short-write", "short-write", Unit::Number),
-            Self::Coalesce => ("stream.coalesce", "coalesce", Unit::Flag),
+            Self::Coalesce => ("stream.coalesce", "coalesce", Unit::OneAndNanos),
             Self::Stall => ("stream.stall", "stall", Unit::Nanos),
             Self::Reset => ("stream.rst", "rst", Unit::Ends),
             Self::Fin => ("stream.fin", "fin", Unit::Flag),
@@ -119,6 +130,9 @@ impl FaultSite {
             Self::Spurious => ("socket.spurious", "spurious", Unit::Flag),
             Self::Emfile => ("socket.emfile", "emfile", Unit::Flag),
             Self::AcceptReset => ("socket.accept-reset", "accept-reset", Unit::Flag),
+            Self::Connect => ("socket.connect", "connect", Unit::Flag),
+            Self::StoreLost => ("store.lost", "lose", Unit::Number),
+            Self::StoreTorn => ("store.torn", "tear", Unit::Number),
         }
     }
 
@@ -136,12 +150,24 @@ pub struct Deviation {
     pub event: EventId,
     /// What is chosen; 0 is what happens anyway.
     pub value: u64,
+    /// Where the packet was, for a run in which no packet is the one that is meant.
+    pub near: Option<Near>,
+}
+
+/// Where a packet was in its flow when a plan was written: `near 17 len 1448`. A run in which no
+/// packet is the one that is meant takes one like it, if there is one near there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Near {
+    /// Its number among those of its flow and class, 0 for the first.
+    pub ordinal: u64,
+    /// How many bytes of data it had.
+    pub length: u32,
 }
 
 impl Deviation {
-    /// A choice.
+    /// A choice about this event and no other.
     pub fn new(site: FaultSite, event: EventId, value: u64) -> Self {
-        Self { site, event, value }
+        Self { site, event, value, near: None }
     }
 
     /// Reads one, from behind the word on.
@@ -152,7 +178,9 @@ impl Deviation {
         } else {
             EventId::read(reader, Some(site.name()))?
         };
-        Ok(Self { site, event, value: Self::read_value(reader, site)? })
+        let value = Self::read_value(reader, site)?;
+        let near = reader.keyword(NEAR).then(|| Near::read(reader)).transpose()?;
+        Ok(Self { site, event, value, near })
     }
 
     fn read_value(reader: &mut Reader<'_>, site: FaultSite) -> Read<u64> {
@@ -194,9 +222,22 @@ impl Deviation {
     }
 }
 
+/// The word before where a packet was.
+const NEAR: &str = "near";
+
+impl Near {
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        let ordinal = reader.number("the number of a packet, 0 for the first")?;
+        if !reader.keyword("len") {
+            return Err(reader.expected("len and how many bytes of data it has"));
+        }
+        Ok(Self { ordinal, length: reader.small_number("how many bytes of data it has")? })
+    }
+}
+
 impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { site, event, value } = self;
+        let Self { site, event, value, near } = self;
         let word = site.word();
         match event {
             EventId::Stream { flow, offset } => write!(f, "{word}@{offset} {flow}")?,
@@ -214,6 +255,10 @@ impl fmt::Display for Deviation {
                 Some(delay) => write!(f, " +{}", duration(delay)),
                 None => write!(f, " = {value}"),
             },
+        }?;
+        match near {
+            Some(Near { ordinal, length }) => write!(f, " {NEAR} {ordinal} len {length}"),
+            None => Ok(()),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::fault::{
 };
 use super::quantity::{A_TIME, parse_rate, parse_shift, parse_time};
 use super::reader::{Mistake, MistakeKind, Read, Reader};
+use super::workload::{SIZE, WITHOUT, Workload};
 use super::{Entry, Plan, VERSION};
 
 /// What came of reading a text.
@@ -123,8 +124,9 @@ fn version(reader: &mut Reader<'_>) -> Read<()> {
 }
 
 /// What an entry begins with, beside the words of [`FaultSite`] and [`Stream`].
-const WORDS: [&str; 9] =
-    ["cut", "isolate", "crash", "pause", "freeze", "slow", "link", "kill", "clock"];
+const WORDS: [&str; 11] = [
+    "cut", "isolate", "crash", "pause", "freeze", "slow", "link", "kill", "clock", SIZE, WITHOUT,
+];
 
 fn entry(reader: &mut Reader<'_>, word: &str, start: Reader<'_>) -> Read<Entry> {
     if let Some(site) = FaultSite::with_word(word) {
@@ -151,6 +153,8 @@ fn entry(reader: &mut Reader<'_>, word: &str, start: Reader<'_>) -> Read<Entry> 
             return options.moment(Incident::Kill { host }, *reader);
         }
         "clock" => return clock(reader),
+        SIZE => return Workload::read_size(reader).map(Entry::Workload),
+        WITHOUT => return Workload::read_without(reader).map(Entry::Workload),
         _ => {
             let sites = FaultSite::ALL.map(FaultSite::word);
             let streams = Stream::ALL.map(Stream::word);

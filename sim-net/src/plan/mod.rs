@@ -1,8 +1,9 @@
 //! Plans: what goes wrong in a run, as data that prints as a person would say it.
 //!
 //! A [`Plan`] holds *faults*, which have a time; *deviations*, each a choice of the simulator that is
-//! made otherwise, named by the content of the event that it concerns; and *environment*, choices
-//! that are left to the seed. Its text has an entry a line:
+//! made otherwise, named by the content of the event that it concerns; *environment*, choices that
+//! are left to the seed; and *workload*, what the scenario does otherwise. Its text has an entry a
+//! line:
 //!
 //! ```text
 //! plan 1.0                                          # the format; may be left out
@@ -28,6 +29,8 @@
 //! duplicate client@1→server:53/udp#1 dgram 0x00f31a90c21d5b7e
 //! rst@1449 client@1→server:7000#2 to both
 //! jitter a->b                                       # as this seed has it
+//! size clients = 3                                  # not as this seed has it
+//! without writes 4,7                                # two operations fewer
 //! ```
 //!
 //! A fault without an end lasts until the faults of a run are over, when links are at their base
@@ -45,6 +48,7 @@ mod quantity;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod workload;
 
 use std::fmt;
 use std::str::FromStr;
@@ -53,7 +57,8 @@ use std::time::Duration;
 use sim_core::Time;
 
 pub use self::deviation::{
-    Deviation, Environment, FaultSite, RESET_BOTH, RESET_RECEIVER, RESET_SENDER, Scope, Stream,
+    Deviation, Environment, FaultSite, Near, RESET_BOTH, RESET_RECEIVER, RESET_SENDER, Scope,
+    Stream,
 };
 pub use self::diff::{Diff, EntryId};
 pub use self::error::{Place, PlanError, PlanErrors, Problem};
@@ -61,6 +66,7 @@ pub use self::event::{EventId, FlowName, SegmentClass};
 pub use self::fault::{
     Action, Anchor, Clock, Condition, Cut, CutMode, Fault, Incident, LinkText, Sides, Start,
 };
+pub use self::workload::Workload;
 
 /// The version of the text form: another major one is refused, a later minor one has only more words.
 pub(crate) const VERSION: (u32, u32) = (1, 0);
@@ -113,6 +119,8 @@ pub enum Entry {
     Deviation(Deviation),
     /// Choices that are left to the seed.
     Environment(Environment),
+    /// What the scenario does otherwise.
+    Workload(Workload),
 }
 
 impl Plan {
@@ -382,6 +390,12 @@ impl From<Environment> for Entry {
     }
 }
 
+impl From<Workload> for Entry {
+    fn from(workload: Workload) -> Self {
+        Self::Workload(workload)
+    }
+}
+
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -389,6 +403,7 @@ impl fmt::Display for Entry {
             Self::Clock(clock) => clock.fmt(f),
             Self::Deviation(deviation) => deviation.fmt(f),
             Self::Environment(environment) => environment.fmt(f),
+            Self::Workload(workload) => workload.fmt(f),
         }
     }
 }

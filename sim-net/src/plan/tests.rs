@@ -32,6 +32,7 @@ clock a at 3s step +250ms
 clock b offset +3ms drift +40ppm permanent
 drop client@1→server:7000#2 syn
 drop client@1→server:7000#2 data 1449 2nd
+drop client@1→server:7000#2 data 2897 near 2 len 1448
 delay client@1→server:7000#2 fin 2897 +37ms
 delay client@1←server:7000#2 ack 1449 +37ms
 duplicate client@1→server:53/udp#1 dgram 0x00f31a90c21d5b7e
@@ -41,16 +42,24 @@ reorder client@1→server:7000#2 rst 1449 = 3
 boundary@17 client@1→server:7000#2
 short-write@17 client@1→server:7000#2 = 3
 coalesce@1448 client@1→server:7000#2
+coalesce@1449 client@1→server:7000#2 +20ms
 stall@100 client@1→server:7000#2 +2s
 rst@1449 client@1→server:7000#2 to both
 fin@1449 client@1→server:7000#2
 delay-fin@1449 client@1→server:7000#2 +1m
-spurious a@1 nr 17
-emfile socket.accept a@1 nr 3
+spurious@17 client@1→server:7000#2
+emfile a@1/accept:7000 nr 3
+emfile a@1/accept:7000 nr 4 = 2
+connect a@1/connect nr 0
+lose a@1/journal nr 0 = 3
+tear a@1/journal nr 0 = 17
 accept-reset client@1→server:7000#2 syn
 jitter client@1→server:7000#2
 jitter a->b
 ties a b
+size clients = 3
+without writes 4,7
+without \"bad writes\" 0
 ";
 
 #[test]
@@ -66,7 +75,7 @@ fn the_example_of_the_documentation_is_a_plan() {
     let example = docs.skip_while(|line| *line != " ```text").skip(1);
     let example: Vec<&str> = example.take_while(|line| *line != " ```").collect();
     let plan: Plan = example.join("\n").parse().unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(plan.entries.len(), 18);
+    assert_eq!(plan.entries.len(), 20);
 }
 
 #[test]
@@ -211,6 +220,10 @@ fn a_word_in_the_wrong_place_is_told_with_those_that_fit() {
         ("rst@7 a@1→b:1#1", "to sender, to receiver or to both"),
         ("corrupt a@1→b:1#1 syn", "= and a number"),
         ("jitter a", "a host name"),
+        ("drop a@1→b:1#1 syn near 3", "len and how many bytes"),
+        ("size clients 3", "= and a number"),
+        ("without writes", "the index of an operation"),
+        ("without writes 4,", "the index of an operation"),
         ("kill \"a at 1s", "a closing quotation mark"),
         ("kill a at 1s\nplan 1.0", "the format is said first"),
         ("plan one", "such as 1.0"),
@@ -463,8 +476,15 @@ fn entry() -> impl Strategy<Value = Entry> {
                 Clock { host, offset_nanos, drift_ppb, is_permanent }.into()
             }
         ),
-        4 => (site, event(), value)
-            .prop_map(|(site, event, value)| Deviation { site, event, value }.into()),
+        4 => (site, event(), value, option::of((any::<u64>(), any::<u32>()))).prop_map(
+            |(site, event, value, near)| {
+                let near = near.map(|(ordinal, length)| Near { ordinal, length });
+                Deviation { site, event, value, near }.into()
+            }
+        ),
+        1 => (name(), any::<u64>()).prop_map(|(name, value)| Workload::Size { name, value }.into()),
+        1 => (name(), vec(any::<u64>(), 1..4))
+            .prop_map(|(name, operations)| Workload::Without { name, operations }.into()),
         1 => (prop::sample::select(Stream::ALL.to_vec()), scope)
             .prop_map(|(stream, scope)| Environment { stream, scope }.into()),
     ]
