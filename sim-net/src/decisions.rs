@@ -218,9 +218,7 @@ impl NameHash {
     }
 
     pub(crate) fn text(&mut self, text: &str) {
-        for &byte in text.as_bytes() {
-            self.byte(byte);
-        }
+        self.bytes(text.as_bytes());
     }
 
     /// Takes in what printing `number` would give.
@@ -229,6 +227,12 @@ impl NameHash {
             self.number(number / 10);
         }
         self.byte(b'0' + (number % 10) as u8);
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.byte(byte);
+        }
     }
 
     fn byte(&mut self, byte: u8) {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use sim_core::Storage;
 
-use crate::decisions::{Entity, Site, below};
+use crate::decisions::Site;
 use crate::errno::{self, EFBIG, EIO};
 use crate::network::Network;
+use crate::plan::FaultSite;
 use crate::scheduler::Scheduler;
 
 /// How long a sync takes.
@@ -109,17 +110,14 @@ impl Network {
     /// The machine lost power: its files lose what the seed takes of their unsynced ends.
     pub(crate) fn lose_unsynced(&mut self, index: u32) {
         let mut files = std::mem::take(&mut self.host(index).files);
-        let name = std::sync::Arc::clone(&self.wire.trace.hosts[index as usize]);
-        let incarnation = self.host(index).incarnation;
         for file in files.iter_mut().filter(|file| !file.unsynced.is_empty()) {
-            let entity = Entity::named(format_args!("{name}@{incarnation}/{}", file.name));
-            let draw = self.wire.draw(index, Site::StoreLost, entity, 0);
-            let lost = below(draw, file.unsynced.len() as u64 + 1) as usize;
+            let lost = (Site::StoreLost, FaultSite::StoreLost);
+            let lost = self.disk_loss(index, lost, &file.name, file.unsynced.len() as u64) as usize;
             let mut torn = 0;
             if lost > 0 {
-                let first = file.unsynced[file.unsynced.len() - lost].size();
-                let draw = self.wire.draw(index, Site::StoreTorn, entity, 0);
-                torn = below(draw, first.max(1) as u64) as usize;
+                let first = file.unsynced[file.unsynced.len() - lost].size() as u64;
+                let left = (Site::StoreTorn, FaultSite::StoreTorn);
+                torn = self.disk_loss(index, left, &file.name, first.saturating_sub(1)) as usize;
             }
             file.lose(lost, torn);
         }

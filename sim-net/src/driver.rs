@@ -91,6 +91,23 @@ impl HostDriver {
         }
     }
 
+    /// What a write came to, which may be the last thing that the process did.
+    #[inline]
+    fn wrote(&self, written: Written) -> io::Result<usize> {
+        if written.kills {
+            self.kill();
+        }
+        self.acted();
+        written.result
+    }
+
+    #[cold]
+    fn kill(&self) {
+        if self.index != CONTROL {
+            self.scheduler.kill(self.index);
+        }
+    }
+
     /// Room for one more socket.
     fn has_descriptor(&self) -> io::Result<()> {
         let full = self.descriptors.get() >= self.scheduler.limits.max_descriptors;
@@ -220,7 +237,7 @@ impl Driver for HostDriver {
         }
         let (id, remote) = network.tcp_accept(listener)?;
         if network.injection.is_on && network.resets_accepted(id) {
-            network.reset_by_middlebox(id, 0);
+            network.reset_by_middlebox(id, RESET_BOTH);
         }
         self.descriptors.set(self.descriptors.get() + 1);
         Ok((id.source(), remote.to_addr()))
@@ -280,13 +297,12 @@ impl Driver for HostDriver {
         }
         let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
         let written = if network.injection.is_on {
-            network.write_in_part(id, data)
+            network.write_in_part(id, std::iter::once(data))
         } else {
-            network.tcp_write(id, [data].into_iter())
+            Written::alone(network.tcp_write(id, [data].into_iter()))
         };
         drop(network);
-        self.acted();
-        written
+        self.wrote(written)
     }
 
     fn write_vectored(&self, source: Source, data: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -295,14 +311,12 @@ impl Driver for HostDriver {
         }
         let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
         let written = if network.injection.is_on {
-            let first = data.iter().find(|piece| !piece.is_empty());
-            first.map_or(Ok(0), |piece| network.write_in_part(id, piece))
+            network.write_in_part(id, data.iter().map(|piece| &**piece))
         } else {
-            network.tcp_write(id, data.iter().map(|piece| &**piece))
+            Written::alone(network.tcp_write(id, data.iter().map(|piece| &**piece)))
         };
         drop(network);
-        self.acted();
-        written
+        self.wrote(written)
     }
 
     fn shutdown_write(&self, source: Source) -> io::Result<()> {

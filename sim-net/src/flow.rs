@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::decisions::{Entity, NameHash};
+use crate::plan::FlowName;
 
 /// One direction of a connection, or the datagrams of one endpoint to one address.
 ///
@@ -67,6 +68,20 @@ impl Flow {
         })
     }
 
+    /// Its name in its parts, as plans have it.
+    pub(crate) fn to_name(self, hosts: &[Arc<str>]) -> FlowName {
+        let host = |index: u64| hosts.get(index as usize).map_or("?", |name| name).to_owned();
+        FlowName {
+            client: host(self.hosts >> 32),
+            incarnation: (self.name >> 2) as u16 & 0x3fff,
+            server: host(self.hosts & u64::from(u32::MAX)),
+            port: (self.name >> 16) as u16,
+            number: (self.name >> 32) as u32,
+            is_udp: self.name & DATAGRAMS != 0,
+            is_reply: self.name & BACK != 0,
+        }
+    }
+
     /// What its draws are keyed by: its name, hashed.
     pub(crate) fn entity(self, hosts: &[Arc<str>]) -> Entity {
         let mut hash = NameHash::new();
@@ -125,6 +140,7 @@ mod tests {
         for flow in [flow, flow.reversed(), datagrams] {
             assert_eq!(flow.entity(&hosts), Entity::named(flow.name(&hosts)));
             assert_eq!(Flow::from_words(flow.words()), flow);
+            assert_eq!(flow.to_name(&hosts).to_string(), flow.name(&hosts).to_string());
             assert_ne!(flow.answers_entity(&hosts), flow.entity(&hosts));
         }
         assert_eq!((flow.sender(), flow.reversed().sender(), datagrams.sender()), (1, 2, 2));

@@ -60,6 +60,7 @@
 //! | `socket_table`, `ports`, `address`, `buffer` | what both are made of |
 //! | `decisions` | every choice, as a function of (seed, site, entity, ordinal) |
 //! | [`plan`] | what goes wrong, as data and as text |
+//! | `plane` | who decides, the seed or a plan; recording and census |
 //! | `trace` | what happened: hash, tail, log |
 //! | `capture` | what was sent, as a file for Wireshark |
 
@@ -86,6 +87,7 @@ mod orders;
 mod packet;
 mod partition;
 pub mod plan;
+mod plane;
 mod ports;
 mod properties;
 mod ready_hosts;
@@ -113,6 +115,12 @@ pub use links::{InFlight, LinkHandle, Links};
 pub use operator::{HostOperator, Operator};
 pub use partition::{Cut, Effect, HostSet, Partition};
 pub use plan::Plan;
+pub use plane::binding::{Bindings, Bound};
+pub use plane::census::{
+    Arrival, Census, Message, Moment, OfferedCall, OfferedPacket, OfferedStream, OfferedWorkload,
+    WriteEnd,
+};
+pub use plane::recording::Recording;
 pub use properties::PropertyCount;
 pub use report::{Finding, FindingKind, Report};
 pub use schedule::{Interval, Schedule};

@@ -18,6 +18,7 @@ use crate::host::Host;
 use crate::link::table::LinkTable;
 use crate::link::{LinkError, LinkRule};
 use crate::packet::{Body, Icmp, Packet};
+use crate::plane::Plane;
 use crate::ready_hosts::ReadyHosts;
 use crate::scheduler::CONTROL;
 use crate::socket_table::{Kind, Ready, SocketId, SocketTable};
@@ -44,7 +45,7 @@ pub(crate) struct Network {
     pub(crate) is_watched: bool,
     /// Who waited for a packet at a TUN device that has one now.
     pub(crate) woken: Vec<Waker>,
-    names: BTreeMap<Arc<str>, u32>,
+    pub(crate) names: BTreeMap<Arc<str>, u32>,
     /// The number of host 0.
     first_number: u32,
     /// Hosts that came back with other addresses, by the numbers that they got; and how many did.
@@ -78,6 +79,14 @@ impl Network {
     /// Sets what streams show their applications.
     pub(crate) fn set_stream_faults(&mut self, faults: StreamFaults) {
         self.injection = Injection::new(faults, &mut self.wire.faults);
+    }
+
+    /// Sets who decides beside the seed, and who looks on: before anything happens.
+    pub(crate) fn set_plane(&mut self, plane: Option<Box<Plane>>) {
+        if let Some(plane) = &plane {
+            self.wire.links.watch(plane.watches_packets(), plane.watches_arrivals());
+        }
+        self.wire.plane = plane;
     }
 
     // Hosts and names.
@@ -408,18 +417,22 @@ impl Network {
                     return Some(index);
                 }
                 Err(index) => {
-                    let rank = self.draw_rank(index);
-                    self.ready.add_ranked(index, rank);
+                    let (rank, group) = self.draw_rank(index);
+                    self.ready.add_ranked(index, rank, group);
                 }
             }
         }
     }
 
-    fn draw_rank(&mut self, index: u32) -> u64 {
+    fn draw_rank(&mut self, index: u32) -> (u64, u32) {
+        let recorder = self.wire.plane.as_mut().and_then(|plane| plane.recorder.as_mut());
+        if let (Some(recorder), Some(other)) = (recorder, self.ready.other()) {
+            recorder.tie(index, other);
+        }
         let host = &mut self.hosts[index as usize];
         let ranks =
             host.ranks.get_or_insert_with(|| Box::new(Draws::new(Site::HostOrder, host.entity)));
-        self.wire.draw_next(index, ranks)
+        self.wire.draw_rank(index, ranks)
     }
 
     /// True when no host has anything to do at this instant and no packet is on its way.

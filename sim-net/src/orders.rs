@@ -9,11 +9,13 @@ use sim_core::Time;
 use crate::agenda::Event;
 use crate::link::{Link, LinkRule};
 use crate::links::Links;
+use crate::network::Network;
 use crate::partition::{self, Effect, HostSet, Partition};
 use crate::plan::{
-    Action, Clock, Condition, Cut, CutMode, Entry, Fault, Incident, Place, Plan, PlanError,
-    Problem, Sides,
+    Action, Clock, Condition, Cut, CutMode, Entry, Environment, Fault, Incident, Place, Plan,
+    PlanError, Problem, Scope, Sides, Stream,
 };
+use crate::plane::claims::{can_be_followed, expected_event};
 use crate::scheduler::Scheduler;
 use crate::stream_faults::StreamFaults;
 
@@ -24,14 +26,17 @@ const QUIESCE: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     faults: RefCell<Vec<Standing>>,
-    clocks: Vec<Clock>,
+    /// Each with its place among the entries of the plan.
+    clocks: Vec<(usize, Clock)>,
     absent: RefCell<Vec<String>>,
 }
 
 /// A scheduled fault.
 #[derive(Debug)]
-struct Standing {
+pub(crate) struct Standing {
     fault: Fault,
+    /// Its place among the entries of the plan.
+    entry: usize,
     state: State,
     /// The partition that it made.
     cut: Option<partition::Cut>,
@@ -44,22 +49,30 @@ enum State {
     Over,
 }
 
-/// Says of a plan what a simulation cannot carry out by itself: entries that are bound to events of a
-/// run, and links that are none.
-pub(crate) fn check(plan: &Plan) -> Result<(), PlanError> {
+/// Says of a plan what a simulation cannot carry out: links that are none, entries about what they
+/// cannot be about, and, unless the plan alone decides (`is_replay`), deviations and environment.
+pub(crate) fn check(plan: &Plan, is_replay: bool) -> Result<(), PlanError> {
     for (index, entry) in plan.entries.iter().enumerate() {
         let wrong = |expected: &str, found: String| PlanError {
             place: Place::Entry { number: index + 1, text: entry.to_string() },
             problem: Problem::Syntax { expected: expected.to_owned(), found, hint: None },
         };
         match entry {
-            Entry::Deviation(_) | Entry::Environment(_) => {
-                let found = "an entry about an event of a run".to_owned();
-                return Err(wrong("a scheduled fault or a clock, which need no binding", found));
+            Entry::Deviation(_) | Entry::Environment(_) if !is_replay => {
+                let found = "a choice that a run from a seed makes by chance".to_owned();
+                return Err(wrong("scheduled faults, clocks and workload alone", found));
             }
-            Entry::Fault(fault) if fault.start.time().is_none() => {
-                let found = "a fault that follows an event".to_owned();
-                return Err(wrong("a fault with a time of its own", found));
+            Entry::Deviation(deviation) => {
+                if let Some(expected) = expected_event(deviation) {
+                    return Err(wrong(expected, deviation.event.to_string()));
+                }
+            }
+            Entry::Environment(Environment { stream: Stream::Ties, scope: Scope::Flow(flow) }) => {
+                return Err(wrong("two hosts, such as ties a b", flow.to_string()));
+            }
+            Entry::Fault(fault) if fault.start.time().is_none() && !follows(fault) => {
+                let found = "another choice of the simulator".to_owned();
+                return Err(wrong("a packet or a place in a stream to follow", found));
             }
             Entry::Fault(Fault {
                 action: Action::Interval { condition: Condition::Link { link, .. }, .. },
@@ -73,22 +86,28 @@ pub(crate) fn check(plan: &Plan) -> Result<(), PlanError> {
                 let found = format!("{drift_ppb} parts in a billion");
                 return Err(wrong("a drift of at most half of the true rate", found));
             }
-            Entry::Fault(_) | Entry::Clock(_) | Entry::Workload(_) => {}
+            Entry::Fault(_) | Entry::Clock(_) | Entry::Environment(_) | Entry::Workload(_) => {}
         }
     }
     Ok(())
+}
+
+/// True if a fault follows an event that can be followed.
+fn follows(fault: &Fault) -> bool {
+    fault.start.anchor().is_some_and(|anchor| can_be_followed(&anchor.event))
 }
 
 impl Orders {
     /// The orders of a plan that [`check`] found no fault with.
     pub(crate) fn new(plan: &Plan) -> Self {
         let (mut faults, mut clocks) = (Vec::new(), Vec::new());
-        for entry in &plan.entries {
+        for (number, entry) in plan.entries.iter().enumerate() {
             match entry {
                 Entry::Fault(fault) => {
-                    faults.push(Standing { fault: fault.clone(), state: State::Ahead, cut: None });
+                    let (fault, state) = (fault.clone(), State::Ahead);
+                    faults.push(Standing { fault, entry: number, state, cut: None });
                 }
-                Entry::Clock(clock) => clocks.push(clock.clone()),
+                Entry::Clock(clock) => clocks.push((number, clock.clone())),
                 Entry::Deviation(_) | Entry::Environment(_) | Entry::Workload(_) => {}
             }
         }
@@ -97,7 +116,7 @@ impl Orders {
 
     /// The hosts that orders were about when the world had none of that name, and still has not.
     pub(crate) fn absent_hosts(&self, is_there: impl Fn(&str) -> bool) -> Vec<String> {
-        let clocks = self.clocks.iter().map(|clock| clock.host.clone());
+        let clocks = self.clocks.iter().map(|(_, clock)| clock.host.clone());
         let absent = self.absent.borrow();
         let named = absent.iter().cloned().chain(clocks);
         named.filter(|name| !is_there(name)).collect()
@@ -105,7 +124,8 @@ impl Orders {
 }
 
 impl Standing {
-    fn order(index: usize, is_end: bool) -> u32 {
+    /// The number of the order that begins it, or ends it.
+    pub(crate) fn order(index: usize, is_end: bool) -> u32 {
         index as u32 * 2 + u32::from(is_end)
     }
 }
@@ -116,7 +136,8 @@ impl Scheduler {
         let mut network = self.network();
         let agenda = &mut network.wire.agenda;
         for (index, standing) in self.orders.faults.borrow().iter().enumerate() {
-            let at = standing.fault.start.time().expect("a checked plan has times");
+            // What follows an event is scheduled when that happens.
+            let Some(at) = standing.fault.start.time() else { continue };
             agenda.push(at, Event::Order(Standing::order(index, false)));
             if let Action::Interval { length: Some(length), .. } = standing.fault.action {
                 agenda.push(at + length, Event::Order(Standing::order(index, true)));
@@ -158,6 +179,9 @@ impl Scheduler {
             Action::Moment(_) => None,
         });
         let mut network = self.network();
+        if let Some(plane) = &mut network.wire.plane {
+            plane.calm();
+        }
         network.set_stream_faults(StreamFaults::new());
         network.wire.links.calm();
         if !conditions.clone().any(|condition| matches!(condition, Condition::Cut(_))) {
@@ -170,8 +194,8 @@ impl Scheduler {
             .collect();
         let hosts = network.hosts.len() as u32;
         drop(network);
-        for Clock { host, offset_nanos, .. } in
-            self.orders.clocks.iter().filter(|clock| !clock.is_permanent)
+        for (_, Clock { host, offset_nanos, .. }) in
+            self.orders.clocks.iter().filter(|(_, clock)| !clock.is_permanent)
         {
             if let Some(index) = self.index_of(host) {
                 self.set_drift(index, 0);
@@ -192,7 +216,8 @@ impl Scheduler {
 
     /// Sets the clocks of a host that has just been made.
     pub(crate) fn set_clocks_of(&self, name: &str, index: u32) {
-        for clock in self.orders.clocks.iter().filter(|clock| clock.host == name) {
+        for (entry, clock) in self.orders.clocks.iter().filter(|(_, clock)| clock.host == name) {
+            self.bind(*entry);
             if clock.offset_nanos != 0 {
                 self.network().step_wall_clock(index, clock.offset_nanos);
             }
@@ -215,6 +240,7 @@ impl Scheduler {
 
     fn begin(self: &Rc<Self>, index: usize) {
         let Some(fault) = self.move_on(index, State::Ahead, State::Begun) else { return };
+        self.note_begin(index, &fault);
         match &fault.action {
             Action::Interval { condition, .. } => {
                 let cut = self.make_so(condition);
@@ -263,6 +289,30 @@ impl Scheduler {
             standing.state = to;
             standing.fault.clone()
         })
+    }
+
+    /// A fault begins: it has found what it is about, if its hosts are there.
+    fn note_begin(&self, index: usize, fault: &Fault) {
+        let entry = self.orders.faults.borrow()[index].entry;
+        let mut network = self.network();
+        let is_there = |name: &&str| network.host_named(name).is_some();
+        let all = fault.hosts().iter().all(is_there);
+        let Network { wire, names, .. } = &mut *network;
+        if let Some(plane) = wire.plane.as_mut() {
+            if all {
+                plane.bind(entry);
+            }
+            if let Some(recorder) = &mut plane.recorder {
+                let find = |name: &str| names.get(name).copied();
+                recorder.begins(entry, fault, wire.now, find, &wire.trace.hosts);
+            }
+        }
+    }
+
+    fn bind(&self, entry: usize) {
+        if let Some(plane) = &mut self.network().wire.plane {
+            plane.bind(entry);
+        }
     }
 
     fn count(&self, name: &'static str) {

@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 #[derive(Debug, Default)]
 pub(crate) struct ReadyHosts {
     fresh: Vec<u32>,
-    /// Rank and index, from the high bits down: comparing entries is comparing numbers.
+    /// Group, rank and index, from the high bits down: comparing entries is comparing numbers.
     ranked: BinaryHeap<Reverse<u128>>,
 }
 
@@ -32,8 +32,17 @@ impl ReadyHosts {
         }
     }
 
-    pub(crate) fn add_ranked(&mut self, index: u32, rank: u64) {
-        self.ranked.push(Reverse(u128::from(rank) << 64 | u128::from(index)));
+    /// Adds a host with the rank that it drew. Ranks are compared in a group; one group goes before
+    /// the next.
+    pub(crate) fn add_ranked(&mut self, index: u32, rank: u64, group: u32) {
+        let entry = u128::from(group) << 96 | u128::from(rank) << 32 | u128::from(index);
+        self.ranked.push(Reverse(entry));
+    }
+
+    /// A host that is ready, if there is one beside the one that was taken.
+    pub(crate) fn other(&self) -> Option<u32> {
+        let ranked = || self.ranked.peek().map(|&Reverse(entry)| entry as u32);
+        self.fresh.last().copied().or_else(ranked)
     }
 }
 
@@ -45,7 +54,7 @@ mod tests {
         loop {
             match ready.take()? {
                 Ok(index) => return Some(index),
-                Err(index) => ready.add_ranked(index, u64::from(10 - index)),
+                Err(index) => ready.add_ranked(index, u64::from(10 - index), 0),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim_core::{EventLoop, Outcome, PanicPolicy, World};
+use sim_core::{EventLoop, Outcome, PanicPolicy, Time, World};
 
 use crate::capture::Capture;
 use crate::link::table::LinkTable;
@@ -13,6 +13,8 @@ use crate::links::Links;
 use crate::network::Network;
 use crate::orders::{self, Orders};
 use crate::plan::{Plan, PlanError};
+use crate::plane::Plane;
+use crate::plane::recording::Recording;
 use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
 use crate::simulation::Simulation;
@@ -50,6 +52,11 @@ pub struct Sim {
     plan: Plan,
     quiesce: Option<Duration>,
     liveness: Option<Duration>,
+    /// The plan decides what goes wrong, and not the seed; until this time, if there is one.
+    is_replay: bool,
+    until: Option<Time>,
+    recording: Option<Recording>,
+    census: bool,
 }
 
 impl Sim {
@@ -68,11 +75,17 @@ impl Sim {
             plan: Plan::new(),
             quiesce: None,
             liveness: None,
+            is_replay: false,
+            until: None,
+            recording: None,
+            census: false,
         }
     }
 
-    /// Sets what befalls hosts and links, and when: the scheduled faults and the clocks of a plan.
-    /// Hosts that it names need not exist yet; those that never do are in [`Report::absent_hosts`].
+    /// Sets what befalls hosts and links, and when: the scheduled faults and the clocks of a plan, and
+    /// its workload. What else goes wrong the seed decides; see [`replay`](Self::replay) for a plan
+    /// that decides everything. Hosts that it names need not exist yet; those that never do are in
+    /// [`Report::absent_hosts`].
     ///
     /// ```
     /// use sim_net::{Plan, Sim};
@@ -84,12 +97,77 @@ impl Sim {
     ///
     /// # Errors
     ///
-    /// An entry that is bound to an event of a run (a deviation, or a fault without a time of its
-    /// own), which needs a run to bind to; a link that is none.
+    /// A deviation or an environment, which are about what a run from a seed leaves to chance; a link
+    /// that is none.
     pub fn plan(mut self, plan: &Plan) -> Result<Self, PlanError> {
-        orders::check(plan)?;
+        orders::check(plan, false)?;
         self.plan = plan.clone();
+        self.is_replay = false;
         Ok(self)
+    }
+
+    /// Runs from a plan: nothing goes wrong but what it says. Of all that a run from a seed leaves to
+    /// chance, faults do not happen unless a deviation is about them, delays are the least and hosts
+    /// that are ready at the same instant go in the order of their making unless an entry leaves them
+    /// to the seed. Everything else is as set up (rates, queues, base delays, MTUs, packets that a
+    /// link loses by their number), and who somebody is and what the scenario does come from the plan's
+    /// seed; if it has none, from that of the simulation.
+    ///
+    /// [`Report::bindings`] says which entries found what they are about; those that did not are no
+    /// error.
+    ///
+    /// ```
+    /// use sim_net::{Link, Recording, Sim};
+    ///
+    /// # async fn scenario(world: sim_core::World) {
+    /// #     let (a, b) = (world.host("a"), world.host("b"));
+    /// #     world.settle().await;
+    /// #     drop((a, b));
+    /// # }
+    /// let sim = Sim::new(7).link("latency=1ms..9ms,loss=5%".parse::<Link>()?);
+    /// let found = sim.clone().record(Recording::new()).run(scenario);
+    /// let plan = found.recording.unwrap();
+    /// let again = sim.replay(&plan.to_string().parse()?)?.run(scenario);
+    /// assert_eq!(again.hash, found.hash);
+    /// assert_eq!(again.bindings.bound(), plan.entries.len());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A deviation that is about what its kind cannot befall (a `drop` of a place in a stream), a
+    /// fault that follows neither a packet nor a place in a stream, ties of a flow, a link that is
+    /// none.
+    pub fn replay(mut self, plan: &Plan) -> Result<Self, PlanError> {
+        orders::check(plan, true)?;
+        self.seed = plan.seed.unwrap_or(self.seed);
+        self.plan = plan.clone();
+        self.is_replay = true;
+        Ok(self)
+    }
+
+    /// After `time` the seed decides again what goes wrong: a plan's beginning, then chance. Scheduled
+    /// faults keep their times.
+    #[must_use]
+    pub fn then_by_chance(mut self, time: Duration) -> Self {
+        self.until = Some(Time::ZERO + time);
+        self
+    }
+
+    /// Writes down the plan that the run amounts to, for [`Report::recording`]: replayed under the
+    /// same simulation, it gives the same run, to the hash. Changes neither times nor the hash.
+    #[must_use]
+    pub fn record(mut self, recording: Recording) -> Self {
+        self.recording = Some(recording);
+        self
+    }
+
+    /// Lists everything that a fault could have befallen, for [`Report::census`]. Off by default.
+    /// Changes neither times nor the hash.
+    #[must_use]
+    pub fn census(mut self, take: bool) -> Self {
+        self.census = take;
+        self
     }
 
     /// Ends all faults after `time`: hosts are up again, nothing is in the way, links lose nothing,
@@ -258,9 +336,13 @@ impl Sim {
     /// Builds the world without running anything.
     pub fn build(&self) -> Simulation {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
-        let mut network = Network::new(self.seed, links, self.keep_log, 0);
+        // The census reads its turns off the log.
+        let mut network = Network::new(self.seed, links, self.keep_log || self.census, 0);
         network.tcp = self.tcp;
         network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
+        let Self { seed, is_replay, until, census, .. } = *self;
+        let recording = self.recording.clone();
+        network.set_plane(Plane::new(&self.plan, seed, is_replay, until, recording, census));
         network.set_stream_faults(self.stream_faults);
         let mut limits = self.limits;
         if let Some(quiesce) = self.quiesce {
@@ -270,7 +352,7 @@ impl Sim {
         let scheduler = Scheduler::new(network, Orders::new(&self.plan), limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         scheduler.schedule_orders(self.quiesce);
-        Simulation::new(EventLoop::new(engine), scheduler)
+        Simulation::new(EventLoop::new(engine), scheduler, self.keep_log)
     }
 }
 

@@ -16,6 +16,8 @@ use crate::link::pipeline::Fate;
 use crate::link::table::LinkTable;
 use crate::link::{LOOPBACK_DELAY, LOOPBACK_MTU};
 use crate::packet::{Body, Packet};
+use crate::plane::Plane;
+use crate::plane::passage::{DelayBy, Passage};
 use crate::trace::{DropReason, Record, Trace};
 
 /// The part of a network that sending needs beside the socket that sends. It knows no sockets, so
@@ -30,6 +32,8 @@ pub(crate) struct Wire {
     pub(crate) faults: Faults,
     /// What was sent, if that is wanted.
     pub(crate) capture: Option<Box<Capture>>,
+    /// Who decides beside the seed, and who looks on.
+    pub(crate) plane: Option<Box<Plane>>,
 }
 
 /// How a packet gets from one host to another.
@@ -56,6 +60,7 @@ impl Wire {
             links,
             faults,
             capture: None,
+            plane: None,
         }
     }
 
@@ -73,11 +78,24 @@ impl Wire {
         value
     }
 
-    /// The next of the draws of a host.
-    pub(crate) fn draw_next(&mut self, host: u32, draws: &mut Draws) -> u64 {
-        let value = draws.next(&self.decisions);
-        self.record(host, Record::Draw { site: draws.site(), value });
-        value
+    /// The rank of a host among those that are ready at the same instant, and the group in which it
+    /// counts.
+    pub(crate) fn draw_rank(&mut self, host: u32, draws: &mut Draws) -> (u64, u32) {
+        let drawn = draws.next(&self.decisions);
+        let (rank, group) = match self.plane.as_mut().filter(|plane| plane.decides(self.now)) {
+            None => (drawn, 0),
+            Some(plane) => match plane.tie_group(host, &self.trace.hosts) {
+                Some(group) => (drawn, group),
+                None => (0, host),
+            },
+        };
+        self.record(host, Record::Draw { site: draws.site(), value: rank });
+        (rank, group)
+    }
+
+    /// True if the plan of the run decides, and not the seed.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.plane.as_ref().is_some_and(|plane| plane.decides(self.now))
     }
 
     pub(crate) fn flow_entity(&self, flow: Flow) -> Entity {
@@ -139,6 +157,40 @@ impl Wire {
         Fate::OnTheWay
     }
 
+    /// Sends a packet where links only delay, in a run that has a plane: what [`send`](Self::send)
+    /// does, and the same records.
+    pub(crate) fn send_plain(
+        &mut self,
+        from: u32,
+        mut packet: Packet,
+        lane: &mut Lane,
+        last_arrival: &mut Time,
+        passage: &Passage,
+    ) -> Fate {
+        let spread = self.links.spread;
+        let drawn = (spread > 0).then(|| {
+            let ordinal = lane.next();
+            below(lane.delay(ordinal, &self.decisions), spread)
+        });
+        let value = match passage.delay() {
+            DelayBy::Seed => drawn.unwrap_or(0),
+            DelayBy::Plan(value) => value,
+        };
+        if spread > 0 || value > 0 {
+            self.record(from, Record::Draw { site: Site::PacketDelay, value });
+            self.note_delay((from, packet.to_host), passage, value);
+        }
+        let mut arrival = self.now + self.links.least + Duration::from_nanos(value);
+        if matches!(packet.body, Body::Tcp(_)) {
+            arrival = arrival.max(*last_arrival);
+            *last_arrival = arrival;
+        }
+        self.capture_sent(from, &mut packet);
+        self.record(from, Record::Sent(packet.record()));
+        self.agenda.push(arrival, Event::Arrival(packet));
+        Fate::OnTheWay
+    }
+
     /// Sends a packet that is one on the wire, whatever its size: it is no train.
     pub(crate) fn send_whole(
         &mut self,
@@ -152,7 +204,10 @@ impl Wire {
             return self.send(path, packet, lane, last_arrival, pool);
         }
         let lane = lane.get_or_insert_with(|| Lane::new(self.flow_entity(packet.flow)));
-        self.pass_one(path.from, packet, lane, last_arrival, pool)
+        if self.plane.is_some() {
+            return self.pass_planned(path, packet, true, lane, last_arrival, pool);
+        }
+        self.pass_one(path.from, packet, lane, last_arrival, pool, Passage::default())
     }
 
     /// Puts a packet into the capture, if there is one: once each, where it leaves its sender.

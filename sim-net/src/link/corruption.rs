@@ -38,6 +38,18 @@ impl Damage {
         }
     }
 
+    /// The damage that a value of a decision about a datagram of `length` bytes stands for. `None` if
+    /// there is nothing to damage.
+    pub(crate) fn of_value(value: u64, length: usize) -> Option<Self> {
+        let bits = length as u64 * 8;
+        // A value that was meant for a longer one does something, too.
+        let rest = value.saturating_sub(1).checked_rem(bits + length as u64)?;
+        Some(match rest.checked_sub(bits) {
+            None => Self::Flipped(rest),
+            Some(left) => Self::CutTo(left as usize),
+        })
+    }
+
     /// It as the value of a decision about a datagram of `length` bytes; 0 would be none.
     pub(crate) fn value(self, length: usize) -> u64 {
         match self {
@@ -62,9 +74,13 @@ mod tests {
             assert!(all.contains(&Damage::CutTo(left)));
         }
         let mut values: Vec<u64> = all.iter().map(|damage| damage.value(3)).collect();
+        for damage in &all {
+            assert_eq!(Damage::of_value(damage.value(3), 3), Some(*damage));
+        }
         values.sort_unstable();
         values.dedup();
         assert_eq!(values, (1..=27).collect::<Vec<_>>());
-        assert_eq!(Damage::choose(5, 0), None);
+        assert_eq!((Damage::choose(5, 0), Damage::of_value(5, 0)), (None, None));
+        assert_eq!(Damage::of_value(28, 3), Some(Damage::Flipped(0)));
     }
 }

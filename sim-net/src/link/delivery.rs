@@ -67,6 +67,10 @@ impl Network {
     /// nothing is judged.
     #[cold]
     fn take_in_at_last(&mut self, packet: Packet) {
+        let is_here = packet.flow.sender() == packet.to_host;
+        if self.wire.plane.is_some() && !is_here && !self.hosts[packet.to_host as usize].is_deaf() {
+            self.wire.note_arrival(&packet);
+        }
         self.take_in(packet);
     }
 

@@ -3,6 +3,7 @@
 
 use crate::decisions::{Decisions, Draws, Entity, Site};
 use crate::link::loss::Chain;
+use crate::plane::Watch;
 
 /// The packets of a flow in one direction, for what chance does to them.
 ///
@@ -18,6 +19,8 @@ pub(crate) struct Lane {
     pub(crate) chain: Chain,
     /// The packets that are held back for later ones, by their keys.
     pub(crate) held_back: Vec<super::table::HeldBackKey>,
+    /// What the run's plane knows of the flow, if there is one and it was asked.
+    pub(crate) watch: Option<Watch>,
 }
 
 /// The draws of faults.
@@ -39,6 +42,7 @@ impl Lane {
             faults: None,
             chain: Chain::default(),
             held_back: Vec::new(),
+            watch: None,
         })
     }
 

@@ -90,13 +90,18 @@ impl Loss {
         }
     }
 
+    /// True if a packet with this number is lost whatever chance says.
+    pub(crate) fn lists(&self, number: u64) -> bool {
+        matches!(&self.0, Model::Packets(numbers) if numbers.binary_search(&number).is_ok())
+    }
+
     /// True if a packet with this number is lost; `draw` is asked if that is left to chance.
     pub(crate) fn takes(&self, number: u64, chain: &mut Chain, draw: impl FnOnce() -> u64) -> bool {
         match &self.0 {
             Model::Each(loss) => !loss.is_never() && u128::from(draw()) < loss.threshold(),
             Model::Burst { mean, .. } if mean.is_never() => false,
             Model::Burst { mean, burst } => chain.step(*mean, *burst, draw()),
-            Model::Packets(numbers) => numbers.binary_search(&number).is_ok(),
+            Model::Packets(_) => self.lists(number),
         }
     }
 }

@@ -14,11 +14,15 @@ use crate::faults;
 use crate::link::corruption::Damage;
 use crate::packet::{Body, Icmp, Packet};
 use crate::partition::Effect;
+use crate::plan::FaultSite;
+use crate::plane::passage::{DelayBy, Passage};
 use crate::trace::{DropReason, Record};
 use crate::wire::{Path, Wire};
 
 /// How long a packet is held back at most for later ones.
 const HELD_BACK_MAX: Duration = Duration::from_millis(100);
+/// For how many later ones.
+const HELD_BACK_FOR_MAX: u64 = 1_000;
 /// How long a copy of a segment may take (RFC 9293's MSL is two minutes; Linux takes it as 30 s).
 pub(super) const SEGMENT_LIFE_MAX: Duration = Duration::from_secs(30);
 
@@ -39,6 +43,8 @@ struct Departure<'a> {
     lane: &'a mut Lane,
     /// The packet's number in the lane.
     ordinal: u64,
+    /// Who decides about it, and what it is called.
+    passage: Passage,
 }
 
 impl Wire {
@@ -54,13 +60,17 @@ impl Wire {
         pool: &mut Pool,
     ) -> Fate {
         let lane = lane.get_or_insert_with(|| Lane::new(self.flow_entity(packet.flow)));
+        if self.plane.is_some() {
+            return self.pass_planned(path, packet, false, lane, last_arrival, pool);
+        }
+        let alone = Passage::default();
         if !self.is_constant(path) {
             let mss = path.mtu.saturating_sub(packet.headers()).max(1);
             while let Some(segment) = packet.split_off(mss) {
-                let _ = self.pass_one(path.from, segment, lane, last_arrival, pool);
+                let _ = self.pass_one(path.from, segment, lane, last_arrival, pool, alone);
             }
         }
-        self.pass_one(path.from, packet, lane, last_arrival, pool)
+        self.pass_one(path.from, packet, lane, last_arrival, pool, alone)
     }
 
     /// Sends what is one packet on the wire.
@@ -71,12 +81,13 @@ impl Wire {
         lane: &mut Lane,
         last_arrival: &mut Time,
         pool: &mut Pool,
+        passage: Passage,
     ) -> Fate {
         self.capture_sent(from, &mut packet);
         self.trace.record(self.now, from, Record::Sent(packet.record()));
         let ordinal = lane.next();
         let link = Rc::clone(self.links.link(from, packet.to_host));
-        let mut departure = Departure { from, link, lane, ordinal };
+        let mut departure = Departure { from, link, lane, ordinal, passage };
         match self.admit(&mut departure, &packet) {
             Ok(leaves) => self.travel(departure, packet, leaves, last_arrival, pool),
             Err((reason, fault)) => {
@@ -116,13 +127,25 @@ impl Wire {
             leaves = self.links.through_rate((from, to), rate, leaves, size).ok_or(full)?;
         }
         let (lane, ordinal) = (&mut *departure.lane, departure.ordinal);
-        let mut chain = lane.chain;
-        let decisions = &self.decisions;
-        let is_lost = link
-            .loss
-            .takes(ordinal + 1, &mut chain, || lane.fault(Site::PacketLoss, ordinal, decisions));
-        lane.chain = chain;
-        if is_lost { Err((DropReason::Loss, faults::LOSS)) } else { Ok(leaves) }
+        let is_lost = match departure.passage.chosen {
+            Some(chosen) => chosen.is_lost || link.loss.lists(ordinal + 1),
+            None => {
+                let mut chain = lane.chain;
+                let decisions = &self.decisions;
+                let is_lost = link.loss.takes(ordinal + 1, &mut chain, || {
+                    lane.fault(Site::PacketLoss, ordinal, decisions)
+                });
+                lane.chain = chain;
+                is_lost
+            }
+        };
+        if !is_lost {
+            return Ok(leaves);
+        }
+        if !link.loss.lists(ordinal + 1) {
+            self.note_fault(&departure.passage, FaultSite::Loss, 1);
+        }
+        Err((DropReason::Loss, faults::LOSS))
     }
 
     /// Copy, corruption, delay and order of a packet that leaves at `leaves`.
@@ -134,12 +157,13 @@ impl Wire {
         last_arrival: &mut Time,
         pool: &mut Pool,
     ) -> Fate {
-        let Departure { from, link, lane, ordinal } = departure;
+        let (from, link) = (departure.from, Rc::clone(&departure.link));
+        let mut departure = departure;
         let pair = (from, packet.to_host);
-        let copy = self.copy(from, &link, lane, ordinal, &packet);
-        let (packet, fate) = self.corrupt(from, &link, lane, ordinal, packet, pool);
+        let copy = self.copy(&mut departure, &packet);
+        let (packet, fate) = self.corrupt(&mut departure, packet, pool);
         if let Some(packet) = packet {
-            let arrival = leaves + self.delay_on(from, &link, lane, ordinal);
+            let arrival = leaves + self.delay_on(&mut departure, packet.to_host);
             let arrival = match link.order {
                 Order::Fifo => self.links.in_line(pair, arrival),
                 Order::Tcp if matches!(packet.body, Body::Tcp(_)) => {
@@ -148,7 +172,7 @@ impl Wire {
                 }
                 Order::Tcp | Order::Free => arrival,
             };
-            self.arrange(from, &link, lane, ordinal, packet, arrival);
+            self.arrange(departure, packet, arrival);
         }
         if let Some((copy, delay)) = copy {
             let mut arrival = leaves + delay;
@@ -163,22 +187,25 @@ impl Wire {
     /// The copy that follows a packet, if one does, and how long it takes.
     fn copy(
         &mut self,
-        from: u32,
-        link: &Link,
-        lane: &mut Lane,
-        ordinal: u64,
+        departure: &mut Departure<'_>,
         packet: &Packet,
     ) -> Option<(Packet, Duration)> {
-        if link.duplicate.is_never() {
-            return None;
-        }
-        let draw = lane.fault(Site::PacketDuplicate, ordinal, &self.decisions);
-        let beyond = link.latency.beyond_least(link.duplicate.rest(draw)?);
+        let Departure { from, ref link, ref mut lane, ordinal, ref passage } = *departure;
         let site = Site::PacketDuplicate;
-        self.record(from, Record::Draw { site, value: beyond.saturating_add(1) });
+        let value = match passage.chosen {
+            Some(chosen) => chosen.duplicate,
+            None if link.duplicate.is_never() => 0,
+            None => {
+                let rest = link.duplicate.rest(lane.fault(site, ordinal, &self.decisions));
+                rest.map_or(0, |rest| link.latency.beyond_least(rest).saturating_add(1))
+            }
+        };
+        let beyond = value.checked_sub(1)?;
+        self.record(from, Record::Draw { site, value });
         self.record(from, Record::Duplicated(packet.record()));
         self.capture_comment(packet, "sent twice");
         self.faults.count(faults::DUPLICATE);
+        self.note_fault(passage, FaultSite::Duplicate, value);
         let mut delay = link.latency.least() + Duration::from_nanos(beyond);
         if matches!(packet.body, Body::Tcp(_)) {
             delay = delay.min(SEGMENT_LIFE_MAX);
@@ -189,24 +216,29 @@ impl Wire {
     /// What is left of a packet after corruption, and whether that is what its sender counts.
     fn corrupt(
         &mut self,
-        from: u32,
-        link: &Link,
-        lane: &mut Lane,
-        ordinal: u64,
+        departure: &mut Departure<'_>,
         packet: Packet,
         pool: &mut Pool,
     ) -> (Option<Packet>, Fate) {
-        if link.corruption.probability.is_never() {
+        let Departure { from, ref link, ref mut lane, ordinal, ref passage } = *departure;
+        let length = packet.record().bytes as usize;
+        let likely = link.corruption.probability;
+        let value = match passage.chosen {
+            Some(chosen) => chosen.corrupt,
+            None if likely.is_never() => 0,
+            None => {
+                let rest = likely.rest(lane.fault(Site::PacketCorrupt, ordinal, &self.decisions));
+                rest.map_or(0, |rest| {
+                    Damage::choose(rest, length).map_or(1, |damage| damage.value(length))
+                })
+            }
+        };
+        if value == 0 {
             return (Some(packet), Fate::OnTheWay);
         }
-        let draw = lane.fault(Site::PacketCorrupt, ordinal, &self.decisions);
-        let Some(rest) = link.corruption.probability.rest(draw) else {
-            return (Some(packet), Fate::OnTheWay);
-        };
+        let damage = Damage::of_value(value, length);
         self.faults.count(faults::CORRUPT);
-        let length = packet.record().bytes as usize;
-        let damage = Damage::choose(rest, length);
-        let value = damage.map_or(1, |damage| damage.value(length));
+        self.note_fault(passage, FaultSite::Corrupt, value);
         self.record(from, Record::Draw { site: Site::PacketCorrupt, value });
         self.record(from, Record::Corrupted(packet.record()));
         self.capture_comment(&packet, "corrupted on the way");
@@ -228,35 +260,41 @@ impl Wire {
     }
 
     /// How long a packet takes on a link.
-    fn delay_on(&mut self, from: u32, link: &Link, lane: &mut Lane, ordinal: u64) -> Duration {
-        let least = link.latency.least();
-        if !link.latency.varies() {
+    fn delay_on(&mut self, departure: &mut Departure<'_>, to: u32) -> Duration {
+        let Departure { from, ref link, ref mut lane, ordinal, ref passage } = *departure;
+        let (least, varies) = (link.latency.least(), link.latency.varies());
+        let value = match passage.delay() {
+            DelayBy::Seed if varies => {
+                link.latency.beyond_least(lane.delay(ordinal, &self.decisions))
+            }
+            DelayBy::Seed => 0,
+            DelayBy::Plan(value) => value,
+        };
+        if !varies && value == 0 {
             return least;
         }
-        let value = link.latency.beyond_least(lane.delay(ordinal, &self.decisions));
         self.record(from, Record::Draw { site: Site::PacketDelay, value });
+        self.note_delay((from, to), passage, value);
         least + Duration::from_nanos(value)
     }
 
     /// Puts a packet on the agenda, or holds it back for later ones; and behind it those that were
     /// held back for it.
-    fn arrange(
-        &mut self,
-        from: u32,
-        link: &Link,
-        lane: &mut Lane,
-        ordinal: u64,
-        packet: Packet,
-        arrival: Time,
-    ) {
-        let is_held_back = !link.reorder.probability.is_never() && {
-            let draw = lane.fault(Site::PacketReorder, ordinal, &self.decisions);
-            link.reorder.probability.rest(draw).is_some()
+    fn arrange(&mut self, departure: Departure<'_>, packet: Packet, arrival: Time) {
+        let Departure { from, link, lane, ordinal, passage } = departure;
+        let packets = match passage.chosen {
+            Some(chosen) => chosen.reorder.min(HELD_BACK_FOR_MAX) as u32,
+            None if link.reorder.probability.is_never() => 0,
+            None => {
+                let draw = lane.fault(Site::PacketReorder, ordinal, &self.decisions);
+                let rest = link.reorder.probability.rest(draw);
+                rest.map_or(0, |_| link.reorder.packets)
+            }
         };
-        if is_held_back {
-            let packets = link.reorder.packets;
-            let site = Site::PacketReorder;
-            self.record(from, Record::Draw { site, value: u64::from(packets) });
+        if packets > 0 {
+            let (site, value) = (Site::PacketReorder, u64::from(packets));
+            self.record(from, Record::Draw { site, value });
+            self.note_fault(&passage, FaultSite::Reorder, value);
             self.record(from, Record::HeldBack(packet.record()));
             self.capture_comment(&packet, "held back for later packets");
             self.faults.count(faults::REORDER);

@@ -28,12 +28,16 @@ pub(crate) struct LinkTable {
     /// What packets take between any hosts, while `is_special` is false.
     pub(crate) least: Duration,
     pub(crate) spread: u64,
-    /// Some link is more than a delay, or differs from the others.
+    /// Packets do not take the short way: links differ, or somebody watches.
     pub(crate) is_special: bool,
+    /// Some link is more than a delay, or differs from the others.
+    pub(crate) differs: bool,
     /// Counts the changes, so that connections notice them.
     pub(crate) version: u32,
     /// Something can stop packets at the end of their way.
     pub(crate) judges_arrivals: bool,
+    /// Somebody watches all packets, where they begin their way and where they end it.
+    is_watched: (bool, bool),
     everywhere: Rc<Link>,
     pairs: BTreeMap<(u32, u32), Rc<Link>>,
     /// The state of the links that have any.
@@ -99,8 +103,10 @@ impl LinkTable {
             least: Duration::ZERO,
             spread: 0,
             is_special: false,
+            differs: false,
             version: 0,
             judges_arrivals: false,
+            is_watched: (false, false),
             everywhere: Rc::new(everywhere),
             pairs: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -239,14 +245,24 @@ impl LinkTable {
         self.everywhere.faults().for_each(|name| faults.enable(name));
     }
 
+    /// From now on all packets take the long way, so that somebody can watch them: where they begin
+    /// it, and where they end it.
+    pub(crate) fn watch(&mut self, sent: bool, arrived: bool) {
+        self.is_watched = (sent, arrived);
+        self.look_again();
+    }
+
     /// Finds out anew what every packet needs to know.
     fn look_again(&mut self) {
         self.version += 1;
         let plain = self.everywhere.plain();
         (self.least, self.spread) = plain.unwrap_or_default();
-        self.judges_arrivals = !(self.cuts.is_empty() && self.downlinks.is_empty());
+        let (sent, arrived) = self.is_watched;
+        let stops_arrivals = !(self.cuts.is_empty() && self.downlinks.is_empty());
         let alike = self.pairs.is_empty() && self.uplinks.is_empty();
-        self.is_special = plain.is_none() || self.judges_arrivals || !alike;
+        self.differs = plain.is_none() || stops_arrivals || !alike;
+        self.judges_arrivals = stops_arrivals || arrived;
+        self.is_special = self.differs || sent;
     }
 
     // What holds for a packet.

@@ -143,6 +143,17 @@ impl Connection {
         }
     }
 
+    /// True if a write would take at least a byte.
+    pub(crate) fn has_room(&self) -> bool {
+        let is_open = matches!(self.state, State::Established | State::CloseWait);
+        is_open && self.error.is_none() && self.send.has_room()
+    }
+
+    /// How much a reader has not seen yet: bytes, and one for the end of the stream.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.receive.available() as u64 + u64::from(self.receive.ended)
+    }
+
     /// Reads at least a byte. `Ok(Some(0))` is the end of the stream, `Ok(None)` nothing yet.
     pub(crate) fn read(
         &mut self,

@@ -220,6 +220,11 @@ impl Sender {
         taken
     }
 
+    /// True if a write would take at least a byte.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queued() < self.limit.now
+    }
+
     /// Bytes that were written and are not sent.
     #[inline]
     pub(super) fn unsent(&self) -> usize {

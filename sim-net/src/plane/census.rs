@@ -1,0 +1,297 @@
+//! What could have gone wrong in a run, and at which of its events: what a sweep enumerates.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use sim_core::Time;
+
+use super::packets::{PacketClass, PacketEvent};
+use crate::flow::Flow;
+use crate::packet::{Body, Packet};
+use crate::plan::{EventId, FaultSite, FlowName, Near, SegmentClass};
+use crate::trace::{Log, Record};
+
+/// Everything in a run that a fault could have befallen; see [`Sim::census`](crate::Sim::census).
+///
+/// ```
+/// use sim_core::{Cx, Protocol, World};
+/// use sim_net::plan::{Deviation, FaultSite};
+/// use sim_net::{Plan, Sim};
+/// # struct Quiet;
+/// # impl Protocol for Quiet {
+/// #     fn data_received(&mut self, _cx: &mut Cx<'_, Self>, _data: &[u8]) {}
+/// # }
+///
+/// async fn greets(world: World) -> std::io::Result<()> {
+///     let (server, client) = (world.host("server"), world.host("client"));
+///     let _listening = server.create_server(("server", 7000), || Quiet).await?;
+///     let conn = client.create_connection(("server", 7000), || Quiet).await?;
+///     conn.with(|_, cx| cx.write(b"hello"));
+///     conn.transport().close();
+///     conn.closed().await
+/// }
+///
+/// let census = Sim::new(1).census(true).run(greets).census.unwrap();
+/// for packet in census.packets() {
+///     let drop = Deviation::new(FaultSite::Loss, packet.event.clone(), 1);
+///     let report = Sim::new(1).replay(&Plan::new().seed(1).with(drop))?.run(greets);
+///     assert!(report.outcome.is_ok(), "without {}", packet.event);
+///     assert_eq!(report.bindings.to_string(), "bound 1 of 1");
+/// }
+/// let stream = census.streams().next().unwrap();
+/// assert_eq!((stream.writes[0].offset, stream.end.is_some()), (5, true));
+/// # Ok::<(), sim_net::plan::PlanError>(())
+/// ```
+#[derive(Clone, Default, Debug)]
+pub struct Census {
+    hosts: Vec<Arc<str>>,
+    packets: Vec<PacketSeen>,
+    arrivals: Vec<PacketSeen>,
+    streams: BTreeMap<Flow, StreamSeen>,
+    calls: Vec<OfferedCall>,
+    turns: Vec<Moment>,
+    workload: Vec<OfferedWorkload>,
+}
+
+/// A packet that began its way, and could have been dropped, delayed, copied, corrupted or held back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfferedPacket {
+    /// What a plan calls it.
+    pub event: EventId,
+    /// Where it is in its flow.
+    pub near: Near,
+    /// What it is.
+    pub message: Message,
+    /// The host that sent it.
+    pub from: Arc<str>,
+    /// The host that it is for.
+    pub to: Arc<str>,
+    /// When, and how many records the trace had by then.
+    pub moment: Moment,
+}
+
+/// What a packet is, for choosing one of each kind.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Message {
+    /// A segment that is more than an acknowledgement.
+    Segment(SegmentClass),
+    /// An acknowledgement alone.
+    Ack,
+    /// A datagram.
+    Datagram {
+        /// How many bits its length has: 0 for nothing, 4 for 8 to 15 bytes.
+        length_bits: u8,
+        /// Its first byte, in which many protocols say what it is; 0 if there is none.
+        first: u8,
+    },
+    /// What the network says of a packet.
+    Icmp,
+}
+
+/// A packet at the end of its way: an event that a scheduled fault can follow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// What a plan calls it.
+    pub event: EventId,
+    /// The host.
+    pub host: Arc<str>,
+    /// When.
+    pub moment: Moment,
+}
+
+/// What one end of a connection wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfferedStream {
+    /// The flow that carries it.
+    pub flow: FlowName,
+    /// Where each write that the kernel took ended, in the order of writing.
+    pub writes: Vec<WriteEnd>,
+    /// Where the stream ended in good order, if it did.
+    pub end: Option<WriteEnd>,
+}
+
+/// The end of a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WriteEnd {
+    /// How many bytes were written until here.
+    pub offset: u64,
+    /// When.
+    pub moment: Moment,
+}
+
+/// A call that could have failed, or what a crash could have taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfferedCall {
+    /// What could have happened.
+    pub site: FaultSite,
+    /// What a plan calls it.
+    pub event: EventId,
+    /// The largest value that means something.
+    pub most: u64,
+    /// The host.
+    pub host: Arc<str>,
+    /// When.
+    pub moment: Moment,
+}
+
+/// A part of the workload that a plan can make smaller.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum OfferedWorkload {
+    /// A size.
+    Size {
+        /// Its name.
+        name: String,
+        /// What it may be.
+        range: RangeInclusive<u64>,
+        /// What it was.
+        value: u64,
+    },
+    /// Operations.
+    Operations {
+        /// Their name.
+        name: String,
+        /// How many there could be, those that were left out included.
+        count: u64,
+    },
+}
+
+/// A place in a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Moment {
+    /// The index of the host; [`Census::host`] knows the name.
+    pub host: u32,
+    /// The virtual time.
+    pub time: Time,
+    /// How many records the trace had.
+    pub step: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PacketSeen {
+    event: PacketEvent,
+    to: u32,
+    first: u8,
+    moment: Moment,
+}
+
+#[derive(Clone, Default, Debug)]
+struct StreamSeen {
+    writes: Vec<WriteEnd>,
+    end: Option<WriteEnd>,
+}
+
+// Reading.
+impl Census {
+    /// The packets that began their way between hosts, in order.
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = OfferedPacket> {
+        self.packets.iter().map(|seen| OfferedPacket {
+            event: seen.event.id(&self.hosts, ICMP),
+            near: seen.event.near(),
+            message: seen.message(),
+            from: self.host(seen.moment.host),
+            to: self.host(seen.to),
+            moment: seen.moment,
+        })
+    }
+
+    /// The packets that came to the end of their way, in order.
+    pub fn arrivals(&self) -> impl ExactSizeIterator<Item = Arrival> {
+        self.arrivals.iter().map(|seen| Arrival {
+            event: seen.event.id(&self.hosts, ICMP),
+            host: self.host(seen.moment.host),
+            moment: seen.moment,
+        })
+    }
+
+    /// What was written to connections: one for each direction that had a write or an end.
+    pub fn streams(&self) -> impl ExactSizeIterator<Item = OfferedStream> {
+        self.streams.iter().map(|(flow, seen)| OfferedStream {
+            flow: flow.to_name(&self.hosts),
+            writes: seen.writes.clone(),
+            end: seen.end,
+        })
+    }
+
+    /// The accepts and connects, and what crashes could have taken.
+    pub fn calls(&self) -> &[OfferedCall] {
+        &self.calls
+    }
+
+    /// When a host did something: each turn of its loop.
+    pub fn turns(&self) -> &[Moment] {
+        &self.turns
+    }
+
+    /// What the scenario asked for of its workload, in order.
+    pub fn workload(&self) -> &[OfferedWorkload] {
+        &self.workload
+    }
+
+    /// The name of the host with this index.
+    pub fn host(&self, index: u32) -> Arc<str> {
+        self.hosts.get(index as usize).cloned().unwrap_or_else(|| Arc::from("?"))
+    }
+}
+
+/// What the key of a packet of ICMP says of its site.
+const ICMP: &str = "packet.icmp";
+
+impl PacketSeen {
+    fn message(&self) -> Message {
+        match self.event.class {
+            PacketClass::Syn => Message::Segment(SegmentClass::Syn),
+            PacketClass::SynAck => Message::Segment(SegmentClass::SynAck),
+            PacketClass::Data => Message::Segment(SegmentClass::Data),
+            PacketClass::Fin => Message::Segment(SegmentClass::Fin),
+            PacketClass::Reset => Message::Segment(SegmentClass::Reset),
+            PacketClass::Ack => Message::Ack,
+            PacketClass::Datagram => Message::Datagram {
+                length_bits: (u32::BITS - self.event.length.leading_zeros()) as u8,
+                first: self.first,
+            },
+            PacketClass::Icmp => Message::Icmp,
+        }
+    }
+}
+
+// Writing.
+impl Census {
+    pub(crate) fn sent(&mut self, event: PacketEvent, packet: &Packet, moment: Moment) {
+        let first = match &packet.body {
+            Body::Udp { payload, .. } => payload.bytes().first().copied().unwrap_or(0),
+            Body::Tcp(_) | Body::Icmp(_) => 0,
+        };
+        self.packets.push(PacketSeen { event, to: packet.to_host, first, moment });
+    }
+
+    pub(crate) fn arrived(&mut self, event: PacketEvent, moment: Moment) {
+        self.arrivals.push(PacketSeen { event, to: moment.host, first: 0, moment });
+    }
+
+    pub(crate) fn wrote(&mut self, flow: Flow, offset: u64, moment: Moment) {
+        self.streams.entry(flow).or_default().writes.push(WriteEnd { offset, moment });
+    }
+
+    pub(crate) fn ended(&mut self, flow: Flow, offset: u64, moment: Moment) {
+        self.streams.entry(flow).or_default().end = Some(WriteEnd { offset, moment });
+    }
+
+    pub(crate) fn called(&mut self, call: OfferedCall) {
+        self.calls.push(call);
+    }
+
+    pub(crate) fn worked(&mut self, workload: OfferedWorkload) {
+        self.workload.push(workload);
+    }
+
+    /// It at the end of a run with this log.
+    pub(crate) fn finish(mut self, hosts: &[Arc<str>], log: &Log) -> Self {
+        self.hosts = hosts.to_vec();
+        let turns = log.entries().filter(|entry| entry.record == Record::Turn);
+        self.turns =
+            turns.map(|it| Moment { host: it.host, time: it.time, step: it.step }).collect();
+        self
+    }
+}

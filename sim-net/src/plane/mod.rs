@@ -1,0 +1,316 @@
+//! Who decides what goes wrong in a run, the seed or a plan; and what is written down of it.
+//!
+//! A run from a seed that nobody observes has no plane, and every site asks the seed. A run from a
+//! plan asks it first: there every fault is 0 that no deviation binds to, and so is the environment
+//! that no entry leaves to the seed. Observers (the census, the recorder) see both kinds of run
+//! alike, and change neither.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `packets` | content ids of packets |
+//! | `claims`, `binding` | which entries found what they are about |
+//! | `passage` | the way of a packet that somebody decides about or looks at |
+//! | `recording` | the plan that a run amounts to |
+//! | `census` | everything that a fault could have befallen |
+
+pub(crate) mod binding;
+pub(crate) mod census;
+pub(crate) mod claims;
+pub(crate) mod packets;
+pub(crate) mod passage;
+pub(crate) mod recording;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sim_core::Time;
+
+use self::binding::Bindings;
+use self::census::{Census, Moment};
+use self::claims::{Claims, FlowClaims, Follower};
+use self::packets::FlowPackets;
+use self::recording::{Recorder, Recording, is_in};
+use crate::decisions::Entity;
+use crate::flow::Flow;
+use crate::plan::{Entry, Environment, Plan, Scope, Stream, Workload};
+
+/// No flow, and no entry.
+const NONE: u32 = u32::MAX;
+
+/// Who decides, and who looks on.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    plan: Plan,
+    seed: u64,
+    /// The plan decides, until this time if there is one.
+    is_planned: bool,
+    until: Option<Time>,
+    /// The faults of the run are over.
+    is_calm: bool,
+    claims: Claims,
+    /// The entries that leave something to the seed, with their number.
+    environment: Vec<(Environment, u32)>,
+    groups: Groups,
+    flows: Vec<Watched>,
+    by_flow: BTreeMap<Flow, u32>,
+    pub(crate) recorder: Option<Box<Recorder>>,
+    pub(crate) census: Option<Box<Census>>,
+}
+
+/// A flow that somebody decides about or looks at.
+#[derive(Debug)]
+struct Watched {
+    packets: FlowPackets,
+    claims: Option<Box<FlowClaims>>,
+    /// The other direction.
+    peer: u32,
+}
+
+/// What is known of a flow once and for all; kept in its lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    /// Its place among those that are watched.
+    flow: u32,
+    /// The entry that leaves its jitter to the seed.
+    jitter: u32,
+}
+
+impl Plane {
+    /// The plane of a run, if it needs one.
+    pub(crate) fn new(
+        plan: &Plan,
+        seed: u64,
+        is_planned: bool,
+        until: Option<Time>,
+        recording: Option<Recording>,
+        census: bool,
+    ) -> Option<Box<Self>> {
+        let claims = Claims::new(plan);
+        let is_needed = is_planned
+            || recording.is_some()
+            || census
+            || !plan.entries.is_empty();
+        let environment = (0..).zip(&plan.entries).filter_map(|(number, entry)| match entry {
+            Entry::Environment(environment) => Some((environment.clone(), number)),
+            _ => None,
+        });
+        is_needed.then(|| {
+            Box::new(Self {
+                plan: plan.clone(),
+                seed,
+                is_planned,
+                until,
+                is_calm: false,
+                claims,
+                environment: environment.collect(),
+                groups: Groups::default(),
+                flows: Vec::new(),
+                by_flow: BTreeMap::new(),
+                recorder: recording.map(|options| Box::new(Recorder::new(options))),
+                census: census.then(Box::default),
+            })
+        })
+    }
+
+    /// True if packets must be shown to it.
+    pub(crate) fn watches_packets(&self) -> bool {
+        self.watches_all() || self.claims.names_packets
+    }
+
+    /// True if packets at the end of their way must be shown to it.
+    pub(crate) fn watches_arrivals(&self) -> bool {
+        let anchors = self.recorder.as_ref().is_some_and(|it| it.options.has_anchors());
+        self.claims.follows_packets || self.census.is_some() || anchors
+    }
+
+    /// True if what applications do with streams must be shown to it.
+    pub(crate) fn watches_streams(&self) -> bool {
+        self.census.is_some() || self.claims.names_streams
+    }
+
+    fn watches_all(&self) -> bool {
+        self.recorder.is_some() || self.census.is_some()
+    }
+
+    /// True if the plan decides at this time, and not the seed.
+    pub(crate) fn decides(&self, now: Time) -> bool {
+        self.is_planned && self.until.is_none_or(|until| now < until)
+    }
+
+    /// The faults of the run are over: nothing new is injected.
+    pub(crate) fn calm(&mut self) {
+        self.is_calm = true;
+    }
+
+    /// What an entry was about was in the run.
+    pub(crate) fn bind(&mut self, number: usize) {
+        self.claims.bind(number);
+    }
+
+    pub(crate) fn bindings(&self) -> Bindings {
+        self.claims.bindings()
+    }
+
+    /// The plan of the run, if it was written down.
+    pub(crate) fn recorded(&self, hosts: &[Arc<str>]) -> Option<Plan> {
+        Some(self.recorder.as_ref()?.plan(&self.plan, self.seed, hosts))
+    }
+
+    // Flows.
+
+    /// What is to be known of a flow, when its first packet begins its way on a link.
+    fn watch(&mut self, flow: Flow, link: (u32, u32), hosts: &[Arc<str>]) -> Watch {
+        let jitter = self.environment.iter().find(|(environment, _)| {
+            environment.stream == Stream::Jitter && is_in(&environment.scope, flow, link, hosts)
+        });
+        let jitter = jitter.map_or(NONE, |&(_, number)| number);
+        Watch { flow: self.find_or_watch(flow, hosts), jitter }
+    }
+
+    fn find_or_watch(&mut self, flow: Flow, hosts: &[Arc<str>]) -> u32 {
+        if let Some(&known) = self.by_flow.get(&flow) {
+            return known;
+        }
+        let (own, back) = (flow.entity(hosts), flow.reversed().entity(hosts));
+        let is_named = self.claims.names_flow(own) || self.claims.names_flow(back);
+        if !is_named && !self.watches_all() {
+            return NONE;
+        }
+        let first = self.flows.len() as u32;
+        for (place, (flow, entity)) in [(flow, own), (flow.reversed(), back)].into_iter().enumerate() {
+            let claims = self.claims.begin_flow(entity);
+            let peer = first + 1 - place as u32;
+            self.flows.push(Watched { packets: FlowPackets::new(flow), claims, peer });
+            self.by_flow.insert(flow, first + place as u32);
+        }
+        first
+    }
+
+    /// What follows the place that a stream has come to on a host.
+    pub(crate) fn stream_followers(&mut self, flow: Entity, place: u64, host: &str) -> Vec<Follower> {
+        self.claims.stream_followers(flow, place, host)
+    }
+
+    /// The entries about what applications do.
+    pub(crate) fn claims(&mut self) -> &mut Claims {
+        &mut self.claims
+    }
+
+    // Ties.
+
+    /// The group in which a host's rank is left to the seed; `None` if it is 0.
+    pub(crate) fn tie_group(&mut self, host: u32, hosts: &[Arc<str>]) -> Option<u32> {
+        self.groups.fit(&self.environment, hosts);
+        let group = self.groups.of_host.get(host as usize).copied().flatten()?;
+        for (environment, number) in &self.environment {
+            if environment.stream == Stream::Ties && names(&environment.scope, &hosts[host as usize]) {
+                self.claims.bind(*number as usize);
+            }
+        }
+        Some(group)
+    }
+
+    // The workload.
+
+    /// The size that the plan gives a part of the workload.
+    pub(crate) fn size(&mut self, wanted: &str) -> Option<u64> {
+        let found = self.plan.entries.iter().enumerate().find_map(|(number, entry)| match entry {
+            Entry::Workload(Workload::Size { name, value }) if name == wanted => {
+                Some((number, *value))
+            }
+            _ => None,
+        });
+        found.map(|(number, value)| {
+            self.claims.bind(number);
+            value
+        })
+    }
+
+    /// True if the plan leaves an operation out.
+    pub(crate) fn leaves_out(&mut self, wanted: &str, operation: u64) -> bool {
+        let found = self.plan.entries.iter().position(|entry| match entry {
+            Entry::Workload(Workload::Without { name, operations }) => {
+                name == wanted && operations.contains(&operation)
+            }
+            _ => false,
+        });
+        if let Some(number) = found {
+            self.claims.bind(number);
+        }
+        found.is_some()
+    }
+
+    /// Takes what the census has.
+    pub(crate) fn take_census(&mut self) -> Option<Box<Census>> {
+        self.census.take()
+    }
+}
+
+fn names(scope: &Scope, host: &str) -> bool {
+    match scope {
+        Scope::Pair(a, b) | Scope::Link { from: a, to: b } => a == host || b == host,
+        Scope::Flow(_) => false,
+    }
+}
+
+/// Which hosts have ties that are left to the seed, and with whom.
+///
+/// Pairs make groups. In a group ranks decide who goes first; of two groups it is the one with the
+/// host that was made first, as it is of two hosts whose ranks are 0.
+#[derive(Debug, Default)]
+struct Groups {
+    /// By host: the first host of its group.
+    of_host: Vec<Option<u32>>,
+}
+
+impl Groups {
+    /// Makes them fit the hosts that there are.
+    fn fit(&mut self, environment: &[(Environment, u32)], hosts: &[Arc<str>]) {
+        if self.of_host.len() == hosts.len() {
+            return;
+        }
+        let index = |name: &str| hosts.iter().position(|host| **host == *name);
+        self.of_host = vec![None; hosts.len()];
+        for (environment, _) in environment.iter().filter(|(it, _)| it.stream == Stream::Ties) {
+            let (Scope::Pair(a, b) | Scope::Link { from: a, to: b }) = &environment.scope else {
+                continue;
+            };
+            let pair = [index(a), index(b)];
+            let groups = pair.map(|host| host.and_then(|host| self.of_host[host]));
+            let own = pair.iter().flatten().map(|&host| host as u32);
+            let Some(first) = groups.into_iter().flatten().chain(own).min() else { continue };
+            for group in &mut self.of_host {
+                if group.is_some() && groups.contains(group) {
+                    *group = Some(first);
+                }
+            }
+            for host in pair.into_iter().flatten() {
+                self.of_host[host] = Some(first);
+            }
+        }
+    }
+}
+
+/// Where a run is.
+pub(crate) fn moment(host: u32, time: Time, step: u64) -> Moment {
+    Moment { host, time, step }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_make_groups_that_are_called_after_their_first_host() {
+        let hosts: Vec<Arc<str>> = ["control", "a", "b", "c", "d", "e", "f"].map(Arc::from).into();
+        let tie = |a: &str, b: &str| {
+            let scope = Scope::Pair(a.to_owned(), b.to_owned());
+            (Environment { stream: Stream::Ties, scope }, 0)
+        };
+        let mut groups = Groups::default();
+        let entries = [tie("e", "d"), tie("c", "e"), tie("b", "nobody"), tie("f", "c")];
+        groups.fit(&entries, &hosts);
+        let four = Some(3);
+        assert_eq!(groups.of_host, [None, None, Some(2), four, four, four, four]);
+    }
+}

@@ -1,0 +1,272 @@
+//! The plan that a run amounts to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sim_core::Time;
+
+use super::packets::PacketEvent;
+use crate::flow::Flow;
+use crate::plan::{
+    Anchor, Deviation, Entry, Environment, EventId, Fault, FaultSite, Plan, Scope, Start, Stream,
+};
+
+/// How the plan of a run is written down; see [`Sim::record`](crate::Sim::record).
+///
+/// ```
+/// use sim_net::Recording;
+/// use sim_net::plan::{Environment, Scope, Stream};
+///
+/// let link = Scope::Link { from: "a".to_owned(), to: "b".to_owned() };
+/// let recording = Recording::new()
+///     .anchors()
+///     .split(Environment { stream: Stream::Jitter, scope: link });
+/// # drop(recording);
+/// ```
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[must_use = "give it to Sim::record"]
+pub struct Recording {
+    anchors: bool,
+    split: Vec<Scope>,
+}
+
+impl Recording {
+    /// Every fault that happened, an entry for the jitter of each link and for ties, and the scheduled
+    /// faults and clocks as they were.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes with each scheduled fault which event it followed: the last packet that one of its hosts
+    /// sent or got before.
+    pub fn anchors(mut self) -> Self {
+        self.anchors = true;
+        self
+    }
+
+    /// Instead of leaving the jitter of this scope to the seed, says how long each of its packets
+    /// took. Ties have no such form, and are left as they are.
+    pub fn split(mut self, environment: Environment) -> Self {
+        if environment.stream == Stream::Jitter {
+            self.split.push(environment.scope);
+        }
+        self
+    }
+
+    pub(crate) fn has_anchors(&self) -> bool {
+        self.anchors
+    }
+}
+
+/// What has happened so far.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub(crate) options: Recording,
+    deviations: Vec<Deviation>,
+    /// The flows that had jitter, with their links, and whether they are split.
+    jitter: BTreeMap<Flow, Jitter>,
+    /// Hosts that were ready at the same instant.
+    ties: BTreeSet<(u32, u32)>,
+    /// The last packet of each host.
+    last: BTreeMap<u32, (Time, PacketEvent)>,
+    /// What scheduled faults followed, by their place in the plan.
+    anchors: BTreeMap<usize, Anchor>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Jitter {
+    link: (u32, u32),
+    is_split: bool,
+    /// A packet took longer than the least.
+    has_happened: bool,
+}
+
+impl Recorder {
+    pub(crate) fn new(options: Recording) -> Self {
+        Self {
+            options,
+            deviations: Vec::new(),
+            jitter: BTreeMap::new(),
+            ties: BTreeSet::new(),
+            last: BTreeMap::new(),
+            anchors: BTreeMap::new(),
+        }
+    }
+
+    /// Something has happened to a packet.
+    pub(crate) fn packet(
+        &mut self,
+        site: FaultSite,
+        event: &PacketEvent,
+        value: u64,
+        hosts: &[Arc<str>],
+    ) {
+        let near = Some(event.near());
+        let event = event.id(hosts, site.name());
+        self.deviations.push(Deviation { site, event, value, near });
+    }
+
+    /// Something has happened to a stream or a call.
+    pub(crate) fn other(&mut self, site: FaultSite, event: EventId, value: u64) {
+        self.deviations.push(Deviation { site, event, value, near: None });
+    }
+
+    /// The seed said how long a packet takes on a link.
+    pub(crate) fn delay(
+        &mut self,
+        link: (u32, u32),
+        event: &PacketEvent,
+        value: u64,
+        hosts: &[Arc<str>],
+    ) {
+        let split = &self.options.split;
+        let jitter = self.jitter.entry(event.flow).or_insert_with(|| Jitter {
+            link,
+            is_split: split.iter().any(|scope| is_in(scope, event.flow, link, hosts)),
+            has_happened: false,
+        });
+        jitter.has_happened |= value > 0;
+        if jitter.is_split && value > 0 {
+            self.packet(FaultSite::Delay, event, value, hosts);
+        }
+    }
+
+    /// Two hosts were ready at the same instant.
+    pub(crate) fn tie(&mut self, a: u32, b: u32) {
+        self.ties.insert((a.min(b), a.max(b)));
+    }
+
+    /// A host has sent or got a packet.
+    pub(crate) fn last_packet(&mut self, host: u32, now: Time, event: &PacketEvent) {
+        if self.options.anchors {
+            self.last.insert(host, (now, *event));
+        }
+    }
+
+    /// A fault begins that has the place `number` in the plan.
+    pub(crate) fn begins(
+        &mut self,
+        number: usize,
+        fault: &Fault,
+        now: Time,
+        find: impl Fn(&str) -> Option<u32>,
+        hosts: &[Arc<str>],
+    ) {
+        if !self.options.anchors || fault.start.anchor().is_some() {
+            return;
+        }
+        let known = fault.hosts().into_iter().find_map(|name| {
+            let (at, event) = self.last.get(&find(name)?)?;
+            Some((name, *at, event))
+        });
+        if let Some((name, at, event)) = known {
+            let event = event.id(hosts, "packet.icmp");
+            self.anchors.insert(number, Anchor { event, host: name.to_owned(), delay: now - at });
+        }
+    }
+
+    /// The plan. What `base` schedules is in it, with this seed.
+    pub(crate) fn plan(&self, base: &Plan, seed: u64, hosts: &[Arc<str>]) -> Plan {
+        let mut plan = Plan { scenario: base.scenario.clone(), seed: Some(seed), entries: Vec::new() };
+        for (number, entry) in base.entries.iter().enumerate() {
+            match entry {
+                Entry::Fault(fault) => {
+                    let mut fault = fault.clone();
+                    if let (Start::At(at), Some(anchor)) = (&fault.start, self.anchors.get(&number)) {
+                        fault.start = Start::Both(*at, anchor.clone());
+                    }
+                    plan.entries.push(fault.into());
+                }
+                Entry::Clock(_) | Entry::Workload(_) => plan.entries.push(entry.clone()),
+                Entry::Deviation(_) | Entry::Environment(_) => {}
+            }
+        }
+        let name = |index: u32| hosts[index as usize].to_string();
+        let scopes = self.jitter_scopes(hosts, name);
+        let jitter = scopes.map(|scope| Environment { stream: Stream::Jitter, scope });
+        let ties = spanning(&self.ties).into_iter().map(|(a, b)| {
+            Environment { stream: Stream::Ties, scope: Scope::Pair(name(a), name(b)) }
+        });
+        plan.entries.extend(jitter.chain(ties).map(Entry::from));
+        plan.entries.extend(self.deviations.iter().cloned().map(Entry::from));
+        plan
+    }
+
+    /// The links that had jitter; of one with flows that are split, the flows that are not.
+    fn jitter_scopes(
+        &self,
+        hosts: &[Arc<str>],
+        name: impl Fn(u32) -> String,
+    ) -> impl Iterator<Item = Scope> {
+        let mut links = BTreeMap::<(u32, u32), Vec<(Flow, Jitter)>>::new();
+        for (&flow, &jitter) in &self.jitter {
+            links.entry(jitter.link).or_default().push((flow, jitter));
+        }
+        let scopes: Vec<Scope> = links
+            .into_iter()
+            .flat_map(|((from, to), flows)| {
+                let is_split = flows.iter().any(|(_, jitter)| jitter.is_split);
+                let mut scopes = Vec::new();
+                if is_split {
+                    let whole = flows.iter().filter(|(_, it)| !it.is_split && it.has_happened);
+                    scopes.extend(whole.map(|(flow, _)| Scope::Flow(flow.to_name(hosts))));
+                } else if flows.iter().any(|(_, jitter)| jitter.has_happened) {
+                    scopes.push(Scope::Link { from: name(from), to: name(to) });
+                }
+                scopes
+            })
+            .collect();
+        scopes.into_iter()
+    }
+}
+
+/// True if the packets of a flow on a link are in a scope.
+pub(crate) fn is_in(
+    scope: &Scope,
+    flow: Flow,
+    (from, to): (u32, u32),
+    hosts: &[Arc<str>],
+) -> bool {
+    let is_called = |index: u32, name: &str| hosts.get(index as usize).is_some_and(|it| **it == *name);
+    match scope {
+        Scope::Flow(name) => name.entity() == flow.entity(hosts),
+        Scope::Link { from: a, to: b } => is_called(from, a) && is_called(to, b),
+        Scope::Pair(a, b) => {
+            is_called(from, a) && is_called(to, b) || is_called(from, b) && is_called(to, a)
+        }
+    }
+}
+
+/// As few pairs as connect what all of them connect.
+fn spanning(pairs: &BTreeSet<(u32, u32)>) -> Vec<(u32, u32)> {
+    let mut roots = BTreeMap::<u32, u32>::new();
+    fn root(roots: &mut BTreeMap<u32, u32>, mut host: u32) -> u32 {
+        while let Some(&up) = roots.get(&host).filter(|&&up| up != host) {
+            let above = roots.get(&up).copied().unwrap_or(up);
+            roots.insert(host, above);
+            host = up;
+        }
+        host
+    }
+    let mut kept = Vec::new();
+    for &(a, b) in pairs {
+        let (up_a, up_b) = (root(&mut roots, a), root(&mut roots, b));
+        if up_a != up_b {
+            roots.insert(up_a.max(up_b), up_a.min(up_b));
+            kept.push((a, b));
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_pairs_are_kept_than_connect_all() {
+        let pairs = BTreeSet::from([(1, 2), (2, 3), (1, 3), (5, 6), (4, 6), (4, 5)]);
+        assert_eq!(spanning(&pairs), [(1, 2), (1, 3), (4, 5), (4, 6)]);
+        assert_eq!(spanning(&BTreeSet::new()), []);
+    }
+}
