@@ -23,6 +23,7 @@ use crate::errno::{
     self, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EINVAL, EIO, EMFILE, ENETUNREACH, ENOTCONN,
     EOPNOTSUPP,
 };
+use crate::plan::RESET_BOTH;
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, Options, SocketId, Unconnected};
 use crate::tcp::connection::State;

@@ -85,6 +85,7 @@ impl Network {
     pub(crate) fn set_plane(&mut self, plane: Option<Box<Plane>>) {
         if let Some(plane) = &plane {
             self.wire.links.watch(plane.watches_packets(), plane.watches_arrivals());
+            self.injection.is_on |= plane.watches_streams();
         }
         self.wire.plane = plane;
     }

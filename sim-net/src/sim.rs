@@ -342,8 +342,8 @@ impl Sim {
         network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
         let Self { seed, is_replay, until, census, .. } = *self;
         let recording = self.recording.clone();
-        network.set_plane(Plane::new(&self.plan, seed, is_replay, until, recording, census));
         network.set_stream_faults(self.stream_faults);
+        network.set_plane(Plane::new(&self.plan, seed, is_replay, until, recording, census));
         let mut limits = self.limits;
         if let Some(quiesce) = self.quiesce {
             limits.calm_at = Some(quiesce);
