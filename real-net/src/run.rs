@@ -124,6 +124,7 @@ pub struct Runner {
     limit: Option<Duration>,
     contained_panics_allowed: bool,
     store_dir: Option<PathBuf>,
+    seed: Option<u64>,
 }
 
 /// How a run of a [`Scenario`] went.
@@ -168,7 +169,8 @@ const PANICS_MAX: usize = 100;
 impl Runner {
     /// A runner with a limit of [`LIMIT_DEFAULT`], that takes a panic for a failure.
     pub fn new() -> Self {
-        Self { limit: Some(LIMIT_DEFAULT), contained_panics_allowed: false, store_dir: None }
+        let limit = Some(LIMIT_DEFAULT);
+        Self { limit, contained_panics_allowed: false, store_dir: None, seed: None }
     }
 
     /// Ends a run that takes longer than `limit`; `None` lets it take its time.
@@ -193,6 +195,13 @@ impl Runner {
     /// is needed: one directory for each host, one file for each store. They outlive the run.
     pub fn store_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.store_dir = Some(directory.into());
+        self
+    }
+
+    /// Draws the operations of [`World::ops`] from this seed, so that two runs have the same; from the
+    /// operating system without it.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -230,7 +239,7 @@ impl Runner {
         F: Future + 'static,
         F::Output: Outcome,
     {
-        let mut run = match Run::new() {
+        let mut run = match Run::new(self.seed) {
             Ok(run) => run,
             Err(error) => return (Err(error.into()), Measured::default()),
         };
@@ -275,9 +284,9 @@ struct Measured {
 }
 
 impl Run {
-    fn new() -> io::Result<Self> {
+    fn new(seed: Option<u64>) -> io::Result<Self> {
         let (lp, driver) = new_loop_and_driver()?;
-        let world = Some(new_world(&lp, &driver)?);
+        let world = Some(new_world(&lp, &driver, seed)?);
         let panics = Rc::new(RefCell::new(Vec::new()));
         let heard = Rc::clone(&panics);
         lp.set_exception_handler(Some(Rc::new(move |_, context: &ErrorContext| {

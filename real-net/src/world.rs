@@ -32,10 +32,16 @@ const SETTLE_TURNS_MAX: u32 = 10_000;
 /// # Errors
 ///
 /// When no block is free.
-pub(crate) fn new_world(lp: &Loop, driver: &Rc<MioDriver>) -> io::Result<World> {
+pub(crate) fn new_world(
+    lp: &Loop,
+    driver: &Rc<MioDriver>,
+    seed: Option<u64>,
+) -> io::Result<World> {
     let names =
         Names { block: Block::claim()?, hosts: RefCell::default(), booted: RefCell::default() };
-    let backend = Loopback { lp: lp.clone(), driver: Rc::clone(driver), names: Rc::new(names) };
+    let (lp, driver, names) = (lp.clone(), Rc::clone(driver), Rc::new(names));
+    let workload = seed.unwrap_or_else(|| random_stream().next_u64());
+    let backend = Loopback { lp, driver, names, workload };
     Ok(World::new(Rc::new(backend)))
 }
 
@@ -43,6 +49,8 @@ struct Loopback {
     lp: Loop,
     driver: Rc<MioDriver>,
     names: Rc<Names>,
+    /// The seed of the workload's operations.
+    workload: u64,
 }
 
 /// The hosts of a world. The place of a name gives its address.
@@ -132,6 +140,16 @@ impl WorldBackend for Loopback {
     fn size(&self, _name: &str, range: RangeInclusive<u64>) -> u64 {
         range.start() + (range.end() - range.start()) / 2
     }
+
+    fn operation(&self, name: &str, index: u64) -> Option<Rng> {
+        let mut seed = [0; 32];
+        for (place, word) in
+            seed.chunks_exact_mut(8).zip([self.workload, index, fnv1a(name), name.len() as u64])
+        {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        Some(Rng::from_seed(seed))
+    }
 }
 
 impl HostView for Host {
@@ -160,6 +178,13 @@ impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("name", &self.name).field("address", &self.address).finish()
     }
+}
+
+/// FNV-1a, which tells names apart.
+fn fnv1a(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// Completes in the next turn of the loop, which does not wait before it.

@@ -63,6 +63,10 @@ pub trait WorldBackend {
     /// A size of the workload; see [`World::size`].
     fn size(&self, name: &str, range: RangeInclusive<u64>) -> u64;
 
+    /// The random stream of one of the operations called `name`, or `None` if it is left out; see
+    /// [`World::ops`].
+    fn operation(&self, name: &str, index: u64) -> Option<Rng>;
+
     /// When the last fault of the run is over, on the scenario's clock, as far as it is known: zero
     /// where there are none.
     fn calm_at(&self) -> Time {
@@ -206,6 +210,37 @@ impl World {
     pub fn size(&self, name: &str, range: RangeInclusive<u64>) -> u64 {
         assert!(!range.is_empty(), "World::size({name:?}, {range:?}): the range is empty");
         self.0.size(name, range)
+    }
+
+    /// The operations of the workload that are called `name`: `count` of them, each made by
+    /// `generate` from its index and a random stream of its own.
+    ///
+    /// No operation depends on how much of its stream another one used, nor on whether it is there:
+    /// a plan of a simulation can leave single ones out (`without writes 4,7`), and all others are as
+    /// they were. On the real loop none is left out.
+    ///
+    /// ```
+    /// # use sim_core::World;
+    /// async fn writes(world: World) {
+    ///     let count = world.size("writes", 1..=20);
+    ///     for (key, value) in world.ops("writes", count, |_, rng| (rng.below(3), rng.next_u64())) {
+    ///         // Write value under key.
+    /// #       drop((key, value));
+    ///     }
+    /// }
+    /// # drop(writes);
+    /// ```
+    pub fn ops<T>(
+        &self,
+        name: &str,
+        count: u64,
+        mut generate: impl FnMut(u64, &mut Rng) -> T,
+    ) -> Vec<T> {
+        let made = (0..count).filter_map(|index| {
+            let mut rng = self.0.operation(name, index)?;
+            Some(generate(index, &mut rng))
+        });
+        made.collect()
     }
 }
 

@@ -7,6 +7,9 @@ use std::fmt;
 use sim_core::{RunError, Time};
 
 use crate::capture::Capture;
+use crate::plan::Plan;
+use crate::plane::binding::Bindings;
+use crate::plane::census::Census;
 use crate::properties::PropertyCount;
 use crate::trace::Log;
 
@@ -43,6 +46,12 @@ pub struct Report<T> {
     pub absent_hosts: Vec<String>,
     /// All packets, if [`Sim::capture`](crate::Sim::capture) asked for them.
     pub capture: Option<Capture>,
+    /// Which entries of the plan found what they are about.
+    pub bindings: Bindings,
+    /// The plan that the run amounts to, if [`Sim::record`](crate::Sim::record) asked for it.
+    pub recording: Option<Plan>,
+    /// What could have gone wrong, if [`Sim::census`](crate::Sim::census) asked for it.
+    pub census: Option<Census>,
 }
 
 /// What went wrong in a run: a bug in a protocol, a scenario, or this simulator.

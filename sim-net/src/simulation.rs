@@ -18,12 +18,16 @@ use crate::decisions::{Entity, Site, below};
 use crate::link::LinkError;
 use crate::links::{LinkHandle, Links};
 use crate::operator::Operator;
+use crate::plan::Plan;
+use crate::plane::binding::Bindings;
+use crate::plane::census::Census;
 use crate::properties::PropertyCount;
 use crate::report::{Finding, FindingKind, Report, panic_message};
 use crate::scheduler::{CONTROL, Scheduler, Settler};
 use crate::sim::LIVENESS;
-use crate::trace::Log;
+use crate::trace::{Log, Record};
 use crate::tun::Tun;
+use crate::wire::Wire;
 
 /// A world that is built and can be run, bit by bit: several can live on one thread.
 ///
@@ -43,11 +47,13 @@ use crate::tun::Tun;
 pub struct Simulation {
     control: EventLoop,
     scheduler: Rc<Scheduler>,
+    /// The log is for the user.
+    shows_log: bool,
 }
 
 impl Simulation {
-    pub(crate) fn new(control: EventLoop, scheduler: Rc<Scheduler>) -> Self {
-        Self { control, scheduler }
+    pub(crate) fn new(control: EventLoop, scheduler: Rc<Scheduler>, shows_log: bool) -> Self {
+        Self { control, scheduler, shows_log }
     }
 
     /// The world, to give to a scenario or to make hosts in.
@@ -109,6 +115,7 @@ impl Simulation {
         let properties = self.properties();
         let capture = self.scheduler.network().wire.capture.take();
         let capture = capture.map(|capture| self.with_hosts(*capture));
+        let (bindings, recording, census) = (self.bindings(), self.recording(), self.take_census());
         let tail = self.scheduler.network().wire.trace.take_tail();
         let hosts = self.hosts();
         // Destructors of protocols run here.
@@ -127,7 +134,33 @@ impl Simulation {
             hosts,
             absent_hosts,
             capture,
+            bindings,
+            recording,
+            census,
         }
+    }
+
+    /// Which entries of the plan have found what they are about until now.
+    pub fn bindings(&self) -> Bindings {
+        let network = self.scheduler.network();
+        network.wire.plane.as_ref().map(|plane| plane.bindings()).unwrap_or_default()
+    }
+
+    /// The plan that the run amounts to until now, if [`Sim::record`](crate::Sim::record) asked for
+    /// it.
+    pub fn recording(&self) -> Option<Plan> {
+        let network = self.scheduler.network();
+        network.wire.plane.as_ref()?.recorded(&network.wire.trace.hosts)
+    }
+
+    /// Takes the census until now, if [`Sim::census`](crate::Sim::census) asked for it: it goes on
+    /// with what comes later.
+    pub fn take_census(&self) -> Option<Census> {
+        let mut network = self.scheduler.network();
+        let Wire { plane, trace, .. } = &mut network.wire;
+        let census = plane.as_mut()?.census.as_deref_mut().map(std::mem::take)?;
+        let log = trace.log()?;
+        Some(census.finish(&trace.hosts, &log))
     }
 
     /// The properties that the code of the run came by until now, by their names.
@@ -192,7 +225,7 @@ impl Simulation {
 
     /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
     pub fn log(&self) -> Option<Log> {
-        self.scheduler.network().wire.trace.log()
+        self.shows_log.then(|| self.scheduler.network().wire.trace.log())?
     }
 
     /// All packets, if [`Sim::capture`](crate::Sim::capture) asked for them.
@@ -263,10 +296,36 @@ impl WorldBackend for Backend {
     }
 
     fn size(&self, name: &str, range: RangeInclusive<u64>) -> u64 {
-        let entity = Entity::named(format_args!("world/{name}"));
-        let draw = self.0.network().wire.draw(CONTROL, Site::WorkloadSize, entity, 0);
-        let (least, most) = range.into_inner();
-        least + below(draw, (most - least).saturating_add(1))
+        let mut network = self.0.network();
+        let (least, most) = (*range.start(), *range.end());
+        let planned = network.wire.plane.as_mut().and_then(|plane| plane.size(name));
+        let value = match planned {
+            Some(value) => {
+                let value = value.clamp(least, most);
+                network.record(CONTROL, Record::Draw { site: Site::WorkloadSize, value });
+                value
+            }
+            None => {
+                let entity = Entity::named(format_args!("world/{name}"));
+                let draw = network.wire.draw(CONTROL, Site::WorkloadSize, entity, 0);
+                least + below(draw, (most - least).saturating_add(1))
+            }
+        };
+        if let Some(plane) = &mut network.wire.plane {
+            plane.offer_size(name, range, value);
+        }
+        value
+    }
+
+    fn operation(&self, name: &str, index: u64) -> Option<Rng> {
+        let mut network = self.0.network();
+        if let Some(plane) = &mut network.wire.plane {
+            plane.offer_operation(name, index);
+            if plane.leaves_out(name, index) {
+                return None;
+            }
+        }
+        Some(network.wire.decisions.rng(Entity::named(format_args!("world#{name}#{index}"))))
     }
 
     fn calm_at(&self) -> Time {

@@ -7,7 +7,7 @@ use crate::{new_loop_and_driver, run};
 /// Runs `test` with a new world, as its loop sees it, without the runner.
 fn in_world<F: Future<Output = ()> + 'static>(test: impl FnOnce(World) -> F) {
     let (lp, driver) = new_loop_and_driver().unwrap();
-    let world = new_world(&lp, &driver).unwrap();
+    let world = new_world(&lp, &driver, None).unwrap();
     lp.run_until_complete(test(world)).unwrap();
 }
 
@@ -39,7 +39,7 @@ fn localhost_is_the_machines_and_unknown_names_are_the_resolvers() {
 fn two_worlds_at_once_have_no_address_in_common() {
     in_world(|one| async move {
         let (lp, driver) = new_loop_and_driver().unwrap();
-        let two = new_world(&lp, &driver).unwrap();
+        let two = new_world(&lp, &driver, None).unwrap();
         two.host("a");
         let here = one.host("a").getaddrinfo(("a", 1)).await.unwrap();
         // The other loop does not run, but a known name needs no waiting.

@@ -282,8 +282,22 @@ impl Census {
         self.calls.push(call);
     }
 
-    pub(crate) fn worked(&mut self, workload: OfferedWorkload) {
-        self.workload.push(workload);
+    pub(crate) fn sized(&mut self, name: &str, range: RangeInclusive<u64>, value: u64) {
+        self.workload.push(OfferedWorkload::Size { name: name.to_owned(), range, value });
+    }
+
+    pub(crate) fn operated(&mut self, wanted: &str, index: u64) {
+        let known = self.workload.iter_mut().rev().find_map(|workload| match workload {
+            OfferedWorkload::Operations { name, count } if name == wanted => Some(count),
+            _ => None,
+        });
+        match known {
+            Some(count) => *count = (*count).max(index + 1),
+            None => {
+                let name = wanted.to_owned();
+                self.workload.push(OfferedWorkload::Operations { name, count: index + 1 });
+            }
+        }
     }
 
     /// It at the end of a run with this log.

@@ -21,6 +21,7 @@ pub(crate) mod passage;
 pub(crate) mod recording;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use sim_core::Time;
@@ -240,9 +241,18 @@ impl Plane {
         found.is_some()
     }
 
-    /// Takes what the census has.
-    pub(crate) fn take_census(&mut self) -> Option<Box<Census>> {
-        self.census.take()
+    /// Shows the census a size.
+    pub(crate) fn offer_size(&mut self, name: &str, range: RangeInclusive<u64>, value: u64) {
+        if let Some(census) = &mut self.census {
+            census.sized(name, range, value);
+        }
+    }
+
+    /// Shows the census an operation.
+    pub(crate) fn offer_operation(&mut self, name: &str, index: u64) {
+        if let Some(census) = &mut self.census {
+            census.operated(name, index);
+        }
     }
 }
 
