@@ -4,9 +4,10 @@
 //! the order of the plan. An entry that says where its packet was (`near 17 len 1448`) may take
 //! another one, but only when its own can come no more as far as the flow tells:
 //!
-//! - a segment or an acknowledgement, once a later place of the stream has been sent (a
-//!   retransmission: retransmitted; the end of the stream: another end);
-//! - a datagram, once [`PATIENCE`] more of its flow went by than its number says.
+//! - data that is sent for the first time, an acknowledgement or an end of the stream, when a later
+//!   place of the stream is sent (acknowledged, the end);
+//! - a retransmission or a reset, when as many of its kind went by as its number says;
+//! - a datagram, when [`PATIENCE`] more went by.
 //!
 //! What it takes is then the first packet of its flow, class and length whose number is within
 //! [`NEAR`] of its own. So exact bindings go before near ones without looking ahead, and what a run
@@ -265,6 +266,11 @@ impl Claims {
         }
     }
 
+    /// True if an entry has found what it is about.
+    pub(crate) fn is_bound(&self, number: usize) -> bool {
+        self.entries.get(number).is_some_and(|(_, bound)| *bound != Bound::Unbound)
+    }
+
     fn is_free(&self, number: u32) -> bool {
         self.entries[number as usize].1 == Bound::Unbound
     }
@@ -451,14 +457,18 @@ fn taken<K>(anchors: &mut Vec<AnchorAt<K>>, is_it: impl Fn(&AnchorAt<K>) -> bool
     followers
 }
 
-/// True if the packet with the name `own` can come no more when `event` is sent.
+/// True if the packet with the name `own` can come no more when `event` is sent, or so it seems. In a
+/// run that is the one that the plan was written of this never comes before the packet itself.
 fn is_past((class, place, nth): PacketKey, near: Near, event: &PacketEvent) -> bool {
+    let is_later = event.ordinal >= near.ordinal;
     match class {
         PacketClass::Syn | PacketClass::SynAck | PacketClass::Icmp => false,
-        PacketClass::Reset => event.place != place,
-        PacketClass::Fin => event.nth == nth && event.place != place,
-        PacketClass::Data => event.place > place && (event.nth == 1) == (nth == 1),
+        // What is sent for the first time, and what is acknowledged, only goes on.
+        PacketClass::Data if nth == 1 => event.nth == 1 && event.place > place,
+        PacketClass::Fin if nth == 1 => event.nth == 1 && event.place != place,
         PacketClass::Ack => event.place > place,
+        PacketClass::Data | PacketClass::Fin => event.nth > 1 && is_later,
+        PacketClass::Reset => is_later,
         PacketClass::Datagram => event.ordinal >= near.ordinal.saturating_add(PATIENCE),
     }
 }

@@ -154,7 +154,8 @@ impl Plane {
 
     /// The plan of the run, if it was written down.
     pub(crate) fn recorded(&self, hosts: &[Arc<str>]) -> Option<Plan> {
-        Some(self.recorder.as_ref()?.plan(&self.plan, self.seed, hosts))
+        let is_bound = |number| self.claims.is_bound(number);
+        Some(self.recorder.as_ref()?.plan(&self.plan, is_bound, self.seed, hosts))
     }
 
     // Flows.

@@ -165,10 +165,17 @@ impl Recorder {
         }
     }
 
-    /// The plan. What `base` schedules is in it, with this seed.
-    pub(crate) fn plan(&self, base: &Plan, seed: u64, hosts: &[Arc<str>]) -> Plan {
+    /// The plan. What `base` schedules is in it if it was carried out (`is_bound` by its place there).
+    pub(crate) fn plan(
+        &self,
+        base: &Plan,
+        is_bound: impl Fn(usize) -> bool,
+        seed: u64,
+        hosts: &[Arc<str>],
+    ) -> Plan {
         let mut plan = Plan { scenario: base.scenario.clone(), seed: Some(seed), entries: Vec::new() };
-        for (number, entry) in base.entries.iter().enumerate() {
+        let scheduled = base.entries.iter().enumerate();
+        for (number, entry) in scheduled.filter(|(number, _)| is_bound(*number)) {
             match entry {
                 Entry::Fault(fault) => {
                     let mut fault = fault.clone();

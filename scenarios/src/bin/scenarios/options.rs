@@ -30,8 +30,17 @@ pub(crate) struct Run {
     pub(crate) links: Vec<String>,
     /// A file that says what befalls hosts and links, and when.
     pub(crate) plan: Option<PathBuf>,
+    /// Where to write the plan that the run amounts to.
+    pub(crate) record: Option<PathBuf>,
     /// The faults that `check` has for the seed.
     pub(crate) faults: bool,
+}
+
+impl Run {
+    /// True if something is said of faults that only a simulated network has.
+    pub(crate) fn names_faults(&self) -> bool {
+        self.faults || self.plan.is_some() || self.record.is_some() || !self.links.is_empty()
+    }
 }
 
 /// A kind of loop.
@@ -128,7 +137,14 @@ fn command_line() -> clap::Command {
                         .long("plan")
                         .value_name("FILE")
                         .value_parser(value_parser!(PathBuf))
-                        .help("What befalls hosts and links, and when: a line for each fault (sim)"),
+                        .help("Nothing goes wrong but what this says: a line for each fault (sim)"),
+                )
+                .arg(
+                    Arg::new("record")
+                        .long("record")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Writes the plan that the run amounts to (sim)"),
                 )
                 .arg(flag("faults", "Under the faults that `check` has for the seed (sim)"))
                 .arg(json()),
@@ -194,6 +210,7 @@ fn run(options: &ArgMatches) -> Run {
         pcap: options.get_one("pcap").cloned(),
         links: options.get_many("link").unwrap_or_default().cloned().collect(),
         plan: options.get_one("plan").cloned(),
+        record: options.get_one("record").cloned(),
         faults: options.get_flag("faults"),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use sim_check::check;
 use sim_core::Scenario;
-use sim_net::{Capture, LinkRule, Plan, Report};
+use sim_net::{Bindings, Capture, LinkRule, Plan, Recording, Report};
 
 use crate::check::profile;
 use crate::options::{LoopKind, Run};
@@ -25,6 +25,9 @@ struct Ran {
     hash: Option<u64>,
     /// How often each fault bit.
     faults: BTreeMap<&'static str, u64>,
+    /// The seed that it was run from, and which entries of its plan found what they are about.
+    seed: u64,
+    bindings: Option<Bindings>,
 }
 
 pub(crate) fn run(options: &Run) -> Done {
@@ -36,9 +39,9 @@ pub(crate) fn run(options: &Run) -> Done {
                 "--pcap writes what a simulated network carries; capture real sockets with tcpdump";
             return Err(Trouble::usage(hint));
         }
-        LoopKind::Real if options.faults || options.plan.is_some() || !options.links.is_empty() => {
-            let hint =
-                "--link, --plan and --faults are for the simulated network: leave out --loop real";
+        LoopKind::Real if options.names_faults() => {
+            let hint = "--link, --plan, --faults and --record are for the simulated network: leave \
+                        out --loop real";
             return Err(Trouble::usage(hint));
         }
         LoopKind::Real => run_real(&scenario),
@@ -60,17 +63,25 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     {
         check = check.profile(profile(mix)?);
     }
-    let mut sim = check.simulation(options.seed, run);
+    let plan = options.plan.as_deref().map(read).transpose()?;
+    let parsed = plan.as_ref().map(|(path, text)| {
+        let plan: Plan = text.parse().map_err(|error| in_plan(path, error))?;
+        plan.check_scenario(scenario.name()).map_err(|error| in_plan(path, error))?;
+        Ok((path, plan))
+    });
+    let parsed = parsed.transpose()?;
+    let seed = parsed.as_ref().and_then(|(_, plan)| plan.seed).unwrap_or(options.seed);
+    let mut sim = check.simulation(seed, run);
     for link in &options.links {
         let rule: LinkRule =
             link.parse().map_err(|error| Trouble::usage(format!("--link {link}: {error}")))?;
         sim = sim.link(rule);
     }
-    let plan = options.plan.as_deref().map(read).transpose()?;
-    if let Some((path, text)) = &plan {
-        let plan: Plan = text.parse().map_err(|error| in_plan(path, error))?;
-        plan.check_scenario(scenario.name()).map_err(|error| in_plan(path, error))?;
-        sim = sim.plan(&plan).map_err(|error| in_plan(path, error))?;
+    if let Some((path, plan)) = &parsed {
+        sim = sim.replay(plan).map_err(|error| in_plan(path, error))?;
+    }
+    if options.record.is_some() {
+        sim = sim.record(Recording::new());
     }
     let report = sim.trace(options.trace).capture(options.pcap.is_some()).run(run);
     let hosts: Vec<&str> = report.hosts.iter().map(String::as_str).collect();
@@ -96,9 +107,15 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         write(capture, path)
             .map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
     }
+    if let (Some(path), Some(recording)) = (&options.record, report.recording) {
+        let recording = recording.scenario(scenario.name());
+        std::fs::write(path, recording.to_string())
+            .map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
+    }
     let time = report.time.since_epoch();
+    let bindings = plan.is_some().then_some(report.bindings);
     let Report { events, hash, faults, .. } = report;
-    Ok(Ran { error, time, events, hash: Some(hash), faults })
+    Ok(Ran { error, time, events, hash: Some(hash), faults, seed, bindings })
 }
 
 /// The text of a plan, with its path.
@@ -129,6 +146,8 @@ fn run_real(scenario: &Scenario) -> Ran {
         events: report.events,
         hash: None,
         faults: BTreeMap::new(),
+        seed: 0,
+        bindings: None,
     }
 }
 
@@ -140,7 +159,7 @@ fn print_json(options: &Run, ran: &Ran) {
     let mut line = json!({
         "scenario": options.name,
         "loop": options.on.name(),
-        "seed": options.seed,
+        "seed": ran.seed,
         "outcome": outcome(ran),
         "error": ran.error,
         "time_ns": nanos(ran.time),
@@ -149,6 +168,11 @@ fn print_json(options: &Run, ran: &Ran) {
     });
     if let Some(hash) = ran.hash {
         line["trace_hash"] = format!("{hash:016x}").into();
+    }
+    if let Some(bindings) = &ran.bindings {
+        line["bound"] = bindings.bound().into();
+        let unbound = bindings.unbound().map(|(_, entry)| entry.to_string());
+        line["unbound"] = unbound.collect::<Vec<_>>().into();
     }
     say!("{line}");
 }
@@ -160,7 +184,7 @@ fn print_text(options: &Run, ran: &Ran) {
     match ran.hash {
         Some(hash) => say!(
             "{name}: {outcome}, seed {}, {time:.6?} virtual, {events} events, trace hash {hash:016x}",
-            options.seed
+            ran.seed
         ),
         None => say!("{name}: {outcome}, {time:.6?} real, {events} events"),
     }
@@ -168,6 +192,12 @@ fn print_text(options: &Run, ran: &Ran) {
         let counts: Vec<_> =
             ran.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
         say!("faults that bit: {}", counts.join(", "));
+    }
+    if let Some(bindings) = &ran.bindings {
+        say!("{bindings}");
+        for (number, entry) in bindings.unbound() {
+            eprintln!("unbound: entry {number}: {entry}");
+        }
     }
     if let Some(error) = &ran.error {
         eprintln!("error: {error}");
