@@ -32,11 +32,7 @@ const SETTLE_TURNS_MAX: u32 = 10_000;
 /// # Errors
 ///
 /// When no block is free.
-pub(crate) fn new_world(
-    lp: &Loop,
-    driver: &Rc<MioDriver>,
-    seed: Option<u64>,
-) -> io::Result<World> {
+pub(crate) fn new_world(lp: &Loop, driver: &Rc<MioDriver>, seed: Option<u64>) -> io::Result<World> {
     let names =
         Names { block: Block::claim()?, hosts: RefCell::default(), booted: RefCell::default() };
     let (lp, driver, names) = (lp.clone(), Rc::clone(driver), Rc::new(names));

@@ -26,7 +26,7 @@ use crate::errno::{
 use crate::plan::RESET_BOTH;
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, Options, SocketId, Unconnected};
-use crate::stream_faults::inject::Written;
+use crate::stream_faults::writes::Written;
 use crate::tcp::connection::State;
 use crate::udp::Datagrams;
 

@@ -120,6 +120,7 @@ pub use plane::census::{
     Arrival, Census, Message, Moment, OfferedCall, OfferedPacket, OfferedStream, OfferedWorkload,
     WriteEnd,
 };
+pub use plane::exhaustive::Exhaustive;
 pub use plane::recording::Recording;
 pub use properties::PropertyCount;
 pub use report::{Finding, FindingKind, Report};

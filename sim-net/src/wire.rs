@@ -142,7 +142,7 @@ impl Wire {
         } else if self.links.spread == 0 {
             self.links.least
         } else {
-            self.drawn_delay(path.from, packet.flow, lane)
+            self.drawn_delay((path.from, packet.to_host), packet.flow, lane)
         };
         let mut arrival = self.now + delay;
         if matches!(packet.body, Body::Tcp(_)) {
@@ -226,11 +226,19 @@ impl Wire {
     }
 
     /// How long the next packet of a flow takes where all links have the same uniform delay.
-    fn drawn_delay(&mut self, from: u32, flow: Flow, lane: &mut Option<Box<Lane>>) -> Duration {
+    fn drawn_delay(
+        &mut self,
+        link: (u32, u32),
+        flow: Flow,
+        lane: &mut Option<Box<Lane>>,
+    ) -> Duration {
         let lane = lane.get_or_insert_with(|| Lane::new(self.flow_entity(flow)));
         let ordinal = lane.next();
-        let value = below(lane.delay(ordinal, &self.decisions), self.links.spread);
-        self.record(from, Record::Draw { site: Site::PacketDelay, value });
+        let mut value = below(lane.delay(ordinal, &self.decisions), self.links.spread);
+        if self.plane.is_some() {
+            value = self.delay_by_plan(link, flow, lane, value);
+        }
+        self.record(link.0, Record::Draw { site: Site::PacketDelay, value });
         self.links.least + Duration::from_nanos(value)
     }
 

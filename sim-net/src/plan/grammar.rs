@@ -124,9 +124,8 @@ fn version(reader: &mut Reader<'_>) -> Read<()> {
 }
 
 /// What an entry begins with, beside the words of [`FaultSite`] and [`Stream`].
-const WORDS: [&str; 11] = [
-    "cut", "isolate", "crash", "pause", "freeze", "slow", "link", "kill", "clock", SIZE, WITHOUT,
-];
+const WORDS: [&str; 11] =
+    ["cut", "isolate", "crash", "pause", "freeze", "slow", "link", "kill", "clock", SIZE, WITHOUT];
 
 fn entry(reader: &mut Reader<'_>, word: &str, start: Reader<'_>) -> Read<Entry> {
     if let Some(site) = FaultSite::with_word(word) {

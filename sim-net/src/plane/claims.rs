@@ -22,7 +22,7 @@ use super::binding::{Bindings, Bound};
 use super::packets::{PacketClass, PacketEvent, PacketKey, key_of};
 use crate::decisions::Entity;
 use crate::plan::{
-    Action, Anchor, Deviation, Entry, EventId, FaultSite, Fault, FlowName, Near, Plan, Start,
+    Action, Anchor, Deviation, Entry, EventId, Fault, FaultSite, FlowName, Near, Plan, Start,
 };
 
 /// How far the number of a packet that is taken instead may lie from that of the right one.
@@ -332,11 +332,7 @@ impl Claims {
         self.first_in(of, range).map(|(place, _)| place)
     }
 
-    fn first_in(
-        &self,
-        of: (Entity, FaultSite),
-        range: RangeInclusive<u64>,
-    ) -> Option<(u64, u32)> {
+    fn first_in(&self, of: (Entity, FaultSite), range: RangeInclusive<u64>) -> Option<(u64, u32)> {
         let places = self.places.get(&of)?;
         let first = places.partition_point(|&(place, _)| place < *range.start());
         let mut within = places[first..].iter().take_while(|&&(place, _)| place <= *range.end());
@@ -344,7 +340,12 @@ impl Claims {
     }
 
     /// The value of an entry about a choice with a number, which it takes.
-    pub(crate) fn take_draw(&mut self, site: FaultSite, entity: Entity, ordinal: u64) -> Option<u64> {
+    pub(crate) fn take_draw(
+        &mut self,
+        site: FaultSite,
+        entity: Entity,
+        ordinal: u64,
+    ) -> Option<u64> {
         let numbers = self.draws.get(&(entity, site, ordinal))?.clone();
         self.take_first(&numbers)
     }
@@ -368,7 +369,8 @@ impl Claims {
         hosts: &[Arc<str>],
     ) -> Chosen {
         let mut chosen = Chosen::default();
-        let may = |chosen: &Chosen, site| !chosen.has(site) && (!is_calm || site == FaultSite::Delay);
+        let may =
+            |chosen: &Chosen, site| !chosen.has(site) && (!is_calm || site == FaultSite::Delay);
         for &number in flow.exact.get(&event.key()).into_iter().flatten() {
             let Some(&Deviation { site, value, .. }) = self.deviation(number) else { continue };
             if self.is_free(number) && may(&chosen, site) {
@@ -394,16 +396,13 @@ impl Claims {
     }
 
     /// The entries whose own packet can come no more and that may take this one instead.
-    fn near_candidates(
-        &self,
-        flow: &FlowClaims,
-        event: &PacketEvent,
-    ) -> impl Iterator<Item = u32> {
+    fn near_candidates(&self, flow: &FlowClaims, event: &PacketEvent) -> impl Iterator<Item = u32> {
         let (class, ordinal) = (event.class, event.ordinal);
         let window = (class, ordinal.saturating_sub(NEAR))..=(class, ordinal.saturating_add(NEAR));
         let numbers = flow.near.range(window).flat_map(|(_, numbers)| numbers);
         numbers.copied().filter(|&number| {
-            let Some(Deviation { near: Some(near), event: own, .. }) = self.deviation(number) else {
+            let Some(Deviation { near: Some(near), event: own, .. }) = self.deviation(number)
+            else {
                 return false;
             };
             let Some((_, own)) = key_of(own) else { return false };
@@ -429,9 +428,7 @@ impl Claims {
                     matches!(event.class, PacketClass::Data | PacketClass::Fin)
                         && (event.place..end).contains(&place)
                 }
-                PacketClass::Fin => {
-                    event.class == class && (event.place..=end).contains(&place)
-                }
+                PacketClass::Fin => event.class == class && (event.place..=end).contains(&place),
                 _ => event.class == class && event.place == place,
             };
             is_in && nth == event.nth && anchor.host == host
@@ -440,7 +437,12 @@ impl Claims {
     }
 
     /// What follows the places of a stream up to `place`, on a host that has come there.
-    pub(crate) fn stream_followers(&mut self, flow: Entity, place: u64, host: &str) -> Vec<Follower> {
+    pub(crate) fn stream_followers(
+        &mut self,
+        flow: Entity,
+        place: u64,
+        host: &str,
+    ) -> Vec<Follower> {
         let Some(anchors) = self.stream_anchors.get_mut(&flow) else { return Vec::new() };
         taken(anchors, |anchor| anchor.key <= place && anchor.host == host)
     }

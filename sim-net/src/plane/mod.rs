@@ -12,10 +12,13 @@
 //! | `passage` | the way of a packet that somebody decides about or looks at |
 //! | `recording` | the plan that a run amounts to |
 //! | `census` | everything that a fault could have befallen |
+//! | `exhaustive`, `bytes` | plans made of a census: all of a small scope, and what a fuzzer says |
 
 pub(crate) mod binding;
+mod bytes;
 pub(crate) mod census;
 pub(crate) mod claims;
+pub(crate) mod exhaustive;
 pub(crate) mod packets;
 pub(crate) mod passage;
 pub(crate) mod recording;
@@ -87,10 +90,7 @@ impl Plane {
         census: bool,
     ) -> Option<Box<Self>> {
         let claims = Claims::new(plan);
-        let is_needed = is_planned
-            || recording.is_some()
-            || census
-            || !plan.entries.is_empty();
+        let is_needed = is_planned || recording.is_some() || census || !plan.entries.is_empty();
         let environment = (0..).zip(&plan.entries).filter_map(|(number, entry)| match entry {
             Entry::Environment(environment) => Some((environment.clone(), number)),
             _ => None,
@@ -179,7 +179,9 @@ impl Plane {
             return NONE;
         }
         let first = self.flows.len() as u32;
-        for (place, (flow, entity)) in [(flow, own), (flow.reversed(), back)].into_iter().enumerate() {
+        for (place, (flow, entity)) in
+            [(flow, own), (flow.reversed(), back)].into_iter().enumerate()
+        {
             let claims = self.claims.begin_flow(entity);
             let peer = first + 1 - place as u32;
             self.flows.push(Watched { packets: FlowPackets::new(flow), claims, peer });
@@ -189,7 +191,12 @@ impl Plane {
     }
 
     /// What follows the place that a stream has come to on a host.
-    pub(crate) fn stream_followers(&mut self, flow: Entity, place: u64, host: &str) -> Vec<Follower> {
+    pub(crate) fn stream_followers(
+        &mut self,
+        flow: Entity,
+        place: u64,
+        host: &str,
+    ) -> Vec<Follower> {
         self.claims.stream_followers(flow, place, host)
     }
 
@@ -205,7 +212,9 @@ impl Plane {
         self.groups.fit(&self.environment, hosts);
         let group = self.groups.of_host.get(host as usize).copied().flatten()?;
         for (environment, number) in &self.environment {
-            if environment.stream == Stream::Ties && names(&environment.scope, &hosts[host as usize]) {
+            if environment.stream == Stream::Ties
+                && names(&environment.scope, &hosts[host as usize])
+            {
                 self.claims.bind(*number as usize);
             }
         }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use sim_core::Time;
 
 use super::claims::{Chosen, Follower};
-use super::packets::{Part, PacketEvent, parts};
+use super::packets::{PacketEvent, Part, parts};
 use super::{NONE, Plane, Watch, Watched, moment};
 use crate::agenda::{Agenda, Event};
 use crate::buffer::Pool;
+use crate::flow::Flow;
 use crate::link::lane::Lane;
 use crate::link::pipeline::Fate;
 use crate::orders::Standing;
@@ -62,10 +63,7 @@ impl Wire {
         pool: &mut Pool,
     ) -> Fate {
         let link = (path.from, packet.to_host);
-        let watch = match lane.watch {
-            Some(watch) => watch,
-            None => self.watch(packet.flow, link, lane),
-        };
+        let watch = self.watch(packet.flow, link, lane);
         let mss = match is_whole {
             true => u32::MAX,
             false => path.mtu.saturating_sub(packet.headers()).max(1),
@@ -78,7 +76,32 @@ impl Wire {
         self.pass_chosen(path.from, watch, packet, mss, lane, last_arrival, pool)
     }
 
-    fn watch(&mut self, flow: crate::flow::Flow, link: (u32, u32), lane: &mut Lane) -> Watch {
+    /// How long a packet takes beyond the least delay whose flow nobody watches, given what the seed
+    /// says.
+    pub(crate) fn delay_by_plan(
+        &mut self,
+        link: (u32, u32),
+        flow: Flow,
+        lane: &mut Lane,
+        drawn: u64,
+    ) -> u64 {
+        let watch = self.watch(flow, link, lane);
+        match &mut self.plane {
+            Some(plane) if plane.decides(self.now) => {
+                if watch.jitter == NONE {
+                    return 0;
+                }
+                plane.claims.bind(watch.jitter as usize);
+                drawn
+            }
+            _ => drawn,
+        }
+    }
+
+    fn watch(&mut self, flow: Flow, link: (u32, u32), lane: &mut Lane) -> Watch {
+        if let Some(watch) = lane.watch {
+            return watch;
+        }
         let none = Watch { flow: NONE, jitter: NONE };
         let hosts = &self.trace.hosts;
         let watch = self.plane.as_mut().map_or(none, |plane| plane.watch(flow, link, hosts));
@@ -88,7 +111,9 @@ impl Wire {
 
     /// True if an entry of the plan is about a segment of a train.
     fn wants_part(&self, watch: Watch, packet: &Packet, mss: u32) -> bool {
-        let Some(plane) = self.plane.as_deref().filter(|_| watch.flow != NONE) else { return false };
+        let Some(plane) = self.plane.as_deref().filter(|_| watch.flow != NONE) else {
+            return false;
+        };
         let Watched { packets, claims, peer } = &plane.flows[watch.flow as usize];
         let Some(claims) = claims.as_deref() else { return false };
         if packet.record().bytes <= mss {

@@ -173,13 +173,15 @@ impl Recorder {
         seed: u64,
         hosts: &[Arc<str>],
     ) -> Plan {
-        let mut plan = Plan { scenario: base.scenario.clone(), seed: Some(seed), entries: Vec::new() };
+        let mut plan =
+            Plan { scenario: base.scenario.clone(), seed: Some(seed), entries: Vec::new() };
         let scheduled = base.entries.iter().enumerate();
         for (number, entry) in scheduled.filter(|(number, _)| is_bound(*number)) {
             match entry {
                 Entry::Fault(fault) => {
                     let mut fault = fault.clone();
-                    if let (Start::At(at), Some(anchor)) = (&fault.start, self.anchors.get(&number)) {
+                    if let (Start::At(at), Some(anchor)) = (&fault.start, self.anchors.get(&number))
+                    {
                         fault.start = Start::Both(*at, anchor.clone());
                     }
                     plan.entries.push(fault.into());
@@ -191,8 +193,9 @@ impl Recorder {
         let name = |index: u32| hosts[index as usize].to_string();
         let scopes = self.jitter_scopes(hosts, name);
         let jitter = scopes.map(|scope| Environment { stream: Stream::Jitter, scope });
-        let ties = spanning(&self.ties).into_iter().map(|(a, b)| {
-            Environment { stream: Stream::Ties, scope: Scope::Pair(name(a), name(b)) }
+        let ties = spanning(&self.ties).into_iter().map(|(a, b)| Environment {
+            stream: Stream::Ties,
+            scope: Scope::Pair(name(a), name(b)),
         });
         plan.entries.extend(jitter.chain(ties).map(Entry::from));
         plan.entries.extend(self.deviations.iter().cloned().map(Entry::from));
@@ -228,13 +231,9 @@ impl Recorder {
 }
 
 /// True if the packets of a flow on a link are in a scope.
-pub(crate) fn is_in(
-    scope: &Scope,
-    flow: Flow,
-    (from, to): (u32, u32),
-    hosts: &[Arc<str>],
-) -> bool {
-    let is_called = |index: u32, name: &str| hosts.get(index as usize).is_some_and(|it| **it == *name);
+pub(crate) fn is_in(scope: &Scope, flow: Flow, (from, to): (u32, u32), hosts: &[Arc<str>]) -> bool {
+    let is_called =
+        |index: u32, name: &str| hosts.get(index as usize).is_some_and(|it| **it == *name);
     match scope {
         Scope::Flow(name) => name.entity() == flow.entity(hosts),
         Scope::Link { from: a, to: b } => is_called(from, a) && is_called(to, b),

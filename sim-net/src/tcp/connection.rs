@@ -143,10 +143,10 @@ impl Connection {
         }
     }
 
-    /// True if a write would take at least a byte.
-    pub(crate) fn has_room(&self) -> bool {
+    /// How many bytes a write would take at most.
+    pub(crate) fn room(&self) -> usize {
         let is_open = matches!(self.state, State::Established | State::CloseWait);
-        is_open && self.error.is_none() && self.send.has_room()
+        if is_open && self.error.is_none() { self.send.room() } else { 0 }
     }
 
     /// How much a reader has not seen yet: bytes, and one for the end of the stream.

@@ -198,8 +198,7 @@ impl Sender {
     /// Takes a prefix of `data` and says how long it was. Zero means that there is no room.
     pub(crate) fn write(&mut self, data: &[u8], pool: &mut Pool) -> usize {
         debug_assert_eq!(self.end, End::Open);
-        let room = self.limit.now.saturating_sub(self.queued());
-        let mut rest = &data[..data.len().min(room)];
+        let mut rest = &data[..data.len().min(self.room())];
         let taken = rest.len();
         self.blocked |= taken < data.len();
         self.counters.written += taken as u64;
@@ -220,9 +219,9 @@ impl Sender {
         taken
     }
 
-    /// True if a write would take at least a byte.
-    pub(crate) fn has_room(&self) -> bool {
-        self.queued() < self.limit.now
+    /// How many bytes a write would take at most.
+    pub(crate) fn room(&self) -> usize {
+        self.limit.now.saturating_sub(self.queued())
     }
 
     /// Bytes that were written and are not sent.

@@ -7,6 +7,7 @@ mod partitions;
 mod plans;
 mod properties;
 mod protocols;
+mod replays;
 mod scheduling;
 mod segments;
 mod stream_faults;

@@ -1,0 +1,104 @@
+//! Calls that fail, connections that do not outlive their accept, and what crashes take from disks.
+
+use std::fmt;
+use std::io;
+
+use super::question::{Question, Subject};
+use crate::decisions::{Entity, Site, below};
+use crate::errno::{self, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS};
+use crate::link::Probability;
+use crate::network::Network;
+use crate::plan::FaultSite;
+use crate::socket_table::SocketId;
+use crate::trace::Record;
+
+impl Network {
+    /// The error that an accept fails with, if it does.
+    #[cold]
+    pub(crate) fn accept_error(&mut self, listener: SocketId, host: u32) -> Option<io::Error> {
+        let port = self.sockets.listener(listener)?.local().port;
+        let errors = [EMFILE, ENFILE, ENOBUFS];
+        let likely = self.injection.config.accept_errors;
+        let name = self.name_of_calls(host, format_args!("accept:{port}"));
+        self.call_error(host, (Site::AcceptError, FaultSite::Emfile, likely), &name, errors)
+    }
+
+    /// The error that a connect fails with at once, if it does.
+    #[cold]
+    pub(crate) fn connect_error(&mut self, host: u32) -> Option<io::Error> {
+        let errors = [ENOBUFS, EADDRNOTAVAIL, EMFILE];
+        let likely = self.injection.config.connect_errors;
+        let name = self.name_of_calls(host, format_args!("connect"));
+        self.call_error(host, (Site::ConnectError, FaultSite::Connect, likely), &name, errors)
+    }
+
+    fn call_error(
+        &mut self,
+        host: u32,
+        (site, fault, likely): (Site, FaultSite, Probability),
+        name: &str,
+        errors: [i32; 3],
+    ) -> Option<io::Error> {
+        let entity = Entity::named(name);
+        let count = self.injection.calls.entry(entity).or_default();
+        let ordinal = *count;
+        *count += 1;
+        let subject = Subject::Draw(name, entity, ordinal);
+        let asked = Question { host, site, fault, likely, entity, ordinal, subject };
+        self.offer_call(&asked, errors.len() as u64);
+        let value = self.ask(&asked, |rest| 1 + below(rest, errors.len() as u64))?;
+        Some(errno::os(errors[(value as usize - 1).min(errors.len() - 1)]))
+    }
+
+    /// Whether a connection that was just accepted is reset.
+    #[cold]
+    pub(crate) fn resets_accepted(&mut self, id: SocketId) -> bool {
+        let likely = self.injection.config.accept_resets;
+        let Some((host, injected)) = self.injected(id) else { return false };
+        let (flow, entity) = (injected.flow.reversed(), injected.inward);
+        let asked = Question {
+            host,
+            site: Site::AcceptReset,
+            fault: FaultSite::AcceptReset,
+            likely,
+            entity,
+            ordinal: 0,
+            subject: Subject::Opening(flow, entity),
+        };
+        self.offer_call(&asked, 1);
+        self.ask(&asked, |_| 1).is_some()
+    }
+
+    /// How much of something on a host's disk a crash takes, of `most`: the seed draws it, a plan says
+    /// it.
+    pub(crate) fn disk_loss(
+        &mut self,
+        host: u32,
+        (site, fault): (Site, FaultSite),
+        file: &str,
+        most: u64,
+    ) -> u64 {
+        let name = self.name_of_calls(host, format_args!("{file}"));
+        let (entity, ordinal) = (Entity::named(&name), 0);
+        let subject = Subject::Draw(&name, entity, ordinal);
+        let likely = Probability::ALWAYS;
+        let asked = Question { host, site, fault, likely, entity, ordinal, subject };
+        self.offer_call(&asked, most);
+        let value = if self.wire.is_planned() {
+            self.choice_of_plan(&asked).unwrap_or(0).min(most)
+        } else {
+            below(self.wire.decisions.at(site, entity, ordinal), most.saturating_add(1))
+        };
+        self.record(host, Record::Draw { site, value });
+        if value > 0 {
+            self.note_stream_fault(fault, subject, value);
+        }
+        value
+    }
+
+    /// What draws about the calls of a host's process are keyed by.
+    fn name_of_calls(&self, host: u32, what: fmt::Arguments<'_>) -> String {
+        let name = &self.wire.trace.hosts[host as usize];
+        format!("{name}@{}/{what}", self.hosts[host as usize].incarnation)
+    }
+}

@@ -1,0 +1,135 @@
+//! What a site is asked, and who answers: the seed or the plan.
+
+use std::sync::Arc;
+
+use crate::decisions::{Entity, Site};
+use crate::flow::Flow;
+use crate::link::Probability;
+use crate::network::Network;
+use crate::plan::{EventId, FaultSite, SegmentClass};
+use crate::plane::census::OfferedCall;
+use crate::plane::moment;
+use crate::plane::passage::schedule;
+use crate::trace::Record;
+use crate::wire::Wire;
+
+/// What a fault is about, as a plan names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Subject<'a> {
+    /// A place in a stream.
+    Place(Flow, Entity, u64),
+    /// A stream as a whole, whose sender has come to this place.
+    Stream(Flow, Entity, u64),
+    /// The opening of a connection by this flow.
+    Opening(Flow, Entity),
+    /// A call, or something on a disk, by the key of its draw.
+    Draw(&'a str, Entity, u64),
+}
+
+/// What a site is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) host: u32,
+    pub(super) site: Site,
+    pub(super) fault: FaultSite,
+    pub(super) likely: Probability,
+    /// The key of the draw.
+    pub(super) entity: Entity,
+    pub(super) ordinal: u64,
+    pub(super) subject: Subject<'a>,
+}
+
+impl Network {
+    /// Asks for a fault: its value, if it happens. Only then is it recorded and counted. `value` makes
+    /// one of what is left of a draw.
+    pub(super) fn ask(
+        &mut self,
+        question: &Question<'_>,
+        value: impl FnOnce(u64) -> u64,
+    ) -> Option<u64> {
+        let Question { site, likely, entity, ordinal, .. } = *question;
+        let chosen = if self.wire.is_planned() {
+            self.choice_of_plan(question)?
+        } else if likely.is_never() {
+            return None;
+        } else {
+            value(likely.rest(self.wire.decisions.at(site, entity, ordinal))?)
+        };
+        (chosen > 0).then(|| self.happens(question, chosen))
+    }
+
+    /// What the plan of the run says.
+    pub(super) fn choice_of_plan(&mut self, question: &Question<'_>) -> Option<u64> {
+        let Wire { plane, trace, .. } = &mut self.wire;
+        let claims = plane.as_mut()?.claims();
+        let site = question.fault;
+        match question.subject {
+            Subject::Place(_, entity, place) => {
+                claims.take_place((entity, site), place..=place).map(|(_, value)| value)
+            }
+            Subject::Stream(flow, entity, place) => {
+                claims.take_only((entity, site), place, || flow.to_name(&trace.hosts))
+            }
+            Subject::Opening(_, entity) => claims.take_draw(site, entity, 0),
+            Subject::Draw(_, entity, ordinal) => claims.take_draw(site, entity, ordinal),
+        }
+    }
+
+    /// A fault happens.
+    pub(super) fn happens(&mut self, question: &Question<'_>, value: u64) -> u64 {
+        let Question { host, site, fault, .. } = *question;
+        self.record(host, Record::Draw { site, value });
+        self.wire.faults.count(site.name());
+        self.note_stream_fault(fault, question.subject, value);
+        value
+    }
+
+    /// Notes what has happened, for the plan of the run.
+    pub(super) fn note_stream_fault(&mut self, fault: FaultSite, subject: Subject<'_>, value: u64) {
+        let Wire { plane, trace, .. } = &mut self.wire;
+        let Some(recorder) = plane.as_mut().and_then(|plane| plane.recorder.as_mut()) else {
+            return;
+        };
+        recorder.other(fault, event(subject, fault, &trace.hosts), value);
+    }
+
+    /// Shows the census a call that could fail.
+    pub(super) fn offer_call(&mut self, question: &Question<'_>, most: u64) {
+        let Wire { plane, trace, now, .. } = &mut self.wire;
+        let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut()) else { return };
+        let Question { host, fault, subject, .. } = *question;
+        census.called(OfferedCall {
+            site: fault,
+            event: event(subject, fault, &trace.hosts),
+            most,
+            host: Arc::clone(&trace.hosts[host as usize]),
+            moment: moment(host, *now, trace.steps()),
+        });
+    }
+
+    /// An application has come to a place of a stream: what follows it is scheduled.
+    pub(super) fn reach(&mut self, host: u32, stream: Entity, place: u64) {
+        let Wire { plane, trace, agenda, now, .. } = &mut self.wire;
+        let Some(plane) = plane else { return };
+        let followers = plane.stream_followers(stream, place, &trace.hosts[host as usize]);
+        followers.into_iter().for_each(|follower| schedule(follower, *now, agenda));
+    }
+}
+
+/// What a plan calls the subject of a fault.
+fn event(subject: Subject<'_>, fault: FaultSite, hosts: &[Arc<str>]) -> EventId {
+    match subject {
+        Subject::Place(flow, _, offset) | Subject::Stream(flow, _, offset) => {
+            EventId::Stream { flow: flow.to_name(hosts), offset }
+        }
+        Subject::Opening(flow, _) => EventId::Segment {
+            flow: flow.to_name(hosts),
+            class: SegmentClass::Syn,
+            offset: 0,
+            transmission: 1,
+        },
+        Subject::Draw(entity, _, ordinal) => {
+            EventId::Draw { site: fault.name().to_owned(), entity: entity.to_owned(), ordinal }
+        }
+    }
+}

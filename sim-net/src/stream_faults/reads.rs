@@ -1,0 +1,183 @@
+//! What readers are shown: where reads end, and when they hear that there is something.
+
+use std::io;
+use std::time::Duration;
+
+use sim_core::driver::{READ_MAX, Read, lengthen};
+
+use super::StreamFaults;
+use super::inject::{Held, at_most};
+use super::question::{Question, Subject};
+use crate::agenda::Event;
+use crate::decisions::{Entity, Site};
+use crate::network::Network;
+use crate::plan::FaultSite;
+use crate::socket_table::{Kind, Ready, SocketId};
+use crate::trace::Record;
+
+/// For how long news of data wait for more at most, if nothing says for how long.
+const HELD_NEWS_MAX: Duration = Duration::from_secs(1);
+
+impl Network {
+    /// How many bytes the next read may get.
+    fn readable_now(&mut self, id: SocketId) -> u64 {
+        let is_planned = self.wire.is_planned();
+        let Some((_, injected)) = self.injected(id) else { return u64::MAX };
+        let (read, inward) = (injected.read, injected.inward);
+        if is_planned {
+            let claims = self.wire.plane.as_mut().map(|plane| plane.claims());
+            let next = claims
+                .and_then(|it| it.first_place((inward, FaultSite::Boundary), read + 1..=u64::MAX));
+            return next.map_or(u64::MAX, |next| next - read);
+        }
+        if injected.boundary.is_none() {
+            return u64::MAX;
+        }
+        if read >= injected.next_boundary {
+            injected.boundaries += 1;
+            let ordinal = injected.boundaries;
+            let draw = self.wire.decisions.at(Site::ReadBoundary, inward, ordinal);
+            let Some((_, injected)) = self.injected(id) else { return u64::MAX };
+            injected.next_boundary = read.saturating_add(injected.stretch(draw));
+        }
+        let Some((_, injected)) = self.injected(id) else { return u64::MAX };
+        injected.next_boundary - read
+    }
+
+    /// Notes what a read got; behind a boundary there is more in a later turn.
+    fn note_read(&mut self, id: SocketId, bytes: usize, is_cut: bool) {
+        if let Some((host, injected)) = self.injected(id) {
+            let before = injected.read;
+            injected.read += bytes as u64;
+            let (read, flow, inward) = (injected.read, injected.flow.reversed(), injected.inward);
+            injected.writes.retain(|&end| end + 1 > read);
+            if bytes > 0 {
+                self.reach(host, inward, read);
+                self.pass_boundaries(inward, before, read);
+            }
+            if is_cut {
+                let (site, fault) = (Site::ReadBoundary, FaultSite::Boundary);
+                let subject = Subject::Place(flow, inward, read);
+                self.record(host, Record::Draw { site, value: 1 });
+                self.wire.faults.count(site.name());
+                self.note_stream_fault(fault, subject, 1);
+            }
+        }
+        if is_cut {
+            self.notify_now(id, Ready::READABLE);
+        }
+    }
+
+    /// The reader of a stream has come from one place to another: the plan's boundaries there are
+    /// behind it, whether more was there to be read or not.
+    fn pass_boundaries(&mut self, inward: Entity, from: u64, to: u64) {
+        if !self.wire.is_planned() {
+            return;
+        }
+        let Some(plane) = &mut self.wire.plane else { return };
+        let claims = plane.claims();
+        while claims.take_place((inward, FaultSite::Boundary), from + 1..=to).is_some() {}
+    }
+
+    /// [`tcp_read_available`](Self::tcp_read_available) up to the next boundary.
+    #[cold]
+    pub(crate) fn read_available_to_boundary(
+        &mut self,
+        id: SocketId,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Read> {
+        let available = self.sockets.stream(id).map_or(0, |stream| stream.connection.available());
+        let wanted = (available as u64).min(self.readable_now(id)).min(READ_MAX as u64) as usize;
+        lengthen(buffer, wanted);
+        let read = self.tcp_read(id, &mut buffer[..wanted.max(usize::from(available == 0))]);
+        let bytes = read?;
+        let is_cut = bytes > 0 && bytes < available;
+        self.note_read(id, bytes, is_cut && bytes < READ_MAX);
+        Ok(Read { bytes, more: bytes == READ_MAX && is_cut })
+    }
+
+    /// [`tcp_read`](Self::tcp_read) up to the next boundary.
+    #[cold]
+    pub(crate) fn read_to_boundary(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
+        let available = self.sockets.stream(id).map_or(0, |stream| stream.connection.available());
+        let most = (buf.len() as u64).min(self.readable_now(id)) as usize;
+        let bytes = self.tcp_read(id, &mut buf[..most])?;
+        self.note_read(id, bytes, bytes > 0 && bytes < available && bytes < buf.len());
+        Ok(bytes)
+    }
+
+    /// True if the news that data has arrived is held back: it comes later by itself.
+    #[cold]
+    pub(crate) fn holds_back_news(&mut self, id: SocketId) -> bool {
+        let StreamFaults { held_reads, held_for, stalls, stalled_for, .. } = self.injection.config;
+        let is_planned = self.wire.is_planned();
+        let Some(waiting) = self.sockets.stream(id).map(|stream| stream.connection.waiting())
+        else {
+            return false;
+        };
+        let Some((host, injected)) = self.injected(id) else { return false };
+        let come = injected.read + waiting;
+        match injected.held {
+            Some(Held::UntilBeyond(place)) if come > place => injected.held = None,
+            Some(_) => return true,
+            None => {}
+        }
+        if come <= injected.told {
+            return false;
+        }
+        let before = std::mem::replace(&mut injected.told, come);
+        injected.arrivals += 1;
+        let (flow, inward) = (injected.flow.reversed(), injected.inward);
+        let arrival = injected.arrivals;
+        let question = |site, fault, likely, place| Question {
+            host,
+            site,
+            fault,
+            likely,
+            entity: inward,
+            ordinal: arrival,
+            subject: Subject::Place(flow, inward, place),
+        };
+        // A plan names any place on the way here.
+        let from = if before == 0 { 0 } else { before + 1 };
+        let place_of = |network: &mut Self, site| {
+            let plane = network.wire.plane.as_mut().filter(|_| is_planned);
+            let claims = plane.map(|plane| plane.claims());
+            let place = claims.and_then(|it| it.first_place((inward, site), from..=come));
+            place.unwrap_or(come)
+        };
+        let held_at = place_of(self, FaultSite::Coalesce);
+        let hold = question(Site::HeldRead, FaultSite::Coalesce, held_reads, held_at);
+        let hold = self.ask(&hold, |rest| 1 + at_most(rest, held_for));
+        let stall_at = place_of(self, FaultSite::Stall);
+        let stall = question(Site::ReadStall, FaultSite::Stall, stalls, stall_at);
+        let stall = self.ask(&stall, |rest| at_most(rest, stalled_for));
+        let (held, delay) = match (hold, stall) {
+            (_, Some(nanos)) => (Held::ForATime, Duration::from_nanos(nanos)),
+            // What lies before it and behind it is there already.
+            (Some(1), None) if come > held_at => return false,
+            (Some(1), None) => (Held::UntilBeyond(held_at), HELD_NEWS_MAX),
+            (Some(value), None) => (Held::ForATime, Duration::from_nanos(value - 1)),
+            (None, None) => return false,
+        };
+        if let Some((_, injected)) = self.injected(id) {
+            injected.held = Some(held);
+        }
+        let at = self.wire.now + delay;
+        self.wire.agenda.push(at, Event::HeldNews(id));
+        true
+    }
+
+    /// News that were held back come.
+    #[cold]
+    pub(crate) fn tell_held_news(&mut self, id: SocketId) {
+        if let Some((_, injected)) = self.injected(id) {
+            injected.held = None;
+        }
+        let ready = match self.sockets.get(id).map(|socket| &socket.kind) {
+            Some(Kind::Stream(stream)) => stream.connection.readiness(),
+            _ => return,
+        };
+        self.notify_now(id, ready);
+    }
+}

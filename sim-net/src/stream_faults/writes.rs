@@ -1,0 +1,258 @@
+//! What befalls writes: how much of them is taken, and what comes behind.
+
+use std::io;
+use std::time::Duration;
+
+use super::inject::at_most;
+use super::question::{Question, Subject};
+use super::{Boundary, StreamFaults};
+use crate::agenda::Event;
+use crate::decisions::{Entity, Site, below};
+use crate::flow::Flow;
+use crate::link::Probability;
+use crate::network::Network;
+use crate::plan::{FaultSite, RESET_BOTH, RESET_RECEIVER, RESET_SENDER};
+use crate::plane::moment;
+use crate::socket_table::{Ready, SocketId};
+use crate::wire::Wire;
+
+/// What becomes of a write.
+#[derive(Clone, Copy, Debug)]
+struct CutWrite {
+    /// How many bytes are taken.
+    length: usize,
+    end: Option<WriteEnd>,
+}
+
+/// What happens behind the bytes that a write takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum WriteEnd {
+    /// The connection is reset: at these ends.
+    Reset(u64),
+    /// The process that writes is killed.
+    Kill,
+}
+
+/// What came of a write.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) result: io::Result<usize>,
+    /// The process that wrote is to be killed.
+    pub(crate) kills: bool,
+}
+
+impl Written {
+    /// What came of a write that nothing but its result follows.
+    #[inline]
+    pub(crate) fn alone(result: io::Result<usize>) -> Self {
+        Self { result, kills: false }
+    }
+}
+
+impl Network {
+    /// [`tcp_write`](Self::tcp_write) of a part of the pieces, perhaps the last of its connection or
+    /// of the process that writes.
+    #[cold]
+    pub(crate) fn write_in_part<'a>(
+        &mut self,
+        id: SocketId,
+        pieces: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Written {
+        let whole: usize = pieces.clone().map(<[u8]>::len).sum();
+        let room = self.sockets.stream(id).map_or(0, |stream| stream.connection.room());
+        let CutWrite { length, end } = match whole.min(room) {
+            0 => CutWrite { length: whole, end: None },
+            most => self.cut_write(id, whole, most),
+        };
+        let (before, end) = if length == 0 { (end, None) } else { (None, end) };
+        if before == Some(WriteEnd::Kill) {
+            return Written { result: Ok(whole), kills: true };
+        }
+        // A reset before the first byte does not keep the write from being taken.
+        self.end_write(id, before);
+        let length = if before.is_some() { whole } else { length };
+        let mut left = length;
+        let parts = pieces.map_while(|piece| {
+            let part = &piece[..piece.len().min(left)];
+            left -= part.len();
+            (!part.is_empty() || piece.is_empty()).then_some(part)
+        });
+        let result = self.tcp_write(id, parts);
+        if let Ok(written) = result {
+            self.note_write(id, written, length < whole && written == length);
+            self.end_write(id, end);
+        }
+        Written { result, kills: end == Some(WriteEnd::Kill) }
+    }
+
+    fn end_write(&mut self, id: SocketId, end: Option<WriteEnd>) {
+        if let Some(WriteEnd::Reset(ends)) = end {
+            self.reset_by_middlebox(id, ends);
+        }
+    }
+
+    /// What becomes of a write of `whole` bytes, of which there is room for `most`.
+    fn cut_write(&mut self, id: SocketId, whole: usize, most: usize) -> CutWrite {
+        let StreamFaults { short_writes, resets, .. } = self.injection.config;
+        let all = CutWrite { length: whole, end: None };
+        let Some((host, injected)) = self.injected(id) else { return all };
+        injected.write_calls += 1;
+        let (flow, out) = (injected.flow, injected.out);
+        let (written, call) = (injected.written, injected.write_calls);
+        if self.wire.is_planned() {
+            return self.cut_write_by_plan(host, (flow, out), written, (whole, most));
+        }
+        let part = |rest: u64| 1 + below(rest, most as u64);
+        let mut length = 0;
+        let question = |site, fault, likely, place| Question {
+            host,
+            site,
+            fault,
+            likely,
+            entity: out,
+            ordinal: call,
+            subject: Subject::Place(flow, out, place),
+        };
+        // The place is known when the draw is.
+        let draw =
+            (!resets.is_never()).then(|| self.wire.decisions.at(Site::StreamReset, out, call));
+        if let Some(rest) = draw.and_then(|draw| resets.rest(draw)) {
+            let taken = part(rest);
+            let ends = [RESET_BOTH, RESET_SENDER, RESET_RECEIVER][below(rest << 8, 3) as usize];
+            let asked = question(Site::StreamReset, FaultSite::Reset, resets, written + taken);
+            self.happens(&asked, ends);
+            return CutWrite { length: taken as usize, end: Some(WriteEnd::Reset(ends)) };
+        }
+        if whole > 1 {
+            let asked = question(Site::ShortWrite, FaultSite::ShortWrite, short_writes, written);
+            length = self.ask(&asked, |rest| part(rest).min(whole as u64 - 1)).unwrap_or(0);
+        }
+        if length > 0 { CutWrite { length: length as usize, end: None } } else { all }
+    }
+
+    /// What the plan makes of a write of `whole` bytes behind the first `written` of its stream, of
+    /// which there is room for `most`.
+    fn cut_write_by_plan(
+        &mut self,
+        host: u32,
+        (flow, out): (Flow, Entity),
+        written: u64,
+        (whole, most): (usize, usize),
+    ) -> CutWrite {
+        let all = CutWrite { length: whole, end: None };
+        let Some(plane) = &mut self.wire.plane else { return all };
+        let claims = plane.claims();
+        let until = written + most as u64;
+        let mut take = |site, range| claims.take_place((out, site), range);
+        let reset = take(FaultSite::Reset, written..=until);
+        let kill = if reset.is_none() { take(FaultSite::Fin, written..=until) } else { None };
+        let short = match reset.or(kill) {
+            None => take(FaultSite::ShortWrite, written..=until - 1),
+            Some(_) => None,
+        };
+        let question = |site, fault, place| Question {
+            host,
+            site,
+            fault,
+            likely: Probability::NEVER,
+            entity: out,
+            ordinal: 0,
+            subject: Subject::Place(flow, out, place),
+        };
+        if let Some((place, ends)) = reset {
+            self.happens(&question(Site::StreamReset, FaultSite::Reset, place), ends);
+            return CutWrite {
+                length: (place - written) as usize,
+                end: Some(WriteEnd::Reset(ends)),
+            };
+        }
+        if let Some((place, _)) = kill {
+            self.wire.faults.count(FaultSite::Fin.name());
+            self.note_stream_fault(FaultSite::Fin, Subject::Place(flow, out, place), 1);
+            return CutWrite { length: (place - written) as usize, end: Some(WriteEnd::Kill) };
+        }
+        let Some((_, bytes)) = short else { return all };
+        // At least a byte, and not all of them.
+        let length = bytes.clamp(1, (whole as u64 - 1).clamp(1, most as u64));
+        self.happens(&question(Site::ShortWrite, FaultSite::ShortWrite, written), length);
+        CutWrite { length: length as usize, end: None }
+    }
+
+    /// Notes that a write took `bytes`, fewer than it was given if it `fell_short`: then there is
+    /// room again in a later turn.
+    fn note_write(&mut self, id: SocketId, bytes: usize, fell_short: bool) {
+        let Some((host, injected)) = self.injected(id) else { return };
+        injected.written += bytes as u64;
+        let (written, flow) = (injected.written, injected.flow);
+        let (out, call) = (injected.out, injected.write_calls);
+        let peer = self.sockets.stream(id).map_or(SocketId::NONE, |stream| stream.peer());
+        if let Some((_, peer)) = self.injected(peer)
+            && peer.boundary == Some(Boundary::Writes)
+        {
+            peer.writes.push(written);
+        }
+        let Wire { plane, trace, now, .. } = &mut self.wire;
+        if let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut()) {
+            census.wrote(flow, written, moment(host, *now, trace.steps()));
+        }
+        self.reach(host, out, written);
+        if fell_short {
+            self.notify_now(id, Ready::WRITABLE);
+        }
+        let asked = Question {
+            host,
+            site: Site::SpuriousReadiness,
+            fault: FaultSite::Spurious,
+            likely: self.injection.config.spurious,
+            entity: out,
+            ordinal: call,
+            subject: Subject::Place(flow, out, written),
+        };
+        if self.ask(&asked, |_| 1).is_some() {
+            self.notify_now(id, Ready::READABLE.with(Ready::WRITABLE));
+        }
+    }
+
+    /// True if the end of a stream is sent later, by itself.
+    #[cold]
+    pub(crate) fn delays_end(&mut self, id: SocketId) -> bool {
+        let StreamFaults { late_ends, end_after, .. } = self.injection.config;
+        let Some((host, injected)) = self.injected(id) else { return false };
+        let (flow, out, written) = (injected.flow, injected.out, injected.written);
+        let Wire { plane, trace, now, .. } = &mut self.wire;
+        if let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut()) {
+            census.ended(flow, written, moment(host, *now, trace.steps()));
+        }
+        let asked = Question {
+            host,
+            site: Site::LateEnd,
+            fault: FaultSite::DelayFin,
+            likely: late_ends,
+            entity: out,
+            ordinal: 0,
+            subject: Subject::Stream(flow, out, written),
+        };
+        let Some(nanos) = self.ask(&asked, |rest| at_most(rest, end_after)) else { return false };
+        let at = self.wire.now + Duration::from_nanos(nanos);
+        self.wire.agenda.push(at, Event::LateEnd(id));
+        true
+    }
+
+    /// The end of a stream that was held back is sent.
+    #[cold]
+    pub(crate) fn send_late_end(&mut self, id: SocketId) {
+        // It may be over by now, which the application hears of in another way.
+        let _ = self.tcp_shutdown_write(id);
+    }
+
+    /// Something on the way resets a connection behind what `id` has sent, at these ends.
+    pub(crate) fn reset_by_middlebox(&mut self, id: SocketId, ends: u64) {
+        let peer = self.sockets.stream(id).map_or(SocketId::NONE, |stream| stream.peer());
+        if ends & RESET_RECEIVER != 0 {
+            self.tcp_forge_reset(id, peer);
+        }
+        if ends & RESET_SENDER != 0 {
+            self.tcp_forge_reset(peer, id);
+        }
+    }
+}
