@@ -5,6 +5,9 @@
 //! everything that its [`FaultMix`](sim_core::FaultMix) names. The zoo measures whether a search
 //! finds such bugs, how fast, and how small it makes them.
 
+pub mod http;
+pub mod websocket;
+
 use sim_core::Scenario;
 
 /// A bug and the protocol that it was found in.
@@ -26,5 +29,38 @@ pub struct Specimen {
 
 /// Every specimen, in the order of their ids.
 pub fn specimens() -> Vec<Specimen> {
-    Vec::new()
+    vec![
+        Specimen {
+            id: "Z01",
+            bug: "the two bytes that begin a frame are taken to come together",
+            seen_in: "espressif/esp-idf#14704",
+            minimum: 1,
+            twin: websocket::scenario,
+            mutant: || websocket::with_bug(websocket::Bug::AtomicStart),
+        },
+        Specimen {
+            id: "Z02",
+            bug: "a length of 0 stands for a header that was not read yet",
+            seen_in: "eclipse-mosquitto/mosquitto#3721",
+            minimum: 1,
+            twin: websocket::scenario,
+            mutant: || websocket::with_bug(websocket::Bug::LengthAsState),
+        },
+        Specimen {
+            id: "Z03",
+            bug: "the two bytes that end the size of a chunk are taken to come together",
+            seen_in: "benoitc/hackney#901",
+            minimum: 1,
+            twin: http::scenario,
+            mutant: || http::with_bug(http::Bug::EndOfSizeInHalves),
+        },
+        Specimen {
+            id: "Z14",
+            bug: "what is not to be done twice is asked for again when a kept connection is lost",
+            seen_in: "golang/go#22158",
+            minimum: 1,
+            twin: http::scenario,
+            mutant: || http::with_bug(http::Bug::RetriesAll),
+        },
+    ]
 }

@@ -1,0 +1,81 @@
+//! How a specimen is looked at.
+
+use std::time::Duration;
+
+use sim_check::{Check, check};
+use sim_core::Scenario;
+use sim_net::{Plan, Sim};
+
+/// The seeds of a sweep over a twin, unless `ZOO_SEEDS` says otherwise.
+const SEEDS: u64 = 300;
+/// How many seeds of a calm network, and of a trigger, are looked at.
+const FEW: u64 = 20;
+
+/// A moment, or a time, in milliseconds.
+pub(crate) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The mutant with this id.
+#[track_caller]
+pub(crate) fn mutant(id: &str) -> Scenario {
+    scenarios::find(id).unwrap_or_else(|| panic!("the zoo has no {id}"))
+}
+
+/// The scenario under its own faults.
+fn under_its_mix(scenario: &Scenario) -> Check {
+    let mix = scenario.fault_mix().expect("it says what it stands");
+    check(scenario.name()).faults(mix, &|world| scenario.run(world)).expect("its links are links")
+}
+
+/// Holds if the twin holds under everything that it says it stands.
+#[track_caller]
+pub(crate) fn holds(twin: &Scenario) {
+    let seeds = std::env::var("ZOO_SEEDS").map_or(SEEDS, |text| text.parse().expect("a number"));
+    let verdict = under_its_mix(twin).seeds(seeds).verdict(|world| twin.run(world));
+    assert!(verdict.is_green(), "{verdict}");
+}
+
+/// Holds if one of the first `seeds` seeds shows the bug under what its protocol says it stands, and
+/// what fails is one of the properties that `says` names.
+#[track_caller]
+pub(crate) fn found_within(mutant: &Scenario, seeds: u64, says: &[&str]) {
+    let verdict = under_its_mix(mutant).seeds(seeds).verdict(|world| mutant.run(world));
+    assert!(!verdict.failures.is_empty(), "{}: not found in {seeds} seeds", mutant.name());
+    for failed in &verdict.failures {
+        let error = &failed.error;
+        assert!(says.iter().any(|says| error.contains(says)), "seed {}: {error}", failed.seed);
+    }
+}
+
+/// A faultless network with a constant delay of a millisecond.
+pub(crate) fn calm(seed: u64) -> Sim {
+    Sim::new(seed).latency(ms(1))
+}
+
+/// A faultless network but for what the lines of a plan say.
+pub(crate) fn but_for(lines: &'static str) -> impl Fn(u64) -> Sim {
+    let plan: Plan = lines.parse().expect("it is a plan");
+    move |seed| calm(seed).plan(&plan).expect("scheduled faults alone")
+}
+
+/// Holds if a scenario holds in some simulations.
+#[track_caller]
+pub(crate) fn green(scenario: &Scenario, simulation: impl Fn(u64) -> Sim) {
+    for seed in 0..FEW {
+        let report = simulation(seed).run(|world| scenario.run(world));
+        if let Err(finding) = report.outcome {
+            panic!("{}, seed {seed}: {finding}", scenario.name());
+        }
+    }
+}
+
+/// Holds if a bug shows in all of some simulations, and its twin holds in them.
+#[track_caller]
+pub(crate) fn shows(mutant: &Scenario, twin: &Scenario, simulation: impl Fn(u64) -> Sim) {
+    green(twin, &simulation);
+    for seed in 0..FEW {
+        let report = simulation(seed).run(|world| mutant.run(world));
+        assert!(report.outcome.is_err(), "{}, seed {seed}: it holds", mutant.name());
+    }
+}
