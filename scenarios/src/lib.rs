@@ -20,11 +20,14 @@
 //! | [`failover`] | primary, backup and witness: no acknowledged write is lost |
 //! | [`websocket`](zoo::websocket) | messages in frames, and an end that both sides agree on |
 //! | [`http`](zoo::http) | chunked bodies, and orders that are not executed twice |
+//! | [`channel`](zoo::channel) | a transport on a transport: windows, water marks, ends |
+//! | [`starttls`](zoo::starttls) | lines, then lines in records: what was protected, and what was not |
+//! | [`resp`](zoo::resp) | a pool of connections: each reply is that of its own command |
 //!
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 13);
+//! assert_eq!(scenarios::all().len(), 16);
 //! ```
 //!
 //! # How they are written
@@ -86,6 +89,9 @@ pub fn all() -> Vec<Scenario> {
         failover::scenario(),
         zoo::websocket::scenario(),
         zoo::http::scenario(),
+        zoo::channel::scenario(),
+        zoo::starttls::scenario(),
+        zoo::resp::scenario(),
     ]
 }
 

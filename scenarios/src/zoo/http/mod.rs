@@ -29,10 +29,11 @@ use crate::ending::Ending;
 use crate::patience::within;
 use crate::service::stop_at;
 use crate::violation::ensure;
+use crate::zoo::RECONNECTING;
 
 const PORT: u16 = 7000;
 const FAULTS: FaultMix = FaultMix::new("latency=1ms..10ms,loss=1%,dup=1%,reorder=1%")
-    .streams(FaultMix::ROUGH)
+    .streams(RECONNECTING)
     .cuts(1, Duration::from_secs(1))
     .crashes(&["server"], 1, Duration::from_millis(500))
     .within(Duration::from_millis(300));
