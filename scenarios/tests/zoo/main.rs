@@ -9,4 +9,8 @@
 
 mod keeper;
 
+mod channel;
+mod http;
+mod resp;
+mod starttls;
 mod websocket;
