@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim_check::{Check, check};
+use sim_check::{Check, Profile, check};
 use sim_core::Scenario;
 use sim_net::{LinkRule, Sim};
 
@@ -20,7 +20,7 @@ pub(crate) fn mutant(id: &str) -> Scenario {
 /// The scenario under its own faults.
 fn under_its_mix(scenario: &Scenario) -> Check {
     let mix = scenario.fault_mix().expect("it says what it stands");
-    check(scenario.name()).faults(mix, &|world| scenario.run(world)).expect("its links are links")
+    check(scenario.name()).profile(Profile::of(mix).expect("its links are links"))
 }
 
 /// Holds if the twin holds under everything that it says it stands.
