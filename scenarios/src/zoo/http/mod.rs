@@ -91,7 +91,7 @@ async fn run(world: World, bug: Option<Bug>) -> Result<(), Failure> {
         let page = rng.below(14);
         let path = format!("{PAGES}{page}");
         let answer = within(&lp, "a page", client.ask(Method::Get, &path)).await?;
-        let answer = answer.map_err(|why| violation(why, "a page"))?;
+        let answer = answer.map_err(violation)?;
         ensure!(answer.body == page_body(page), "a page was read that does not stand there");
         lp.sleep(rng.duration(Duration::ZERO..REST_MAX)).await;
 
@@ -99,7 +99,7 @@ async fn run(world: World, bug: Option<Bug>) -> Result<(), Failure> {
         match within(&lp, "an order", client.ask(Method::Post, &path)).await? {
             Ok(answer) => answered.push((number, answer.start)),
             Err(Unanswered::Unknown) => {}
-            Err(why) => return Err(violation(why, "an order").into()),
+            Err(why) => return Err(violation(why).into()),
         }
         lp.sleep(rng.duration(Duration::ZERO..REST_MAX)).await;
     }
@@ -115,10 +115,10 @@ async fn run(world: World, bug: Option<Bug>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What it means that something was not answered.
-fn violation(why: Unanswered, what: &str) -> Violation {
+/// What it means that something was not answered, and should have been.
+fn violation(why: Unanswered) -> Violation {
     Violation::new(match why {
-        Unanswered::Unknown => format!("the client gave up on {what}"),
-        Unanswered::Malformed(error) => format!("the answer to {what} cannot be read: {error}"),
+        Unanswered::Unknown => "the client gave up on a page".to_owned(),
+        Unanswered::Malformed(error) => format!("an answer cannot be read: {error}"),
     })
 }

@@ -133,7 +133,7 @@ impl Client {
         }
         let (echoed, all) = (self.echoed, self.messages.len());
         ensure!(echoed == all, "{echoed} of {all} messages came back");
-        ensure!(self.closed == Some(NORMAL), "the server closed with {:?}", self.closed);
+        ensure!(self.closed == Some(NORMAL), "the server did not close as it was told to");
         Ok(())
     }
 
