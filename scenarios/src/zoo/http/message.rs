@@ -209,7 +209,7 @@ mod tests {
         let message = |start: &str, body: &[u8]| Message { start: start.into(), body: body.into() };
         let sent = [
             message("GET /pages/1 HTTP/1.1", b""),
-            message("HTTP/1.1 200 OK", b"a\r\nb, and a long second chunk"),
+            message("HTTP/1.1 200 OK", b"x\r\ny, and a long second chunk"),
             message("HTTP/1.1 404 Not Found", b""),
         ];
         let (one, two) = sent[1].body.split_at(4);
