@@ -122,3 +122,25 @@ pub fn specimens() -> Vec<Specimen> {
         },
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specimens_are_in_order_and_found_by_their_ids() {
+        let specimens = specimens();
+        assert!(specimens.is_sorted_by(|one, other| one.id < other.id));
+        let listed: Vec<&str> = crate::all().iter().map(Scenario::name).collect();
+        for specimen in specimens {
+            assert_eq!((specimen.mutant)().name(), specimen.id);
+            assert_eq!(crate::find(specimen.id).unwrap().name(), specimen.id);
+            assert!(!listed.contains(&specimen.id));
+            assert!(listed.contains(&(specimen.twin)().name()), "{}", specimen.id);
+            // They differ in the bug alone.
+            let stands = |scenario: fn() -> Scenario| scenario().fault_mix().copied();
+            assert_eq!(stands(specimen.twin), stands(specimen.mutant), "{}", specimen.id);
+            assert!(specimen.minimum > 0 && !specimen.bug.is_empty());
+        }
+    }
+}
