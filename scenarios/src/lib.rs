@@ -18,11 +18,16 @@
 //! | [`arq`] | a reliable stream each way over datagrams: windows, acknowledgements, timeouts |
 //! | [`gossip`] | SWIM membership at a constant cost for each host, up to thousands |
 //! | [`failover`] | primary, backup and witness: no acknowledged write is lost |
+//! | [`websocket`](zoo::websocket) | messages in frames, and an end that both sides agree on |
+//! | [`http`](zoo::http) | chunked bodies, and orders that are not executed twice |
+//! | [`channel`](zoo::channel) | a transport on a transport: windows, water marks, ends |
+//! | [`starttls`](zoo::starttls) | lines, then lines in records: what was protected, and what was not |
+//! | [`resp`](zoo::resp) | a pool of connections: each reply is that of its own command |
 //!
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 11);
+//! assert_eq!(scenarios::all().len(), 16);
 //! ```
 //!
 //! # How they are written
@@ -82,12 +87,19 @@ pub fn all() -> Vec<Scenario> {
         arq::scenario(),
         gossip::scenario(),
         failover::scenario(),
+        zoo::websocket::scenario(),
+        zoo::http::scenario(),
+        zoo::channel::scenario(),
+        zoo::starttls::scenario(),
+        zoo::resp::scenario(),
     ]
 }
 
-/// The scenario called `name`.
+/// The scenario called `name`: one of [`all`], or a mutant of the [`zoo`], by its id.
 pub fn find(name: &str) -> Option<Scenario> {
-    all().into_iter().find(|scenario| scenario.name() == name)
+    let mutant = || zoo::specimens().into_iter().find(|specimen| specimen.id == name);
+    let listed = all().into_iter().find(|scenario| scenario.name() == name);
+    listed.or_else(|| Some((mutant()?.mutant)()))
 }
 
 #[cfg(test)]
@@ -108,6 +120,8 @@ mod tests {
     fn those_that_one_host_alone_can_serve_have_a_server_half() {
         let without: Vec<_> =
             all().into_iter().filter(|scenario| !scenario.can_serve()).map(|s| s.name()).collect();
+        let of_zoo: Vec<_> = zoo::specimens().iter().map(|s| (s.twin)().name()).collect();
+        let without: Vec<_> = without.into_iter().filter(|name| !of_zoo.contains(name)).collect();
         assert_eq!(without, ["heartbeat", "partition", "arq", "gossip", "failover"]);
         assert!(find("no such scenario").is_none());
     }

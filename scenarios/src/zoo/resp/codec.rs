@@ -1,0 +1,206 @@
+//! Commands and replies on a stream of bytes: RESP, as Redis speaks it.
+
+use std::error::Error;
+use std::fmt;
+
+/// The longest string, and the most parts of a command, that a decoder takes.
+const BYTES_MAX: usize = 1 << 16;
+const PARTS_MAX: usize = 16;
+
+/// A value on the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A word, such as `OK`.
+    Simple(String),
+    /// What went wrong.
+    Error(String),
+    /// A string; `None` where there is none.
+    Bulk(Option<Vec<u8>>),
+    /// Several: a command.
+    Array(Vec<Self>),
+}
+
+/// The peer does not speak this protocol. The stream cannot be read any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueError;
+
+impl Value {
+    /// A command of these parts.
+    pub fn command(parts: &[&str]) -> Self {
+        Self::Array(parts.iter().map(|part| Self::Bulk(Some(part.as_bytes().to_vec()))).collect())
+    }
+
+    /// Appends its bytes to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Simple(word) => out.extend(format!("+{word}\r\n").bytes()),
+            Self::Error(text) => out.extend(format!("-{text}\r\n").bytes()),
+            Self::Bulk(None) => out.extend(b"$-1\r\n"),
+            Self::Bulk(Some(bytes)) => {
+                out.extend(format!("${}\r\n", bytes.len()).bytes());
+                out.extend(bytes);
+                out.extend(b"\r\n");
+            }
+            Self::Array(values) => {
+                out.extend(format!("*{}\r\n", values.len()).bytes());
+                values.iter().for_each(|value| value.encode(out));
+            }
+        }
+    }
+}
+
+/// Cuts a stream into values: [`feed`](Self::feed) it what comes, then [`poll`](Self::poll) until
+/// there is no more.
+///
+/// ```
+/// use scenarios::zoo::resp::{Decoder, Value};
+///
+/// let mut bytes = Vec::new();
+/// Value::command(&["GET", "key"]).encode(&mut bytes);
+/// assert_eq!(bytes, b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n");
+/// let mut decoder = Decoder::default();
+/// decoder.feed(&bytes);
+/// assert_eq!(decoder.poll(), Ok(Some(Value::command(&["GET", "key"]))));
+/// ```
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+}
+
+/// What is left to be read of a value that is looked at.
+struct Rest<'a>(&'a [u8]);
+
+impl Decoder {
+    /// Takes in the next bytes.
+    pub fn feed(&mut self, data: &[u8]) {
+        self.buffer.extend(data);
+    }
+
+    /// The next value, if it is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError`]: there is no way on then.
+    pub fn poll(&mut self) -> Result<Option<Value>, ValueError> {
+        let mut rest = Rest(&self.buffer);
+        let value = rest.value()?;
+        if value.is_some() {
+            let read = self.buffer.len() - rest.0.len();
+            self.buffer.drain(..read);
+        }
+        Ok(value)
+    }
+}
+
+impl Rest<'_> {
+    fn line(&mut self) -> Result<Option<&str>, ValueError> {
+        let Some(end) = self.0.windows(2).position(|window| window == b"\r\n") else {
+            return if self.0.len() > BYTES_MAX { Err(ValueError) } else { Ok(None) };
+        };
+        let (line, rest) = self.0.split_at(end);
+        self.0 = &rest[2..];
+        std::str::from_utf8(line).map(Some).map_err(|_| ValueError)
+    }
+
+    /// A number that is at most `most`; `None` for -1.
+    fn number(text: &str, most: usize) -> Result<Option<usize>, ValueError> {
+        if text == "-1" {
+            return Ok(None);
+        }
+        let number = text.parse().map_err(|_| ValueError)?;
+        if number > most { Err(ValueError) } else { Ok(Some(number)) }
+    }
+
+    fn value(&mut self) -> Result<Option<Value>, ValueError> {
+        let Some(line) = self.line()? else { return Ok(None) };
+        let (kind, text) = line.split_at_checked(1).ok_or(ValueError)?;
+        match kind {
+            "+" => Ok(Some(Value::Simple(text.to_owned()))),
+            "-" => Ok(Some(Value::Error(text.to_owned()))),
+            "$" => match Self::number(text, BYTES_MAX)? {
+                Some(bytes) => self.bulk(bytes),
+                None => Ok(Some(Value::Bulk(None))),
+            },
+            "*" => {
+                let parts = Self::number(text, PARTS_MAX)?.ok_or(ValueError)?;
+                let values: Result<Option<Vec<_>>, _> =
+                    (0..parts).map(|_| self.part().transpose()).map(Option::transpose).collect();
+                Ok(values?.map(Value::Array))
+            }
+            _ => Err(ValueError),
+        }
+    }
+
+    /// A part of an array: a string, so that arrays do not nest.
+    fn part(&mut self) -> Result<Option<Value>, ValueError> {
+        match self.0.first() {
+            Some(b'$') => self.value(),
+            Some(_) => Err(ValueError),
+            None => Ok(None),
+        }
+    }
+
+    fn bulk(&mut self, bytes: usize) -> Result<Option<Value>, ValueError> {
+        let Some((string, rest)) = self.0.split_at_checked(bytes) else { return Ok(None) };
+        let Some((end, rest)) = rest.split_at_checked(2) else { return Ok(None) };
+        if end != b"\r\n" {
+            return Err(ValueError);
+        }
+        let value = Value::Bulk(Some(string.to_vec()));
+        self.0 = rest;
+        Ok(Some(value))
+    }
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value is of no known kind, or too long")
+    }
+}
+
+impl Error for ValueError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_out_whole_wherever_the_stream_is_cut() {
+        let sent = [
+            Value::command(&["SET", "key", "a\r\nb"]),
+            Value::Simple("OK".into()),
+            Value::Bulk(None),
+            Value::Bulk(Some(Vec::new())),
+            Value::Error("ERR what?".into()),
+            Value::Array(Vec::new()),
+        ];
+        let mut stream = Vec::new();
+        sent.iter().for_each(|value| value.encode(&mut stream));
+        for cut in 0..=stream.len() {
+            let (mut decoder, mut values) = (Decoder::default(), Vec::new());
+            for piece in [&stream[..cut], &stream[cut..]] {
+                decoder.feed(piece);
+                values.extend(std::iter::from_fn(|| decoder.poll().unwrap()));
+            }
+            assert_eq!(values, sent, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_value_is_an_error() {
+        for bytes in [
+            "\r\n",
+            "?\r\n",
+            "$x\r\n",
+            "$65537\r\n",
+            "*-1\r\n",
+            "*17\r\n",
+            "*1\r\n+a\r\n",
+            "$1\r\nabc",
+        ] {
+            let mut decoder = Decoder::default();
+            decoder.feed(bytes.as_bytes());
+            assert_eq!(decoder.poll(), Err(ValueError), "{bytes:?}");
+        }
+    }
+}
