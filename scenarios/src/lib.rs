@@ -18,11 +18,18 @@
 //! | [`arq`] | a reliable stream each way over datagrams: windows, acknowledgements, timeouts |
 //! | [`gossip`] | SWIM membership at a constant cost for each host, up to thousands |
 //! | [`failover`] | primary, backup and witness: no acknowledged write is lost |
+//! | [`dns`](zoo::dns) | a stub resolver: late and doubled answers |
+//! | [`mqtt`](zoo::mqtt) | quality of service 2 over connections that break |
+//! | [`mux`](zoo::mux) | streams on one connection: credit for each and for all |
+//! | [`pubsub`](zoo::pubsub) | subscribers that notice that their broker is gone |
+//! | [`raft`](zoo::raft) | an election and a log, among hosts that crash |
+//! | [`snapshot`](zoo::snapshot) | a copy of a changing state, by a snapshot and updates |
+//! | [`window`](zoo::window) | a sliding window, and a reader that is slow |
 //!
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 11);
+//! assert_eq!(scenarios::all().len(), 18);
 //! ```
 //!
 //! # How they are written
@@ -82,12 +89,22 @@ pub fn all() -> Vec<Scenario> {
         arq::scenario(),
         gossip::scenario(),
         failover::scenario(),
+        zoo::dns::scenario(),
+        zoo::mqtt::scenario(),
+        zoo::mux::scenario(),
+        zoo::pubsub::scenario(),
+        zoo::raft::scenario(),
+        zoo::snapshot::scenario(),
+        zoo::window::scenario(),
     ]
 }
 
-/// The scenario called `name`.
+/// The scenario called `name`: one of [`all`], a mutant of the [`zoo`], or
+/// [`raft3`](zoo::raft::raft3).
 pub fn find(name: &str) -> Option<Scenario> {
-    all().into_iter().find(|scenario| scenario.name() == name)
+    let mutants = zoo::specimens().into_iter().map(|specimen| (specimen.mutant)());
+    let mut known = all().into_iter().chain(mutants).chain([zoo::raft::raft3()]);
+    known.find(|scenario| scenario.name() == name)
 }
 
 #[cfg(test)]
@@ -108,7 +125,9 @@ mod tests {
     fn those_that_one_host_alone_can_serve_have_a_server_half() {
         let without: Vec<_> =
             all().into_iter().filter(|scenario| !scenario.can_serve()).map(|s| s.name()).collect();
-        assert_eq!(without, ["heartbeat", "partition", "arq", "gossip", "failover"]);
+        let with_one_host = ["heartbeat", "partition", "arq", "gossip", "failover"];
+        let of_the_zoo = ["dns", "mqtt", "mux", "pubsub", "raft", "snapshot", "window"];
+        assert_eq!(without, [&with_one_host[..], &of_the_zoo].concat());
         assert!(find("no such scenario").is_none());
     }
 }

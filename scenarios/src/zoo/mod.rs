@@ -5,6 +5,14 @@
 //! everything that its [`FaultMix`](sim_core::FaultMix) names. The zoo measures whether a search
 //! finds such bugs, how fast, and how small it makes them.
 
+pub mod dns;
+pub mod mqtt;
+pub mod mux;
+pub mod pubsub;
+pub mod raft;
+pub mod snapshot;
+pub mod window;
+
 use sim_core::Scenario;
 
 /// A bug and the protocol that it was found in.
@@ -24,7 +32,21 @@ pub struct Specimen {
     pub mutant: fn() -> Scenario,
 }
 
+/// What streams may show those that make their connections again when they are lost: everything but an
+/// accept that fails. A server rests for a second after that, and who comes again at once outruns it.
+const BREAKING: &str =
+    "boundary,short-write,coalesce,stall,delay-fin,spurious,rst,accept-reset,connect";
+
 /// Every specimen, in the order of their ids.
 pub fn specimens() -> Vec<Specimen> {
-    Vec::new()
+    let mut all = Vec::new();
+    all.extend(dns::SPECIMENS);
+    all.extend(mqtt::SPECIMENS);
+    all.extend(mux::SPECIMENS);
+    all.extend(pubsub::SPECIMENS);
+    all.extend(raft::SPECIMENS);
+    all.extend(snapshot::SPECIMENS);
+    all.extend(window::SPECIMENS);
+    all.sort_by_key(|specimen| specimen.id);
+    all
 }
