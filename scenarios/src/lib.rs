@@ -42,7 +42,7 @@
 //!
 //! A scenario says what it stands, its [`FaultMix`](sim_core::FaultMix), and holds to it. Some have
 //! *wrong twins*: the same protocol with one line broken, chosen by a `Flaw`, that its invariants are
-//! to catch.
+//! to catch. Those of the [`zoo`] have *mutants*: with a bug that somebody shipped.
 
 mod body;
 mod digest;

@@ -15,22 +15,19 @@ async fn delay_one(world: World, links: Links) {
     let has_entries = |bytes: u32| bytes >= 33 + 16;
     let lp = world.host("operator");
     link.hold();
-    let mut late = None;
     let mut rest = 100;
     while rest > 0 {
         lp.sleep(Duration::from_millis(1)).await;
-        for packet in link.in_flight() {
-            if late.is_none() && has_entries(packet.bytes) {
-                late = Some(packet.bytes);
+        let mut is_any_late = false;
+        for packet in link.in_flight().iter().filter(|packet| packet.arrives.is_none()) {
+            // The first of them: it has waited longest, so it is always the same.
+            if !is_any_late && has_entries(packet.bytes) {
+                is_any_late = true;
+            } else {
+                links.deliver(packet);
             }
         }
-        let mut is_first = late.is_some();
-        for packet in link.in_flight() {
-            if !std::mem::take(&mut is_first) {
-                links.deliver(&packet);
-            }
-        }
-        rest -= u32::from(late.is_some());
+        rest -= u32::from(is_any_late);
     }
     link.release();
 }
