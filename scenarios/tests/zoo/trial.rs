@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use sim_check::{Check, check};
+use sim_check::{Check, Profile, check};
 use sim_core::{Scenario, World};
 use sim_net::{Finding, Links, Plan, Sim};
 
@@ -15,8 +15,7 @@ pub(crate) fn seeds() -> u64 {
 /// A check of a scenario under its own faults.
 pub(crate) fn under_its_mix(scenario: &Scenario) -> Check {
     let mix = scenario.fault_mix().expect("every specimen has one");
-    let check = check(scenario.name()).faults(mix, &|world| scenario.run(world));
-    check.expect("its link is one")
+    check(scenario.name()).profile(Profile::of(mix).expect("its link is one"))
 }
 
 /// A run on a network without faults, where every packet takes a millisecond, or as `change` has it.

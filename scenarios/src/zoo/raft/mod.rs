@@ -40,10 +40,9 @@ use crate::violation::ensure;
 const HOSTS: [&str; NODES] = ["n1", "n2", "n3"];
 const NODES: usize = 3;
 const PORT: u16 = 7000;
-/// Crashes are short, so that some hosts are back before their election is over.
 const FAULTS: FaultMix = FaultMix::new("latency=1ms..20ms,loss=5%,dup=2%,reorder=2%/3")
     .cuts(2, Duration::from_secs(2))
-    .crashes(&HOSTS, 3, Duration::from_millis(100))
+    .crashes(&HOSTS, 3, Duration::from_secs(2))
     .within(Duration::from_millis(800));
 /// How many entries are to be committed.
 const ENTRIES: u64 = 8;

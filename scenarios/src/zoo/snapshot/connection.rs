@@ -1,7 +1,6 @@
 //! Both sides with connections.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 
 use sim_core::{Cx, Loop, LoopFuture, Protocol, Transport};
