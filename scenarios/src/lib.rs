@@ -23,11 +23,18 @@
 //! | [`channel`](zoo::channel) | a transport on a transport: windows, water marks, ends |
 //! | [`starttls`](zoo::starttls) | lines, then lines in records: what was protected, and what was not |
 //! | [`resp`](zoo::resp) | a pool of connections: each reply is that of its own command |
+//! | [`dns`](zoo::dns) | a stub resolver: late and doubled answers |
+//! | [`mqtt`](zoo::mqtt) | quality of service 2 over connections that break |
+//! | [`mux`](zoo::mux) | streams on one connection: credit for each and for all |
+//! | [`pubsub`](zoo::pubsub) | subscribers that notice that their broker is gone |
+//! | [`raft`](zoo::raft) | an election and a log, among hosts that crash |
+//! | [`snapshot`](zoo::snapshot) | a copy of a changing state, by a snapshot and updates |
+//! | [`window`](zoo::window) | a sliding window, and a reader that is slow |
 //!
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 16);
+//! assert_eq!(scenarios::all().len(), 23);
 //! ```
 //!
 //! # How they are written
@@ -40,7 +47,7 @@
 //!
 //! A scenario says what it stands, its [`FaultMix`](sim_core::FaultMix), and holds to it. Some have
 //! *wrong twins*: the same protocol with one line broken, chosen by a `Flaw`, that its invariants are
-//! to catch.
+//! to catch. Those of the [`zoo`] have *mutants*: with a bug that somebody shipped.
 
 mod body;
 mod digest;
@@ -92,14 +99,22 @@ pub fn all() -> Vec<Scenario> {
         zoo::channel::scenario(),
         zoo::starttls::scenario(),
         zoo::resp::scenario(),
+        zoo::dns::scenario(),
+        zoo::mqtt::scenario(),
+        zoo::mux::scenario(),
+        zoo::pubsub::scenario(),
+        zoo::raft::scenario(),
+        zoo::snapshot::scenario(),
+        zoo::window::scenario(),
     ]
 }
 
-/// The scenario called `name`: one of [`all`], or a mutant of the [`zoo`], by its id.
+/// The scenario called `name`: one of [`all`], a mutant of the [`zoo`], or
+/// [`raft3`](zoo::raft::raft3).
 pub fn find(name: &str) -> Option<Scenario> {
-    let mutant = || zoo::specimens().into_iter().find(|specimen| specimen.id == name);
-    let listed = all().into_iter().find(|scenario| scenario.name() == name);
-    listed.or_else(|| Some((mutant()?.mutant)()))
+    let mutants = zoo::specimens().into_iter().map(|specimen| (specimen.mutant)());
+    let mut known = all().into_iter().chain(mutants).chain([zoo::raft::raft3()]);
+    known.find(|scenario| scenario.name() == name)
 }
 
 #[cfg(test)]

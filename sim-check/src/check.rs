@@ -3,27 +3,39 @@
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sim_core::{Outcome, World};
-use sim_net::{Latency, Sim};
+use sim_net::{Latency, Plan, Sim};
 
+use crate::corpus::{Corpus, Kept};
+use crate::explain::{self, Explanation};
+use crate::files::Files;
+use crate::places;
 use crate::profile::Profile;
+use crate::search::Search;
 use crate::settings::{Settings, SettingsError};
+use crate::shrink::Bounds;
+use crate::single::Singles;
 use crate::subject::{self, Simulate, Subject};
-use crate::sweep::sweep;
-use crate::verdict::Verdict;
+use crate::verdict::{Origin, Verdict};
 
 /// The latency of a check's links: some jitter, so that arrivals differ in order between seeds.
 const LATENCY: std::ops::Range<Duration> = Duration::from_micros(500)..Duration::from_micros(1500);
 
-/// A check of a scenario over many seeds; [`check`] makes one.
+/// A check of a scenario over many runs; [`check`] makes one.
 #[must_use = "a check does nothing until `run` or `verdict`"]
 pub struct Check {
     name: String,
     settings: Settings,
     simulate: Box<Simulate>,
     profile: Profile,
+    sometimes: Vec<String>,
+    corpus: Option<PathBuf>,
+    bounds: Bounds,
+    shrinks: bool,
 }
 
 /// A check called `name`, of 100 seeds on all cores. Give it the test's name: reports use it.
@@ -33,11 +45,16 @@ pub fn check(name: impl Into<String>) -> Check {
         settings: Settings::default(),
         simulate: Box::new(|seed| Sim::new(seed).latency(LATENCY)),
         profile: Profile::calm(),
+        sometimes: Vec::new(),
+        corpus: None,
+        bounds: Bounds::default(),
+        shrinks: true,
     }
 }
 
 impl Check {
-    /// How many seeds to run; 100 by default. 0 counts as 1.
+    /// How many seeds to run; 100 by default. 0 counts as 1. Under a [`profile`](Self::profile) at most
+    /// as many single faults are tried beside them.
     pub fn seeds(mut self, seeds: u64) -> Self {
         self.settings.seeds = seeds.max(1);
         self
@@ -55,7 +72,7 @@ impl Check {
         self
     }
 
-    /// After how much wall time no further seed is started; the first always is. The verdict says
+    /// After how much wall time no further run is started; the first always is. The verdict says
     /// so when it was cut short.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.settings.budget = Some(budget);
@@ -65,6 +82,12 @@ impl Check {
     /// Shows a progress bar when a person watches, that is when standard error is a terminal.
     pub fn progress(mut self, progress: bool) -> Self {
         self.settings.progress = progress;
+        self
+    }
+
+    /// Ends with the first run that fails, as [`run`](Self::run) does.
+    pub fn stop_at_first(mut self, stop: bool) -> Self {
+        self.settings.stop_at_first = stop;
         self
     }
 
@@ -82,21 +105,50 @@ impl Check {
         self
     }
 
-    /// Says what befalls the seeds: nothing beyond the links' own by default.
+    /// Says what befalls the runs: nothing beyond the links' own by default.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self
     }
 
+    /// Demands that a [`sometimes!`](sim_core::sometimes) or [`reachable!`](sim_core::reachable) of
+    /// this name holds at least once, if 100 seeds or more are run: a search that never gets there
+    /// proves nothing about it.
+    pub fn sometimes(mut self, name: impl Into<String>) -> Self {
+        self.sometimes.push(name.into());
+        self
+    }
+
+    /// Keeps the plans of failures in this folder, and runs those that are there before anything else. For
+    /// [`run`](Self::run) it is the folder `sim-corpus` next to the test, unless this says otherwise.
+    pub fn corpus(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.corpus = Some(folder.into());
+        self
+    }
+
+    /// How much may be done to make a failure small.
+    pub fn shrink_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// Whether the first failure is looked into; it is by default.
+    pub fn shrinks(mut self, shrinks: bool) -> Self {
+        self.shrinks = shrinks;
+        self
+    }
+
     /// Runs the check for a test, with what the environment overrides.
     ///
-    /// A seed that fails is run again before it is reported, and so is one seed in 16 of the rest:
-    /// two runs that differ are a failure, never green.
+    /// A run that fails is run again before it is reported, and so are the first seed and one in 16 of the
+    /// rest: two runs that differ are a failure, never green. What failed is made small; its plan, its
+    /// timeline and its packets are left in `target/sim`, and the plan is kept next to the test, to be
+    /// run first from then on.
     ///
     /// # Panics
     ///
-    /// If a seed fails: with the lowest one, what happened, the last records, and the line that runs
-    /// it again. If the environment says something of no use.
+    /// If a run fails: with what happened, what it comes down to, and the line that runs it again. If
+    /// something that is demanded never happened. If the environment says something of no use.
     #[track_caller]
     pub fn run<S, F>(mut self, scenario: S)
     where
@@ -105,19 +157,28 @@ impl Check {
         F::Output: Outcome + 'static,
     {
         self.settings.stop_at_first = true;
-        match self.overridden() {
+        self.corpus = self.corpus.or_else(|| places::corpus_of(Location::caller()));
+        let check = match self.overridden() {
+            Ok(check) => check,
             Err(error) => panic!("{error}"),
-            Ok(check) => {
-                let verdict = check.verdict(scenario);
-                if let Some(lowest) = verdict.failures.first() {
-                    panic!("{verdict}\nreplay    {}", replay_line(lowest.seed));
-                }
-            }
+        };
+        let verdict = match &check.settings.plan {
+            Some(path) => match check.replay_file(path, &scenario) {
+                Ok(verdict) => verdict,
+                Err(error) => panic!("SIM_PLAN={}: {error}", path.display()),
+            },
+            None => check.verdict(&scenario),
+        };
+        if check.settings.trace {
+            check.print_trace(&verdict, &scenario);
+        }
+        if !verdict.is_green() {
+            panic!("{}", check.report(&verdict));
         }
     }
 
     /// This check with what the environment overrides: `SIM_SEED`, `SIM_SEEDS`, `SIM_BUDGET` in
-    /// seconds, `SIM_JOBS`.
+    /// seconds, `SIM_JOBS`, `SIM_PLAN`, `SIM_TRACE`.
     ///
     /// # Errors
     ///
@@ -127,7 +188,7 @@ impl Check {
         Ok(self)
     }
 
-    /// Runs the check, and tells about every seed that failed.
+    /// Runs the check, and tells about every run that failed, and what the first comes down to.
     pub fn verdict<S, F>(&self, scenario: S) -> Verdict
     where
         S: Fn(World) -> F + Sync,
@@ -135,8 +196,139 @@ impl Check {
         F::Output: Outcome + 'static,
     {
         let run = subject::erased(&scenario);
+        self.judge(&Subject::new(&*self.simulate, &self.profile, &run))
+    }
+
+    /// A verdict whose first failure is looked into. A plan counts as what it comes down to only if
+    /// `twin`, a version of the scenario without the bug, passes under it: that keeps a small plan
+    /// from being a network on which nothing could work.
+    pub fn explained<S, F, T, G>(&self, mut verdict: Verdict, scenario: S, twin: T) -> Verdict
+    where
+        S: Fn(World) -> F + Sync,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+        T: Fn(World) -> G + Sync,
+        G: Future + 'static,
+        G::Output: Outcome + 'static,
+    {
+        let (run, run_twin) = (subject::erased(&scenario), subject::erased(&twin));
         let subject = Subject::new(&*self.simulate, &self.profile, &run);
-        sweep(&self.name, &self.settings, &subject)
+        let twin = Subject::new(&*self.simulate, &self.profile, &run_twin);
+        self.look_into(&mut verdict, &subject, Some(&twin));
+        verdict
+    }
+
+    fn look_into(&self, verdict: &mut Verdict, subject: &Subject<'_>, twin: Option<&Subject<'_>>) {
+        let Some(first) = verdict.failures.first() else { return };
+        let jobs = self.settings.threads_for(u64::MAX);
+        match explain::explain(subject, twin, first, jobs, self.bounds) {
+            Ok(explanation) => verdict.explanation = Some(self.named(explanation)),
+            Err(why) => verdict.unexplained = Some(why),
+        }
+    }
+
+    fn judge(&self, subject: &Subject<'_>) -> Verdict {
+        let settings = &self.settings;
+        let corpus = match &self.corpus {
+            // One seed that is asked for by name is all that is asked for.
+            Some(folder) if !settings.is_one_seed => {
+                Corpus::new(folder.clone(), &self.name).read().unwrap_or_else(|error| {
+                    vec![Kept { path: folder.clone(), plan: Err(error.to_string()) }]
+                })
+            }
+            _ => Vec::new(),
+        };
+        let singles = if settings.is_one_seed {
+            Singles::default()
+        } else {
+            subject.singles(settings.first_seed)
+        };
+        let search = Search { settings, subject, corpus: &corpus, singles: &singles };
+        let mut verdict = search.run(&self.name);
+        if !settings.is_one_seed {
+            verdict.miss(&self.sometimes);
+        }
+        if self.shrinks {
+            self.look_into(&mut verdict, subject, None);
+        }
+        verdict
+    }
+
+    /// An explanation whose plan says what it is for.
+    fn named(&self, mut explanation: Explanation) -> Explanation {
+        explanation.shrunk.plan.scenario = Some(self.name.clone());
+        explanation
+    }
+
+    /// Runs one plan, and tells what it does.
+    pub fn replay<S, F>(&self, plan: &Plan, scenario: S) -> Verdict
+    where
+        S: Fn(World) -> F + Sync,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        let run = subject::erased(&scenario);
+        let subject = Subject::new(&*self.simulate, &self.profile, &run);
+        self.replay_one(&subject, Path::new("(given)"), plan)
+    }
+
+    fn replay_one(&self, subject: &Subject<'_>, path: &Path, plan: &Plan) -> Verdict {
+        let settings = Settings { seeds: 0, ..self.settings.clone() };
+        let kept = [Kept { path: path.to_owned(), plan: Ok(plan.clone()) }];
+        let singles = Singles::default();
+        let search = Search { settings: &settings, subject, corpus: &kept, singles: &singles };
+        let mut verdict = search.run(&self.name);
+        if let Some(first) = verdict.failures.first() {
+            verdict.explanation = explain::explain_as_is(subject, first).ok();
+        }
+        verdict
+    }
+
+    /// Runs the plan in a file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or is no plan; a plan for another check, or one that no simulation can
+    /// carry out.
+    pub fn replay_file<S, F>(&self, path: &Path, scenario: S) -> Result<Verdict, String>
+    where
+        S: Fn(World) -> F + Sync,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        let plan = self.plan_in(path)?;
+        let run = subject::erased(&scenario);
+        let subject = Subject::new(&*self.simulate, &self.profile, &run);
+        subject.replay(&plan).map_err(|error| error.to_string())?;
+        Ok(self.replay_one(&subject, path, &plan))
+    }
+
+    /// The plan in a file, if it is for this check.
+    fn plan_in(&self, path: &Path) -> Result<Plan, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let plan: Plan = text.parse().map_err(|e: sim_net::plan::PlanErrors| e.to_string())?;
+        plan.check_scenario(&self.name).map_err(|error| error.to_string())?;
+        Ok(plan)
+    }
+
+    /// Makes the plan in a file small, by the failure that it has now.
+    ///
+    /// # Errors
+    ///
+    /// As [`replay_file`](Self::replay_file).
+    pub fn shrink_file<S, F>(&self, path: &Path, scenario: S) -> Result<Verdict, String>
+    where
+        S: Fn(World) -> F + Sync,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        let plan = self.plan_in(path)?;
+        let run = subject::erased(&scenario);
+        let subject = Subject::new(&*self.simulate, &self.profile, &run);
+        subject.replay(&plan).map_err(|error| error.to_string())?;
+        let mut verdict = self.replay_one(&subject, path, &plan);
+        self.look_into(&mut verdict, &subject, None);
+        Ok(verdict)
     }
 
     /// The simulation of one seed, as the check runs it. If it has a profile, a calm run of the
@@ -150,15 +342,68 @@ impl Check {
         let run = subject::erased(&scenario);
         Subject::new(&*self.simulate, &self.profile, &run).simulation(seed)
     }
+
+    // Telling.
+
+    /// What a test that failed says: the verdict, where the files are, and how to run it again.
+    fn report(&self, verdict: &Verdict) -> String {
+        let mut text = verdict.to_string();
+        let mut line = |what: &str, told: &dyn fmt::Display| text += &format!("\n{what:<9} {told}");
+        let Some(first) = verdict.failures.first() else { return text };
+        match &verdict.explanation {
+            None => line("replay", &format!("SIM_SEED={} {}", first.seed(), this_test())),
+            Some(explanation) => {
+                match Files::write(&places::artifacts(), &self.name, explanation) {
+                    Ok(files) => {
+                        let plan = files.plan.display();
+                        line("replay", &format!("SIM_PLAN={plan} {}", this_test()));
+                        files.each(|what, path| line(what, &path.display()));
+                    }
+                    Err(error) => line("files", &format!("could not be written: {error}")),
+                }
+                let is_new = !matches!(first.origin, Origin::Kept(..));
+                if let Some(folder) = self.corpus.as_ref().filter(|_| is_new) {
+                    let corpus = Corpus::new(folder.clone(), &self.name);
+                    match corpus.keep(&explanation.shrunk.plan) {
+                        Ok(path) => line("kept", &path.display()),
+                        Err(error) => line("kept", &format!("not: {error}")),
+                    }
+                }
+            }
+        }
+        text
+    }
+
+    /// Prints every record of what one seed or one plan does.
+    fn print_trace<S, F>(&self, verdict: &Verdict, scenario: &S)
+    where
+        S: Fn(World) -> F + Sync,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        let log = match (&verdict.explanation, self.settings.is_one_seed) {
+            (Some(explanation), _) => Some(explanation.log.clone()),
+            (None, true) => {
+                let run = subject::erased(scenario);
+                let subject = Subject::new(&*self.simulate, &self.profile, &run);
+                let sim = subject.simulation(self.settings.first_seed).trace(true);
+                subject.run(&sim, &crate::panics::Listening::begin()).report.log
+            }
+            (None, false) => None,
+        };
+        if let Some(log) = log {
+            eprint!("{log}");
+        }
+    }
 }
 
-/// The line that runs one seed of the running test again.
-fn replay_line(seed: u64) -> String {
+/// The command that runs the running test and nothing else.
+fn this_test() -> String {
     let package = std::env::var("CARGO_PKG_NAME").map(|name| format!(" -p {name}"));
     let thread = std::thread::current();
     let test = thread.name().filter(|name| *name != "main").unwrap_or_default();
     let exact = if test.is_empty() { String::new() } else { format!(" -- --exact {test}") };
-    format!("SIM_SEED={seed} cargo test{}{exact}", package.unwrap_or_default())
+    format!("cargo test{}{exact}", package.unwrap_or_default())
 }
 
 impl fmt::Debug for Check {
@@ -186,28 +431,81 @@ mod tests {
         let failed = |jobs: usize| -> Vec<u64> {
             let verdict = check("coin").seeds(64).jobs(jobs).verdict(fails_on_one_in_four);
             assert_eq!((verdict.seeds, verdict.time), (64, Duration::from_secs(64)));
-            verdict.failures.iter().map(|failed| failed.seed).collect()
+            verdict.failures.iter().map(|failed| failed.seed()).collect()
         };
         let (one, many) = (failed(1), failed(4));
         assert_eq!(one, many);
         assert!((4..32).contains(&one.len()), "{one:?}");
     }
 
+    /// A folder of its own below `target`, for one test.
+    fn folder(test: &str) -> PathBuf {
+        places::artifacts().join(format!("test-{test}-{}", std::process::id()))
+    }
+
     #[test]
     fn a_failed_check_reports_its_lowest_seed_and_how_to_replay_it() {
         let all = check("coin").seeds(64).verdict(fails_on_one_in_four);
-        let lowest = all.failures[0].seed;
-        let report = std::panic::catch_unwind(|| {
-            check("coin").seeds(64).jobs(4).run(fails_on_one_in_four);
-        });
-        let text = *report.unwrap_err().downcast::<String>().unwrap();
+        let lowest = all.failures[0].seed();
+        let corpus = folder("report");
+        let fails = |scenario: fn(World) -> _| {
+            let check = check("coin").seeds(64).jobs(4).corpus(&corpus);
+            let run = std::panic::AssertUnwindSafe(|| check.run(scenario));
+            let report = std::panic::catch_unwind(run);
+            *report.unwrap_err().downcast::<String>().unwrap()
+        };
+        let coin = |world| -> std::pin::Pin<Box<dyn Future<Output = io::Result<()>>>> {
+            Box::pin(fails_on_one_in_four(world))
+        };
+        let text = fails(coin);
         assert!(text.starts_with("coin: the coin fell on its edge"), "{text}");
-        assert!(text.contains(&format!("seed {lowest}, host control, 1.000000000s")), "{text}");
+        let where_ = format!("seed {lowest:#x}, host control, 1.000000000s");
+        assert!(text.contains(&where_) && text.contains("it fails without any fault"), "{text}");
+        let plan = places::artifacts().join("coin.plan");
         let replay = format!(
-            "SIM_SEED={lowest} cargo test -p sim-check -- --exact \
-             check::tests::a_failed_check_reports_its_lowest_seed_and_how_to_replay_it"
+            "replay    SIM_PLAN={} cargo test -p sim-check -- --exact \
+             check::tests::a_failed_check_reports_its_lowest_seed_and_how_to_replay_it",
+            plan.display()
         );
-        assert!(text.ends_with(&replay), "{text}");
+        assert!(text.contains(&replay), "{text}");
+        let replayed = check("coin").replay_file(&plan, fails_on_one_in_four).unwrap();
+        assert_eq!(replayed.failures[0].signature, all.failures[0].signature);
+        // The second time the plan that was kept comes first.
+        let again = fails(coin);
+        assert!(again.contains("1 run failed, of 0 seeds"), "{again}");
+        assert!(again.contains("plans of earlier failures that were replayed: 1"), "{again}");
+        std::fs::remove_dir_all(corpus).unwrap();
+    }
+
+    #[test]
+    fn a_plan_for_another_check_is_refused_with_both_names() {
+        let path = folder("other").join("x.plan");
+        let plan = Plan::new().scenario("dice");
+        places::write_whole(&path, |file| write!(file, "{plan}")).unwrap();
+        let error = check("coin").replay_file(&path, fails_on_one_in_four).unwrap_err();
+        assert!(error.contains("dice") && error.contains("coin"), "{error}");
+        std::fs::write(&path, "plan 99.0\n").unwrap();
+        assert!(check("coin").replay_file(&path, fails_on_one_in_four).is_err());
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_should_happen_sometimes_and_never_does_is_missed_in_a_hundred_seeds() {
+        let scenario = |world: World| async move {
+            let luck = world.rng("luck").below(50);
+            sim_core::sometimes!(luck == 7, "a lucky seven");
+            sim_core::sometimes!(luck == 77, "an impossible number");
+        };
+        let check = |seeds| {
+            let check = check("luck").seeds(seeds).sometimes("a lucky seven");
+            check.sometimes("an impossible number").verdict(scenario)
+        };
+        assert!(check(99).is_green());
+        let verdict = check(400);
+        assert_eq!(verdict.missed, ["an impossible number"]);
+        assert!(!verdict.is_green());
+        let text = verdict.to_string();
+        assert!(text.contains("never happened in 400 seeds: an impossible number"), "{text}");
     }
 
     #[test]
@@ -227,7 +525,9 @@ mod tests {
             let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             async move { world.host("client").mark("call", call) }
         });
-        assert!(!verdict.failures[0].deterministic);
+        assert!(!verdict.failures[0].is_deterministic());
+        let difference = verdict.failures[0].difference.as_ref().unwrap();
+        assert!(difference.lines().last().unwrap().starts_with("+ "), "{difference}");
     }
 
     #[test]

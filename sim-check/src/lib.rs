@@ -19,7 +19,8 @@
 //!
 //! The environment overrides what a test says, so that a failure can be run again without editing
 //! it: `SIM_SEED` runs one seed, `SIM_SEEDS` says how many, `SIM_BUDGET` for how many seconds,
-//! `SIM_JOBS` on how many threads.
+//! `SIM_JOBS` on how many threads; `SIM_PLAN` runs the plan in a file and nothing else, and `SIM_TRACE=1` prints
+//! every record of that, or of one seed.
 //!
 //! # The map
 //!
@@ -27,26 +28,43 @@
 //! | --- | --- |
 //! | `check` | what a test says: [`Check`] |
 //! | `settings` | how many seeds, on how many threads, for how long, from where |
-//! | `profile` | what befalls the seeds: [`Profile`], [`Family`] |
+//! | `profile` | what befalls the runs: [`Profile`], [`Family`] |
 //! | `subject` | a scenario with everything that a run of it takes |
+//! | `single` | one fault at a time, at every place of a calm run: [`Coverage`] |
+//! | `search` | the runs, in parallel |
+//! | `determinism` | two runs of one thing, held against each other |
 //! | `signature` | what makes two failures the same: [`Signature`] |
-//! | `sweep` | the seeds, in parallel |
-//! | `verdict` | what a sweep found, as a value and in words: [`Verdict`], [`Failed`] |
 //! | [`shrink`] | makes a failing plan small |
+//! | `explain` | what a failure comes down to: [`Explanation`], [`Step`] |
+//! | `corpus`, `files`, `places` | plans that are kept, and what else a failure leaves behind: [`Files`] |
+//! | `story` | the few records of a run that tell what happened |
+//! | `verdict`, `words` | what a check found, as a value and in words: [`Verdict`], [`Failed`] |
 //! | `panics` | where a panic happened, without a line on the terminal for each |
 
 mod check;
+mod corpus;
+mod determinism;
+mod explain;
+mod files;
 mod panics;
+mod places;
 mod profile;
+mod search;
 mod settings;
 pub mod shrink;
 mod signature;
+mod single;
+mod story;
 mod subject;
-mod sweep;
 mod verdict;
+mod words;
 
 pub use check::{Check, check};
+pub use explain::{Explanation, Step};
+pub use files::Files;
+pub use places::artifacts;
 pub use profile::{Family, Profile};
 pub use settings::SettingsError;
 pub use signature::Signature;
-pub use verdict::{Failed, Verdict};
+pub use single::Coverage;
+pub use verdict::{CorpusVerdict, Failed, Origin, Verdict};

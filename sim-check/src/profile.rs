@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sim_core::{FaultMix, Rng, Time};
+use sim_net::plan::Entry;
 use sim_net::{Boundary, Chance, Latency, Link, LinkError, Plan, Probability, Sim, StreamFaults};
 
 /// A family of faults.
@@ -289,7 +290,7 @@ impl Profile {
 
     /// The simulation of a seed: `sim` with what befalls it.
     pub(crate) fn applied(&self, sim: Sim, seed: u64, calm: &Calm) -> Sim {
-        let on = self.draw_families(&mut rng(seed, "families"));
+        let on = self.families_of(seed);
         let mut sim = match &self.link {
             Some(link) => sim.link(link.clone()),
             None => sim,
@@ -306,6 +307,23 @@ impl Profile {
         let (plan, last) = self.plan(&on, seed, calm);
         let sim = sim.plan(&plan).expect("scheduled faults alone");
         sim.quiesce(last.max(self.latest(calm)) + AFTERMATH)
+    }
+
+    /// The families that a seed has.
+    pub(crate) fn families_of(&self, seed: u64) -> BTreeSet<Family> {
+        self.draw_families(&mut rng(seed, "families"))
+    }
+
+    /// When all faults end in a run of a plan.
+    pub(crate) fn quiesce(&self, plan: &Plan, calm: &Calm) -> Duration {
+        let ends = plan.entries.iter().filter_map(|entry| match entry {
+            Entry::Fault(fault) => {
+                let start = fault.start.time().unwrap_or(Time::ZERO).since_epoch();
+                Some(start + fault.length().unwrap_or_default())
+            }
+            _ => None,
+        });
+        ends.max().unwrap_or_default().max(self.latest(calm)) + AFTERMATH
     }
 
     /// Which families a seed has.
@@ -404,7 +422,18 @@ impl Profile {
         (plan, last)
     }
 
-    fn is_mortal(&self, host: &String) -> bool {
+    /// How long its partitions last, at most.
+    pub(crate) fn longest_cut(&self) -> Duration {
+        self.cut_for
+    }
+
+    /// How long its crashes and pauses last, at most.
+    pub(crate) fn longest_stop(&self) -> Duration {
+        self.down_for
+    }
+
+    /// True if a host may crash.
+    pub(crate) fn is_mortal(&self, host: &String) -> bool {
         self.mortals.as_ref().is_none_or(|mortals| mortals.contains(host))
     }
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The bounds of a sweep.
@@ -16,12 +17,27 @@ pub(crate) struct Settings {
     pub(crate) budget: Option<Duration>,
     pub(crate) stop_at_first: bool,
     pub(crate) progress: bool,
+    /// One seed was asked for by name: nothing else is run.
+    pub(crate) is_one_seed: bool,
+    /// A plan that is run instead of everything else.
+    pub(crate) plan: Option<PathBuf>,
+    /// Every record is printed, of one seed or one plan.
+    pub(crate) trace: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let (first_seed, seeds) = (0, 100);
-        Self { first_seed, seeds, jobs: None, budget: None, stop_at_first: false, progress: false }
+        Self {
+            first_seed: 0,
+            seeds: 100,
+            jobs: None,
+            budget: None,
+            stop_at_first: false,
+            progress: false,
+            is_one_seed: false,
+            plan: None,
+            trace: false,
+        }
     }
 }
 
@@ -70,7 +86,7 @@ impl Settings {
             self.seeds = seeds;
         }
         if let Some(seed) = read("SIM_SEED", "a seed, decimal or 0x..")(parse_seed)? {
-            (self.first_seed, self.seeds) = (seed, 1);
+            (self.first_seed, self.seeds, self.is_one_seed) = (seed, 1, true);
         }
         if let Some(seconds) = read("SIM_BUDGET", "a number of seconds from 1")(positive)? {
             self.budget = Some(Duration::from_secs(seconds));
@@ -78,14 +94,17 @@ impl Settings {
         if let Some(jobs) = read("SIM_JOBS", "a number of threads from 1")(positive)? {
             self.jobs = usize::try_from(jobs).ok().and_then(NonZeroUsize::new);
         }
+        let filled = |name: &str| variable(name).filter(|value| !value.is_empty());
+        self.plan = filled("SIM_PLAN").map(PathBuf::from).or(self.plan);
+        self.trace |= filled("SIM_TRACE").is_some_and(|value| value != "0");
         Ok(self)
     }
 
-    /// How many threads to start.
-    pub(crate) fn threads(&self) -> usize {
+    /// How many threads to start for so many runs.
+    pub(crate) fn threads_for(&self, runs: u64) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let wanted = self.jobs.map_or_else(cores, NonZeroUsize::get);
-        wanted.min(usize::try_from(self.seeds).unwrap_or(usize::MAX)).max(1)
+        wanted.min(usize::try_from(runs).unwrap_or(usize::MAX)).max(1)
     }
 }
 
@@ -103,7 +122,7 @@ mod tests {
     #[test]
     fn one_seed_beats_a_number_of_seeds() {
         let settings = with(&[("SIM_SEED", "0x1f"), ("SIM_SEEDS", "500")]).unwrap();
-        assert_eq!((settings.first_seed, settings.seeds, settings.threads()), (31, 1, 1));
+        assert_eq!((settings.first_seed, settings.seeds, settings.is_one_seed), (31, 1, true));
     }
 
     #[test]
@@ -117,8 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_no_more_than_seeds() {
+    fn jobs_are_no_more_than_runs() {
         let settings = with(&[("SIM_SEEDS", "3"), ("SIM_JOBS", "16")]).unwrap();
-        assert_eq!(settings.threads(), 3);
+        assert_eq!(settings.threads_for(3).min(4), settings.threads_for(3));
+        assert!(settings.threads_for(1) == 1 && settings.threads_for(0) == 1);
     }
 }

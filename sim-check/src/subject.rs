@@ -3,11 +3,15 @@
 use std::future::Future;
 use std::time::Duration;
 
+use sim_core::trace::Record as EngineRecord;
 use sim_core::{Outcome, World};
-use sim_net::{Report, Sim};
+use sim_net::plan::PlanError;
+use sim_net::{Log, Plan, Record, Recording, Report, Sim};
 
 use crate::panics::Listening;
-use crate::profile::{Calm, Profile};
+use crate::profile::{Calm, Family, Profile};
+use crate::signature::Signature;
+use crate::single::Singles;
 
 /// Runs a scenario in a simulation. What the scenario yields is dropped.
 pub(crate) type Run<'a> = dyn Fn(&Sim) -> Report<()> + Sync + 'a;
@@ -24,6 +28,8 @@ pub(crate) struct Subject<'a> {
     profile: &'a Profile,
     run: &'a Run<'a>,
     calm: Calm,
+    /// How long the scenario's own timers are.
+    timers: Vec<Duration>,
 }
 
 /// A run, with what the report does not know.
@@ -51,28 +57,30 @@ where
 impl<'a> Subject<'a> {
     /// A subject; a calm run of it says what faults are aimed at.
     pub(crate) fn new(simulate: &'a Simulate, profile: &'a Profile, run: &'a Run<'a>) -> Self {
-        let mut subject = Self { simulate, profile, run, calm: Calm::default() };
+        let calm = Calm::default();
+        let mut subject = Self { simulate, profile, run, calm, timers: Vec::new() };
         if !profile.is_calm() {
-            subject.calm = subject.look();
+            subject.look();
         }
         subject
     }
 
-    fn look(&self) -> Calm {
+    fn look(&mut self) {
         let listening = Listening::begin();
         let sim = self.calm_simulation(0);
-        let report = self.run(&sim, &listening).report;
-        let (hosts, length) = (report.hosts, report.time.since_epoch());
-        if report.events > MOMENTS_MAX {
-            return Calm { hosts, length, moments: Vec::new() };
+        let Report { hosts, time, events, .. } = self.run(&sim, &listening).report;
+        let length = time.since_epoch().max(Duration::from_millis(1));
+        self.calm = Calm { hosts, length, moments: Vec::new() };
+        if events > MOMENTS_MAX {
+            return;
         }
-        let log = self.run(&sim.trace(true), &listening).report.log;
-        let moments = log.iter().flat_map(|log| log.entries()).map(|entry| entry.time).collect();
-        Calm { hosts, length: length.max(Duration::from_millis(1)), moments }
+        let Some(log) = self.run(&sim.trace(true), &listening).report.log else { return };
+        self.calm.moments = log.entries().map(|entry| entry.time).collect();
+        self.timers = timers(&log);
     }
 
     /// The simulation of a seed in which nothing goes wrong.
-    pub(crate) fn calm_simulation(&self, seed: u64) -> Sim {
+    fn calm_simulation(&self, seed: u64) -> Sim {
         self.profile.calmed((self.simulate)(seed))
     }
 
@@ -82,9 +90,64 @@ impl<'a> Subject<'a> {
         if self.profile.is_calm() { sim } else { self.profile.applied(sim, seed, &self.calm) }
     }
 
+    /// The simulation of a plan: links as they are when nothing befalls them, and what the plan says.
+    pub(crate) fn replay(&self, plan: &Plan) -> Result<Sim, PlanError> {
+        let seed = plan.seed.unwrap_or_default();
+        if self.profile.is_calm() {
+            return (self.simulate)(seed).replay(plan);
+        }
+        let sim = self.calm_simulation(seed).replay(plan)?;
+        Ok(sim.quiesce(self.profile.quiesce(plan, &self.calm)))
+    }
+
+    /// How to write down a seed's run so that its plan can be replayed.
+    pub(crate) fn recording(&self, seed: u64) -> Recording {
+        // Where delays are not those of the check's own links, each packet's is written down.
+        let odd = self.profile.families_of(seed).contains(&Family::Delay);
+        if odd { Recording::new().split_all() } else { Recording::new() }
+    }
+
+    /// The single faults of a calm run.
+    pub(crate) fn singles(&self, seed: u64) -> Singles {
+        if self.profile.is_calm() {
+            return Singles::default();
+        }
+        let nothing = Plan::new().seed(seed);
+        let sim = self.replay(&nothing).expect("a plan without entries can be replayed");
+        let report = self.run(&sim.census(true), &Listening::begin()).report;
+        match (report.census, &report.outcome) {
+            // Of a run that fails by itself there is nothing to look for.
+            (Some(census), Ok(())) => Singles::new(self.profile, seed, &census, &self.timers),
+            _ => Singles::default(),
+        }
+    }
+
     /// Runs a simulation, and hears where it panicked.
     pub(crate) fn run(&self, sim: &Sim, listening: &Listening) -> Ran {
         let report = (self.run)(sim);
         Ran { report, place: listening.take_place() }
+    }
+}
+
+/// How long the timers were that a run armed: each length once, from short to long.
+fn timers(log: &Log) -> Vec<Duration> {
+    let mut lengths: Vec<Duration> = log
+        .entries()
+        .filter_map(|entry| match entry.record {
+            Record::Engine(EngineRecord::TimerArmed { at }) => {
+                Some(at.saturating_since(entry.time))
+            }
+            _ => None,
+        })
+        .collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    lengths
+}
+
+impl Ran {
+    /// What its failure is known by, if it failed.
+    pub(crate) fn signature(&self) -> Option<Signature> {
+        self.report.finding().map(|finding| Signature::of(finding, self.place.as_deref()))
     }
 }

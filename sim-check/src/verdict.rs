@@ -1,15 +1,23 @@
-//! What a sweep found.
+//! What a check found.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sim_core::Time;
-use sim_net::{Finding, Log};
+use sim_net::{Plan, PropertyCount};
 
+use crate::determinism::first_difference;
+use crate::explain::Explanation;
 use crate::signature::Signature;
+use crate::single::Coverage;
+use crate::subject::Ran;
 
-/// What a sweep over seeds found, and what a green one is worth.
+/// From how many seeds on what must happen sometimes is missed.
+const SOMETIMES_FROM: u64 = 100;
+
+/// What a check found, and what a green one is worth.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Verdict {
@@ -17,8 +25,16 @@ pub struct Verdict {
     pub name: String,
     /// How many seeds ran.
     pub seeds: u64,
-    /// The seeds that failed, lowest first; only the lowest if the sweep was to stop there.
+    /// How much of what single faults could do was tried, by family.
+    pub coverage: Vec<Coverage>,
+    /// What came of the plans that were kept from earlier failures.
+    pub corpus: CorpusVerdict,
+    /// The runs that failed, the first first; only that one if the check was to stop there.
     pub failures: Vec<Failed>,
+    /// What the first failure comes down to, if it was looked into.
+    pub explanation: Option<Explanation>,
+    /// Why it was not, if it was tried.
+    pub unexplained: Option<String>,
     /// How many records the runs had together.
     pub events: u64,
     /// How much virtual time passed in all runs together.
@@ -26,18 +42,77 @@ pub struct Verdict {
     /// How often each fault bit in all runs together, by its name; 0 for one that could have and
     /// never did.
     pub faults: BTreeMap<&'static str, u64>,
-    /// How long the sweep took.
+    /// The properties that code came by in all runs together, by their names.
+    pub properties: BTreeMap<&'static str, PropertyCount>,
+    /// What should have happened sometimes and never did.
+    pub missed: Vec<String>,
+    /// How long it took.
     pub wall: Duration,
-    /// True if the budget ended the sweep before its last seed.
+    /// True if the budget ended it before its last run.
     pub cut_short: bool,
 }
 
-/// A seed that failed.
+/// What came of the plans of a corpus.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct CorpusVerdict {
+    /// How many were run.
+    pub replayed: u64,
+    /// Those that passed and did not find all that they name: the code around them has changed.
+    pub stale: Vec<PathBuf>,
+    /// Files that are no plans, with what is wrong with them. They were passed over.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
+/// What was run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A seed.
+    Seed(u64),
+    /// A single fault in a calm run.
+    Single(Plan),
+    /// A plan that was kept, with its file.
+    Kept(PathBuf, Plan),
+}
+
+impl Origin {
+    /// The seed of everything that is left to one.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::Seed(seed) => *seed,
+            Self::Single(plan) | Self::Kept(_, plan) => plan.seed.unwrap_or_default(),
+        }
+    }
+
+    /// The plan, if it was one.
+    pub fn plan(&self) -> Option<&Plan> {
+        match self {
+            Self::Seed(_) => None,
+            Self::Single(plan) | Self::Kept(_, plan) => Some(plan),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seed(seed) => write!(f, "seed {seed}"),
+            Self::Single(plan) => match plan.entries.first() {
+                Some(fault) => write!(f, "seed {} and nothing but {fault}", self.seed()),
+                None => write!(f, "seed {} and no fault", self.seed()),
+            },
+            Self::Kept(path, _) => write!(f, "the plan {}", path.display()),
+        }
+    }
+}
+
+/// A run that failed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Failed {
-    /// The seed.
-    pub seed: u64,
+    /// What was run.
+    pub origin: Origin,
     /// What failed, in a line: the scenario's error, or the panic with its place.
     pub error: String,
     /// What it is known by: failures of one signature found one thing.
@@ -50,44 +125,49 @@ pub struct Failed {
     pub hash: u64,
     /// The last records of the run, a line each.
     pub tail: String,
-    /// False if a second run of the seed went differently: then no other line here can be trusted.
-    pub deterministic: bool,
+    /// Where a second run of the same went differently, if one did: then no other line here can be trusted.
+    pub difference: Option<String>,
 }
 
 impl Failed {
-    pub(crate) fn found(
-        seed: u64,
-        finding: &Finding,
-        place: Option<String>,
-        hash: u64,
-        tail: &Log,
-        deterministic: bool,
-    ) -> Self {
-        let signature = Signature::of(finding, place.as_deref());
-        let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
+    /// A run that failed, or that went differently when it was run `again`.
+    pub(crate) fn new(origin: Origin, ran: &Ran, again: Option<&Ran>) -> Self {
+        let report = &ran.report;
+        let difference = again.map(|again| {
+            let logs = report.log.as_ref().zip(again.report.log.as_ref());
+            logs.and_then(|(one, other)| first_difference(one, other)).unwrap_or_else(|| {
+                format!("trace hashes {:016x} and {:016x}", report.hash, again.report.hash)
+            })
+        });
+        let error = match report.finding() {
+            Some(finding) => {
+                let place = ran.place.as_ref().map(|place| format!(", at {place}"));
+                format!("{}{}", finding.message, place.unwrap_or_default())
+            }
+            None => "two runs of the same differ".to_owned(),
+        };
+        let nondeterminism = Signature::nondeterminism();
         Self {
-            seed,
-            error: format!("{}{place}", finding.message),
-            signature,
-            host: finding.host.clone(),
-            time: finding.time,
-            hash,
-            tail: tail.to_string(),
-            deterministic,
+            origin,
+            error,
+            signature: if again.is_some() { None } else { ran.signature() }
+                .unwrap_or(nondeterminism),
+            host: report.finding().map_or("control", |finding| &finding.host).to_owned(),
+            time: report.time,
+            hash: report.hash,
+            tail: report.tail.to_string(),
+            difference,
         }
     }
 
-    pub(crate) fn nondeterministic(seed: u64, first: u64, second: u64) -> Self {
-        Self {
-            seed,
-            error: format!("two runs of the seed differ: trace hashes {first:016x}, {second:016x}"),
-            signature: Signature::nondeterminism(),
-            host: "control".to_owned(),
-            time: Time::ZERO,
-            hash: first,
-            tail: String::new(),
-            deterministic: false,
-        }
+    /// The seed of everything that is left to one.
+    pub fn seed(&self) -> u64 {
+        self.origin.seed()
+    }
+
+    /// False if a second run of the same went differently.
+    pub fn is_deterministic(&self) -> bool {
+        self.difference.is_none()
     }
 }
 
@@ -96,91 +176,60 @@ impl Verdict {
         Self {
             name: name.to_owned(),
             seeds: 0,
+            coverage: Vec::new(),
+            corpus: CorpusVerdict::default(),
             failures: Vec::new(),
+            explanation: None,
+            unexplained: None,
             events: 0,
             time: Duration::ZERO,
             faults: BTreeMap::new(),
+            properties: BTreeMap::new(),
+            missed: Vec::new(),
             wall: Duration::ZERO,
             cut_short: false,
         }
     }
 
+    /// Adds a run to what all runs did together.
     pub(crate) fn add(
         &mut self,
         events: u64,
         time: Duration,
         faults: &BTreeMap<&'static str, u64>,
-        failed: Option<Failed>,
+        properties: &BTreeMap<&'static str, PropertyCount>,
     ) {
         for (name, count) in faults {
             *self.faults.entry(name).or_default() += count;
         }
-        self.seeds += 1;
+        for (&name, count) in properties {
+            let fresh = PropertyCount { held: 0, failed: 0, ..*count };
+            let sum = self.properties.entry(name).or_insert(fresh);
+            sum.held += count.held;
+            sum.failed += count.failed;
+        }
         self.events += events;
         self.time = self.time.saturating_add(time);
-        self.failures.extend(failed);
     }
 
-    pub(crate) fn finish(&mut self, wall: Duration, cut_short: bool, only_lowest: bool) {
-        self.failures.sort_by_key(|failed| failed.seed);
-        if only_lowest {
-            self.failures.truncate(1);
+    /// Notes which of the things that should happen sometimes never did, if there were runs enough to
+    /// expect them.
+    pub(crate) fn miss(&mut self, wanted: &[String]) {
+        if self.seeds < SOMETIMES_FROM || !self.failures.is_empty() {
+            return;
         }
-        (self.wall, self.cut_short) = (wall, cut_short);
+        let happened =
+            |name: &String| self.properties.get(name.as_str()).is_some_and(|count| count.held > 0);
+        self.missed = wanted.iter().filter(|name| !happened(name)).cloned().collect();
     }
 
-    fn tell_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.faults.is_empty() {
-            return Ok(());
-        }
-        let counts: Vec<_> =
-            self.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        write!(f, "\nfaults that bit: {}", counts.join(", "))
-    }
-
-    /// True when no seed failed.
+    /// True when no run failed, and nothing was missed that should have happened.
     pub fn is_green(&self) -> bool {
-        self.failures.is_empty()
+        self.failures.is_empty() && self.missed.is_empty()
     }
-}
 
-impl fmt::Display for Verdict {
-    /// A line for a green verdict; for a red one, the lowest seed's failure and the other seeds.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, seeds, events, time, wall, .. } = self;
-        let cut = if self.cut_short { ", cut short by its budget" } else { "" };
-        let Some(lowest) = self.failures.first() else {
-            write!(
-                f,
-                "{name}: green on {seeds} seeds ({events} events, {time:.1?} virtual, {wall:.1?}{cut}); \
-                 the chance that a seed fails is below {:.2} % (3/n, at 95 % confidence)",
-                300.0 / (*seeds).max(1) as f64,
-            )?;
-            return self.tell_faults(f);
-        };
-        write!(f, "{name}: {lowest}")?;
-        if self.failures.len() > 1 {
-            let others: Vec<_> =
-                self.failures[1..].iter().take(10).map(|failed| failed.seed.to_string()).collect();
-            let more = if self.failures.len() > 11 { ", .." } else { "" };
-            write!(f, "\nalso failed: seeds {}{more}", others.join(", "))?;
-        }
-        write!(f, "\n{} of {seeds} seeds failed ({wall:.1?}{cut})", self.failures.len())?;
-        self.tell_faults(f)
-    }
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, error, host, time, hash, .. } = self;
-        writeln!(f, "{error}")?;
-        writeln!(f, "seed {seed}, host {host}, {time} virtual, trace hash {hash:016x}")?;
-        if !self.deterministic {
-            writeln!(f, "NOT DETERMINISTIC: a second run of this seed went differently")?;
-        }
-        if self.tail.is_empty() {
-            return Ok(());
-        }
-        write!(f, "the last records:\n{}", self.tail.trim_end())
+    /// The faults that could have bitten and never did.
+    pub fn idle_faults(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.faults.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name)
     }
 }

@@ -456,6 +456,9 @@ impl Scheduler {
         }
         self.now.set(at);
         network.wire.now = at;
+        if let Some(plane) = &mut network.wire.plane {
+            plane.advance(at);
+        }
         self.turns.set(0);
         Ok(())
     }

@@ -47,6 +47,7 @@ pub struct Sim {
     limits: Limits,
     panics: PanicPolicy,
     keep_log: bool,
+    log_max: usize,
     capture: bool,
     stream_faults: StreamFaults,
     plan: Plan,
@@ -70,6 +71,7 @@ impl Sim {
             limits: Limits::default(),
             panics: PanicPolicy::EndRun,
             keep_log: false,
+            log_max: usize::MAX,
             capture: false,
             stream_faults: StreamFaults::new(),
             plan: Plan::new(),
@@ -272,6 +274,13 @@ impl Sim {
         self
     }
 
+    /// Keeps the first so many records for [`Report::log`].
+    #[must_use]
+    pub fn trace_first(mut self, records: usize) -> Self {
+        (self.keep_log, self.log_max) = (true, records);
+        self
+    }
+
     /// Keeps every packet for [`Report::capture`]. Off by default. Changes neither times nor the hash.
     #[must_use]
     pub fn capture(mut self, keep: bool) -> Self {
@@ -338,6 +347,7 @@ impl Sim {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
         // The census reads its turns off the log.
         let mut network = Network::new(self.seed, links, self.keep_log || self.census, 0);
+        network.wire.trace.bound_log(self.log_max);
         network.tcp = self.tcp;
         network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
         let Self { seed, is_replay, until, census, .. } = *self;

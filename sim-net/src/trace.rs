@@ -270,6 +270,8 @@ pub(crate) struct Trace {
     /// hash a lap at a time, so that recording is a few stores. Empty once it is taken out.
     tail: Vec<Packed>,
     log: Option<Vec<Packed>>,
+    /// How many records the log holds, at most: the first ones.
+    log_max: usize,
     pub(crate) hosts: Vec<Arc<str>>,
     /// The names of properties, by what stands for them.
     names: Names,
@@ -285,9 +287,15 @@ impl Trace {
             steps: 0,
             tail: vec![Packed::BLANK; TAIL],
             log: keep_log.then(Vec::new),
+            log_max: usize::MAX,
             hosts: Vec::new(),
             names: Names::new(),
         }
+    }
+
+    /// Keeps no more records in the log than this.
+    pub(crate) fn bound_log(&mut self, records: usize) {
+        self.log_max = records;
     }
 
     /// What `label` stands for.
@@ -330,7 +338,7 @@ impl Trace {
     /// Passes a record on to the log and to `tracing`.
     #[cold]
     fn tell(&mut self, packed: Packed) {
-        if let Some(log) = &mut self.log {
+        if let Some(log) = self.log.as_mut().filter(|log| log.len() < self.log_max) {
             log.push(packed);
         }
         let entry = packed.unpack(self.steps);

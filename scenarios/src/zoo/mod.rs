@@ -6,10 +6,17 @@
 //! finds such bugs, how fast, and how small it makes them.
 
 pub mod channel;
+pub mod dns;
 pub mod http;
+pub mod mqtt;
+pub mod mux;
+pub mod pubsub;
+pub mod raft;
 pub mod resp;
+pub mod snapshot;
 pub mod starttls;
 pub mod websocket;
+pub mod window;
 
 use sim_core::Scenario;
 
@@ -39,108 +46,19 @@ pub struct Specimen {
 
 /// Every specimen, in the order of their ids.
 pub fn specimens() -> Vec<Specimen> {
-    vec![
-        Specimen {
-            id: "Z01",
-            bug: "the two bytes that begin a frame are taken to come together",
-            seen_in: "espressif/esp-idf#14704",
-            minimum: 1,
-            twin: websocket::scenario,
-            mutant: || websocket::with_bug(websocket::Bug::AtomicStart),
-        },
-        Specimen {
-            id: "Z02",
-            bug: "a length of 0 stands for a header that was not read yet",
-            seen_in: "eclipse-mosquitto/mosquitto#3721",
-            minimum: 1,
-            twin: websocket::scenario,
-            mutant: || websocket::with_bug(websocket::Bug::LengthAsState),
-        },
-        Specimen {
-            id: "Z03",
-            bug: "the two bytes that end the size of a chunk are taken to come together",
-            seen_in: "benoitc/hackney#901",
-            minimum: 1,
-            twin: http::scenario,
-            mutant: || http::with_bug(http::Bug::EndOfSizeInHalves),
-        },
-        Specimen {
-            id: "Z05",
-            bug: "a channel is shut while something still waits to be sent",
-            seen_in: "hyperium/hyper#4018",
-            minimum: 1,
-            twin: channel::scenario,
-            mutant: || channel::with_bug(channel::Bug::ClosesUnflushed),
-        },
-        Specimen {
-            id: "Z06",
-            bug: "an end that comes with the last data is told before them, and they are lost",
-            seen_in: "netty/netty#4317",
-            minimum: 1,
-            twin: channel::scenario,
-            mutant: || channel::with_bug(channel::Bug::EndBeforeData),
-        },
-        Specimen {
-            id: "Z08",
-            bug: "plain text behind STARTTLS is taken for what came through the layer",
-            seen_in: "CVE-2011-0411",
-            minimum: 1,
-            twin: starttls::scenario,
-            mutant: || starttls::with_bug(starttls::Bug::KeepsPlaintext),
-        },
-        Specimen {
-            id: "Z09",
-            bug: "the end of a connection without close_notify is taken for the end of the stream",
-            seen_in: "rustls/ktls#74",
-            minimum: 1,
-            twin: starttls::scenario,
-            mutant: || starttls::with_bug(starttls::Bug::EndWithoutNotify),
-        },
-        Specimen {
-            id: "Z12",
-            bug: "writing is resumed on what was aborted while it was paused",
-            seen_in: "Kludex/zuvloop#33",
-            minimum: 1,
-            twin: channel::scenario,
-            mutant: || channel::with_bug(channel::Bug::ResumesWhenAborted),
-        },
-        Specimen {
-            id: "Z13",
-            bug: "a connection goes back to its pool although replies are to come over it",
-            seen_in: "redis-rs/redis-rs#1252",
-            minimum: 1,
-            twin: resp::scenario,
-            mutant: || resp::with_bug(resp::Bug::KeepsOwing),
-        },
-        Specimen {
-            id: "Z14",
-            bug: "what is not to be done twice is asked for again when a kept connection is lost",
-            seen_in: "golang/go#22158",
-            minimum: 1,
-            twin: http::scenario,
-            mutant: || http::with_bug(http::Bug::RetriesAll),
-        },
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn specimens_are_in_order_and_found_by_their_ids() {
-        let specimens = specimens();
-        assert!(specimens.is_sorted_by(|one, other| one.id < other.id));
-        let listed: Vec<&str> = crate::all().iter().map(Scenario::name).collect();
-        for specimen in specimens {
-            assert_eq!((specimen.mutant)().name(), specimen.id);
-            assert_eq!(crate::find(specimen.id).unwrap().name(), specimen.id);
-            assert!(!listed.contains(&specimen.id));
-            assert!(listed.contains(&(specimen.twin)().name()), "{}", specimen.id);
-            // They differ in the bug alone.
-            let stands = |scenario: fn() -> Scenario| scenario().fault_mix().copied();
-            assert_eq!(stands(specimen.twin), stands(specimen.mutant), "{}", specimen.id);
-            assert!(specimen.minimum > 0 && !specimen.bug.is_empty());
-        }
-    }
+    let mut all = Vec::new();
+    all.extend(channel::SPECIMENS);
+    all.extend(dns::SPECIMENS);
+    all.extend(http::SPECIMENS);
+    all.extend(mqtt::SPECIMENS);
+    all.extend(mux::SPECIMENS);
+    all.extend(pubsub::SPECIMENS);
+    all.extend(raft::SPECIMENS);
+    all.extend(resp::SPECIMENS);
+    all.extend(snapshot::SPECIMENS);
+    all.extend(starttls::SPECIMENS);
+    all.extend(websocket::SPECIMENS);
+    all.extend(window::SPECIMENS);
+    all.sort_by_key(|specimen| specimen.id);
+    all
 }

@@ -8,6 +8,7 @@
 //! | pass | what it tries |
 //! | --- | --- |
 //! | nothing | the plan without any entry: a failure that needs no fault |
+//! | alone | one entry and nothing else: what goes wrong after it may hide that it is enough |
 //! | spans | without all entries of a kind, of a host, of a flow; then without halves, quarters, .. of what is left, down to single entries (delta debugging: Zeller and Hildebrandt, 2002) |
 //! | values | entries that say less: shorter, rounder, at one end instead of both |
 //!
@@ -27,6 +28,9 @@ use sim_net::Plan;
 use sim_net::plan::Entry;
 
 use self::trials::Trials;
+
+/// How many entries are tried alone.
+const ALONE_MAX: usize = 1_000;
 
 /// Runs candidates.
 pub trait Judge: Sync {
@@ -115,6 +119,18 @@ pub fn shrink(plan: &Plan, judge: &dyn Judge, jobs: usize, bounds: Bounds) -> Sh
     }
 }
 
+/// The first of some plans that is interesting, in their order, and how many replays it took to know.
+pub(crate) fn first_interesting(
+    plans: &[Plan],
+    judge: &dyn Judge,
+    jobs: usize,
+    bounds: Bounds,
+) -> (Option<usize>, u64) {
+    let mut trials = Trials::new(judge, jobs, bounds);
+    let found = trials.first_interesting(plans).map(|(index, _)| index);
+    (found, trials.replays())
+}
+
 struct Shrinker<'a> {
     /// The smallest interesting plan so far.
     best: Plan,
@@ -131,6 +147,7 @@ impl Shrinker<'_> {
         if self.best.entries.is_empty() || self.try_first(vec![self.with_entries(&[])]).is_some() {
             return;
         }
+        self.keep_one();
         loop {
             let before = self.best.clone();
             self.take_out_spans();
@@ -140,6 +157,16 @@ impl Shrinker<'_> {
                 return;
             }
         }
+    }
+
+    /// Keeps a single entry, if one is enough.
+    fn keep_one(&mut self) {
+        if self.best.entries.len() < 2 {
+            return;
+        }
+        let entries = self.best.entries.iter().take(ALONE_MAX);
+        let alone = entries.map(|entry| self.with_entries(std::slice::from_ref(entry))).collect();
+        self.try_first(alone);
     }
 
     /// Takes out all entries of a kind, of a host, of a flow.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sim_core::Time;
+
 use crate::plan::{Entry, EventId, Near, Plan};
 
 /// Whether an entry of a plan found what it is about.
@@ -40,12 +42,18 @@ pub enum Bound {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Bindings {
     pub(crate) entries: Vec<(Entry, Bound)>,
+    pub(crate) times: Vec<Option<Time>>,
 }
 
 impl Bindings {
     /// The entries, in the order of the plan, and what became of them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Entry, &Bound)> {
         self.entries.iter().map(|(entry, bound)| (entry, bound))
+    }
+
+    /// When entry number `place`, from 0 on, found what it is about.
+    pub fn time(&self, place: usize) -> Option<Time> {
+        self.times.get(place).copied().flatten()
     }
 
     /// How many entries the plan has.

@@ -18,6 +18,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sim_core::Time;
+
 use super::binding::{Bindings, Bound};
 use super::packets::{PacketClass, PacketEvent, PacketKey, key_of};
 use crate::decisions::Entity;
@@ -34,6 +36,10 @@ const PATIENCE: u64 = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     entries: Vec<(Entry, Bound)>,
+    /// When they found it.
+    times: Vec<Option<Time>>,
+    /// The time of the run.
+    pub(crate) now: Time,
     /// What is about packets, until their flow begins.
     flows: BTreeMap<Entity, FlowClaims>,
     /// What is about places of streams, by place.
@@ -180,6 +186,7 @@ impl Claims {
         let mut faults = 0;
         for (number, entry) in (0..).zip(&plan.entries) {
             claims.entries.push((entry.clone(), Bound::Unbound));
+            claims.times.push(None);
             match entry {
                 Entry::Deviation(deviation) => claims.add(number, deviation),
                 Entry::Fault(fault) => {
@@ -256,13 +263,19 @@ impl Claims {
 
     /// What becomes of the entries.
     pub(crate) fn bindings(&self) -> Bindings {
-        Bindings { entries: self.entries.clone() }
+        Bindings { entries: self.entries.clone(), times: self.times.clone() }
     }
 
     /// An entry has found what it is about.
     pub(crate) fn bind(&mut self, number: usize) {
+        self.bind_as(number, Bound::Exact);
+    }
+
+    /// The first time counts: what an interval or a stream of choices is about goes on.
+    fn bind_as(&mut self, number: usize, how: Bound) {
         if let Some((_, bound)) = self.entries.get_mut(number) {
-            *bound = Bound::Exact;
+            *bound = how;
+            self.times[number].get_or_insert(self.now);
         }
     }
 
@@ -319,7 +332,7 @@ impl Claims {
         let &(_, number) = places.iter().find(|&&(_, number)| self.is_free(number))?;
         let value = self.deviation(number)?.value;
         let event = EventId::Stream { flow: name(), offset: place };
-        self.entries[number as usize].1 = Bound::Near { event, place: None };
+        self.bind_as(number as usize, Bound::Near { event, place: None });
         Some(value)
     }
 
@@ -389,7 +402,7 @@ impl Claims {
                 chosen.take(site, value);
                 let bound =
                     Bound::Near { event: event.id(hosts, site.name()), place: Some(event.near()) };
-                self.entries[number as usize].1 = bound;
+                self.bind_as(number as usize, bound);
             }
         }
         chosen

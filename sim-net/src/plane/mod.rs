@@ -113,6 +113,11 @@ impl Plane {
         })
     }
 
+    /// Time goes on.
+    pub(crate) fn advance(&mut self, now: Time) {
+        self.claims.now = now;
+    }
+
     /// True if packets must be shown to it.
     pub(crate) fn watches_packets(&self) -> bool {
         self.watches_all() || self.claims.names_packets

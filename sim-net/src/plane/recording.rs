@@ -28,6 +28,7 @@ use crate::plan::{
 pub struct Recording {
     anchors: bool,
     split: Vec<Scope>,
+    splits_all: bool,
 }
 
 impl Recording {
@@ -50,6 +51,12 @@ impl Recording {
         if environment.stream == Stream::Jitter {
             self.split.push(environment.scope);
         }
+        self
+    }
+
+    /// As [`split`](Self::split), of every link: the plan then says by itself how long each packet took.
+    pub fn split_all(mut self) -> Self {
+        self.splits_all = true;
         self
     }
 
@@ -119,10 +126,11 @@ impl Recorder {
         value: u64,
         hosts: &[Arc<str>],
     ) {
-        let split = &self.options.split;
+        let Recording { split, splits_all, .. } = &self.options;
         let jitter = self.jitter.entry(event.flow).or_insert_with(|| Jitter {
             link,
-            is_split: split.iter().any(|scope| is_in(scope, event.flow, link, hosts)),
+            is_split: *splits_all
+                || split.iter().any(|scope| is_in(scope, event.flow, link, hosts)),
             has_happened: false,
         });
         jitter.has_happened |= value > 0;

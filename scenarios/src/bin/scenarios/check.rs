@@ -1,22 +1,32 @@
 //! `scenarios check`.
 
-use serde_json::{Value, json};
-use sim_check::{Profile, Verdict};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use sim_check::{Explanation, Files, Profile, Verdict};
 use sim_core::FaultMix;
+use sim_net::plan::Entry;
 
 use crate::options::Check;
 use crate::run::nanos;
-use crate::{Done, Trouble, find};
+use crate::{Done, Trouble, find, junit};
 
 pub(crate) fn check(options: &Check) -> Done {
     // All names first: a typo in the last one is told before the first has run for an hour.
     let scenarios = options.names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
-    let mut green = true;
+    let (mut green, mut verdicts) = (true, Vec::new());
     for scenario in &scenarios {
         let mut check = sim_check::check(scenario.name())
             .seeds(options.seeds)
             .first_seed(options.first_seed)
+            .stop_at_first(options.first)
             .progress(true);
+        if let Some(budget) = options.budget {
+            check = check.budget(budget);
+        }
+        if let Some(corpus) = &options.corpus {
+            check = check.corpus(corpus);
+        }
         if let Some(jobs) = options.jobs {
             check = check.jobs(jobs);
         }
@@ -25,13 +35,27 @@ pub(crate) fn check(options: &Check) -> Done {
         }
         let verdict = check.verdict(|world| scenario.run(world));
         green &= verdict.is_green();
+        let files = verdict.explanation.as_ref().map(|it| write(&verdict.name, it)).transpose()?;
+        let plan = files.as_ref().map(|files| files.plan.as_path());
         if options.json {
-            say!("{}", to_json(&verdict));
+            say!("{}", to_json(&verdict, plan));
         } else {
-            print_text(&verdict, options.calm);
+            print_text(&verdict, files.as_ref(), options.calm);
         }
+        verdicts.push(verdict);
+    }
+    if let Some(path) = &options.junit {
+        let written = std::fs::write(path, junit::report(&verdicts));
+        written.map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
     }
     Ok(green)
+}
+
+/// Leaves behind what there is to look at of a failure.
+pub(crate) fn write(name: &str, explanation: &Explanation) -> Result<Files, Trouble> {
+    let folder = sim_check::artifacts();
+    let failed = |error| Trouble::failed(format!("{}: {error}", folder.display()));
+    Files::write(&folder, name, explanation).map_err(failed)
 }
 
 /// What a scenario says that it stands.
@@ -39,22 +63,40 @@ pub(crate) fn profile(mix: &FaultMix) -> Result<Profile, Trouble> {
     Profile::of(mix).map_err(|error| Trouble::usage(error.to_string()))
 }
 
-fn to_json(verdict: &Verdict) -> Value {
+/// A verdict as JSON; `plan` is where the plan of its explanation is.
+pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
     let failures: Vec<_> = verdict
         .failures
         .iter()
         .map(|failed| {
             json!({
-                "seed": failed.seed,
+                "seed": failed.seed(),
                 "error": failed.error,
+                "signature": failed.signature.as_str(),
+                "fault": failed.origin.plan().and_then(|it| it.entries.first()).map(Entry::to_string),
                 "host": failed.host,
                 "time_ns": failed.time.as_nanos(),
                 "trace_hash": format!("{:016x}", failed.hash),
-                "deterministic": failed.deterministic,
+                "deterministic": failed.is_deterministic(),
             })
         })
         .collect();
-    json!({
+    let coverage: Map<String, Value> = verdict
+        .coverage
+        .iter()
+        .map(|it| (it.family.to_string(), json!({ "done": it.done, "total": it.total })))
+        .collect();
+    let properties: Map<String, Value> = verdict
+        .properties
+        .iter()
+        .map(|(name, count)| {
+            let told = json!({
+                "kind": count.kind.name(), "held": count.held, "failed": count.failed,
+            });
+            ((*name).to_owned(), told)
+        })
+        .collect();
+    let mut line = json!({
         "scenario": verdict.name,
         "seeds": verdict.seeds,
         "failures": failures,
@@ -62,17 +104,48 @@ fn to_json(verdict: &Verdict) -> Value {
         "time_ns": nanos(verdict.time),
         "wall_ns": nanos(verdict.wall),
         "faults": verdict.faults,
-    })
+        "coverage": coverage,
+        "properties": properties,
+        "missed": verdict.missed,
+        "cut_short": verdict.cut_short,
+    });
+    if let Some(explanation) = &verdict.explanation {
+        let steps = explanation.steps.iter().map(|step| {
+            json!({
+                "entry": step.entry.to_string(),
+                "time_ns": step.time.map(sim_core::Time::as_nanos),
+                "necessary": step.necessary,
+                "sufficient": step.sufficient,
+            })
+        });
+        line["explanation"] = json!({
+            "error": explanation.error,
+            "before": explanation.shrunk.before,
+            "replays": explanation.shrunk.replays,
+            "minimal": explanation.shrunk.is_minimal,
+            "bound": explanation.bound,
+            "steps": steps.collect::<Vec<_>>(),
+            "plan": explanation.shrunk.plan.to_string(),
+            "file": plan.map(|path| path.display().to_string()),
+            "trace_hash": format!("{:016x}", explanation.hash),
+        });
+    }
+    line
 }
 
-fn print_text(verdict: &Verdict, calm: bool) {
-    match verdict.failures.first() {
-        None => say!("{verdict}"),
-        Some(lowest) => {
-            say!("{verdict}");
-            let faults = if calm { "" } else { " --faults" };
-            let Verdict { name, .. } = verdict;
-            say!("replay    scenarios run {name} --seed {}{faults} --trace", lowest.seed);
+fn print_text(verdict: &Verdict, files: Option<&Files>, calm: bool) {
+    say!("{verdict}");
+    let calm = if calm { " --calm" } else { "" };
+    match (files, verdict.failures.first()) {
+        (Some(files), _) => {
+            say!("replay    scenarios replay {}{calm}", files.plan.display());
+            files.each(|what, path| say!("{what:<9} {}", path.display()));
         }
+        (None, Some(first)) => {
+            let faults = if calm.is_empty() { " --faults" } else { "" };
+            let Verdict { name, .. } = verdict;
+            say!("replay    scenarios run {name} --seed {}{faults} --trace", first.seed());
+        }
+        (None, None) => {}
     }
 }

@@ -20,12 +20,15 @@ macro_rules! say {
 }
 
 mod check;
+mod junit;
 mod list;
 mod log;
 mod options;
+mod replay;
 mod run;
 mod serve;
 mod stores;
+mod zoo;
 
 use std::process::ExitCode;
 
@@ -54,6 +57,8 @@ fn main() -> ExitCode {
         Command::List { json } => list::list(json),
         Command::Run(options) => run::run(&options),
         Command::Check(options) => check::check(&options),
+        Command::Replay(options) => replay::replay(&options),
+        Command::Zoo(options) => zoo::zoo(&options),
         Command::Serve(options) => serve::serve(&options),
     };
     match done {

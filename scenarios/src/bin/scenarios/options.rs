@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
@@ -13,6 +14,8 @@ pub(crate) enum Command {
     List { json: bool },
     Run(Run),
     Check(Check),
+    Replay(Replay),
+    Zoo(Zoo),
     Serve(Serve),
 }
 
@@ -69,6 +72,49 @@ pub(crate) struct Check {
     pub(crate) json: bool,
     /// Without the scenario's own faults.
     pub(crate) calm: bool,
+    /// After how long no further run is started.
+    pub(crate) budget: Option<Duration>,
+    /// Where plans of failures are kept.
+    pub(crate) corpus: Option<PathBuf>,
+    /// Where to write a report for other tools.
+    pub(crate) junit: Option<PathBuf>,
+    /// Whether to end with the first failure.
+    pub(crate) first: bool,
+}
+
+/// Options of `replay`, `shrink` and `explain`.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) how: How,
+    pub(crate) file: PathBuf,
+    /// Where to write the small plan.
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) trace: bool,
+    /// Without the scenario's own links.
+    pub(crate) calm: bool,
+    pub(crate) json: bool,
+}
+
+/// What is done with a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    AsIs,
+    Shrink,
+    Explain,
+}
+
+/// Options of `zoo`.
+#[derive(Debug)]
+pub(crate) struct Zoo {
+    /// The specimens that are wanted; all if there are none.
+    pub(crate) only: Vec<String>,
+    /// How often each is searched for, from other seeds on.
+    pub(crate) searches: u64,
+    pub(crate) seeds: u64,
+    /// How long each search takes, at most.
+    pub(crate) budget: Duration,
+    pub(crate) plans: bool,
+    pub(crate) json: bool,
 }
 
 /// Options of `serve`.
@@ -87,6 +133,10 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, cla
         "list" => Command::List { json: options.get_flag("json") },
         "run" => Command::Run(run(options)),
         "check" => Command::Check(check(options)),
+        "zoo" => Command::Zoo(zoo(options)),
+        "replay" => Command::Replay(replay(How::AsIs, options)),
+        "shrink" => Command::Replay(replay(How::Shrink, options)),
+        "explain" => Command::Replay(replay(How::Explain, options)),
         _ => Command::Serve(serve(options)),
     })
 }
@@ -164,6 +214,72 @@ fn command_line() -> clap::Command {
                 .arg(seed("first-seed", "The first of them, decimal or 0x.."))
                 .arg(count("jobs").help("How many threads [default: one per core]"))
                 .arg(flag("calm", "Without the scenario's own faults"))
+                .arg(
+                    Arg::new("budget")
+                        .long("budget")
+                        .value_name("SECONDS")
+                        .value_parser(value_parser!(u64).range(1..))
+                        .help("Starts no further run after this time"),
+                )
+                .arg(
+                    Arg::new("corpus")
+                        .long("corpus")
+                        .value_name("DIR")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Keeps plans of failures there, and runs those that are there first"),
+                )
+                .arg(
+                    Arg::new("junit")
+                        .long("junit")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Writes a report in JUnit's XML, too"),
+                )
+                .arg(flag("first", "Ends with the first run that fails"))
+                .arg(json()),
+        )
+        .subcommand(of_plan("replay", "Runs a plan and nothing else").arg(
+            flag("trace", "Prints what happened, step by step, to standard error"),
+        ))
+        .subcommand(
+            of_plan("shrink", "Makes a failing plan small").arg(
+                Arg::new("out")
+                    .long("out")
+                    .value_name("FILE")
+                    .value_parser(value_parser!(PathBuf))
+                    .help("Where to write the small plan [default: standard output]"),
+            ),
+        )
+        .subcommand(of_plan(
+            "explain",
+            "Says what each entry of a failing plan is for, and leaves its packets in target/sim",
+        ))
+        .subcommand(
+            clap::Command::new("zoo")
+                .about("Searches for the bugs of the zoo, and makes them small")
+                .arg(Arg::new("only").value_name("ID").num_args(0..).help("These alone"))
+                .arg(
+                    count("searches")
+                        .default_value("1")
+                        .help("How often each is searched for, from other seeds on: medians are told"),
+                )
+                .arg(
+                    Arg::new("seeds")
+                        .long("seeds")
+                        .value_name("N")
+                        .default_value("1000000")
+                        .value_parser(value_parser!(u64).range(1..))
+                        .help("How many seeds a search has, at most"),
+                )
+                .arg(
+                    Arg::new("budget")
+                        .long("budget")
+                        .value_name("SECONDS")
+                        .default_value("10")
+                        .value_parser(value_parser!(u64).range(1..))
+                        .help("How long it takes, at most"),
+                )
+                .arg(flag("plans", "Prints the small plans, too"))
                 .arg(json()),
         )
         .subcommand(
@@ -180,6 +296,21 @@ fn command_line() -> clap::Command {
                 )
                 .arg(count("workers").default_value("1").help("How many loops share the port")),
         )
+}
+
+/// A command about a plan in a file.
+fn of_plan(name: &'static str, about: &'static str) -> clap::Command {
+    clap::Command::new(name)
+        .about(about)
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The plan; its line `scenario NAME` says what it is for"),
+        )
+        .arg(flag("calm", "Over links without the scenario's own delays, as `check --calm`"))
+        .arg(flag("json", "Prints JSON"))
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -223,6 +354,32 @@ fn check(options: &ArgMatches) -> Check {
         jobs: options.get_one::<u64>("jobs").map(|&jobs| jobs as usize),
         json: options.get_flag("json"),
         calm: options.get_flag("calm"),
+        budget: options.get_one::<u64>("budget").map(|&seconds| Duration::from_secs(seconds)),
+        corpus: options.get_one("corpus").cloned(),
+        junit: options.get_one("junit").cloned(),
+        first: options.get_flag("first"),
+    }
+}
+
+fn replay(how: How, options: &ArgMatches) -> Replay {
+    Replay {
+        how,
+        file: required(options, "file"),
+        out: if how == How::Shrink { options.get_one("out").cloned() } else { None },
+        trace: how == How::AsIs && options.get_flag("trace"),
+        calm: options.get_flag("calm"),
+        json: options.get_flag("json"),
+    }
+}
+
+fn zoo(options: &ArgMatches) -> Zoo {
+    Zoo {
+        only: options.get_many("only").unwrap_or_default().cloned().collect(),
+        searches: required(options, "searches"),
+        seeds: required(options, "seeds"),
+        budget: Duration::from_secs(required(options, "budget")),
+        plans: options.get_flag("plans"),
+        json: options.get_flag("json"),
     }
 }
 

@@ -1,0 +1,75 @@
+//! Verdicts in the XML that JUnit writes and other tools read.
+
+use sim_check::Verdict;
+
+/// A test suite of one test for each verdict.
+pub(crate) fn report(verdicts: &[Verdict]) -> String {
+    let failed = verdicts.iter().filter(|verdict| !verdict.is_green()).count();
+    let seconds = |verdict: &Verdict| verdict.wall.as_secs_f64();
+    let all: f64 = verdicts.iter().map(seconds).sum();
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let count = verdicts.len();
+    let head = format!("tests=\"{count}\" failures=\"{failed}\" time=\"{all:.3}\"");
+    xml += &format!("<testsuites {head}>\n  <testsuite name=\"scenarios\" {head}>\n");
+    for verdict in verdicts {
+        let (name, time) = (escaped(&verdict.name), seconds(verdict));
+        let begin =
+            format!("    <testcase classname=\"scenarios\" name=\"{name}\" time=\"{time:.3}\">");
+        xml += &begin;
+        let text = escaped(&verdict.to_string());
+        if verdict.is_green() {
+            xml += &format!("<system-out>{text}</system-out>");
+        } else {
+            let first = verdict.failures.first();
+            let message = first.map_or("something never happened", |failed| &failed.error);
+            xml += &format!("<failure message=\"{}\">{text}</failure>", escaped(message));
+        }
+        xml += "</testcase>\n";
+    }
+    xml + "  </testsuite>\n</testsuites>\n"
+}
+
+/// Text as it stands in an attribute or between tags. Characters that XML cannot have become `\u{FFFD}`.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\n' => out += "&#10;",
+            '\t' => out.push(c),
+            c if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') => out.push('\u{FFFD}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use sim_check::check;
+    use sim_core::World;
+
+    use super::*;
+
+    #[test]
+    fn text_is_escaped() {
+        assert_eq!(escaped("a<b> & \"c\"\n\u{1b}"), "a&lt;b&gt; &amp; &quot;c&quot;&#10;\u{FFFD}");
+    }
+
+    #[test]
+    fn a_report_has_a_test_for_each_verdict() {
+        let green = check("green").seeds(1).verdict(|_: World| async {});
+        let red = check("a<b")
+            .seeds(1)
+            .verdict(|_: World| async { Err::<(), _>(std::io::Error::other("\"it\" broke")) });
+        let xml = report(&[green, red]);
+        assert!(xml.contains("tests=\"2\" failures=\"1\""), "{xml}");
+        assert!(
+            xml.contains("name=\"a&lt;b\"") && xml.contains("message=\"&quot;it&quot; broke\"")
+        );
+        assert_eq!(xml.matches("<testcase ").count(), xml.matches("</testcase>").count());
+    }
+}

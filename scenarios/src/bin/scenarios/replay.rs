@@ -1,0 +1,90 @@
+//! `scenarios replay`, `shrink` and `explain`: what is done with a plan in a file.
+
+use sim_check::{Check, Verdict, check};
+use sim_net::Plan;
+
+use crate::check::{profile, to_json, write};
+use crate::options::{How, Replay};
+use crate::{Done, Trouble, find};
+
+pub(crate) fn replay(options: &Replay) -> Done {
+    let path = &options.file;
+    let wrong = |error: String| Trouble::usage(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let plan: Plan = text.parse().map_err(|errors| wrong(format!("\n{errors}")))?;
+    let Some(name) = &plan.scenario else {
+        return Err(wrong("it does not say what it is for: add a line `scenario NAME`".to_owned()));
+    };
+    let scenario = find(name)?;
+    let mut check: Check = check(scenario.name()).jobs(1);
+    if let Some(mix) = scenario.fault_mix().filter(|_| !options.calm) {
+        check = check.profile(profile(mix)?);
+    }
+    let run = |world| scenario.run(world);
+    let verdict = match options.how {
+        How::AsIs | How::Explain => check.replay_file(path, run),
+        How::Shrink => check.shrink_file(path, run),
+    };
+    let verdict = verdict.map_err(wrong)?;
+    match options.how {
+        How::AsIs => tell(&verdict, options),
+        How::Shrink => hand_out(&verdict, options)?,
+        How::Explain => explain(&verdict, options)?,
+    }
+    Ok(verdict.is_green())
+}
+
+fn tell(verdict: &Verdict, options: &Replay) {
+    if options.json {
+        say!("{}", to_json(verdict, Some(&options.file)));
+    } else {
+        say!("{verdict}");
+    }
+    if let Some(explanation) = verdict.explanation.as_ref().filter(|_| options.trace) {
+        eprint!("{}", explanation.log);
+    }
+}
+
+/// The small plan goes to its file, or to standard output.
+fn hand_out(verdict: &Verdict, options: &Replay) -> Result<(), Trouble> {
+    let Some(explanation) = &verdict.explanation else {
+        let why = verdict.unexplained.as_deref().unwrap_or("nothing fails under it");
+        return Err(Trouble::failed(format!("{}: {why}", options.file.display())));
+    };
+    let plan = &explanation.shrunk.plan;
+    match &options.out {
+        Some(path) => {
+            let written = std::fs::write(path, plan.to_string());
+            written.map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
+        }
+        None if !options.json => say!("{}", plan.to_string().trim_end()),
+        None => {}
+    }
+    if options.json {
+        say!("{}", to_json(verdict, options.out.as_deref()));
+    } else {
+        eprintln!("{}: {}", explanation.error, explanation.shrunk);
+    }
+    Ok(())
+}
+
+fn explain(verdict: &Verdict, options: &Replay) -> Result<(), Trouble> {
+    tell(verdict, options);
+    let Some(explanation) = &verdict.explanation else { return Ok(()) };
+    let files = write(&verdict.name, explanation)?;
+    if !options.json {
+        if explanation.steps.iter().any(|step| step.necessary.is_some()) {
+            say!("why");
+            for (number, step) in (1..).zip(&explanation.steps) {
+                let told = |value: Option<bool>, yes: &'static str, no: &'static str| {
+                    value.map_or("?", |value| if value { yes } else { no })
+                };
+                let without = told(step.necessary, "passes", "fails");
+                let alone = told(step.sufficient, "fails", "passes");
+                say!("  {number}. without it: {without:<7} it alone: {alone:<7} {}", step.entry);
+            }
+        }
+        files.each(|what, path| say!("{what:<9} {}", path.display()));
+    }
+    Ok(())
+}

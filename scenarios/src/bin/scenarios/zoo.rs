@@ -1,0 +1,185 @@
+//! `scenarios zoo`: how fast the search finds the bugs of the zoo, and how small it makes them.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use scenarios::zoo::{Specimen, specimens};
+use serde_json::json;
+use sim_check::{Origin, check};
+
+use crate::check::profile;
+use crate::options::Zoo;
+use crate::{Done, Trouble};
+
+/// So far apart are the first seeds of two searches.
+const APART: u64 = 1 << 32;
+
+/// What came of one specimen.
+struct Row {
+    specimen: Specimen,
+    /// Of each search: what found it, after how many runs, in how much time of the processor.
+    searches: Vec<Option<Found>>,
+}
+
+struct Found {
+    stage: &'static str,
+    runs: u64,
+    cpu: Duration,
+    /// Entries of the small plan, lines of it and of its story together, and how long shrinking took.
+    deviations: Option<usize>,
+    lines: usize,
+    shrinking: Duration,
+    plan: String,
+}
+
+pub(crate) fn zoo(options: &Zoo) -> Done {
+    let all = specimens();
+    let known: Vec<&str> = all.iter().map(|specimen| specimen.id).collect();
+    if let Some(unknown) = options.only.iter().find(|id| !known.contains(&id.as_str())) {
+        let hint = format!("the zoo has no {unknown:?}; it has {}", known.join(", "));
+        return Err(Trouble::usage(hint));
+    }
+    let wanted = |specimen: &&Specimen| {
+        options.only.is_empty() || options.only.iter().any(|id| id == specimen.id)
+    };
+    let mut rows = Vec::new();
+    for specimen in all.iter().filter(wanted) {
+        let searches = (0..options.searches).map(|n| look_for(specimen, n, options));
+        let row = Row { specimen: *specimen, searches: searches.collect::<Result<_, _>>()? };
+        if !options.json {
+            if rows.is_empty() {
+                say!("{HEAD}");
+            }
+            say!("{}", row.line());
+        }
+        rows.push(row);
+    }
+    if options.json {
+        say!("{}", rows.iter().map(Row::json).collect::<serde_json::Value>());
+    } else if options.plans {
+        for row in &rows {
+            row.tell_plan();
+        }
+    }
+    Ok(rows.iter().all(|row| row.searches.iter().all(Option::is_some)))
+}
+
+/// Searches for the bug of a specimen, from one seed on.
+fn look_for(specimen: &Specimen, number: u64, options: &Zoo) -> Result<Option<Found>, Trouble> {
+    let (mutant, twin) = ((specimen.mutant)(), (specimen.twin)());
+    let mut search = check(specimen.id)
+        .seeds(options.seeds)
+        .first_seed(number.wrapping_mul(APART))
+        .jobs(1)
+        .budget(options.budget)
+        .stop_at_first(true);
+    if let Some(mix) = mutant.fault_mix() {
+        search = search.profile(profile(mix)?);
+    }
+    let begun = processor_time();
+    let search = search.shrinks(false);
+    let verdict = search.verdict(|world| mutant.run(world));
+    let cpu = processor_time().saturating_sub(begun);
+    let Some(first) = verdict.failures.first() else { return Ok(None) };
+    let stage = match &first.origin {
+        Origin::Single(_) => "single fault",
+        _ => "swarm",
+    };
+    let singles: u64 = verdict.coverage.iter().map(|coverage| coverage.done).sum();
+    let begun = processor_time();
+    let verdict = search.explained(verdict, |world| mutant.run(world), |world| twin.run(world));
+    let shrinking = processor_time().saturating_sub(begun);
+    let explanation = verdict.explanation.as_ref();
+    let plan = explanation.map(|it| it.shrunk.plan.to_string());
+    Ok(Some(Found {
+        stage,
+        runs: verdict.seeds + singles,
+        cpu,
+        deviations: explanation.map(|it| it.steps.len()),
+        lines: explanation.map_or(0, |it| it.steps.len() + it.story.len() + 1),
+        shrinking,
+        plan: plan.or(verdict.unexplained).unwrap_or_default(),
+    }))
+}
+
+const HEAD: &str = "id   stage         runs   cpu ms  deviations  minimum  lines  shrink ms  bug";
+
+impl Row {
+    fn found(&self) -> Vec<&Found> {
+        self.searches.iter().flatten().collect()
+    }
+
+    /// The median of what `of` says of each search.
+    fn median<T: Ord + Copy + Default>(&self, of: impl Fn(&Found) -> T) -> T {
+        let mut values: Vec<T> = self.found().into_iter().map(of).collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// The stage that found it most often.
+    fn stage(&self) -> &'static str {
+        let found = self.found();
+        let single = found.iter().filter(|found| found.stage == "single fault").count();
+        if found.is_empty() {
+            "not found"
+        } else if single * 2 >= found.len() {
+            "single fault"
+        } else {
+            "swarm"
+        }
+    }
+
+    fn line(&self) -> String {
+        let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+        let Specimen { id, bug, minimum, .. } = self.specimen;
+        let deviations = self.median(|found| found.deviations.unwrap_or(usize::MAX));
+        let deviations =
+            if deviations == usize::MAX { "?".to_owned() } else { deviations.to_string() };
+        format!(
+            "{id}  {:<12}  {:>4}  {:>7.1}  {deviations:>10}  {minimum:>7}  {:>5}  {:>9.1}  {bug}",
+            self.stage(),
+            self.median(|found| found.runs),
+            ms(self.median(|found| found.cpu)),
+            self.median(|found| found.lines),
+            ms(self.median(|found| found.shrinking)),
+        )
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+        let found = self.found();
+        json!({
+            "id": self.specimen.id,
+            "bug": self.specimen.bug,
+            "seen_in": self.specimen.seen_in,
+            "found": found.len() == self.searches.len(),
+            "searches": self.searches.len(),
+            "stage": self.stage(),
+            "seeds": self.median(|found| found.runs),
+            "cpu_ms": ms(self.median(|found| found.cpu)),
+            "cpu_ms_max": found.iter().map(|found| ms(found.cpu)).fold(0.0, f64::max),
+            "deviations": found.iter().map(|found| found.deviations).max().flatten()
+                .map(|_| self.median(|found| found.deviations.unwrap_or(usize::MAX))),
+            "lines": self.median(|found| found.lines),
+            "minimum": self.specimen.minimum,
+            "shrink_ms": ms(self.median(|found| found.shrinking)),
+            "shrink_ms_max": found.iter().map(|found| ms(found.shrinking)).fold(0.0, f64::max),
+            "plan": found.first().map(|found| &found.plan),
+        })
+    }
+
+    fn tell_plan(&self) {
+        say!("\n{}: {}", self.specimen.id, self.specimen.bug);
+        match self.found().first() {
+            Some(found) => say!("{}", found.plan.trim_end()),
+            None => say!("not found"),
+        }
+    }
+}
+
+/// How long the processor has worked for this process.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}

@@ -1,0 +1,198 @@
+//! What a failure comes down to: its plan, made small, run once more for people to look at.
+
+use sim_core::Time;
+use sim_net::plan::Entry;
+use sim_net::{Capture, Log, Plan};
+
+use crate::panics::Listening;
+use crate::shrink::{Bounds, Judge, Shrunk, Trial, first_interesting, shrink};
+use crate::signature::Signature;
+use crate::story::story;
+use crate::subject::{Ran, Subject};
+use crate::verdict::{Failed, Origin};
+
+/// The largest plan of which each entry is tried alone and left out.
+const ABLATED_MAX: usize = 12;
+
+/// How many single faults are tried for a failure that seems to need more than one.
+const SINGLES_MAX: usize = 4_000;
+
+/// What a failure comes down to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// How it was made small, and the plan.
+    pub shrunk: Shrunk,
+    /// What each entry of the plan did, in the order of time.
+    pub steps: Vec<Step>,
+    /// How many entries found what they are about in the run below.
+    pub bound: usize,
+    /// What failed in the run of the small plan, in a line.
+    pub error: String,
+    /// The host on which it happened.
+    pub host: String,
+    /// The virtual time.
+    pub time: Time,
+    /// That run's trace hash.
+    pub hash: u64,
+    /// The few of its records that tell what happened, a line each.
+    pub story: Vec<String>,
+    /// All its records.
+    pub log: Log,
+    /// Its packets.
+    pub capture: Option<Capture>,
+}
+
+/// An entry of a plan, and what it is for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Step {
+    /// When it took effect; `None` if it did not, or has no time.
+    pub time: Option<Time>,
+    /// The entry.
+    pub entry: Entry,
+    /// The failure is gone without it; `None` if that was not tried.
+    pub necessary: Option<bool>,
+    /// It alone makes the failure; `None` if that was not tried.
+    pub sufficient: Option<bool>,
+}
+
+/// Looks into a failure.
+///
+/// # Errors
+///
+/// Why that cannot be done, in words.
+pub(crate) fn explain(
+    subject: &Subject<'_>,
+    twin: Option<&Subject<'_>>,
+    failed: &Failed,
+    jobs: usize,
+    bounds: Bounds,
+) -> Result<Explanation, String> {
+    if !failed.is_deterministic() {
+        return Err("it cannot be replayed: two runs of it differ".to_owned());
+    }
+    let plan = match &failed.origin {
+        Origin::Seed(seed) => recorded(subject, *seed)?,
+        Origin::Single(plan) | Origin::Kept(_, plan) => plan.clone(),
+    };
+    let judge = |plan: &Plan| judge(subject, twin, plan, &failed.signature);
+    let shrunk = shrink(&plan, &judge, jobs, bounds);
+    if !shrunk.reproduced {
+        let of_twin = if twin.is_some() { ", or it fails for its twin, too" } else { "" };
+        return Err(format!("its plan does not fail in the same way{of_twin}:\n{plan}"));
+    }
+    let shrunk = with_one_fault(subject, shrunk, &judge, jobs, bounds);
+    show(subject, shrunk, &failed.signature)
+}
+
+/// A plan of more than one entry may be a local minimum: looks for a single fault of a calm run that
+/// fails in the same way.
+fn with_one_fault(
+    subject: &Subject<'_>,
+    shrunk: Shrunk,
+    judge: &dyn Judge,
+    jobs: usize,
+    bounds: Bounds,
+) -> Shrunk {
+    if shrunk.plan.entries.len() < 2 {
+        return shrunk;
+    }
+    let singles = subject.singles(shrunk.plan.seed.unwrap_or_default());
+    let count = singles.len().min(SINGLES_MAX);
+    let plans: Vec<Plan> = (0..count).map(|index| singles.plan(index)).collect();
+    let left = Bounds { replays: bounds.replays.saturating_sub(shrunk.replays), ..bounds };
+    let (found, replays) = first_interesting(&plans, judge, jobs, left);
+    let replays = shrunk.replays + replays;
+    match found {
+        Some(index) => {
+            let simpler = shrink(&plans[index], judge, jobs, bounds);
+            Shrunk { before: shrunk.before, replays: replays + simpler.replays, ..simpler }
+        }
+        None => Shrunk { replays, ..shrunk },
+    }
+}
+
+/// Looks into the failure of a plan that is small already.
+pub(crate) fn explain_as_is(subject: &Subject<'_>, failed: &Failed) -> Result<Explanation, String> {
+    let plan = failed.origin.plan().ok_or("a seed has no plan of its own")?.clone();
+    let before = plan.entries.len();
+    let shrunk = Shrunk { plan, before, replays: 1, is_minimal: false, reproduced: true };
+    show(subject, shrunk, &failed.signature)
+}
+
+/// The plan that the run of a seed amounts to.
+fn recorded(subject: &Subject<'_>, seed: u64) -> Result<Plan, String> {
+    let sim = subject.simulation(seed).record(subject.recording(seed));
+    let report = subject.run(&sim, &Listening::begin()).report;
+    report.recording.ok_or_else(|| "its run was not written down".to_owned())
+}
+
+/// Whether a plan fails in the same way, and not for the twin.
+fn judge(
+    subject: &Subject<'_>,
+    twin: Option<&Subject<'_>>,
+    plan: &Plan,
+    signature: &Signature,
+) -> Trial {
+    let listening = Listening::begin();
+    let Ok(sim) = subject.replay(plan) else { return Trial::default() };
+    let ran = subject.run(&sim, &listening);
+    let mut interesting = ran.signature().as_ref() == Some(signature);
+    let mut events = ran.report.events;
+    if let (true, Some(twin)) = (interesting, twin) {
+        let passes = twin.replay(plan).is_ok_and(|sim| {
+            let ran = twin.run(&sim, &listening);
+            events += ran.report.events;
+            ran.report.outcome.is_ok()
+        });
+        interesting = passes;
+    }
+    let unbound = ran.report.bindings.unbound().map(|(number, _)| number - 1).collect();
+    Trial { interesting, unbound, events }
+}
+
+/// Runs the small plan once more, with everything kept, and asks what each entry is for.
+fn show(
+    subject: &Subject<'_>,
+    shrunk: Shrunk,
+    signature: &Signature,
+) -> Result<Explanation, String> {
+    let listening = Listening::begin();
+    let sim = subject.replay(&shrunk.plan).map_err(|error| error.to_string())?;
+    let Ran { report, place } = subject.run(&sim.trace(true).capture(true), &listening);
+    let Some(finding) = report.finding() else {
+        return Err("it does not fail when it is looked at".to_owned());
+    };
+    let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
+    let fails = |plan: &Plan| judge(subject, None, plan, signature).interesting;
+    let plan = &shrunk.plan;
+    let is_small = (2..=ABLATED_MAX).contains(&plan.entries.len());
+    let steps = plan.entries.iter().enumerate().map(|(number, entry)| {
+        let others = |keep: bool| {
+            let kept = plan.entries.iter().enumerate().filter(|(at, _)| (*at == number) == keep);
+            Plan { entries: kept.map(|(_, entry)| entry.clone()).collect(), ..plan.clone() }
+        };
+        Step {
+            time: report.bindings.time(number),
+            entry: entry.clone(),
+            necessary: is_small.then(|| !fails(&others(false))),
+            sufficient: is_small.then(|| fails(&others(true))),
+        }
+    });
+    let mut steps: Vec<Step> = steps.collect();
+    // What has no time is true all the time, and comes first.
+    steps.sort_by_key(|step| step.time);
+    Ok(Explanation {
+        steps,
+        bound: report.bindings.bound(),
+        error: format!("{}{place}", finding.message),
+        host: finding.host.clone(),
+        time: finding.time,
+        hash: report.hash,
+        story: story(report.log.as_ref().unwrap_or(&report.tail)),
+        log: report.log.unwrap_or_default(),
+        capture: report.capture,
+        shrunk,
+    })
+}

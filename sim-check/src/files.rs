@@ -1,0 +1,47 @@
+//! What a failure leaves behind for people to look at.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::explain::Explanation;
+use crate::places;
+
+/// The files of a failure.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Files {
+    /// The plan that replays it.
+    pub plan: PathBuf,
+    /// Its packets, as pcapng.
+    pub capture: Option<PathBuf>,
+}
+
+impl Files {
+    /// Writes what an explanation has, for the check called `name`, into a folder.
+    ///
+    /// # Errors
+    ///
+    /// What the file system gives.
+    pub fn write(folder: &Path, name: &str, explanation: &Explanation) -> io::Result<Self> {
+        let folder = std::path::absolute(folder)?;
+        let path = |end: &str| folder.join(format!("{}.{end}", places::file_name(name)));
+        let plan = path("plan");
+        places::write_whole(&plan, |file| write!(file, "{}", explanation.shrunk.plan))?;
+        let capture = match &explanation.capture {
+            Some(capture) => {
+                let path = path("pcapng");
+                places::write_whole(&path, |mut file| capture.write_pcapng(&mut file))?;
+                Some(path)
+            }
+            None => None,
+        };
+        Ok(Self { plan, capture })
+    }
+
+    /// Calls `see` with each file that is for looking at, and what it is.
+    pub fn each(&self, mut see: impl FnMut(&str, &Path)) {
+        if let Some(capture) = &self.capture {
+            see("capture", capture);
+        }
+    }
+}

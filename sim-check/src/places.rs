@@ -1,0 +1,115 @@
+//! Where files go: plans that are kept next to their tests, and what a failure leaves behind.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+
+/// The folder next to a test's source in which its plans are kept.
+const CORPUS: &str = "sim-corpus";
+
+/// The folder of the corpus of a test whose source is at `test`: next to it.
+///
+/// The compiler names sources relative to the workspace; a test runs in its package's folder, which
+/// is the workspace's or one below it.
+pub(crate) fn corpus_of(test: &Location<'_>) -> Option<PathBuf> {
+    let source = Path::new(test.file());
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = package.or_else(|| std::env::current_dir().ok())?;
+    let found =
+        package.ancestors().map(|folder| folder.join(source)).find(|path| path.is_file())?;
+    Some(found.parent()?.join(CORPUS))
+}
+
+/// The folder for what failures leave behind: `target/sim`, wherever the running binary's `target` is.
+pub fn artifacts() -> PathBuf {
+    let target = std::env::current_exe().ok().and_then(|exe| {
+        // target/debug/deps/test-0123, or target/debug/scenarios.
+        let profile = exe
+            .ancestors()
+            .find(|folder| folder.join("deps").is_dir() && folder.join(".fingerprint").is_dir())?;
+        Some(profile.parent()?.to_owned())
+    });
+    target.unwrap_or_else(|| PathBuf::from("target")).join("sim")
+}
+
+/// The name of a check as the name of a file: letters, digits, `-`, `_` and dots.
+pub(crate) fn file_name(check: &str) -> String {
+    let mut name = String::with_capacity(check.len());
+    for part in check.split("::").map(str::trim) {
+        if !name.is_empty() {
+            name.push('.');
+        }
+        name.extend(part.chars().map(|c| {
+            if c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '.' { c } else { '-' }
+        }));
+    }
+    if name.is_empty() || name.starts_with('.') { format!("check{name}") } else { name }
+}
+
+/// Writes a file whole or not at all: what reads it meanwhile finds the old one, or none.
+pub(crate) fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder {
+        fs::create_dir_all(folder)?;
+    }
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}.tmp", std::process::id()));
+    let unfinished = PathBuf::from(unfinished);
+    let written = (|| {
+        let mut file = io::BufWriter::new(fs::File::create(&unfinished)?);
+        write(&mut file)?;
+        file.flush()?;
+        file.into_inner()?.sync_all()?;
+        fs::rename(&unfinished, path)
+    })();
+    if written.is_err() {
+        drop(fs::remove_file(&unfinished));
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_corpus_lies_next_to_its_test() {
+        let folder = corpus_of(Location::caller()).unwrap();
+        assert!(folder.ends_with("sim-check/src/sim-corpus"), "{folder:?}");
+        assert!(folder.parent().unwrap().join("places.rs").is_file());
+    }
+
+    #[test]
+    fn artifacts_are_below_target() {
+        assert!(artifacts().ends_with("sim"), "{:?}", artifacts());
+    }
+
+    #[test]
+    fn names_of_checks_become_names_of_files() {
+        for (check, file) in [
+            ("raft::single_leader", "raft.single_leader"),
+            ("kv survives one partition", "kv-survives-one-partition"),
+            ("../../etc/passwd", "check..-..-etc-passwd"),
+            ("", "check"),
+        ] {
+            assert_eq!(file_name(check), file);
+        }
+    }
+
+    #[test]
+    fn a_file_whose_writing_fails_is_not_there_and_an_old_one_stays() {
+        let folder = artifacts().join(format!("test-{}", std::process::id()));
+        let path = folder.join("file");
+        let fails = |_: &mut dyn io::Write| Err(io::Error::other("full"));
+        assert!(write_whole(&path, fails).is_err() && !path.exists());
+        write_whole(&path, |file| file.write_all(b"old")).unwrap();
+        assert!(write_whole(&path, fails).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

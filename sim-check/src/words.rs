@@ -1,0 +1,187 @@
+//! Verdicts in words.
+
+use std::fmt;
+
+use crate::explain::{Explanation, Step};
+use crate::verdict::{Failed, Verdict};
+
+/// How many other failures are named.
+const OTHERS_MAX: usize = 10;
+
+impl fmt::Display for Verdict {
+    /// A few lines for a green verdict; for a red one what failed, what it comes down to, and what
+    /// else failed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_green() { self.tell_green(f) } else { self.tell_red(f) }?;
+        self.tell_corpus(f)
+    }
+}
+
+impl Verdict {
+    fn tell_green(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, seeds, events, time, wall, .. } = self;
+        let cut = if self.cut_short { ", cut short by its budget" } else { "" };
+        write!(
+            f,
+            "{name}: green on {seeds} seeds ({events} events, {time:.1?} virtual, {wall:.1?}{cut})"
+        )?;
+        if *seeds > 0 {
+            let chance = 300.0 / *seeds as f64;
+            write!(
+                f,
+                "; the chance that a seed fails is below {chance:.2} % (3/n, at 95 % confidence)"
+            )?;
+        }
+        self.tell_coverage(f)?;
+        self.tell_faults(f)?;
+        self.tell_properties(f)
+    }
+
+    fn tell_red(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, seeds, wall, .. } = self;
+        let cut = if self.cut_short { ", cut short by its budget" } else { "" };
+        let Some(first) = self.failures.first() else {
+            let missed = self.missed.join(", ");
+            write!(f, "{name}: never happened in {seeds} seeds: {missed}")?;
+            self.tell_coverage(f)?;
+            return self.tell_faults(f);
+        };
+        write!(f, "{name}: ")?;
+        match &self.explanation {
+            Some(explanation) => explanation.tell(first, f)?,
+            None => write!(f, "{first}")?,
+        }
+        if let Some(why) = &self.unexplained {
+            write!(f, "\nnot made small: {why}")?;
+        }
+        if self.failures.len() > 1 {
+            let others = self.failures[1..].iter().take(OTHERS_MAX);
+            let others: Vec<String> = others.map(|failed| failed.origin.to_string()).collect();
+            let more = if self.failures.len() > OTHERS_MAX + 1 { "; .." } else { "" };
+            write!(f, "\nalso failed: {}{more}", others.join("; "))?;
+            let mut kinds: Vec<&str> =
+                self.failures.iter().map(|failed| failed.signature.as_str()).collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            if kinds.len() > 1 {
+                write!(f, "\n{} different failures: {}", kinds.len(), kinds.join("; "))?;
+            }
+        }
+        let runs = self.failures.len();
+        let were = if runs == 1 { "run" } else { "runs" };
+        write!(f, "\n{runs} {were} failed, of {seeds} seeds")?;
+        let singles: u64 = self.coverage.iter().map(|coverage| coverage.done).sum();
+        if singles > 0 {
+            write!(f, " and {singles} single faults")?;
+        }
+        write!(f, " ({wall:.1?}{cut})")?;
+        self.tell_faults(f)
+    }
+
+    fn tell_coverage(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.coverage.is_empty() {
+            return Ok(());
+        }
+        let families = self
+            .coverage
+            .iter()
+            .map(|coverage| format!("{} {} of {}", coverage.family, coverage.done, coverage.total));
+        write!(f, "\nsingle faults: {}", families.collect::<Vec<_>>().join(", "))
+    }
+
+    fn tell_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts: Vec<String> = self
+            .faults
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        if !counts.is_empty() {
+            write!(f, "\nfaults that bit: {}", counts.join(", "))?;
+        }
+        let idle: Vec<&str> = self.idle_faults().collect();
+        if !idle.is_empty() {
+            write!(f, "\nfaults that never bit: {}", idle.join(", "))?;
+        }
+        Ok(())
+    }
+
+    fn tell_properties(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = self
+            .properties
+            .iter()
+            .map(|(name, count)| format!("{} {name:?} {}", count.kind.name(), count.held));
+        let told: Vec<String> = told.collect();
+        if told.is_empty() { Ok(()) } else { write!(f, "\nproperties: {}", told.join(", ")) }
+    }
+
+    fn tell_corpus(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.corpus.replayed > 0 {
+            write!(f, "\nplans of earlier failures that were replayed: {}", self.corpus.replayed)?;
+        }
+        for path in &self.corpus.stale {
+            write!(f, "\nstale, it does not find all that it names: {}", path.display())?;
+        }
+        for (path, error) in &self.corpus.unreadable {
+            write!(f, "\npassed over, it is no plan: {}: {error}", path.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl Explanation {
+    /// What failed, and what it comes down to.
+    fn tell(&self, failed: &Failed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shrunk, steps, error, host, time, hash, .. } = self;
+        let seed = failed.seed();
+        writeln!(f, "{error}")?;
+        writeln!(f, "seed {seed:#x}, host {host}, {time} virtual, trace hash {hash:016x}")?;
+        if steps.is_empty() {
+            f.write_str("it fails without any fault")?;
+        } else if shrunk.replays == 1 {
+            write!(f, "the plan (bound {} of {}):", self.bound, steps.len())?;
+        } else {
+            write!(f, "{shrunk} (bound {} of {}):", self.bound, steps.len())?;
+        }
+        for (number, step) in (1..).zip(steps) {
+            write!(f, "\n  {number}. {step}")?;
+        }
+        if !self.story.is_empty() {
+            write!(f, "\nwhat happened:\n{}", self.story.join("\n"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.time {
+            Some(time) => write!(f, "{time:>13}  {}", self.entry)?,
+            None => write!(f, "{:>13}  {}", "", self.entry)?,
+        }
+        match (self.necessary, self.sufficient) {
+            (_, Some(true)) => f.write_str("   (enough alone)"),
+            (Some(false), _) => f.write_str("   (not needed)"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, error, host, time, hash, .. } = self;
+        writeln!(f, "{error}")?;
+        write!(f, "{origin}, host {host}, {time} virtual, trace hash {hash:016x}")?;
+        if let Some(difference) = &self.difference {
+            write!(
+                f,
+                "\nNOT DETERMINISTIC: a second run of the same went differently. The records up to \
+                 where they part:\n{difference}"
+            )?;
+        }
+        if self.tail.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\nthe last records:\n{}", self.tail.trim_end())
+    }
+}
