@@ -11,7 +11,7 @@ use sim_net::{Finding, Link, Plan, Recording, Report, Sim};
 /// How many seeds of each scenario under each of its networks.
 fn seeds() -> u64 {
     let wanted = std::env::var("REPLAY_SEEDS").ok();
-    wanted.map_or(4, |wanted| wanted.parse().expect("REPLAY_SEEDS is a number"))
+    wanted.map_or(2, |wanted| wanted.parse().expect("REPLAY_SEEDS is a number"))
 }
 
 /// A network on which everything goes wrong that can, all the time.
