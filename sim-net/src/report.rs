@@ -37,6 +37,7 @@ pub struct Report<T> {
     /// | `link.mtu` | a packet larger than the MTU |
     /// | `partition.drop`, `partition.reject`, `partition.hold` | as [`Effect`](crate::Effect) has it, held links included |
     /// | `hand.drop` | [`Links::discard`](crate::Links::discard) |
+    /// | `stream.fin` | a process that a plan kills behind a byte of a stream |
     pub faults: BTreeMap<&'static str, u64>,
     /// The properties that the code came by, by their names.
     pub properties: BTreeMap<&'static str, PropertyCount>,

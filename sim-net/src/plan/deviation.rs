@@ -23,7 +23,7 @@ pub enum FaultSite {
     Reorder,
     /// Bytes from here on become readable in a later turn.
     Boundary,
-    /// A write that reaches here takes so many bytes.
+    /// A write that reaches here takes so many bytes from here on.
     ShortWrite,
     /// Bytes before and after here become readable at once, those from a later write or the end of
     /// the stream too. The value is 1, or 1 and for how many nanoseconds the news of those before is

@@ -312,10 +312,10 @@ impl Claims {
         of: (Entity, FaultSite),
         range: RangeInclusive<u64>,
     ) -> Option<(u64, u64)> {
-        let (place, number) = self.first_in(of, range)?;
-        let value = self.deviation(number)?.value;
+        let (_, number) = self.first_in(of, range.clone())?;
+        let taken = self.peek_place(of, range);
         self.bind(number as usize);
-        Some((place, value))
+        taken
     }
 
     /// The value of the first entry about any place of a stream: for what happens once in it.
@@ -343,6 +343,16 @@ impl Claims {
         range: RangeInclusive<u64>,
     ) -> Option<u64> {
         self.first_in(of, range).map(|(place, _)| place)
+    }
+
+    /// The place and value of that entry.
+    pub(crate) fn peek_place(
+        &self,
+        of: (Entity, FaultSite),
+        range: RangeInclusive<u64>,
+    ) -> Option<(u64, u64)> {
+        let (place, number) = self.first_in(of, range)?;
+        Some((place, self.deviation(number)?.value))
     }
 
     fn first_in(&self, of: (Entity, FaultSite), range: RangeInclusive<u64>) -> Option<(u64, u32)> {

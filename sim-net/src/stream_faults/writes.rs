@@ -143,13 +143,20 @@ impl Network {
         let Some(plane) = &mut self.wire.plane else { return all };
         let claims = plane.claims();
         let until = written + most as u64;
-        let mut take = |site, range| claims.take_place((out, site), range);
-        let reset = take(FaultSite::Reset, written..=until);
-        let kill = if reset.is_none() { take(FaultSite::Fin, written..=until) } else { None };
-        let short = match reset.or(kill) {
-            None => take(FaultSite::ShortWrite, written..=until - 1),
-            Some(_) => None,
+        let at = |fault, range| {
+            let found = claims.peek_place((out, fault), range);
+            found.map(|(place, value)| (place, fault, value))
         };
+        let ends = [FaultSite::Reset, FaultSite::Fin].map(|fault| at(fault, written..=until));
+        let end = ends.into_iter().flatten().min_by_key(|&(place, ..)| place);
+        let short = at(FaultSite::ShortWrite, written..=until - 1).filter(|_| whole > 1);
+        // So many from that place on: at least a byte in all, and not all of them.
+        let longest = (whole - 1).clamp(1, most) as u64;
+        let short = short.and_then(|(place, _, bytes)| {
+            let length = (place - written).saturating_add(bytes);
+            let begins_there = place == written;
+            (begins_there || length <= longest).then(|| (place, length.clamp(1, longest)))
+        });
         let question = |site, fault, place| Question {
             host,
             site,
@@ -159,23 +166,24 @@ impl Network {
             ordinal: 0,
             subject: Subject::Place(flow, out, place),
         };
-        if let Some((place, ends)) = reset {
-            self.happens(&question(Site::StreamReset, FaultSite::Reset, place), ends);
-            return CutWrite {
-                length: (place - written) as usize,
-                end: Some(WriteEnd::Reset(ends)),
-            };
+        // Whichever comes first in the stream.
+        if let Some((place, length)) = short
+            && end.is_none_or(|(end, ..)| written + length < end)
+        {
+            claims.take_place((out, FaultSite::ShortWrite), place..=place);
+            self.happens(&question(Site::ShortWrite, FaultSite::ShortWrite, written), length);
+            return CutWrite { length: length as usize, end: None };
         }
-        if let Some((place, _)) = kill {
-            self.wire.faults.count(FaultSite::Fin.name());
-            self.note_stream_fault(FaultSite::Fin, Subject::Place(flow, out, place), 1);
-            return CutWrite { length: (place - written) as usize, end: Some(WriteEnd::Kill) };
+        let Some((place, fault, value)) = end else { return all };
+        claims.take_place((out, fault), place..=place);
+        let length = (place - written) as usize;
+        if fault == FaultSite::Fin {
+            self.wire.faults.count(fault.name());
+            self.note_stream_fault(fault, Subject::Place(flow, out, place), 1);
+            return CutWrite { length, end: Some(WriteEnd::Kill) };
         }
-        let Some((_, bytes)) = short else { return all };
-        // At least a byte, and not all of them.
-        let length = bytes.clamp(1, (whole as u64 - 1).clamp(1, most as u64));
-        self.happens(&question(Site::ShortWrite, FaultSite::ShortWrite, written), length);
-        CutWrite { length: length as usize, end: None }
+        self.happens(&question(Site::StreamReset, fault, place), value);
+        CutWrite { length, end: Some(WriteEnd::Reset(value)) }
     }
 
     /// Notes that a write took `bytes`, fewer than it was given if it `fell_short`: then there is

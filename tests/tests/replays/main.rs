@@ -3,6 +3,7 @@
 //! Takes a few seeds of each scenario; `REPLAY_SEEDS=1000 cargo test --release -p tests --test
 //! replays` takes a thousand.
 
+use sim_check::Profile;
 use sim_core::{FaultMix, Scenario};
 use sim_net::plan::{Entry, Environment, Scope, Stream};
 use sim_net::{Finding, Link, Plan, Recording, Report, Sim};
@@ -10,16 +11,12 @@ use sim_net::{Finding, Link, Plan, Recording, Report, Sim};
 /// How many seeds of each scenario under each of its networks.
 fn seeds() -> u64 {
     let wanted = std::env::var("REPLAY_SEEDS").ok();
-    wanted.map_or(4, |wanted| wanted.parse().expect("REPLAY_SEEDS is a number"))
+    wanted.map_or(2, |wanted| wanted.parse().expect("REPLAY_SEEDS is a number"))
 }
 
-/// A network on which everything goes wrong that can.
-const ROUGH: FaultMix = FaultMix::new(
-    "latency=lognormal(5ms,p99=80ms),loss=burst(3%,3),dup=2%,corrupt=1%/deliver,reorder=3%/2",
-)
-.streams(FaultMix::ROUGH)
-.cuts(2, std::time::Duration::from_secs(2))
-.within(std::time::Duration::from_secs(4));
+/// A network on which everything goes wrong that can, all the time.
+const ROUGH: &str =
+    "latency=lognormal(5ms,p99=80ms),loss=burst(3%,3),dup=2%,corrupt=1%/deliver,reorder=3%/2";
 
 /// A scenario with the network of a seed.
 struct Case {
@@ -32,19 +29,18 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for which in 0..4 {
         for scenario in scenarios::all() {
-            let run = |world| scenario.run(world);
             let check = sim_check::check(scenario.name());
             let (word, check) = match (which, scenario.fault_mix()) {
                 (0, _) => ("plain", check),
-                (1, Some(mix)) => ("own", check.faults(mix, &run).unwrap()),
+                (1, Some(mix)) => ("own faults", check.profile(Profile::of(mix).unwrap())),
                 (2, Some(mix)) => {
-                    let mix = mix.streams(FaultMix::ROUGH);
-                    ("own, rough streams", check.faults(&mix, &run).unwrap())
+                    let rough = mix.streams(FaultMix::ROUGH);
+                    ("own, rough streams", check.profile(Profile::of(&rough).unwrap()))
                 }
                 (3, _) => {
-                    let hosts = scenario.fault_mix().map_or(&[][..], |mix| mix.crashes);
-                    let mix = ROUGH.crashes(hosts, 2, std::time::Duration::from_secs(1));
-                    ("rough", check.faults(&mix, &run).unwrap())
+                    let check = check.profile(Profile::swarm());
+                    let link = |sim: Sim| sim.link(ROUGH.parse::<Link>().unwrap());
+                    ("everything, rough links", check.sim(link))
                 }
                 _ => continue,
             };
@@ -63,7 +59,8 @@ fn print(report: &Report<()>) -> (u64, u64, u64, Option<Finding>) {
 impl Case {
     /// The simulation of a seed, in which no run takes for ever.
     fn sim(&self, seed: u64) -> Sim {
-        self.check.simulation(seed).max_events(2_000_000)
+        let run = |world| self.scenario.run(world);
+        self.check.simulation(seed, run).max_events(2_000_000)
     }
 
     fn run(&self, sim: &Sim) -> Report<()> {
@@ -72,11 +69,11 @@ impl Case {
 
     /// The run from a plan as its text says it.
     #[track_caller]
-    fn replay(&self, seed: u64, plan: &Plan) -> Report<()> {
+    fn replay(&self, sim: &Sim, plan: &Plan) -> Report<()> {
         let text = plan.to_string();
         let parsed: Plan = text.parse().unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         assert_eq!(parsed, *plan);
-        let sim = self.sim(seed).replay(&parsed).unwrap_or_else(|error| panic!("{error}"));
+        let sim = sim.clone().replay(&parsed).unwrap_or_else(|error| panic!("{error}"));
         self.run(&sim.record(Recording::new()).trace(std::env::var_os("REPLAY_LOG").is_some()))
     }
 }
@@ -106,9 +103,10 @@ fn a_recorded_run_is_run_again_from_its_plan() {
     for case in cases() {
         for seed in 0..seeds() {
             let keep = std::env::var_os("REPLAY_LOG").is_some();
-            let found = case.run(&case.sim(seed).record(Recording::new()).trace(keep));
+            let sim = case.sim(seed);
+            let found = case.run(&sim.clone().record(Recording::new()).trace(keep));
             let plan = found.recording.as_ref().unwrap();
-            let again = case.replay(seed, plan);
+            let again = case.replay(&sim, plan);
             assert!(
                 print(&again) == print(&found),
                 "{}",
@@ -130,8 +128,8 @@ fn a_recorded_run_is_run_again_from_its_plan() {
 fn observation_changes_nothing() {
     for case in cases() {
         for seed in 0..seeds().min(20) {
-            let alone = print(&case.run(&case.sim(seed)));
-            let sim = || case.sim(seed);
+            let alone = case.sim(seed);
+            let (sim, alone) = (|| alone.clone(), print(&case.run(&alone)));
             let observed = [
                 ("trace", sim().trace(true)),
                 ("capture", sim().capture(true)),
@@ -156,7 +154,8 @@ fn observation_changes_nothing() {
 fn jitter_is_split_into_its_packets() {
     for case in cases() {
         for seed in 0..seeds().min(20) {
-            let found = case.run(&case.sim(seed).record(Recording::new()));
+            let sim = case.sim(seed);
+            let found = case.run(&sim.clone().record(Recording::new()));
             let plan = found.recording.as_ref().unwrap();
             let of_links = plan.entries.iter().find_map(|entry| match entry {
                 Entry::Environment(it) if it.stream == Stream::Jitter => Some(it.clone()),
@@ -164,9 +163,9 @@ fn jitter_is_split_into_its_packets() {
             });
             let Some(of_link) = of_links else { continue };
             let recording = Recording::new().split(of_link.clone());
-            let split = case.run(&case.sim(seed).record(recording)).recording.unwrap();
+            let split = case.run(&sim.clone().record(recording)).recording.unwrap();
             assert!(!split.entries.contains(&of_link.clone().into()), "{split}");
-            let again = case.replay(seed, &split);
+            let again = case.replay(&sim, &split);
             assert_eq!(print(&again), print(&found), "{}, seed {seed}\n{split}", case.name);
             assert_eq!(again.bindings.bound(), split.entries.len());
             // One flow of the link.
@@ -177,8 +176,8 @@ fn jitter_is_split_into_its_packets() {
             let Some(flow) = flow else { continue };
             let of_flow = Environment { stream: Stream::Jitter, scope: Scope::Flow(flow) };
             let recording = Recording::new().split(of_flow);
-            let split = case.run(&case.sim(seed).record(recording)).recording.unwrap();
-            let again = case.replay(seed, &split);
+            let split = case.run(&sim.clone().record(recording)).recording.unwrap();
+            let again = case.replay(&sim, &split);
             assert_eq!(print(&again), print(&found), "{}, seed {seed}\n{split}", case.name);
         }
     }
