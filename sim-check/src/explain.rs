@@ -83,7 +83,7 @@ pub(crate) fn explain(
         return Err(format!("its plan does not fail in the same way{of_twin}:\n{plan}"));
     }
     let shrunk = with_one_fault(subject, shrunk, &judge, jobs, bounds);
-    show(subject, shrunk, &failed.signature)
+    show(subject, twin, shrunk, &failed.signature)
 }
 
 /// A plan of more than one entry may be a local minimum: looks for a single fault of a calm run that
@@ -118,7 +118,7 @@ pub(crate) fn explain_as_is(subject: &Subject<'_>, failed: &Failed) -> Result<Ex
     let plan = failed.origin.plan().ok_or("a seed has no plan of its own")?.clone();
     let before = plan.entries.len();
     let shrunk = Shrunk { plan, before, replays: 1, is_minimal: false, reproduced: true };
-    show(subject, shrunk, &failed.signature)
+    show(subject, None, shrunk, &failed.signature)
 }
 
 /// The plan that the run of a seed amounts to.
@@ -138,7 +138,11 @@ fn judge(
     let listening = Listening::begin();
     let Ok(sim) = subject.replay(plan) else { return Trial::default() };
     let ran = subject.run(&sim, &listening);
-    let mut interesting = ran.signature().as_ref() == Some(signature);
+    // What fails for the mutant and not for the twin is the bug, whatever it looks like.
+    let mut interesting = match twin {
+        Some(_) => ran.report.outcome.is_err(),
+        None => ran.signature().as_ref() == Some(signature),
+    };
     let mut events = ran.report.events;
     if let (true, Some(twin)) = (interesting, twin) {
         let passes = twin.replay(plan).is_ok_and(|sim| {
@@ -155,6 +159,7 @@ fn judge(
 /// Runs the small plan once more, with everything kept, and asks what each entry is for.
 fn show(
     subject: &Subject<'_>,
+    twin: Option<&Subject<'_>>,
     shrunk: Shrunk,
     signature: &Signature,
 ) -> Result<Explanation, String> {
@@ -165,7 +170,7 @@ fn show(
         return Err("it does not fail when it is looked at".to_owned());
     };
     let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
-    let fails = |plan: &Plan| judge(subject, None, plan, signature).interesting;
+    let fails = |plan: &Plan| judge(subject, twin, plan, signature).interesting;
     let plan = &shrunk.plan;
     let is_small = (2..=ABLATED_MAX).contains(&plan.entries.len());
     let steps = plan.entries.iter().enumerate().map(|(number, entry)| {

@@ -135,7 +135,9 @@ impl Wire {
         pool: &mut Pool,
     ) -> Fate {
         let passage = self.begin_passage(from, watch, &mut packet, mss);
-        if !self.links.differs && passage.chosen.is_none_or(|chosen| chosen.is_harmless()) {
+        // Packets that are held back wait for this one to go by.
+        let is_bare = !self.links.differs && lane.held_back.is_empty();
+        if is_bare && passage.chosen.is_none_or(|chosen| chosen.is_harmless()) {
             return self.send_plain(from, packet, lane, last_arrival, &passage);
         }
         self.pass_one(from, packet, lane, last_arrival, pool, passage)
