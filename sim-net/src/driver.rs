@@ -133,7 +133,7 @@ impl Driver for HostDriver {
 
     fn wall_time(&self) -> Duration {
         let mut network = self.scheduler.network();
-        let now = network.wire.now;
+        let now = network.wire.local_time(self.index);
         network.host(self.index).wall_time(now)
     }
 
@@ -427,8 +427,8 @@ impl Driver for HostDriver {
     fn busy_until(&self) -> Option<Time> {
         let mut network = self.scheduler.network();
         let now = network.wire.now;
-        let host = network.host(self.index);
-        Some(host.busy_until).filter(|&until| until > now).map(|until| host.local_time(until))
+        let until = network.host(self.index).busy_until;
+        (until > now).then(|| network.wire.clocks.local(self.index, until))
     }
 
     fn resolve(&self, name: &str) -> Resolution {

@@ -63,7 +63,7 @@ impl Connection {
                 let clock = self.stamps.clock(now);
                 self.receive.autotune.on_echo(timestamps.echo, clock);
             }
-            self.stamps.world_echo(segment);
+            self.stamps.host_echo(segment);
         }
         self.send.on_ack(segment, now, pool);
         if self.send.take_unblocked() {
@@ -186,7 +186,7 @@ impl Connection {
         self.signals = self.signals.with(Ready::WRITABLE);
         self.heard_at = now;
         self.send.una = self.send.iss.plus(1);
-        self.stamps.world_echo(segment);
+        self.stamps.host_echo(segment);
         self.send.on_open(self.opened_at, self.syn_retries, segment.timestamps, now);
         self.arm_keepalive(now);
     }

@@ -1,4 +1,6 @@
 //! TCP as the sockets of a host see it: the calls, and which connection a segment is for.
+//!
+//! Here time goes in, by the clock of the host; [`Stream::flush`] takes deadlines out.
 
 use std::collections::VecDeque;
 use std::io;
@@ -129,7 +131,7 @@ impl Network {
     /// True if connections keep `local` from being bound: any that does not allow its port to be
     /// used again, and all of them if the binder does not.
     fn tcp_port_in_use(&mut self, index: u32, local: Endpoint, reuse_address: bool) -> bool {
-        let now = self.wire.now;
+        let now = self.wire.local_time(index);
         let host = &mut self.hosts[index as usize];
         if !reuse_address && host.time_waits.holds_port(local, now) {
             return true;
@@ -205,7 +207,7 @@ impl Network {
         let iss = self.initial_sequence(host, flow);
         let config = self.tcp_config(path, &options);
         let stream = Stream {
-            connection: Connection::connect(self.wire.now, iss, config),
+            connection: Connection::connect(self.wire.local_time(host), iss, config),
             local,
             remote,
             path,
@@ -235,7 +237,7 @@ impl Network {
         bound: Option<Endpoint>,
         remote: Endpoint,
     ) -> io::Result<Endpoint> {
-        let now = self.wire.now;
+        let now = self.wire.local_time(host);
         if let Some(local) = bound {
             let local = self.source_endpoint(host, local, remote.ip);
             let waits = self.host(host).time_waits.holds((local, remote), now);
@@ -282,8 +284,10 @@ impl Network {
 
     #[inline]
     pub(crate) fn tcp_read(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
-        let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
-        let read = stream.connection.read(buf, self.wire.now, &mut self.pool).map_err(errno::os)?;
+        let found = self.sockets.host_and_stream(id);
+        let (host, stream) = found.ok_or_else(|| errno::os(ENOTCONN))?;
+        let now = self.wire.local_time(host);
+        let read = stream.connection.read(buf, now, &mut self.pool).map_err(errno::os)?;
         if stream.connection.has_output() {
             self.tcp_flush(id);
         }
@@ -297,11 +301,12 @@ impl Network {
         id: SocketId,
         buffer: &mut Vec<u8>,
     ) -> io::Result<Read> {
-        let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
+        let found = self.sockets.host_and_stream(id);
+        let (host, stream) = found.ok_or_else(|| errno::os(ENOTCONN))?;
         let available = stream.connection.available();
         let wanted = available.min(READ_MAX);
         lengthen(buffer, wanted);
-        let now = self.wire.now;
+        let now = self.wire.local_time(host);
         let read = stream.connection.read(&mut buffer[..wanted], now, &mut self.pool);
         let read = read.map_err(errno::os)?;
         if stream.connection.has_output() {
@@ -349,7 +354,7 @@ impl Network {
 
     /// Closes a stream socket of any kind; with `reset`, so that the peer hears a reset.
     pub(crate) fn tcp_close(&mut self, id: SocketId, host: u32, reset: bool) {
-        let now = self.wire.now;
+        let now = self.wire.local_time(host);
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
@@ -441,7 +446,6 @@ impl Network {
     /// Takes a connection that is over out of the tables; its socket goes when the application has
     /// let go of it.
     fn tcp_bury(&mut self, id: SocketId) {
-        let now = self.wire.now;
         let Some(Socket { host, kind: Kind::Stream(stream), .. }) = self.sockets.get_mut(id) else {
             return;
         };
@@ -457,6 +461,7 @@ impl Network {
         if mapped {
             self.host(host).connections.remove(&pair);
             if waits {
+                let now = self.wire.local_time(host);
                 self.host(host).time_waits.insert(pair, remains, now);
             }
         }
@@ -468,18 +473,23 @@ impl Network {
         }
     }
 
+    /// The clock of a host has another rate: the deadlines of its connections come at other times.
+    pub(crate) fn tcp_clock_changed(&mut self, host: u32) {
+        self.sockets.of_host(host).into_iter().for_each(|id| self.tcp_flush(id));
+    }
+
     /// The timer of a connection came up.
     pub(crate) fn tcp_timer(&mut self, id: SocketId) {
-        let now = self.wire.now;
-        let Some((host, stream)) = self.sockets.host_and_stream(id) else {
+        let Some((index, stream)) = self.sockets.host_and_stream(id) else {
             return;
         };
-        stream.timer.came_up(now);
-        let host = &mut self.hosts[host as usize];
+        stream.timer.came_up(self.wire.now);
+        let host = &mut self.hosts[index as usize];
         if host.life.frozen {
             host.miss_timer(id);
             return;
         }
+        let now = self.wire.local_time(index);
         if stream.connection.deadline() <= now {
             stream.connection.on_timer(now, &mut self.pool);
         }
@@ -504,7 +514,7 @@ impl Network {
         let stream = sockets.stream(id).expect("the table of connections holds streams");
         stream.peer = packet.from;
         let before = stream.connection.taken_in();
-        stream.connection.on_segment(segment, wire.now, pool);
+        stream.connection.on_segment(segment, wire.local_time(host), pool);
         if stream.connection.taken_in() != before {
             self.check_stream(id, before.0);
         }
@@ -524,8 +534,8 @@ impl Network {
 
     #[cold]
     fn tcp_arrival_at_no_connection(&mut self, packet: Packet) {
-        let (host, now) = (packet.to_host, self.wire.now);
-        let pair = (packet.target, packet.source);
+        let host = packet.to_host;
+        let (now, pair) = (self.wire.local_time(host), (packet.target, packet.source));
         let Body::Tcp(segment) = &packet.body else {
             return;
         };
@@ -573,8 +583,9 @@ impl Network {
         let iss = self.initial_sequence(host, flow);
         let path = self.path(host, packet.source.ip).expect("where it came from");
         let config = self.tcp_config(path, &options);
+        let now = self.wire.local_time(host);
         let stream = Stream {
-            connection: Connection::accept(segment_of(&packet), self.wire.now, iss, config),
+            connection: Connection::accept(segment_of(&packet), now, iss, config),
             local: packet.target,
             remote: packet.source,
             path,
