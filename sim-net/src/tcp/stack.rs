@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use sim_core::Time;
-use sim_core::driver::{Family, READ_MAX, Read, lengthen};
+use sim_core::driver::{Family, READ_MAX, Read, TcpOptions, lengthen};
 
 use super::arrival;
 use super::config::{BufferSize, Config, TIMESTAMPS};
@@ -34,7 +34,9 @@ use crate::wire::Path;
 #[derive(Debug)]
 pub(crate) struct Listener {
     local: Endpoint,
-    options: Options,
+    pub(crate) options: Options,
+    /// What its connections begin with.
+    pub(crate) tcp: TcpOptions,
     backlog: usize,
     /// Connections that wait to be accepted.
     waiting: VecDeque<SocketId>,
@@ -87,11 +89,11 @@ fn segment_size(path: Path, family: Family) -> u32 {
 
 // The calls.
 impl Network {
-    fn tcp_config(&self, path: Path, options: &Options) -> Config {
+    fn tcp_config(&self, path: Path, options: &Options, tcp: TcpOptions) -> Config {
         let mss = segment_size(path, options.family);
         let train = if self.wire.is_constant(path) { mss.max(LARGE as u32) } else { mss };
         let Options { send_buffer, receive_buffer, .. } = *options;
-        Config { train, send_buffer, receive_buffer, ..self.tcp.on_path(mss) }
+        Config { train, send_buffer, receive_buffer, ..self.tcp.on_path(mss, tcp) }
     }
 
     pub(crate) fn tcp_bind(&mut self, id: SocketId, host: u32, local: Endpoint) -> io::Result<()> {
@@ -147,7 +149,7 @@ impl Network {
 
     pub(crate) fn tcp_listen(&mut self, id: SocketId, host: u32, backlog: u32) -> io::Result<()> {
         let socket = match self.sockets.get_mut(id).map(|socket| &mut socket.kind) {
-            Some(Kind::Unconnected(socket)) => *socket,
+            Some(Kind::Unconnected(socket)) => **socket,
             Some(Kind::Listener(listener)) => {
                 listener.backlog = backlog as usize;
                 return Ok(());
@@ -170,6 +172,7 @@ impl Network {
             place.kind = Kind::Listener(Box::new(Listener {
                 local,
                 options: socket.options,
+                tcp: socket.tcp,
                 backlog: backlog as usize,
                 waiting: VecDeque::new(),
                 half_open: 0,
@@ -184,8 +187,8 @@ impl Network {
         host: u32,
         remote: Endpoint,
     ) -> io::Result<()> {
-        let Unconnected { local, options } = match &self.sockets.get(id).map(|s| &s.kind) {
-            Some(Kind::Unconnected(socket)) => *socket,
+        let Unconnected { local, options, tcp } = match &self.sockets.get(id).map(|s| &s.kind) {
+            Some(Kind::Unconnected(socket)) => **socket,
             Some(Kind::Stream(stream)) if stream.connection.state() == State::SynSent => {
                 return Err(errno::os(EALREADY));
             }
@@ -205,7 +208,7 @@ impl Network {
         }
         let flow = self.open_flow(host, path.host, remote.port, false);
         let iss = self.initial_sequence(host, flow);
-        let config = self.tcp_config(path, &options);
+        let config = self.tcp_config(path, &options, tcp);
         let stream = Stream {
             connection: Connection::connect(self.wire.local_time(host), iss, config),
             local,
@@ -392,7 +395,7 @@ impl Network {
 impl Network {
     /// Sends what a connection has to send, tells its engine what is ready, arms its timer, and
     /// buries it if it is over. To be called after anything was done to a connection.
-    fn tcp_flush(&mut self, id: SocketId) {
+    pub(crate) fn tcp_flush(&mut self, id: SocketId) {
         let Self { sockets, wire, pool, .. } = self;
         if let Some((host, stream)) = sockets.host_and_stream(id) {
             let news = stream.flush(id, host, wire, pool);
@@ -577,12 +580,12 @@ impl Network {
             return;
         }
         held.half_open += 1;
-        let options = held.options;
+        let (options, tcp) = (held.options, held.tcp);
         self.record(host, Record::Delivered(packet.record()));
         let flow = packet.flow.reversed();
         let iss = self.initial_sequence(host, flow);
         let path = self.path(host, packet.source.ip).expect("where it came from");
-        let config = self.tcp_config(path, &options);
+        let config = self.tcp_config(path, &options, tcp);
         let now = self.wire.local_time(host);
         let stream = Stream {
             connection: Connection::accept(segment_of(&packet), now, iss, config),

@@ -10,6 +10,7 @@ mod properties;
 mod protocols;
 mod scheduling;
 mod segments;
+mod socket_options;
 mod stream_faults;
 mod tcp;
 mod tun;
