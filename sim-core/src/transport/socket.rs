@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::stream::Stream;
-use crate::driver::SocketOption;
+use crate::driver::{SocketOption, Source};
 use crate::tcp_options::{Keepalive, TcpOptions};
 
 /// The socket of a stream transport, to set its options and to ask for them: asyncio's
@@ -53,7 +53,7 @@ impl TransportSocket {
     ///
     /// `NotConnected` on a lost connection.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.0.set_option(SocketOption::NoDelay(on))
+        self.set_option(SocketOption::NoDelay(on))
     }
 
     /// True if small writes go out at once.
@@ -74,7 +74,7 @@ impl TransportSocket {
     ///
     /// `InvalidInput` for figures that [`Keepalive`] excludes, `NotConnected` on a lost connection.
     pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
-        self.0.set_option(SocketOption::Keepalive(keepalive))
+        self.set_option(SocketOption::Keepalive(keepalive))
     }
 
     /// How a silent peer is probed; `None` if it is not.
@@ -98,7 +98,7 @@ impl TransportSocket {
     /// `InvalidInput` unless it is in whole milliseconds, from 1 to 2³¹ − 1; `NotConnected` on a lost
     /// connection.
     pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.set_option(SocketOption::UserTimeout(timeout))
+        self.set_option(SocketOption::UserTimeout(timeout))
     }
 
     /// How long what was sent may stay unacknowledged; `None` if that is left to the system.
@@ -110,8 +110,20 @@ impl TransportSocket {
         Ok(self.options()?.user_timeout)
     }
 
+    fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        let option = option.check()?;
+        self.0.lp.core.driver.set_option(self.source()?, option)
+    }
+
     fn options(&self) -> io::Result<TcpOptions> {
-        self.0.tcp_options()
+        self.0.lp.core.driver.tcp_options(self.source()?)
+    }
+
+    fn source(&self) -> io::Result<Source> {
+        self.0.socket().ok_or_else(|| {
+            let text = "the connection is lost: its socket has no options any more";
+            io::Error::new(io::ErrorKind::NotConnected, text)
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use std::task::Waker;
 use super::{Transport, WriteBufferLimits};
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
-use crate::driver::{READ_MAX, Read, Readiness, SocketOption, Source, Token};
+use crate::driver::{READ_MAX, Read, Readiness, Source, Token};
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
 use crate::engine::report::ErrorContext;
@@ -20,7 +20,6 @@ use crate::engine::sources::{Flow, Registered};
 use crate::error::CallbackPanicked;
 use crate::protocol::Eof;
 use crate::server::ServerState;
-use crate::tcp_options::TcpOptions;
 use crate::trace::{Callback, Control, Record};
 use crate::{Conn, Loop, SharedError};
 
@@ -162,6 +161,11 @@ impl Stream {
         {
             self.force_close(Some(error));
         }
+    }
+
+    /// Its socket, until it goes with the loss of the connection.
+    pub(super) fn socket(&self) -> Option<Source> {
+        (self.phase.get() < Phase::Lost).then_some(self.source)
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -581,26 +585,6 @@ impl Stream {
         }
         self.limits.set(limits);
         self.judge_pause();
-    }
-
-    // Options.
-
-    pub(crate) fn set_option(&self, option: SocketOption) -> io::Result<()> {
-        let option = option.check()?;
-        self.core().driver.set_option(self.open_source()?, option)
-    }
-
-    pub(crate) fn tcp_options(&self) -> io::Result<TcpOptions> {
-        self.core().driver.tcp_options(self.open_source()?)
-    }
-
-    /// The socket, which goes with the loss of the connection.
-    fn open_source(&self) -> io::Result<Source> {
-        if self.phase.get() == Phase::Lost {
-            let text = "the connection is lost: its socket has no options any more";
-            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
-        }
-        Ok(self.source)
     }
 
     // Errors of callbacks.

@@ -51,6 +51,16 @@ impl Connection {
         }
     }
 
+    /// True if a segment completes the handshake of a connection that was opened from outside.
+    pub(crate) fn completes(&self, segment: &Segment) -> bool {
+        let others = Flags::SYN.with(Flags::RST);
+        self.state == State::SynReceived
+            && self.passive
+            && segment.flags.has(Flags::ACK)
+            && !segment.flags.has(others)
+            && segment.ack == self.send.nxt
+    }
+
     /// Takes what every acceptable segment says: time, acknowledgement, window.
     #[inline(always)]
     fn take_segment(&mut self, segment: &mut Segment, now: Time, pool: &mut Pool) {

@@ -68,11 +68,12 @@ impl BufferSize {
 pub struct TcpConfig {
     congestion: CongestionControl,
     sack: bool,
+    abort_on_overflow: bool,
 }
 
 impl Default for TcpConfig {
     fn default() -> Self {
-        Self { congestion: CongestionControl::Cubic, sack: true }
+        Self { congestion: CongestionControl::Cubic, sack: true, abort_on_overflow: false }
     }
 }
 
@@ -91,6 +92,19 @@ impl TcpConfig {
     pub fn sack(mut self, on: bool) -> Self {
         self.sack = on;
         self
+    }
+
+    /// Sets whether a client is reset whose handshake ends while as many connections wait to be
+    /// accepted as may: `tcp_abort_on_overflow`, off by default. Off, the client takes the connection
+    /// for open and is not heard until there is room, or for 63 s.
+    #[must_use]
+    pub fn abort_on_overflow(mut self, on: bool) -> Self {
+        self.abort_on_overflow = on;
+        self
+    }
+
+    pub(super) fn resets_on_overflow(self) -> bool {
+        self.abort_on_overflow
     }
 
     /// It, for a connection with these options on a path with segments of `mss` bytes.

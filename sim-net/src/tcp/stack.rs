@@ -76,6 +76,11 @@ impl Listener {
         self.local
     }
 
+    /// True if no more connections may wait: one more than asked for do (L-07).
+    fn is_full(&self) -> bool {
+        self.waiting.len() > self.backlog
+    }
+
     pub(crate) fn readiness(&self) -> Ready {
         if self.waiting.is_empty() { Ready::NONE } else { Ready::READABLE }
     }
@@ -527,18 +532,37 @@ impl Network {
         self.tcp_tell(id, news);
     }
 
+    /// The connection that takes a segment.
     #[inline]
     fn tcp_connection_for(&mut self, packet: &Packet) -> Option<SocketId> {
-        if self.sockets.stream(packet.to).is_some_and(|stream| stream.mapped) {
+        let is_open = |stream: &mut Stream| stream.mapped && stream.parent.is_none();
+        if self.sockets.stream(packet.to).is_some_and(is_open) {
             return Some(packet.to);
         }
-        self.host(packet.to_host).connections.get(&(packet.target, packet.source)).copied()
+        let pair = (packet.target, packet.source);
+        let id = self.host(packet.to_host).connections.get(&pair).copied()?;
+        (!self.overflows(id, segment_of(packet))).then_some(id)
+    }
+
+    /// True if a segment would complete a handshake while as many connections wait as may: the
+    /// listener does not hear it, and its SYN-ACK is sent again (L-08).
+    fn overflows(&mut self, id: SocketId, segment: &Segment) -> bool {
+        let parent = self.sockets.stream(id).filter(|it| it.connection.completes(segment));
+        let listener = parent.and_then(|stream| stream.parent);
+        listener.and_then(|id| self.sockets.listener(id)).is_some_and(|it| it.is_full())
     }
 
     #[cold]
     fn tcp_arrival_at_no_connection(&mut self, packet: Packet) {
         let host = packet.to_host;
         let (now, pair) = (self.wire.local_time(host), (packet.target, packet.source));
+        if let Some(&id) = self.host(host).connections.get(&pair) {
+            self.drop_packet(host, packet, DropReason::Backlog);
+            if self.tcp.resets_on_overflow() {
+                self.tcp_close(id, host, true);
+            }
+            return;
+        }
         let Body::Tcp(segment) = &packet.body else {
             return;
         };
@@ -574,8 +598,8 @@ impl Network {
     fn tcp_arrival_at_listener(&mut self, listener: SocketId, packet: Packet) {
         let host = packet.to_host;
         let held = self.sockets.listener(listener).expect("the caller found it");
-        // One more than asked for may wait (L-07).
-        if held.waiting.len() + held.half_open > held.backlog {
+        // As many handshakes may run as connections may wait (L-07, L-09).
+        if held.is_full() || held.half_open > held.backlog {
             self.drop_packet(host, packet, DropReason::Backlog);
             return;
         }

@@ -1,5 +1,6 @@
 //! The virtual driver under the engine: what a protocol meets on a simulated network.
 
+mod backlog;
 mod clocks;
 mod determinism;
 mod hosts;
