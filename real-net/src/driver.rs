@@ -14,7 +14,8 @@ use mio::{Events, Poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 use sim_core::driver::{
-    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source, Token,
+    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source,
+    TcpOptions, Token,
 };
 use sim_core::trace::Record;
 use sim_core::{Rng, RunError, Storage, Time};
@@ -216,11 +217,18 @@ impl Driver for MioDriver {
             SocketOption::Broadcast(on) => socket.set_broadcast(on),
             SocketOption::SendBuffer(bytes) => socket.set_send_buffer_size(bytes),
             SocketOption::ReceiveBuffer(bytes) => socket.set_recv_buffer_size(bytes),
+            SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
+            SocketOption::Keepalive(keepalive) => sockets::set_keepalive(socket, keepalive),
+            SocketOption::UserTimeout(timeout) => socket.set_tcp_user_timeout(timeout),
             other => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("{other:?} is not known to this driver"),
             )),
         })
+    }
+
+    fn tcp_options(&self, source: Source) -> io::Result<TcpOptions> {
+        self.with(source, sockets::tcp_options)
     }
 
     fn bind(&self, source: Source, local: SocketAddr) -> io::Result<()> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use rustix::io::Errno;
-use sim_core::driver::{Source, Token};
+use sim_core::Keepalive;
+use sim_core::driver::{Source, TcpOptions, Token};
 use slab::Slab;
-use socket2::Socket;
+use socket2::{Socket, TcpKeepalive};
 
 /// A table of sockets. A [`Source`] is an index with a generation, so the number of a closed socket
 /// names nothing, even after its place was taken by another.
@@ -123,6 +124,33 @@ pub(crate) fn reset_on_close(socket: &Socket) {
     if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
         tracing::debug!(target: "real_net", %error, "SO_LINGER failed; closing without a reset");
     }
+}
+
+/// `SO_KEEPALIVE`, and its figures if it is on.
+pub(crate) fn set_keepalive(socket: &Socket, keepalive: Option<Keepalive>) -> io::Result<()> {
+    let Some(Keepalive { idle, interval, count }) = keepalive else {
+        return socket.set_keepalive(false);
+    };
+    let figures = TcpKeepalive::new().with_time(idle).with_interval(interval);
+    socket.set_tcp_keepalive(&figures.with_retries(count.into()))
+}
+
+/// What is set of a stream's TCP.
+pub(crate) fn tcp_options(socket: &Socket) -> io::Result<TcpOptions> {
+    let keepalive = match socket.keepalive()? {
+        false => None,
+        true => Some(Keepalive {
+            idle: socket.tcp_keepalive_time()?,
+            interval: socket.tcp_keepalive_interval()?,
+            // The kernel allows 127.
+            count: u8::try_from(socket.tcp_keepalive_retries()?).unwrap_or(u8::MAX),
+        }),
+    };
+    Ok(TcpOptions {
+        nodelay: socket.tcp_nodelay()?,
+        keepalive,
+        user_timeout: socket.tcp_user_timeout()?.filter(|timeout| !timeout.is_zero()),
+    })
 }
 
 /// How far a connect in progress has come: done, failed, or `WouldBlock`.

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::address::{HostPort, ToHostPort};
 use crate::driver::{Family, SocketKind, SocketOption};
@@ -55,6 +56,13 @@ impl Connecting {
     /// The size of the socket's receive buffer, in bytes.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.options.push(SocketOption::ReceiveBuffer(bytes));
+        self
+    }
+
+    /// How long the handshake may take, and later how long what was sent may stay unacknowledged;
+    /// see [`TransportSocket::set_user_timeout`](crate::TransportSocket::set_user_timeout).
+    pub fn user_timeout(mut self, timeout: Duration) -> Self {
+        self.options.push(SocketOption::UserTimeout(Some(timeout)));
         self
     }
 

@@ -39,9 +39,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::tcp_options::TcpOptions;
+
 use crate::error::RunError;
 use crate::property::Property;
 use crate::store::Storage;
+use crate::tcp_options::Keepalive;
 use crate::trace::Record;
 use crate::{Rng, Time};
 
@@ -102,8 +105,9 @@ impl Family {
     }
 }
 
-/// A switch on a socket, set between [`Driver::open`] and [`Driver::bind`] or
-/// [`Driver::connect`].
+/// A switch on a socket. Those of addresses and buffers are set between [`Driver::open`] and
+/// [`Driver::bind`] or [`Driver::connect`]; those of TCP at any time, and what is set on a listener
+/// its connections have from the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SocketOption {
@@ -118,6 +122,14 @@ pub enum SocketOption {
     SendBuffer(usize),
     /// `SO_RCVBUF`, in bytes: how much waits unread before the peer is held back.
     ReceiveBuffer(usize),
+    /// `TCP_NODELAY`: small segments go out at once. On from the start (contract C-18).
+    NoDelay(bool),
+    /// `SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT`: a silent peer is probed. Off from
+    /// the start.
+    Keepalive(Option<Keepalive>),
+    /// `TCP_USER_TIMEOUT` (RFC 5482), in whole milliseconds: how long what was sent may stay
+    /// unacknowledged; `None` for the system's own.
+    UserTimeout(Option<Duration>),
 }
 
 /// What [`Driver::resolve`] answers.
@@ -212,12 +224,20 @@ pub trait Driver {
     /// `EMFILE` and its kin when there is no descriptor left.
     fn open(&self, kind: SocketKind, family: Family) -> io::Result<Source>;
 
-    /// Sets a switch. A stream has `TCP_NODELAY` on from the start (contract C-18).
+    /// Sets a switch. A stream has `TCP_NODELAY` on from the start (contract C-18). The engine has
+    /// looked at the values: they are in the kernel's bounds.
     ///
     /// # Errors
     ///
     /// What `setsockopt` gives.
     fn set_option(&self, source: Source, option: SocketOption) -> io::Result<()>;
+
+    /// What is set of a stream's TCP.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt` gives.
+    fn tcp_options(&self, source: Source) -> io::Result<TcpOptions>;
 
     /// Gives the socket a local address. Port 0 takes a free one.
     ///

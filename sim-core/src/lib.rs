@@ -66,6 +66,7 @@ mod server;
 mod socket;
 mod store;
 mod task;
+mod tcp_options;
 pub mod testing;
 mod time;
 pub mod time_queue;
@@ -95,9 +96,10 @@ pub use server::{Server, ServerBuilder};
 pub use socket::Socket;
 pub use store::{Storage, Store};
 pub use task::{Sleep, Task, catch_cancel};
+pub use tcp_options::Keepalive;
 pub use time::Time;
 pub use timer::{Handle, Timer};
-pub use transport::{Transport, WriteBufferLimits};
+pub use transport::{Transport, TransportSocket, WriteBufferLimits};
 pub use world::{Boot, World, WorldBackend};
 
 #[doc = include_str!("../docs/contract.md")]

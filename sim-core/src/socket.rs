@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 
 use crate::Loop;
 use crate::arena::Key;
-use crate::driver::{Family, Readiness, SocketKind, SocketOption, Source, Token};
+use crate::driver::{Family, Readiness, SocketKind, SocketOption, Source, TcpOptions, Token};
 use crate::engine::core::Core;
 use crate::engine::sources::Registered;
 use crate::error::AddressError;
@@ -74,13 +74,23 @@ impl Socket {
         Self { lp: lp.clone(), kind: SocketKind::Stream, source: Some(source), watch: None }
     }
 
-    /// Sets a switch.
+    /// Sets a switch. What is set on a listener its connections have from the start.
     ///
     /// # Errors
     ///
-    /// What `setsockopt` gives.
+    /// `InvalidInput` for a value that is out of bounds; what `setsockopt` gives: `ENOPROTOOPT` for an
+    /// option of TCP on a datagram socket.
     pub fn set_option(&self, option: SocketOption) -> io::Result<()> {
-        self.lp.core.driver.set_option(self.source(), option)
+        self.lp.core.driver.set_option(self.source(), option.check()?)
+    }
+
+    /// What is set of a stream's TCP.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt` gives.
+    pub fn tcp_options(&self) -> io::Result<TcpOptions> {
+        self.lp.core.driver.tcp_options(self.source())
     }
 
     /// Gives it a local address.

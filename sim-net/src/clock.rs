@@ -1,4 +1,4 @@
-//! What a host's clock shows when the world's shows something else.
+//! What the hosts' clocks show when the world's shows something else.
 
 use sim_core::Time;
 
@@ -45,6 +45,48 @@ impl Clock {
     }
 }
 
+/// The monotonic clocks of the hosts of a world. Its agenda is on the world's; a host's process and
+/// its TCP go by the host's own.
+#[derive(Debug, Default)]
+pub(crate) struct Clocks {
+    /// By host, as far as the last that has one of its own; empty while none has.
+    of_hosts: Vec<Clock>,
+}
+
+impl Clocks {
+    /// What the clock of `host` shows when the world's shows `world`.
+    #[inline(always)]
+    pub(crate) fn local(&self, host: u32, world: Time) -> Time {
+        if self.of_hosts.is_empty() { world } else { self.clock(host).local(world) }
+    }
+
+    /// When the clock of `host` first shows `local` or more, on the world's clock.
+    #[inline(always)]
+    pub(crate) fn world(&self, host: u32, local: Time) -> Time {
+        if self.of_hosts.is_empty() { local } else { self.clock(host).world(local) }
+    }
+
+    #[cold]
+    fn clock(&self, host: u32) -> Clock {
+        self.of_hosts.get(host as usize).copied().unwrap_or(Clock::TRUE)
+    }
+
+    /// True if `host` does not go by the world's clock.
+    pub(crate) fn has_own(&self, host: u32) -> bool {
+        self.clock(host) != Clock::TRUE
+    }
+
+    /// From `now` on the clock of `host` has another rate.
+    pub(crate) fn set_drift(&mut self, host: u32, now: Time, drift: i64) {
+        let clock = self.clock(host).with_drift(now, drift);
+        let index = host as usize;
+        if self.of_hosts.len() <= index {
+            self.of_hosts.resize(index + 1, Clock::TRUE);
+        }
+        self.of_hosts[index] = clock;
+    }
+}
+
 fn clamp(nanos: i128) -> Time {
     Time::from_nanos(nanos.clamp(0, i128::from(u64::MAX)) as u64)
 }
@@ -72,6 +114,19 @@ mod tests {
         let fast = Clock::TRUE.with_drift(at(0), 100_000_000);
         let bent = fast.with_drift(at(1_000), 0);
         assert_eq!((bent.local(at(1_000)), bent.local(at(2_000))), (at(1_100), at(2_100)));
+    }
+
+    #[test]
+    fn a_host_without_a_clock_goes_by_the_worlds() {
+        let mut clocks = Clocks::default();
+        assert_eq!((clocks.local(3, at(7)), clocks.world(3, at(7))), (at(7), at(7)));
+        clocks.set_drift(1, at(1_000), -500_000_000);
+        assert_eq!(
+            (clocks.local(1, at(3_000)), clocks.world(1, at(2_000))),
+            (at(2_000), at(3_000))
+        );
+        assert_eq!([0, 1, 2, 9].map(|host| clocks.has_own(host)), [false, true, false, false]);
+        assert!([0, 2, 9].iter().all(|&host| clocks.local(host, at(3_000)) == at(3_000)));
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sim_core::driver::{
     Alarm, Driver, Family, Next, Read, Readiness, Received, Resolution, SocketKind, SocketOption,
-    Source, Token, lengthen,
+    Source, TcpOptions, Token, lengthen,
 };
 use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
@@ -25,7 +25,7 @@ use crate::errno::{
 };
 use crate::plan::RESET_BOTH;
 use crate::scheduler::{CONTROL, Scheduler};
-use crate::socket_table::{Kind, Options, SocketId, Unconnected};
+use crate::socket_table::{Kind, SocketId, Unconnected};
 use crate::stream_faults::writes::Written;
 use crate::tcp::connection::State;
 use crate::udp::Datagrams;
@@ -152,7 +152,7 @@ impl Driver for HostDriver {
 
     fn wall_time(&self) -> Duration {
         let mut network = self.scheduler.network();
-        let now = network.wire.now;
+        let now = network.wire.local_time(self.index);
         network.host(self.index).wall_time(now)
     }
 
@@ -162,9 +162,7 @@ impl Driver for HostDriver {
         }
         self.has_descriptor()?;
         let kind = match kind {
-            SocketKind::Stream => {
-                Kind::Unconnected(Unconnected { local: None, options: Options::new(family) })
-            }
+            SocketKind::Stream => Kind::Unconnected(Box::new(Unconnected::new(family))),
             SocketKind::Datagram => Kind::Datagrams(Box::new(Datagrams::new(family))),
         };
         self.descriptors.set(self.descriptors.get() + 1);
@@ -172,33 +170,14 @@ impl Driver for HostDriver {
     }
 
     fn set_option(&self, source: Source, option: SocketOption) -> io::Result<()> {
-        let mut network = self.scheduler.network();
-        let id = SocketId::from_source(source);
-        let socket = network.sockets.get_mut(id).ok_or_else(|| errno::os(EBADF))?;
-        match &mut socket.kind {
-            Kind::Unconnected(socket) => match option {
-                SocketOption::ReuseAddress(on) => socket.options.reuse_address = on,
-                SocketOption::ReusePort(on) => socket.options.reuse_port = on,
-                SocketOption::SendBuffer(bytes) => socket.options.set_send_buffer(bytes),
-                SocketOption::ReceiveBuffer(bytes) => socket.options.set_receive_buffer(bytes),
-                _ => {}
-            },
-            Kind::Datagrams(socket) => match option {
-                SocketOption::ReuseAddress(on) => socket.reuse_address = on,
-                SocketOption::ReusePort(on) => socket.reuse_port = on,
-                SocketOption::Broadcast(on) => socket.broadcast = on,
-                SocketOption::SendBuffer(bytes) => socket.send_limit = Some(bytes),
-                SocketOption::ReceiveBuffer(bytes) => socket.receive_limit = bytes,
-                _ => {}
-            },
-            Kind::Stream(stream) => match option {
-                SocketOption::SendBuffer(bytes) => stream.set_send_buffer(bytes),
-                SocketOption::ReceiveBuffer(bytes) => stream.set_receive_buffer(bytes),
-                _ => {}
-            },
-            Kind::Listener(_) => {}
+        if self.dead.get() {
+            return Ok(());
         }
-        Ok(())
+        self.scheduler.network().set_option(SocketId::from_source(source), option)
+    }
+
+    fn tcp_options(&self, source: Source) -> io::Result<TcpOptions> {
+        self.scheduler.network().tcp_options(SocketId::from_source(source))
     }
 
     fn bind(&self, source: Source, local: SocketAddr) -> io::Result<()> {
@@ -443,8 +422,8 @@ impl Driver for HostDriver {
     fn busy_until(&self) -> Option<Time> {
         let mut network = self.scheduler.network();
         let now = network.wire.now;
-        let host = network.host(self.index);
-        Some(host.busy_until).filter(|&until| until > now).map(|until| host.local_time(until))
+        let until = network.host(self.index).busy_until;
+        (until > now).then(|| network.wire.clocks.local(self.index, until))
     }
 
     fn resolve(&self, name: &str) -> Resolution {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use sim_core::Time;
 
 use crate::agenda::LazyTimer;
-use crate::clock::Clock;
 use crate::decisions::{Draws, Entity, NameHash};
 use crate::disk::File;
 use crate::life::Life;
@@ -61,8 +60,6 @@ pub(crate) struct Host {
     /// Its TUN device, if it has one.
     interface: Option<Box<Interface>>,
     pub(crate) life: Life,
-    /// Its monotonic clock, if it is not the world's.
-    pub(crate) clock: Option<Clock>,
     /// How far its time of day is from the true one, in nanoseconds.
     pub(crate) wall_ahead: i64,
 }
@@ -92,7 +89,6 @@ impl Host {
             deaf: false,
             interface: None,
             life: Life::default(),
-            clock: None,
             wall_ahead: 0,
         }
     }
@@ -136,29 +132,10 @@ impl Host {
         self.interface = Some(interface);
     }
 
-    /// What its monotonic clock shows when the world's shows `now`.
-    #[inline]
-    pub(crate) fn local_time(&self, now: Time) -> Time {
-        match &self.clock {
-            None => now,
-            Some(clock) => clock.local(now),
-        }
-    }
-
-    /// When its monotonic clock shows `local`, on the world's clock.
-    #[inline]
-    pub(crate) fn world_time(&self, local: Time) -> Time {
-        match &self.clock {
-            None => local,
-            Some(clock) => clock.world(local),
-        }
-    }
-
-    /// What its clock of the day shows, since the Unix epoch.
-    pub(crate) fn wall_time(&self, now: Time) -> Duration {
-        let shown = EPOCH.as_nanos() as i128
-            + i128::from(self.local_time(now).as_nanos())
-            + i128::from(self.wall_ahead);
+    /// What its clock of the day shows when its monotonic one shows `local`, since the Unix epoch.
+    pub(crate) fn wall_time(&self, local: Time) -> Duration {
+        let shown =
+            EPOCH.as_nanos() as i128 + i128::from(local.as_nanos()) + i128::from(self.wall_ahead);
         Duration::from_nanos_u128(shown.max(0) as u128)
     }
 

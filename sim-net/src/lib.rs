@@ -96,6 +96,7 @@ mod schedule;
 mod scheduler;
 mod sim;
 mod simulation;
+mod socket_options;
 mod socket_table;
 mod stream_faults;
 mod tcp;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use sim_core::Time;
 
 use crate::address::Ip;
-use crate::clock::Clock;
 use crate::host::Host;
 use crate::network::Network;
 use crate::ports::Ports;
@@ -180,9 +179,9 @@ impl Network {
     /// Makes the host's clocks run faster by `drift` parts in a billion.
     pub(crate) fn set_drift(&mut self, index: u32, drift: i64) {
         let now = self.wire.now;
-        let host = self.host(index);
-        host.clock = Some(host.clock.unwrap_or(Clock::TRUE).with_drift(now, drift));
+        self.wire.clocks.set_drift(index, now, drift);
         self.record(index, Record::Host(HostChange::Clock));
+        self.tcp_clock_changed(index);
     }
 
     /// Sets the host's clock of the day ahead, or back.

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use sim_core::Time;
 
 use crate::link::delivery::Whereabouts;
 use crate::link::{Link, LinkError, LinkRule, Rate};
 use crate::network::Network;
+use crate::packet::Packet;
 use crate::partition::{Cut, Cuts, Effect, Partition};
 use crate::scheduler::Scheduler;
 use crate::trace::{PacketKind, PacketRecord};
 
 /// The links and partitions of a world, to look at and to change while it runs. It can be cloned
-/// and kept: by the scenario, by tasks, by protocols.
+/// and kept: by the scenario, by tasks, by protocols. It keeps no world alive: after the end of its
+/// world no link is found, and nothing happens any more.
 ///
 /// What is changed holds for the packets that are sent from then on; partitions hold for those in
 /// flight too.
@@ -38,21 +40,35 @@ use crate::trace::{PacketKind, PacketRecord};
 /// assert_eq!(report.faults["partition.drop"], 0);
 /// ```
 #[derive(Clone)]
-pub struct Links(Rc<Scheduler>);
+pub struct Links(Weak<Scheduler>);
 
 impl Links {
-    pub(crate) fn new(scheduler: Rc<Scheduler>) -> Self {
-        Self(scheduler)
+    pub(crate) fn new(scheduler: &Rc<Scheduler>) -> Self {
+        Self(Rc::downgrade(scheduler))
+    }
+
+    /// Does something to the network, if it is still there.
+    fn with<T>(&self, act: impl FnOnce(&mut Network) -> T) -> Option<T> {
+        let scheduler = self.0.upgrade()?;
+        let mut network = scheduler.network();
+        Some(act(&mut network))
+    }
+
+    fn try_with<T>(
+        &self,
+        act: impl FnOnce(&mut Network) -> Result<T, LinkError>,
+    ) -> Result<T, LinkError> {
+        let over = || LinkError::value("links", "their world is over: there is nothing to change");
+        self.with(act).unwrap_or_else(|| Err(over()))
     }
 
     /// The link from one host to another. The way back is a link of its own.
     ///
     /// # Errors
     ///
-    /// A name that no host has.
+    /// A name that no host has; a world that is over.
     pub fn link(&self, from: &str, to: &str) -> Result<LinkHandle, LinkError> {
-        let network = self.0.network();
-        let pair = (host(&network, from)?, host(&network, to)?);
+        let pair = self.try_with(|network| Ok((host(network, from)?, host(network, to)?)))?;
         if pair.0 == pair.1 {
             let problem = format!("{from:?} has no link to itself: name two hosts");
             return Err(LinkError::value("link", problem));
@@ -64,59 +80,63 @@ impl Links {
     ///
     /// # Errors
     ///
-    /// A name that no host has.
+    /// A name that no host has; a world that is over.
     pub fn set(&self, rule: impl Into<LinkRule>) -> Result<(), LinkError> {
-        self.0.network().apply_rule(&rule.into())
+        let rule = rule.into();
+        self.try_with(|network| network.apply_rule(&rule))
     }
 
     /// Sets the rate that everything shares which a host sends to others; `None` for no bound.
     ///
     /// # Errors
     ///
-    /// A name that no host has.
+    /// A name that no host has; a world that is over.
     pub fn set_uplink(&self, name: &str, rate: Option<Rate>) -> Result<(), LinkError> {
-        let mut network = self.0.network();
-        let index = host(&network, name)?;
-        let wire = &mut network.wire;
-        wire.links.set_uplink(index, rate, &mut wire.faults);
-        Ok(())
+        self.try_with(|network| {
+            let index = host(network, name)?;
+            let wire = &mut network.wire;
+            wire.links.set_uplink(index, rate, &mut wire.faults);
+            Ok(())
+        })
     }
 
     /// Sets the rate that everything shares which a host receives from others; `None` for no bound.
     ///
     /// # Errors
     ///
-    /// A name that no host has.
+    /// A name that no host has; a world that is over.
     pub fn set_downlink(&self, name: &str, rate: Option<Rate>) -> Result<(), LinkError> {
-        let mut network = self.0.network();
-        let index = host(&network, name)?;
-        let wire = &mut network.wire;
-        wire.links.set_downlink(index, rate, &mut wire.faults);
-        Ok(())
+        self.try_with(|network| {
+            let index = host(network, name)?;
+            let wire = &mut network.wire;
+            wire.links.set_downlink(index, rate, &mut wire.faults);
+            Ok(())
+        })
     }
 
     /// Begins a partition. Several can be in force; where they overlap, the worst holds.
     ///
     /// # Errors
     ///
-    /// A name that no host has.
+    /// A name that no host has; a world that is over.
     pub fn partition(&self, partition: &Partition) -> Result<Cut, LinkError> {
-        let mut network = self.0.network();
-        let new = Cuts::resolve(partition, &network)?;
-        let cut = network.wire.links.cuts.add(new);
-        network.wire.links.cuts_changed();
-        network.wire.faults.enable(partition.fault());
-        Ok(cut)
+        self.try_with(|network| {
+            let new = Cuts::resolve(partition, network)?;
+            let cut = network.wire.links.cuts.add(new);
+            network.wire.links.cuts_changed();
+            network.wire.faults.enable(partition.fault());
+            Ok(cut)
+        })
     }
 
     /// Ends every partition and releases every held link. What was held arrives now.
     pub fn heal(&self) {
-        self.0.network().heal(None);
+        self.with(|network| network.heal(None));
     }
 
     /// Ends one partition, if it is still in force.
     pub fn heal_one(&self, cut: Cut) {
-        self.0.network().heal(Some(cut));
+        self.with(|network| network.heal(Some(cut)));
     }
 
     /// All packets on their way between hosts: those that have a time by when they arrive, then
@@ -127,38 +147,46 @@ impl Links {
 
     /// How often each fault bit until now, by its name.
     pub fn faults(&self) -> BTreeMap<&'static str, u64> {
-        self.0.network().wire.faults.counts().clone()
+        self.with(|network| network.wire.faults.counts().clone()).unwrap_or_default()
     }
 
     /// Delivers a packet now, whatever is in its way; false if it is no longer on its way.
     pub fn deliver(&self, packet: &InFlight) -> bool {
-        let mut network = self.0.network();
-        let intercepted = network.intercept(packet.place);
-        intercepted.map(|packet| network.deliver_by_hand(packet)).is_some()
+        self.intercept(packet, Network::deliver_by_hand)
     }
 
     /// Drops a packet; false if it is no longer on its way.
     pub fn discard(&self, packet: &InFlight) -> bool {
-        let mut network = self.0.network();
-        let intercepted = network.intercept(packet.place);
-        intercepted.map(|packet| network.drop_by_hand(packet)).is_some()
+        self.intercept(packet, Network::drop_by_hand)
+    }
+
+    /// Takes a packet off its way, if it is still on it; true if it was.
+    fn intercept(&self, packet: &InFlight, then: impl FnOnce(&mut Network, Packet)) -> bool {
+        let found = self.with(|network| {
+            let packet = network.intercept(packet.place)?;
+            then(network, packet);
+            Some(())
+        });
+        found.flatten().is_some()
     }
 
     fn in_flight_where(&self, wanted: impl Fn(u32, u32) -> bool) -> Vec<InFlight> {
-        let mut found = Vec::new();
-        let mut network = self.0.network();
-        network.each_in_flight(|place, arrives, packet| {
-            if wanted(packet.flow.sender(), packet.to_host) {
-                found.push((place, arrives, packet.record()));
-            }
+        let named = self.with(|network| {
+            let mut found = Vec::new();
+            network.each_in_flight(|place, arrives, packet| {
+                if wanted(packet.flow.sender(), packet.to_host) {
+                    found.push((place, arrives, packet.record()));
+                }
+            });
+            let hosts = &network.wire.trace.hosts;
+            let named = found.into_iter().map(|(place, arrives, packet)| {
+                let PacketRecord { flow, kind, offset, bytes } = packet;
+                let flow = flow.name(hosts).to_string();
+                InFlight { flow, kind, offset, bytes, arrives, place }
+            });
+            named.collect()
         });
-        let hosts = &network.wire.trace.hosts;
-        let named = found.into_iter().map(|(place, arrives, packet)| {
-            let PacketRecord { flow, kind, offset, bytes } = packet;
-            let flow = flow.name(hosts).to_string();
-            InFlight { flow, kind, offset, bytes, arrives, place }
-        });
-        named.collect()
+        named.unwrap_or_default()
     }
 }
 
@@ -225,23 +253,25 @@ impl LinkHandle {
     }
 
     fn replace(&self, link: Option<Link>) {
-        let mut network = self.links.0.network();
-        let wire = &mut network.wire;
-        wire.links.set_pair(self.pair, link, &mut wire.faults);
+        self.links.with(|Network { wire, .. }| {
+            wire.links.set_pair(self.pair, link, &mut wire.faults);
+        });
     }
 
     /// Holds everything that is on its way or sent from now on, until it is released.
     pub fn hold(&self) {
-        let mut network = self.links.0.network();
-        network.wire.links.hold_link(self.pair);
-        network.wire.faults.enable(Effect::Hold.fault());
+        self.links.with(|network| {
+            network.wire.links.hold_link(self.pair);
+            network.wire.faults.enable(Effect::Hold.fault());
+        });
     }
 
     /// Lets go what [`hold`](Self::hold) holds: it arrives now, unless a partition is in its way.
     pub fn release(&self) {
-        let mut network = self.links.0.network();
-        network.wire.links.release_link(self.pair);
-        network.let_go();
+        self.links.with(|network| {
+            network.wire.links.release_link(self.pair);
+            network.let_go();
+        });
     }
 
     /// The packets that are on their way.

@@ -174,12 +174,6 @@ impl Network {
         })
     }
 
-    /// What a host's clock shows.
-    #[inline]
-    pub(crate) fn local_time(&self, index: u32) -> Time {
-        self.hosts[index as usize].local_time(self.wire.now)
-    }
-
     /// The path from a host to an address, or `None` without a route.
     pub(crate) fn path(&self, from: u32, to: Ip) -> Option<Path> {
         match to.route(self.hosts[from as usize].number) {
@@ -453,7 +447,7 @@ impl Network {
                 self.wake_host(index);
             }
             Next::At(at) => {
-                let at = self.host(index).world_time(at);
+                let at = self.wire.clocks.world(index, at);
                 self.set_deadline(index, at);
             }
             Next::Never => self.host(index).deadline = Time::NEVER,

@@ -143,7 +143,8 @@ impl HostOperator {
     }
 
     /// The clocks of the machine run faster from now on by `parts_per_billion`, or slower by a
-    /// negative number. Their time never goes back.
+    /// negative number. Their time never goes back. Its TCP goes by them too: its timers, its
+    /// round-trip times and its timestamps.
     ///
     /// # Panics
     ///

@@ -322,7 +322,7 @@ impl Scheduler {
     fn make_so(self: &Rc<Self>, condition: &Condition) -> Option<partition::Cut> {
         match condition {
             Condition::Cut(cut) => {
-                let links = Links::new(Rc::clone(self));
+                let links = Links::new(self);
                 let (first, second) = cut.sides.groups();
                 let known = first.iter().chain(second).filter(|name| self.index_of(name).is_some());
                 if known.count() == first.len() + second.len() {
@@ -362,7 +362,7 @@ impl Scheduler {
                     } else {
                         LinkRule::OneWay(from, to, link)
                     };
-                    let changed = Links::new(Rc::clone(self)).set(rule);
+                    let changed = Links::new(self).set(rule);
                     debug_assert!(changed.is_ok(), "its hosts are there");
                 }
             }
@@ -401,7 +401,7 @@ impl Scheduler {
                 }
             }
             Condition::Link { from, to, is_mutual, .. } => {
-                let links = Links::new(Rc::clone(self));
+                let links = Links::new(self);
                 let there = links.link(from, to);
                 let back = is_mutual.then(|| links.link(to, from));
                 for link in [Some(there), back].into_iter().flatten().flatten() {

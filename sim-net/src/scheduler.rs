@@ -175,7 +175,7 @@ impl Scheduler {
         let index = self.network().add_host(&name, true);
         let (process, handle) = self.new_process(index, &name);
         self.set_clocks_of(&name, index);
-        if self.network().host(index).clock.is_some() {
+        if self.network().wire.clocks.has_own(index) {
             process.driver.use_own_clock();
         }
         let mut seats = self.seats.borrow_mut();
@@ -200,8 +200,7 @@ impl Scheduler {
 
     /// What a host's clock shows.
     pub(crate) fn local_time(&self, index: u32) -> Time {
-        let now = self.now();
-        self.network().host(index).local_time(now)
+        self.network().wire.local_time(index)
     }
 
     /// The machine of a host loses power.
@@ -248,7 +247,7 @@ impl Scheduler {
             return false;
         }
         let name = Arc::clone(&network.wire.trace.hosts[index as usize]);
-        let has_own_clock = network.host(index).clock.is_some();
+        let has_own_clock = network.wire.clocks.has_own(index);
         drop(network);
         let (process, handle) = self.new_process(index, &name);
         if has_own_clock {
@@ -355,7 +354,7 @@ impl Scheduler {
             if let Some(index) = network.next_ready() {
                 let mut host_events = self.events.take();
                 self.begin_turn(&mut network, index, &mut host_events)?;
-                let now = network.local_time(index);
+                let now = network.wire.local_time(index);
                 drop(network);
                 let next = self.turn(index, now, host_events);
                 network = self.network();

@@ -63,7 +63,7 @@ impl Simulation {
 
     /// The links of the world, to change them while it runs.
     pub fn links(&self) -> Links {
-        Links::new(Rc::clone(&self.scheduler))
+        Links::new(&self.scheduler)
     }
 
     /// The link from one host to another: short for [`Links::link`].

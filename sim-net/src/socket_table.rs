@@ -1,6 +1,6 @@
 //! Every socket of the world, by number.
 
-use sim_core::driver::{Source, Token};
+use sim_core::driver::{Family, Source, TcpOptions, Token};
 use slab::Slab;
 
 use crate::address::Endpoint;
@@ -72,7 +72,7 @@ pub(crate) struct Socket {
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// A stream that is neither connected nor listening.
-    Unconnected(Unconnected),
+    Unconnected(Box<Unconnected>),
     /// A listening stream.
     Listener(Box<Listener>),
     /// A stream with a peer, once and perhaps no more.
@@ -86,12 +86,19 @@ pub(crate) enum Kind {
 pub(crate) struct Unconnected {
     pub(crate) local: Option<Endpoint>,
     pub(crate) options: Options,
+    pub(crate) tcp: TcpOptions,
+}
+
+impl Unconnected {
+    pub(crate) fn new(family: Family) -> Self {
+        Self { local: None, options: Options::new(family), tcp: TcpOptions::default() }
+    }
 }
 
 /// The switches of a stream socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    pub(crate) family: sim_core::driver::Family,
+    pub(crate) family: Family,
     pub(crate) reuse_address: bool,
     pub(crate) reuse_port: bool,
     pub(crate) send_buffer: BufferSize,
@@ -148,6 +155,12 @@ impl SocketTable {
             Socket { host, kind: Kind::Stream(stream), .. } => Some((*host, stream)),
             _ => None,
         }
+    }
+
+    /// What the socket called `id` is, and its host.
+    pub(crate) fn host_and_kind(&mut self, id: SocketId) -> Option<(u32, &mut Kind)> {
+        let Socket { host, kind, .. } = self.get_mut(id)?;
+        Some((*host, kind))
     }
 
     /// The listener called `id`, if it is one.

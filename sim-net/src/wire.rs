@@ -8,6 +8,7 @@ use sim_core::Time;
 use crate::agenda::{Agenda, Event};
 use crate::buffer::Pool;
 use crate::capture::Capture;
+use crate::clock::Clocks;
 use crate::decisions::{Decisions, Draws, Entity, Site, below};
 use crate::faults::Faults;
 use crate::flow::Flow;
@@ -24,7 +25,9 @@ use crate::trace::{DropReason, Record, Trace};
 /// both can be borrowed at once.
 #[derive(Debug)]
 pub(crate) struct Wire {
+    /// The world's clock; the hosts' may show something else.
     pub(crate) now: Time,
+    pub(crate) clocks: Clocks,
     pub(crate) agenda: Agenda,
     pub(crate) decisions: Decisions,
     pub(crate) trace: Trace,
@@ -54,6 +57,7 @@ impl Wire {
         links.enable(&mut faults);
         Self {
             now: Time::ZERO,
+            clocks: Clocks::default(),
             agenda: Agenda::default(),
             decisions: Decisions::new(seed),
             trace: Trace::new(keep_log),
@@ -62,6 +66,12 @@ impl Wire {
             capture: None,
             plane: None,
         }
+    }
+
+    /// What the monotonic clock of a host shows.
+    #[inline(always)]
+    pub(crate) fn local_time(&self, host: u32) -> Time {
+        self.clocks.local(host, self.now)
     }
 
     // Decisions and the trace.

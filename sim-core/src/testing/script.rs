@@ -12,7 +12,8 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::driver::{
-    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source, Token,
+    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source,
+    TcpOptions, Token,
 };
 use crate::{Rng, RunError, Time};
 
@@ -39,6 +40,7 @@ struct Script {
     /// How many bytes (or datagrams) the network takes before it would block.
     window: usize,
     write_error: Option<i32>,
+    options: TcpOptions,
     end: SocketEnd,
 }
 
@@ -235,8 +237,13 @@ impl Driver for ScriptDriver {
         Ok(self.add_socket(usize::MAX))
     }
 
-    fn set_option(&self, _source: Source, _option: SocketOption) -> io::Result<()> {
+    fn set_option(&self, source: Source, option: SocketOption) -> io::Result<()> {
+        self.with(source, |script| script.options.set(option))?;
         Ok(())
+    }
+
+    fn tcp_options(&self, source: Source) -> io::Result<TcpOptions> {
+        self.with(source, |script| script.options)
     }
 
     fn bind(&self, _source: Source, _local: SocketAddr) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Stream transports.
 
 mod limits;
+mod socket;
 pub(crate) mod stream;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 pub use self::limits::WriteBufferLimits;
+pub use self::socket::TransportSocket;
 use self::stream::Stream;
 use crate::protocol::Attach;
 use crate::{Conn, Loop};
@@ -188,6 +190,11 @@ impl Transport {
     /// The peer's address, as it was when the transport was made; `None` if it was not connected.
     pub fn peername(&self) -> Option<SocketAddr> {
         self.0.peername
+    }
+
+    /// Its socket, to set options: keepalive, user timeout, no delay.
+    pub fn socket(&self) -> TransportSocket {
+        TransportSocket::new(&self.0)
     }
 
     /// The number that the loop gave this transport, counted from 1: what traces call it.

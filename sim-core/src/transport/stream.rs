@@ -163,6 +163,11 @@ impl Stream {
         }
     }
 
+    /// Its socket, until it goes with the loss of the connection.
+    pub(super) fn socket(&self) -> Option<Source> {
+        (self.phase.get() < Phase::Lost).then_some(self.source)
+    }
+
     pub(crate) fn number(&self) -> u32 {
         self.number
     }

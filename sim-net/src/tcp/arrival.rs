@@ -51,6 +51,16 @@ impl Connection {
         }
     }
 
+    /// True if a segment completes the handshake of a connection that was opened from outside.
+    pub(crate) fn completes(&self, segment: &Segment) -> bool {
+        let others = Flags::SYN.with(Flags::RST);
+        self.state == State::SynReceived
+            && self.passive
+            && segment.flags.has(Flags::ACK)
+            && !segment.flags.has(others)
+            && segment.ack == self.send.nxt
+    }
+
     /// Takes what every acceptable segment says: time, acknowledgement, window.
     #[inline(always)]
     fn take_segment(&mut self, segment: &mut Segment, now: Time, pool: &mut Pool) {
@@ -63,7 +73,7 @@ impl Connection {
                 let clock = self.stamps.clock(now);
                 self.receive.autotune.on_echo(timestamps.echo, clock);
             }
-            self.stamps.world_echo(segment);
+            self.stamps.host_echo(segment);
         }
         self.send.on_ack(segment, now, pool);
         if self.send.take_unblocked() {
@@ -186,7 +196,7 @@ impl Connection {
         self.signals = self.signals.with(Ready::WRITABLE);
         self.heard_at = now;
         self.send.una = self.send.iss.plus(1);
-        self.stamps.world_echo(segment);
+        self.stamps.host_echo(segment);
         self.send.on_open(self.opened_at, self.syn_retries, segment.timestamps, now);
         self.arm_keepalive(now);
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use sim_core::Keepalive;
+use sim_core::driver::TcpOptions;
+
 use super::congestion::CongestionControl;
 
 /// Bytes of the timestamps option in every segment; the MSS option does not count them (RFC 6691).
@@ -65,11 +68,12 @@ impl BufferSize {
 pub struct TcpConfig {
     congestion: CongestionControl,
     sack: bool,
+    abort_on_overflow: bool,
 }
 
 impl Default for TcpConfig {
     fn default() -> Self {
-        Self { congestion: CongestionControl::Cubic, sack: true }
+        Self { congestion: CongestionControl::Cubic, sack: true, abort_on_overflow: false }
     }
 }
 
@@ -90,27 +94,30 @@ impl TcpConfig {
         self
     }
 
-    /// It, for a connection on a path with segments of `mss` bytes.
-    pub(super) fn on_path(self, mss: u32) -> Config {
-        Config { algorithm: self.congestion, sack: self.sack, ..Config::new(mss) }
+    /// Sets whether a client is reset whose handshake ends while as many connections wait to be
+    /// accepted as may: `tcp_abort_on_overflow`, off by default. Off, the client takes the connection
+    /// for open and is not heard until there is room, or for 63 s.
+    #[must_use]
+    pub fn abort_on_overflow(mut self, on: bool) -> Self {
+        self.abort_on_overflow = on;
+        self
     }
-}
 
-/// `SO_KEEPALIVE` with its three figures (RFC 9293 §3.8.4).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Keepalive {
-    /// `TCP_KEEPIDLE`: silence before the first probe.
-    pub(crate) idle: Duration,
-    /// `TCP_KEEPINTVL`: between probes.
-    pub(crate) interval: Duration,
-    /// `TCP_KEEPCNT`: unanswered probes before the connection is given up.
-    pub(crate) count: u8,
-}
+    pub(super) fn resets_on_overflow(self) -> bool {
+        self.abort_on_overflow
+    }
 
-impl Default for Keepalive {
-    /// Linux's: two hours, then nine probes 75 s apart.
-    fn default() -> Self {
-        Self { idle: Duration::from_secs(7_200), interval: Duration::from_secs(75), count: 9 }
+    /// It, for a connection with these options on a path with segments of `mss` bytes.
+    pub(super) fn on_path(self, mss: u32, options: TcpOptions) -> Config {
+        let TcpOptions { nodelay, keepalive, user_timeout } = options;
+        Config {
+            algorithm: self.congestion,
+            sack: self.sack,
+            nagle: !nodelay,
+            keepalive,
+            user_timeout,
+            ..Config::new(mss)
+        }
     }
 }
 

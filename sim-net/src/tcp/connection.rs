@@ -10,7 +10,10 @@
 //! What arrives is handled in [`arrival`](super::arrival), what is due in
 //! [`timers`](super::timers).
 
-use sim_core::Time;
+use std::time::Duration;
+
+use sim_core::driver::TcpOptions;
+use sim_core::{Keepalive, Time};
 
 use super::config::{BufferSize, Config, TIMESTAMPS};
 #[cfg(test)]
@@ -218,6 +221,29 @@ impl Connection {
 
     pub(crate) fn set_receive_limit(&mut self, limit: BufferSize) {
         self.receive.set_limit(limit);
+    }
+
+    /// `TCP_NODELAY`. Small segments that were held back are to be sent, if it is on.
+    pub(crate) fn set_nodelay(&mut self, on: bool) {
+        self.config.nagle = !on;
+        self.send.set_nagle(!on);
+    }
+
+    /// `SO_KEEPALIVE` with its figures. What was silence before is silence still.
+    pub(crate) fn set_keepalive(&mut self, keepalive: Option<Keepalive>, now: Time) {
+        self.config.keepalive = keepalive;
+        self.rearm_keepalive(now);
+    }
+
+    /// `TCP_USER_TIMEOUT`: judged when the timer that runs comes up.
+    pub(crate) fn set_user_timeout(&mut self, timeout: Option<Duration>) {
+        self.config.user_timeout = timeout;
+    }
+
+    /// What is set of it.
+    pub(crate) fn options(&self) -> TcpOptions {
+        let Config { nagle, keepalive, user_timeout, .. } = self.config;
+        TcpOptions { nodelay: !nagle, keepalive, user_timeout }
     }
 
     /// Whether several full segments may leave as one: where nothing on the path tells them apart.

@@ -270,6 +270,10 @@ impl Sender {
         self.limit = limit;
     }
 
+    pub(super) fn set_nagle(&mut self, on: bool) {
+        self.nagle = on;
+    }
+
     // Acknowledgements.
 
     /// Takes the acknowledgement, window and SACK blocks of a segment (RFC 9293 §3.10.7.4).

@@ -1,10 +1,12 @@
 //! TCP as the sockets of a host see it: the calls, and which connection a segment is for.
+//!
+//! Here time goes in, by the clock of the host; [`Stream::flush`] takes deadlines out.
 
 use std::collections::VecDeque;
 use std::io;
 
 use sim_core::Time;
-use sim_core::driver::{Family, READ_MAX, Read, lengthen};
+use sim_core::driver::{Family, READ_MAX, Read, TcpOptions, lengthen};
 
 use super::arrival;
 use super::config::{BufferSize, Config, TIMESTAMPS};
@@ -32,7 +34,9 @@ use crate::wire::Path;
 #[derive(Debug)]
 pub(crate) struct Listener {
     local: Endpoint,
-    options: Options,
+    pub(crate) options: Options,
+    /// What its connections begin with.
+    pub(crate) tcp: TcpOptions,
     backlog: usize,
     /// Connections that wait to be accepted.
     waiting: VecDeque<SocketId>,
@@ -72,6 +76,11 @@ impl Listener {
         self.local
     }
 
+    /// True if no more connections may wait: one more than asked for do (L-07).
+    fn is_full(&self) -> bool {
+        self.waiting.len() > self.backlog
+    }
+
     pub(crate) fn readiness(&self) -> Ready {
         if self.waiting.is_empty() { Ready::NONE } else { Ready::READABLE }
     }
@@ -85,11 +94,11 @@ fn segment_size(path: Path, family: Family) -> u32 {
 
 // The calls.
 impl Network {
-    fn tcp_config(&self, path: Path, options: &Options) -> Config {
+    fn tcp_config(&self, path: Path, options: &Options, tcp: TcpOptions) -> Config {
         let mss = segment_size(path, options.family);
         let train = if self.wire.is_constant(path) { mss.max(LARGE as u32) } else { mss };
         let Options { send_buffer, receive_buffer, .. } = *options;
-        Config { train, send_buffer, receive_buffer, ..self.tcp.on_path(mss) }
+        Config { train, send_buffer, receive_buffer, ..self.tcp.on_path(mss, tcp) }
     }
 
     pub(crate) fn tcp_bind(&mut self, id: SocketId, host: u32, local: Endpoint) -> io::Result<()> {
@@ -129,7 +138,7 @@ impl Network {
     /// True if connections keep `local` from being bound: any that does not allow its port to be
     /// used again, and all of them if the binder does not.
     fn tcp_port_in_use(&mut self, index: u32, local: Endpoint, reuse_address: bool) -> bool {
-        let now = self.wire.now;
+        let now = self.wire.local_time(index);
         let host = &mut self.hosts[index as usize];
         if !reuse_address && host.time_waits.holds_port(local, now) {
             return true;
@@ -145,7 +154,7 @@ impl Network {
 
     pub(crate) fn tcp_listen(&mut self, id: SocketId, host: u32, backlog: u32) -> io::Result<()> {
         let socket = match self.sockets.get_mut(id).map(|socket| &mut socket.kind) {
-            Some(Kind::Unconnected(socket)) => *socket,
+            Some(Kind::Unconnected(socket)) => **socket,
             Some(Kind::Listener(listener)) => {
                 listener.backlog = backlog as usize;
                 return Ok(());
@@ -168,6 +177,7 @@ impl Network {
             place.kind = Kind::Listener(Box::new(Listener {
                 local,
                 options: socket.options,
+                tcp: socket.tcp,
                 backlog: backlog as usize,
                 waiting: VecDeque::new(),
                 half_open: 0,
@@ -182,8 +192,8 @@ impl Network {
         host: u32,
         remote: Endpoint,
     ) -> io::Result<()> {
-        let Unconnected { local, options } = match &self.sockets.get(id).map(|s| &s.kind) {
-            Some(Kind::Unconnected(socket)) => *socket,
+        let Unconnected { local, options, tcp } = match &self.sockets.get(id).map(|s| &s.kind) {
+            Some(Kind::Unconnected(socket)) => **socket,
             Some(Kind::Stream(stream)) if stream.connection.state() == State::SynSent => {
                 return Err(errno::os(EALREADY));
             }
@@ -203,9 +213,9 @@ impl Network {
         }
         let flow = self.open_flow(host, path.host, remote.port, false);
         let iss = self.initial_sequence(host, flow);
-        let config = self.tcp_config(path, &options);
+        let config = self.tcp_config(path, &options, tcp);
         let stream = Stream {
-            connection: Connection::connect(self.wire.now, iss, config),
+            connection: Connection::connect(self.wire.local_time(host), iss, config),
             local,
             remote,
             path,
@@ -235,7 +245,7 @@ impl Network {
         bound: Option<Endpoint>,
         remote: Endpoint,
     ) -> io::Result<Endpoint> {
-        let now = self.wire.now;
+        let now = self.wire.local_time(host);
         if let Some(local) = bound {
             let local = self.source_endpoint(host, local, remote.ip);
             let waits = self.host(host).time_waits.holds((local, remote), now);
@@ -282,8 +292,10 @@ impl Network {
 
     #[inline]
     pub(crate) fn tcp_read(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
-        let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
-        let read = stream.connection.read(buf, self.wire.now, &mut self.pool).map_err(errno::os)?;
+        let found = self.sockets.host_and_stream(id);
+        let (host, stream) = found.ok_or_else(|| errno::os(ENOTCONN))?;
+        let now = self.wire.local_time(host);
+        let read = stream.connection.read(buf, now, &mut self.pool).map_err(errno::os)?;
         if stream.connection.has_output() {
             self.tcp_flush(id);
         }
@@ -297,11 +309,12 @@ impl Network {
         id: SocketId,
         buffer: &mut Vec<u8>,
     ) -> io::Result<Read> {
-        let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
+        let found = self.sockets.host_and_stream(id);
+        let (host, stream) = found.ok_or_else(|| errno::os(ENOTCONN))?;
         let available = stream.connection.available();
         let wanted = available.min(READ_MAX);
         lengthen(buffer, wanted);
-        let now = self.wire.now;
+        let now = self.wire.local_time(host);
         let read = stream.connection.read(&mut buffer[..wanted], now, &mut self.pool);
         let read = read.map_err(errno::os)?;
         if stream.connection.has_output() {
@@ -349,7 +362,7 @@ impl Network {
 
     /// Closes a stream socket of any kind; with `reset`, so that the peer hears a reset.
     pub(crate) fn tcp_close(&mut self, id: SocketId, host: u32, reset: bool) {
-        let now = self.wire.now;
+        let now = self.wire.local_time(host);
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
@@ -387,7 +400,7 @@ impl Network {
 impl Network {
     /// Sends what a connection has to send, tells its engine what is ready, arms its timer, and
     /// buries it if it is over. To be called after anything was done to a connection.
-    fn tcp_flush(&mut self, id: SocketId) {
+    pub(crate) fn tcp_flush(&mut self, id: SocketId) {
         let Self { sockets, wire, pool, .. } = self;
         if let Some((host, stream)) = sockets.host_and_stream(id) {
             let news = stream.flush(id, host, wire, pool);
@@ -441,7 +454,6 @@ impl Network {
     /// Takes a connection that is over out of the tables; its socket goes when the application has
     /// let go of it.
     fn tcp_bury(&mut self, id: SocketId) {
-        let now = self.wire.now;
         let Some(Socket { host, kind: Kind::Stream(stream), .. }) = self.sockets.get_mut(id) else {
             return;
         };
@@ -457,6 +469,7 @@ impl Network {
         if mapped {
             self.host(host).connections.remove(&pair);
             if waits {
+                let now = self.wire.local_time(host);
                 self.host(host).time_waits.insert(pair, remains, now);
             }
         }
@@ -468,18 +481,23 @@ impl Network {
         }
     }
 
+    /// The clock of a host has another rate: the deadlines of its connections come at other times.
+    pub(crate) fn tcp_clock_changed(&mut self, host: u32) {
+        self.sockets.of_host(host).into_iter().for_each(|id| self.tcp_flush(id));
+    }
+
     /// The timer of a connection came up.
     pub(crate) fn tcp_timer(&mut self, id: SocketId) {
-        let now = self.wire.now;
-        let Some((host, stream)) = self.sockets.host_and_stream(id) else {
+        let Some((index, stream)) = self.sockets.host_and_stream(id) else {
             return;
         };
-        stream.timer.came_up(now);
-        let host = &mut self.hosts[host as usize];
+        stream.timer.came_up(self.wire.now);
+        let host = &mut self.hosts[index as usize];
         if host.life.frozen {
             host.miss_timer(id);
             return;
         }
+        let now = self.wire.local_time(index);
         if stream.connection.deadline() <= now {
             stream.connection.on_timer(now, &mut self.pool);
         }
@@ -504,7 +522,7 @@ impl Network {
         let stream = sockets.stream(id).expect("the table of connections holds streams");
         stream.peer = packet.from;
         let before = stream.connection.taken_in();
-        stream.connection.on_segment(segment, wire.now, pool);
+        stream.connection.on_segment(segment, wire.local_time(host), pool);
         if stream.connection.taken_in() != before {
             self.check_stream(id, before.0);
         }
@@ -514,18 +532,37 @@ impl Network {
         self.tcp_tell(id, news);
     }
 
+    /// The connection that takes a segment.
     #[inline]
     fn tcp_connection_for(&mut self, packet: &Packet) -> Option<SocketId> {
-        if self.sockets.stream(packet.to).is_some_and(|stream| stream.mapped) {
+        let is_open = |stream: &mut Stream| stream.mapped && stream.parent.is_none();
+        if self.sockets.stream(packet.to).is_some_and(is_open) {
             return Some(packet.to);
         }
-        self.host(packet.to_host).connections.get(&(packet.target, packet.source)).copied()
+        let pair = (packet.target, packet.source);
+        let id = self.host(packet.to_host).connections.get(&pair).copied()?;
+        (!self.overflows(id, segment_of(packet))).then_some(id)
+    }
+
+    /// True if a segment would complete a handshake while as many connections wait as may: the
+    /// listener does not hear it, and its SYN-ACK is sent again (L-08).
+    fn overflows(&mut self, id: SocketId, segment: &Segment) -> bool {
+        let parent = self.sockets.stream(id).filter(|it| it.connection.completes(segment));
+        let listener = parent.and_then(|stream| stream.parent);
+        listener.and_then(|id| self.sockets.listener(id)).is_some_and(|it| it.is_full())
     }
 
     #[cold]
     fn tcp_arrival_at_no_connection(&mut self, packet: Packet) {
-        let (host, now) = (packet.to_host, self.wire.now);
-        let pair = (packet.target, packet.source);
+        let host = packet.to_host;
+        let (now, pair) = (self.wire.local_time(host), (packet.target, packet.source));
+        if let Some(&id) = self.host(host).connections.get(&pair) {
+            self.drop_packet(host, packet, DropReason::Backlog);
+            if self.tcp.resets_on_overflow() {
+                self.tcp_close(id, host, true);
+            }
+            return;
+        }
         let Body::Tcp(segment) = &packet.body else {
             return;
         };
@@ -561,20 +598,21 @@ impl Network {
     fn tcp_arrival_at_listener(&mut self, listener: SocketId, packet: Packet) {
         let host = packet.to_host;
         let held = self.sockets.listener(listener).expect("the caller found it");
-        // One more than asked for may wait (L-07).
-        if held.waiting.len() + held.half_open > held.backlog {
+        // As many handshakes may run as connections may wait (L-07, L-09).
+        if held.is_full() || held.half_open > held.backlog {
             self.drop_packet(host, packet, DropReason::Backlog);
             return;
         }
         held.half_open += 1;
-        let options = held.options;
+        let (options, tcp) = (held.options, held.tcp);
         self.record(host, Record::Delivered(packet.record()));
         let flow = packet.flow.reversed();
         let iss = self.initial_sequence(host, flow);
         let path = self.path(host, packet.source.ip).expect("where it came from");
-        let config = self.tcp_config(path, &options);
+        let config = self.tcp_config(path, &options, tcp);
+        let now = self.wire.local_time(host);
         let stream = Stream {
-            connection: Connection::accept(segment_of(&packet), self.wire.now, iss, config),
+            connection: Connection::accept(segment_of(&packet), now, iss, config),
             local: packet.target,
             remote: packet.source,
             path,

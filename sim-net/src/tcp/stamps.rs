@@ -70,9 +70,9 @@ impl Stamps {
         }
     }
 
-    /// Turns what a segment echoes into milliseconds of the world's clock.
+    /// Turns what a segment echoes into milliseconds of the host's clock.
     #[inline]
-    pub(super) fn world_echo(&self, segment: &mut Segment) {
+    pub(super) fn host_echo(&self, segment: &mut Segment) {
         if let Some(timestamps) = &mut segment.timestamps {
             timestamps.echo = timestamps.echo.wrapping_sub(self.offset);
         }

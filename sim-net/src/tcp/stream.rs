@@ -1,4 +1,5 @@
-//! A connection with its place in the world: what it sends goes on the wire.
+//! A connection with its place in the world: what it sends goes on the wire, and its host's time
+//! becomes the world's.
 
 use sim_core::Time;
 
@@ -83,11 +84,12 @@ impl Stream {
         if self.links_seen != wire.links.version {
             self.look_at_links(wire);
         }
+        let now = wire.local_time(host);
         while self.connection.has_output() {
-            let Some(segment) = self.connection.transmit(wire.now, pool) else { break };
+            let Some(segment) = self.connection.transmit(now, pool) else { break };
             self.send(segment, id, host, wire, pool);
         }
-        let deadline = self.connection.deadline();
+        let deadline = wire.clocks.world(host, self.connection.deadline());
         if deadline != Time::NEVER && self.timer.arm(deadline) {
             wire.agenda.push(deadline, Event::TcpTimer(id));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim_core::Time;
+use sim_core::{Keepalive, Time};
 
 use super::connection::{Connection, Reset, State};
 use super::rtt::{RTO_MAX, RTO_MIN, after, between, nanos};
@@ -153,6 +153,19 @@ impl Connection {
     pub(super) fn arm_keepalive(&mut self, now: Time) {
         self.probes = 0;
         self.due = self.config.keepalive.map_or(Time::NEVER, |keepalive| now + keepalive.idle);
+    }
+
+    /// Whether to watch has changed, or how.
+    pub(super) fn rearm_keepalive(&mut self, now: Time) {
+        let is_watched = !matches!(
+            self.state,
+            State::SynSent | State::SynReceived | State::TimeWait | State::Closed
+        );
+        // An orphan in FIN_WAIT2 has the timer for itself.
+        if is_watched && !self.orphan {
+            let due = |keepalive: Keepalive| after(self.heard_at, nanos(keepalive.idle)).max(now);
+            self.due = self.config.keepalive.map_or(Time::NEVER, due);
+        }
     }
 
     /// RFC 9293 §3.8.4; L-92 to L-95.

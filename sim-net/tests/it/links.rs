@@ -332,3 +332,26 @@ fn a_lost_datagram_takes_no_room_in_its_senders_buffer() {
         assert_eq!((paused, resumed), expected, "{link}");
     }
 }
+
+/// Links keep no world alive: when it is over none is found, and what one had of them does nothing.
+#[test]
+fn links_end_with_their_world() {
+    let simulation = Sim::new(1).build();
+    let (world, links) = (simulation.world(), simulation.links());
+    simulation
+        .run(async move {
+            world.host("a");
+            world.host("b");
+        })
+        .unwrap();
+    let link = links.link("a", "b").unwrap();
+    drop(simulation);
+    assert!(links.link("a", "b").unwrap_err().to_string().contains("over"));
+    assert!(links.partition(&sim_net::Partition::isolate("a")).is_err());
+    link.hold();
+    link.release();
+    link.reset();
+    links.heal();
+    assert!(links.in_flight().is_empty() && link.in_flight().is_empty());
+    assert!(links.faults().is_empty());
+}

@@ -1,5 +1,7 @@
 //! The virtual driver under the engine: what a protocol meets on a simulated network.
 
+mod backlog;
+mod clocks;
 mod determinism;
 mod hosts;
 mod links;
@@ -10,6 +12,7 @@ mod protocols;
 mod replays;
 mod scheduling;
 mod segments;
+mod socket_options;
 mod stream_faults;
 mod tcp;
 mod tun;

@@ -24,6 +24,7 @@ mod reports;
 mod resolving;
 mod servers;
 mod serving;
+mod socket_options;
 mod tasks;
 mod threads;
 mod timeouts;

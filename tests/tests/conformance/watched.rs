@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim_core::driver::{
-    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source, Token,
+    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source,
+    TcpOptions, Token,
 };
 use sim_core::engine::{Engine, ReadBuffer};
 use sim_core::testing::ScriptDriver;
@@ -64,6 +65,10 @@ impl Driver for Watched {
 
     fn set_option(&self, source: Source, option: SocketOption) -> io::Result<()> {
         self.inner.set_option(source, option)
+    }
+
+    fn tcp_options(&self, source: Source) -> io::Result<TcpOptions> {
+        self.inner.tcp_options(source)
     }
 
     fn bind(&self, source: Source, local: SocketAddr) -> io::Result<()> {

@@ -10,6 +10,7 @@ mod integrity;
 mod linux;
 mod opening;
 mod partitioned;
+mod process;
 mod reordered;
 mod seeds;
 mod steady;

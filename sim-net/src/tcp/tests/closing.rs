@@ -194,7 +194,7 @@ fn a_reset_behind_a_gap_is_challenged_and_repeated() {
 }
 
 const KEEPALIVE: Config = Config {
-    keepalive: Some(crate::tcp::config::Keepalive { idle: secs(2), interval: secs(1), count: 3 }),
+    keepalive: Some(sim_core::Keepalive { idle: secs(2), interval: secs(1), count: 3 }),
     ..LINUX
 };
 
