@@ -14,10 +14,11 @@ use mio::{Events, Poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 use sim_core::driver::{
-    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source, Token,
+    Alarm, Driver, Family, Next, Question, Readiness, Resolution, SocketKind, SocketOption, Source,
+    Token,
 };
 use sim_core::trace::Record;
-use sim_core::{Rng, RunError, Storage, Time};
+use sim_core::{NameInfo, Rng, RunError, Storage, Time};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::alarm::Bell;
@@ -361,8 +362,12 @@ impl Driver for MioDriver {
         std::thread::sleep(cost);
     }
 
-    fn resolve(&self, name: &str) -> Resolution {
-        self.resolver.resolve(name)
+    fn resolve(&self, question: Question<'_>) -> Resolution<Vec<SocketAddr>> {
+        self.resolver.resolve(question)
+    }
+
+    fn name_of(&self, addr: SocketAddr) -> Resolution<NameInfo> {
+        self.resolver.name_of(addr)
     }
 
     /// A stream seeded by the operating system, anew with every call.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim_core::driver::{
-    Alarm, Driver, Family, Next, Read, Readiness, Received, Resolution, SocketKind, SocketOption,
-    Source, Token, lengthen,
+    Alarm, Driver, Family, Next, Question, Read, Readiness, Received, Resolution, SocketKind,
+    SocketOption, Source, Token, lengthen,
 };
 use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
-use sim_core::{Rng, RunError, Storage, Time};
+use sim_core::{NameInfo, Rng, RunError, Storage, Time};
 
 use crate::address::Endpoint;
 use crate::bell::HostAlarm;
@@ -23,6 +23,8 @@ use crate::errno::{
     self, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EINVAL, EIO, EMFILE, ENETUNREACH, ENOTCONN,
     EOPNOTSUPP,
 };
+use crate::names::lookup::resolution;
+use crate::names::query::{Answer, gone};
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, Options, SocketId, Unconnected};
 use crate::tcp::connection::State;
@@ -431,8 +433,20 @@ impl Driver for HostDriver {
         Some(host.busy_until).filter(|&until| until > now).map(|until| host.local_time(until))
     }
 
-    fn resolve(&self, name: &str) -> Resolution {
-        Resolution::Now(self.scheduler.network().resolve(name))
+    fn resolve(&self, question: Question<'_>) -> Resolution<Vec<SocketAddr>> {
+        if self.dead.get() {
+            return Resolution::Now(Err(gone()));
+        }
+        let asked = self.scheduler.network().ask_addresses(self.index, question);
+        resolution(&self.scheduler, asked, Answer::into_addresses)
+    }
+
+    fn name_of(&self, addr: SocketAddr) -> Resolution<NameInfo> {
+        if self.dead.get() {
+            return Resolution::Now(Err(gone()));
+        }
+        let asked = self.scheduler.network().ask_name(self.index, addr);
+        resolution(&self.scheduler, asked, Answer::into_name)
     }
 
     fn default_local(&self, family: Family) -> Option<IpAddr> {

@@ -84,6 +84,7 @@ impl Network {
             self.sockets.remove(id);
             self.injection.forget(id);
         }
+        self.end_questions_of(index);
         self.halt(index);
         self.lose_unsynced(index);
         let host = self.host(index);
@@ -121,6 +122,7 @@ impl Network {
                 None => {}
             }
         }
+        self.end_questions_of(index);
         self.halt(index);
         let host = self.host(index);
         host.ready.clear();

@@ -1,13 +1,11 @@
 //! The network and the kernels of its hosts: everything in a world but the engines.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
 
 use sim_core::Time;
-use sim_core::driver::{Family, Next, Readiness, Token};
+use sim_core::driver::{Next, Readiness, Token};
 
 use crate::address::{Endpoint, Ip, Route};
 use crate::agenda::Event;
@@ -17,6 +15,7 @@ use crate::flow::Flow;
 use crate::host::Host;
 use crate::link::table::LinkTable;
 use crate::link::{LinkError, LinkRule};
+use crate::names::query::NameService;
 use crate::packet::{Body, Icmp, Packet};
 use crate::ready_hosts::ReadyHosts;
 use crate::scheduler::CONTROL;
@@ -45,6 +44,7 @@ pub(crate) struct Network {
     /// Who waited for a packet at a TUN device that has one now.
     pub(crate) woken: Vec<Waker>,
     names: BTreeMap<Arc<str>, u32>,
+    pub(crate) name_service: NameService,
     /// The number of host 0.
     first_number: u32,
     /// Hosts that came back with other addresses, by the numbers that they got; and how many did.
@@ -69,6 +69,7 @@ impl Network {
             is_watched: false,
             woken: Vec::new(),
             names: BTreeMap::new(),
+            name_service: NameService::default(),
             first_number,
             moved: BTreeMap::new(),
             moves: 0,
@@ -117,32 +118,14 @@ impl Network {
         self.names.get(name).copied()
     }
 
-    /// The addresses of a name: IPv4, or IPv6 for a name with `ip6-` before it.
-    pub(crate) fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let (family, host) = match name.strip_prefix("ip6-") {
-            Some(rest) if !self.names.contains_key(name) => (Family::V6, rest),
-            _ => (Family::V4, name),
-        };
-        let ip = match (self.names.get(host), family) {
-            (Some(&index), _) => Ip::of_host(self.hosts[index as usize].number, family),
-            (None, Family::V4) if host == "localhost" => Ip::V4(0x7f00_0001),
-            (None, Family::V6) if host == "localhost" => Ip::Loopback6,
-            _ => {
-                let message = format!("no host of this world is called {name:?}");
-                return Err(io::Error::new(io::ErrorKind::NotFound, message));
-            }
-        };
-        Ok(vec![ip.to_addr()])
-    }
-
     pub(crate) fn host(&mut self, index: u32) -> &mut Host {
         &mut self.hosts[index as usize]
     }
 
     /// A host that is off comes back with another address: the number after all that were given.
-    pub(crate) fn move_host(&mut self, index: u32) {
+    pub(crate) fn move_host(&mut self, index: u32) -> bool {
         if !self.hosts[index as usize].life.off {
-            return;
+            return false;
         }
         // Hosts that are made later take numbers from the front.
         let number = NUMBER_MAX - self.moves;
@@ -151,6 +134,7 @@ impl Network {
         host.number = number;
         host.life.moved = true;
         self.moved.insert(number, index);
+        true
     }
 
     /// The host that has the address with this number now.
@@ -168,6 +152,14 @@ impl Network {
     #[inline]
     pub(crate) fn local_time(&self, index: u32) -> Time {
         self.hosts[index as usize].local_time(self.wire.now)
+    }
+
+    /// The host that has an address now, beyond loopback.
+    pub(crate) fn host_at(&self, ip: Ip) -> Option<u32> {
+        match ip.route(u32::MAX) {
+            Route::Host(number) => self.host_numbered(number),
+            Route::Loopback | Route::Broadcast | Route::None => None,
+        }
     }
 
     /// The path from a host to an address, or `None` without a route.
@@ -241,6 +233,7 @@ impl Network {
                 Event::LateEnd(id) => self.send_late_end(id),
                 Event::ForgedReset(id) => self.tcp_forged_reset(id),
                 Event::HostTimer(index) => self.host_timer(index),
+                Event::NameAnswer(id) => self.name_answer(id),
             }
         }
         None
@@ -422,12 +415,13 @@ impl Network {
         self.wire.draw_next(index, ranks)
     }
 
-    /// True when no host has anything to do at this instant and no packet is on its way.
+    /// True when no host has anything to do at this instant and no packet or answer is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.ready.is_empty()
             && self.delayed_hosts == 0
             && self.wire.agenda.in_flight() == 0
             && !self.wire.links.holds_back()
+            && self.name_service.is_idle()
     }
 
     /// Notes when a host's engine wants its next turn.

@@ -10,6 +10,7 @@ use crate::capture::Capture;
 use crate::link::table::LinkTable;
 use crate::link::{Latency, Link, LinkRule, Rate};
 use crate::links::Links;
+use crate::names::Resolver;
 use crate::network::Network;
 use crate::orders::{self, Orders};
 use crate::plan::{Plan, PlanError};
@@ -47,6 +48,7 @@ pub struct Sim {
     keep_log: bool,
     capture: bool,
     stream_faults: StreamFaults,
+    resolver: Resolver,
     plan: Plan,
     quiesce: Option<Duration>,
     liveness: Option<Duration>,
@@ -65,6 +67,7 @@ impl Sim {
             keep_log: false,
             capture: false,
             stream_faults: StreamFaults::new(),
+            resolver: Resolver::new(),
             plan: Plan::new(),
             quiesce: None,
             liveness: None,
@@ -112,6 +115,13 @@ impl Sim {
     #[must_use]
     pub fn stream_faults(mut self, faults: StreamFaults) -> Self {
         self.stream_faults = faults;
+        self
+    }
+
+    /// Sets how name servers answer: at once and always by default.
+    #[must_use]
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
         self
     }
 
@@ -262,6 +272,7 @@ impl Sim {
         network.tcp = self.tcp;
         network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
         network.set_stream_faults(self.stream_faults);
+        network.set_resolver(self.resolver.clone());
         let mut limits = self.limits;
         if let Some(quiesce) = self.quiesce {
             limits.calm_at = Some(quiesce);
