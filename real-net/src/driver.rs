@@ -23,6 +23,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::alarm::Bell;
 use crate::files::StoreFile;
+use crate::multicast;
 use crate::resolver::Resolver;
 use crate::sockets::{self, Sockets};
 
@@ -217,6 +218,11 @@ impl Driver for MioDriver {
             SocketOption::Broadcast(on) => socket.set_broadcast(on),
             SocketOption::SendBuffer(bytes) => socket.set_send_buffer_size(bytes),
             SocketOption::ReceiveBuffer(bytes) => socket.set_recv_buffer_size(bytes),
+            SocketOption::JoinMulticast(membership) => multicast::join(socket, membership),
+            SocketOption::LeaveMulticast(membership) => multicast::leave(socket, membership),
+            SocketOption::MulticastLoop(on) => multicast::set_loop(socket, on),
+            SocketOption::MulticastHops(hops) => multicast::set_hops(socket, hops),
+            SocketOption::MulticastInterface(address) => multicast::set_interface(socket, address),
             other => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("{other:?} is not known to this driver"),

@@ -121,6 +121,29 @@ pub enum SocketOption {
     SendBuffer(usize),
     /// `SO_RCVBUF`, in bytes: how much waits unread before the peer is held back.
     ReceiveBuffer(usize),
+    /// `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP`: a datagram socket receives what is sent to a group.
+    /// Like all options of multicast, it may be set at any time.
+    JoinMulticast(Membership),
+    /// `IP_DROP_MEMBERSHIP`, `IPV6_LEAVE_GROUP`.
+    LeaveMulticast(Membership),
+    /// `IP_MULTICAST_LOOP`, `IPV6_MULTICAST_LOOP`: what is sent to a group is received by members on
+    /// the sending host, too. On from the start.
+    MulticastLoop(bool),
+    /// `IP_MULTICAST_TTL`, `IPV6_MULTICAST_HOPS`: how many routers a datagram to a group passes, less
+    /// one; 0 keeps it on its host. 1 from the start.
+    MulticastHops(u8),
+    /// `IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`: datagrams to groups leave by the interface that has this
+    /// address.
+    MulticastInterface(IpAddr),
+}
+
+/// A group, and where it is joined.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Membership {
+    /// The group: a multicast address.
+    pub group: IpAddr,
+    /// An address of the interface; without one the system chooses.
+    pub interface: Option<IpAddr>,
 }
 
 /// What is asked of [`Driver::resolve`].

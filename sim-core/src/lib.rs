@@ -58,6 +58,7 @@ mod error;
 mod event_loop;
 mod future;
 mod handle;
+mod multicast;
 mod names;
 pub mod property;
 mod protocol;

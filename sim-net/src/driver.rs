@@ -15,7 +15,7 @@ use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
 use sim_core::{NameInfo, Rng, RunError, Storage, Time};
 
-use crate::address::Endpoint;
+use crate::address::{Endpoint, Route};
 use crate::bell::HostAlarm;
 use crate::decisions::Entity;
 use crate::disk::OpenFile;
@@ -157,6 +157,9 @@ impl Driver for HostDriver {
     fn set_option(&self, source: Source, option: SocketOption) -> io::Result<()> {
         let mut network = self.scheduler.network();
         let id = SocketId::from_source(source);
+        if let Some(set) = network.set_multicast(id, self.index, option) {
+            return set;
+        }
         let socket = network.sockets.get_mut(id).ok_or_else(|| errno::os(EBADF))?;
         match &mut socket.kind {
             Kind::Unconnected(socket) => match option {
@@ -197,7 +200,9 @@ impl Driver for HostDriver {
         }
         let number = network.host(self.index).number;
         let endpoint = Endpoint::from_addr(local)
-            .filter(|local| local.ip.is_local_to(number) || !stream && local.ip.is_broadcast())
+            .filter(|local| {
+                local.ip.is_local_to(number) || !stream && local.ip.route(number) == Route::Many
+            })
             .ok_or_else(|| errno::os(EADDRNOTAVAIL))?;
         if stream {
             network.tcp_bind(id, self.index, endpoint)

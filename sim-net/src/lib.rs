@@ -57,6 +57,7 @@
 //! | `faults` | how often each fault bit |
 //! | `tcp` | the state machine of RFC 9293, and its sockets |
 //! | `udp` | datagram sockets |
+//! | `multicast` | datagrams to groups and to everybody |
 //! | `tun` | a host's packets as bytes, for a stack that is not ours |
 //! | `socket_table`, `ports`, `address`, `buffer` | what both are made of |
 //! | `decisions` | every choice, as a function of (seed, site, entity, ordinal) |
@@ -81,6 +82,7 @@ mod host;
 mod life;
 mod link;
 mod links;
+mod multicast;
 mod names;
 mod network;
 mod operator;

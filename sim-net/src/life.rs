@@ -45,7 +45,7 @@ impl Life {
 impl Host {
     /// True if a packet for this address reaches it.
     pub(crate) fn hears(&self, ip: Ip) -> bool {
-        !self.life.off && !self.life.frozen && (ip.is_local_to(self.number) || ip.is_broadcast())
+        !self.life.off && !self.life.frozen && (ip.is_local_to(self.number) || ip.is_to_many())
     }
 
     /// Notes that it would have had something to do.
@@ -87,6 +87,7 @@ impl Network {
         self.end_questions_of(index);
         self.halt(index);
         self.lose_unsynced(index);
+        self.groups.forget(index);
         let host = self.host(index);
         host.wipe();
         host.life.off = true;

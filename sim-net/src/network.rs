@@ -15,6 +15,7 @@ use crate::flow::Flow;
 use crate::host::Host;
 use crate::link::table::LinkTable;
 use crate::link::{LinkError, LinkRule};
+use crate::multicast::Groups;
 use crate::names::query::NameService;
 use crate::packet::{Body, Icmp, Packet};
 use crate::ready_hosts::ReadyHosts;
@@ -45,6 +46,7 @@ pub(crate) struct Network {
     pub(crate) woken: Vec<Waker>,
     names: BTreeMap<Arc<str>, u32>,
     pub(crate) name_service: NameService,
+    pub(crate) groups: Groups,
     /// The number of host 0.
     first_number: u32,
     /// Hosts that came back with other addresses, by the numbers that they got; and how many did.
@@ -70,6 +72,7 @@ impl Network {
             woken: Vec::new(),
             names: BTreeMap::new(),
             name_service: NameService::default(),
+            groups: Groups::default(),
             first_number,
             moved: BTreeMap::new(),
             moves: 0,
@@ -158,7 +161,7 @@ impl Network {
     pub(crate) fn host_at(&self, ip: Ip) -> Option<u32> {
         match ip.route(u32::MAX) {
             Route::Host(number) => self.host_numbered(number),
-            Route::Loopback | Route::Broadcast | Route::None => None,
+            Route::Loopback | Route::Many | Route::None => None,
         }
     }
 
@@ -167,7 +170,7 @@ impl Network {
         match to.route(self.hosts[from as usize].number) {
             Route::Loopback => Some(self.wire.path_between(from, from)),
             Route::Host(number) => Some(self.wire.path_out(from, self.host_numbered(number))),
-            Route::Broadcast | Route::None => None,
+            Route::Many | Route::None => None,
         }
     }
 

@@ -72,7 +72,8 @@ pub struct Capture {
     loopbacks: Vec<u32>,
     agreements: Agreements,
     hosts: Vec<Name>,
-    /// The host that the last broadcast was for: on the wire, those to all hosts are one packet.
+    /// The host that the last datagram to many was for: on the wire, those to all of them are one
+    /// packet.
     broadcast_to: Option<u32>,
     /// When the last packet was sent.
     last: Time,
@@ -147,7 +148,7 @@ impl Capture {
             }
             Body::Icmp(icmp) => self.icmp(*icmp, packet.frame, ends, frame),
         }
-        if packet.target.ip.is_broadcast() {
+        if is_to_others(packet) {
             let is_next = self.broadcast_to.replace(packet.to_host) < Some(packet.to_host);
             if is_next && self.is_repeated(first_frame, first_byte) {
                 self.frames.truncate(first_frame);
@@ -172,7 +173,7 @@ impl Capture {
     }
 
     fn interface(&mut self, host: u32, packet: &Packet) -> u32 {
-        if packet.to_host != host || packet.target.ip.is_broadcast() {
+        if packet.to_host != host || is_to_others(packet) {
             return NETWORK;
         }
         let known = self.loopbacks.iter().position(|&other| other == host);
@@ -289,6 +290,11 @@ impl Capture {
         }
         Ok(())
     }
+}
+
+/// True for a datagram to a group or to everybody that does not stay on its host's loopback.
+fn is_to_others(packet: &Packet) -> bool {
+    packet.target.ip.is_to_many() && !packet.source.ip.is_loopback()
 }
 
 fn octets(ip: Ip) -> Vec<u8> {

@@ -3,6 +3,7 @@
 mod determinism;
 mod hosts;
 mod links;
+mod multicast;
 mod names;
 mod partitions;
 mod plans;

@@ -17,6 +17,7 @@ mod instants;
 mod lifecycle;
 mod lifetimes;
 mod loops;
+mod multicast;
 mod names;
 mod panics;
 mod queued_datagrams;
