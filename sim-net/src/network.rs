@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use sim_core::Time;
-use sim_core::driver::{Next, Readiness, Token};
+use sim_core::driver::{Family, Next, Readiness, Token};
 
 use crate::address::{Endpoint, Ip, Route};
 use crate::agenda::Event;
-use crate::buffer::Pool;
+use crate::buffer::{Payload, Pool};
+use crate::capture::icmp::read_quote;
 use crate::decisions::{Draws, Site};
 use crate::flow::Flow;
 use crate::host::Host;
@@ -268,7 +269,7 @@ impl Network {
         match packet.body {
             Body::Tcp(_) => self.tcp_arrival(packet),
             Body::Udp { .. } => self.udp_arrival(packet),
-            Body::Icmp(icmp) => self.icmp_arrival(packet, icmp),
+            Body::Icmp(icmp, _) => self.icmp_arrival(packet, icmp),
         }
     }
 
@@ -288,11 +289,34 @@ impl Network {
     /// ICMP arrived: the socket that it is about hears of it, if it is still there.
     fn icmp_arrival(&mut self, packet: Packet, icmp: Icmp) {
         self.record(packet.to_host, Record::Delivered(packet.record()));
-        match self.sockets.get(packet.to).map(|socket| &socket.kind) {
-            Some(Kind::Datagrams(_)) => self.udp_icmp(packet.to, packet.source, icmp),
-            Some(Kind::Stream(_)) => self.tcp_icmp(packet.to, icmp),
+        let (to, icmp) = match &packet.body {
+            Body::Icmp(_, Some(quote)) => self.icmp_by_quote(&packet, icmp, quote),
+            _ => (packet.to, icmp),
+        };
+        match self.sockets.get(to).map(|socket| &socket.kind) {
+            Some(Kind::Datagrams(_)) => self.udp_icmp(to, packet.source, icmp),
+            Some(Kind::Stream(_)) => self.tcp_icmp(to, icmp),
             Some(Kind::Unconnected(_) | Kind::Listener(_)) | None => {}
         }
+        if let Body::Icmp(_, Some(quote)) = packet.body {
+            self.pool.put(quote);
+        }
+    }
+
+    /// The socket that ICMP is about, found by what it quotes, and what it says to that: no path is
+    /// taken for narrower than the narrowest (`ip_rt_min_pmtu`; RFC 8200 §5).
+    fn icmp_by_quote(&self, packet: &Packet, icmp: Icmp, quote: &Payload) -> (SocketId, Icmp) {
+        let least = if packet.source.ip.family() == Family::V4 { 552 } else { 1_280 };
+        let icmp = match icmp {
+            Icmp::FragmentationNeeded(mtu) => Icmp::FragmentationNeeded(mtu.max(least)),
+            other => other,
+        };
+        let to = match read_quote(quote.bytes()).map(|quoted| quoted.seq) {
+            Ok(Some(seq)) => self.tcp_that_sent(packet, seq),
+            Ok(None) => self.hosts[packet.to_host as usize].udp.find(packet.target, packet.source),
+            Err(_) => None,
+        };
+        (to.unwrap_or(SocketId::NONE), icmp)
     }
 
     // Readiness and turns.

@@ -281,7 +281,7 @@ impl Wire {
     /// of it for the packet, and nothing stops it.
     pub(super) fn complain(&mut self, packet: &Packet, icmp: Icmp) {
         // About ICMP, and about what goes to many, there is no ICMP (RFC 1122 §3.2.2).
-        if matches!(packet.body, Body::Icmp(_)) || packet.target.ip.is_to_many() {
+        if matches!(packet.body, Body::Icmp(..)) || packet.target.ip.is_to_many() {
             return;
         }
         let delay = self.links.link(packet.flow.sender(), packet.to_host).latency.least();

@@ -14,4 +14,5 @@ mod segments;
 mod stream_faults;
 mod tcp;
 mod tun;
+mod tun_icmp;
 mod udp;
