@@ -416,7 +416,10 @@ fn a_crash_ends_what_the_host_asked() {
             world.host("server");
             world.boot("client", move |lp: Loop| {
                 let list = list.clone();
-                async move { list.borrow_mut().push(ask(&lp, "server").await) }
+                async move {
+                    let answer = ask(&lp, "server").await;
+                    list.borrow_mut().push(answer);
+                }
             });
             let client = world.host("client");
             let (watcher, host) = (world.host("watcher"), operator.host("client"));
