@@ -14,15 +14,16 @@ use mio::{Events, Poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 use sim_core::driver::{
-    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source,
+    Alarm, Driver, Family, Next, Question, Readiness, Resolution, SocketKind, SocketOption, Source,
     TcpOptions, Token,
 };
 use sim_core::trace::Record;
-use sim_core::{Rng, RunError, Storage, Time};
+use sim_core::{NameInfo, Rng, RunError, Storage, Time};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::alarm::Bell;
 use crate::files::StoreFile;
+use crate::multicast;
 use crate::resolver::Resolver;
 use crate::sockets::{self, Sockets};
 
@@ -220,6 +221,11 @@ impl Driver for MioDriver {
             SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
             SocketOption::Keepalive(keepalive) => sockets::set_keepalive(socket, keepalive),
             SocketOption::UserTimeout(timeout) => socket.set_tcp_user_timeout(timeout),
+            SocketOption::JoinMulticast(membership) => multicast::join(socket, membership),
+            SocketOption::LeaveMulticast(membership) => multicast::leave(socket, membership),
+            SocketOption::MulticastLoop(on) => multicast::set_loop(socket, on),
+            SocketOption::MulticastHops(hops) => multicast::set_hops(socket, hops),
+            SocketOption::MulticastInterface(address) => multicast::set_interface(socket, address),
             other => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("{other:?} is not known to this driver"),
@@ -369,8 +375,12 @@ impl Driver for MioDriver {
         std::thread::sleep(cost);
     }
 
-    fn resolve(&self, name: &str) -> Resolution {
-        self.resolver.resolve(name)
+    fn resolve(&self, question: Question<'_>) -> Resolution<Vec<SocketAddr>> {
+        self.resolver.resolve(question)
+    }
+
+    fn name_of(&self, addr: SocketAddr) -> Resolution<NameInfo> {
+        self.resolver.name_of(addr)
     }
 
     /// A stream seeded by the operating system, anew with every call.

@@ -44,6 +44,7 @@ mod alarm;
 mod block;
 mod driver;
 mod files;
+mod multicast;
 mod remote;
 mod resolver;
 mod run;

@@ -1,27 +1,27 @@
-//! Host names to addresses, by the system's resolver on threads of its own.
+//! Names to addresses and back, by the system's resolver on threads of its own.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use dns_lookup::{AddrFamily, AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use futures::channel::oneshot;
-use sim_core::driver::Resolution;
+use sim_core::driver::{Family, Question, Resolution, SocketKind};
+use sim_core::{NameInfo, Port, ResolveError, ResolveFailure};
 
 /// How many lookups of one driver run at the same time, each on a thread.
 pub(crate) const LOOKUPS_MAX: usize = 4;
 /// How many more may wait for their turn.
 pub(crate) const WAITING_MAX: usize = 1_024;
 
-type Answer = io::Result<Vec<IpAddr>>;
-
 /// The resolver of one driver.
 ///
-/// `getaddrinfo` blocks, and knows everything: `/etc/hosts`, search domains, the local cache. So it
-/// runs on at most [`LOOKUPS_MAX`] threads called `resolver`, each of which ends when no lookup
-/// waits: a loop that has looked up its names has no threads left over.
+/// `getaddrinfo` and `getnameinfo` block, and know everything: `/etc/hosts`, `/etc/services`, search
+/// domains, the local cache. So they run on at most [`LOOKUPS_MAX`] threads called `resolver`, each of
+/// which ends when no lookup waits: a loop that has looked up its names has no threads left over.
 #[derive(Default)]
 pub(crate) struct Resolver {
     shared: Arc<Mutex<Lookups>>,
@@ -29,36 +29,81 @@ pub(crate) struct Resolver {
 
 #[derive(Default)]
 struct Lookups {
-    waiting: VecDeque<Lookup>,
+    waiting: VecDeque<Box<dyn Job>>,
     threads: usize,
 }
 
-struct Lookup {
-    name: String,
-    answer: oneshot::Sender<Answer>,
+/// A lookup for a thread.
+trait Job: Send {
+    /// True while somebody waits for the answer.
+    fn is_wanted(&self) -> bool;
+
+    /// Looks it up and answers.
+    fn run(self: Box<Self>);
+}
+
+struct Lookup<F, T> {
+    look_up: F,
+    answer: oneshot::Sender<io::Result<T>>,
+}
+
+impl<F, T> Job for Lookup<F, T>
+where
+    F: FnOnce() -> io::Result<T> + Send,
+    T: Send,
+{
+    fn is_wanted(&self) -> bool {
+        !self.answer.is_canceled()
+    }
+
+    fn run(self: Box<Self>) {
+        if self.is_wanted() {
+            // Nobody waits for it any more: that is all an error here says.
+            let _ = self.answer.send((self.look_up)());
+        }
+    }
 }
 
 impl Resolver {
-    /// Looks `name` up; the answer wakes the task that waits for it. Dropping the future forgets a
-    /// lookup that has not begun.
-    pub(crate) fn resolve(&self, name: &str) -> Resolution {
+    /// Looks a host and a service up; the answer wakes the task that waits for it. Dropping the future
+    /// forgets a lookup that has not begun.
+    pub(crate) fn resolve(&self, question: Question<'_>) -> Resolution<Vec<SocketAddr>> {
+        let Question { host, port, family, kind } = question;
+        let (name, port) = (host.to_owned(), port.clone());
+        self.submit(host, move || addresses_of(&name, &port, family, kind))
+    }
+
+    /// Looks the names of an address and its port up, likewise.
+    pub(crate) fn name_of(&self, addr: SocketAddr) -> Resolution<NameInfo> {
+        self.submit(&addr.to_string(), move || {
+            let found = dns_lookup::getnameinfo(&addr, 0);
+            let (host, service) = found.map_err(|error| failed(&addr.to_string(), error))?;
+            Ok(NameInfo { host, service })
+        })
+    }
+
+    fn submit<T: Send + 'static>(
+        &self,
+        name: &str,
+        look_up: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Resolution<T> {
         let (answer, answered) = oneshot::channel();
-        if let Err(error) = self.submit(Lookup { name: name.to_owned(), answer }) {
+        if let Err(error) = self.begin(name, Box::new(Lookup { look_up, answer })) {
             return Resolution::Now(Err(error));
         }
         let name = name.to_owned();
         Resolution::Later(Box::pin(async move {
-            answered.await.unwrap_or_else(|_| Err(failed(&name, "the resolver's thread is gone")))
+            answered.await.unwrap_or_else(|_| Err(given_up(&name, "the resolver's thread is gone")))
         }))
     }
 
-    fn submit(&self, lookup: Lookup) -> io::Result<()> {
+    fn begin(&self, name: &str, job: Box<dyn Job>) -> io::Result<()> {
         let mut lookups = lock(&self.shared);
-        lookups.waiting.retain(|waiting| !waiting.answer.is_canceled());
+        lookups.waiting.retain(|waiting| waiting.is_wanted());
         if lookups.waiting.len() >= WAITING_MAX {
-            return Err(failed(&lookup.name, "too many lookups are waiting"));
+            return Err(given_up(name, "too many lookups are waiting"));
         }
-        lookups.waiting.push_back(lookup);
+        lookups.waiting.push_back(job);
         if lookups.threads == LOOKUPS_MAX {
             return Ok(());
         }
@@ -98,35 +143,66 @@ impl fmt::Debug for Resolver {
 fn work(shared: &Mutex<Lookups>) {
     loop {
         let mut lookups = lock(shared);
-        let Some(Lookup { name, answer }) = lookups.waiting.pop_front() else {
+        let Some(job) = lookups.waiting.pop_front() else {
             lookups.threads -= 1;
             return;
         };
         drop(lookups);
-        if !answer.is_canceled() {
-            // Nobody waits for it any more: that is all an error here says.
-            let _ = answer.send(look_up(&name));
-        }
+        job.run();
     }
 }
 
-/// The addresses of `name`, each once, in the resolver's order. An empty answer is the caller's
+/// The addresses of a host, each once, in the resolver's order. An empty answer is the caller's
 /// business (contract E-03).
-fn look_up(name: &str) -> Answer {
-    let found = (name, 0).to_socket_addrs().map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot resolve {name:?}: {error}"))
-    })?;
+fn addresses_of(
+    host: &str,
+    port: &Port,
+    family: Option<Family>,
+    kind: Option<SocketKind>,
+) -> io::Result<Vec<SocketAddr>> {
+    let hints = AddrInfoHints {
+        address: family.map_or(0, |family| match family {
+            Family::V4 => AddrFamily::Inet.into(),
+            Family::V6 => AddrFamily::Inet6.into(),
+        }),
+        socktype: kind.map_or(0, |kind| match kind {
+            SocketKind::Stream => SockType::Stream.into(),
+            SocketKind::Datagram => SockType::DGram.into(),
+        }),
+        ..AddrInfoHints::default()
+    };
+    let (number, service) = match port {
+        Port::Number(number) => (Some(*number), None),
+        Port::Service(service) => (None, Some(service.as_str())),
+    };
+    let found = dns_lookup::getaddrinfo(Some(host), service, Some(hints));
     let mut addresses = Vec::new();
-    for address in found {
-        if !addresses.contains(&address.ip()) {
-            addresses.push(address.ip());
+    for found in found.map_err(|error| failed(host, error))? {
+        let mut address = found?.sockaddr;
+        if let Some(number) = number {
+            address.set_port(number);
+        }
+        if !addresses.contains(&address) {
+            addresses.push(address);
         }
     }
     Ok(addresses)
 }
 
-fn failed(name: &str, why: &str) -> io::Error {
-    io::Error::other(format!("cannot resolve {name:?}: {why}"))
+/// What the system says, as every driver says it.
+fn failed(name: &str, error: LookupError) -> io::Error {
+    let failure = match error.kind() {
+        LookupErrorKind::NoName => ResolveFailure::Unknown,
+        LookupErrorKind::NoData => ResolveFailure::NoAddress,
+        LookupErrorKind::Service | LookupErrorKind::Socktype => ResolveFailure::UnknownService,
+        LookupErrorKind::Again => ResolveFailure::TryAgain,
+        _ => ResolveFailure::Failed(io::Error::from(error).to_string()),
+    };
+    ResolveError::new(name, failure).into()
+}
+
+fn given_up(name: &str, why: &str) -> io::Error {
+    ResolveError::new(name, ResolveFailure::Failed(why.to_owned())).into()
 }
 
 /// No thread panics while it holds the lock; if one did, the table is still whole.
@@ -140,30 +216,63 @@ mod tests {
 
     use futures::executor::block_on;
 
-    fn answer(resolution: Resolution) -> Answer {
+    fn answer<T>(resolution: Resolution<T>) -> io::Result<T> {
         match resolution {
             Resolution::Now(answer) => answer,
             Resolution::Later(future) => block_on(future),
         }
     }
 
+    fn ask(resolver: &Resolver, host: &str, port: &str) -> Resolution<Vec<SocketAddr>> {
+        let kind = Some(SocketKind::Stream);
+        resolver.resolve(Question { host, port: &port.into(), family: None, kind })
+    }
+
     #[test]
     fn a_name_of_the_hosts_file_resolves_on_a_thread() {
-        let found = answer(Resolver::default().resolve("localhost")).unwrap();
-        assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
+        let found = answer(ask(&Resolver::default(), "localhost", "7")).unwrap();
+        assert!(found.iter().all(|it| it.ip().is_loopback() && it.port() == 7), "{found:?}");
         assert!(!found.is_empty());
     }
 
     #[test]
-    fn an_error_names_the_host() {
-        let error = answer(Resolver::default().resolve("no-such-name.invalid")).unwrap_err();
+    fn a_family_that_is_wanted_is_the_only_one() {
+        let port = Port::Number(7);
+        let question = Question { host: "::1", port: &port, family: Some(Family::V4), kind: None };
+        let error = answer(Resolver::default().resolve(question)).unwrap_err();
+        assert!(ResolveError::of(&error).is_some(), "{error}");
+        let question = Question { family: Some(Family::V6), ..question };
+        let found = answer(Resolver::default().resolve(question)).unwrap();
+        assert_eq!(found, ["[::1]:7".parse().unwrap()]);
+    }
+
+    #[test]
+    fn an_error_names_what_is_not_known() {
+        let resolver = Resolver::default();
+        let error = answer(ask(&resolver, "no-such-name.invalid", "7")).unwrap_err();
         assert!(error.to_string().contains("no-such-name.invalid"), "{error}");
+        assert!(ResolveError::of(&error).is_some(), "{error:?}");
+        let error = answer(ask(&resolver, "127.0.0.1", "no-such-service")).unwrap_err();
+        let error = ResolveError::of(&error).expect("a resolver's");
+        assert_eq!(error.failure(), &ResolveFailure::UnknownService);
+        // A name cannot have a zero byte in it.
+        answer(ask(&resolver, "a\0b", "7")).unwrap_err();
+    }
+
+    #[test]
+    fn an_address_without_a_name_is_its_own() {
+        let addr = "192.0.2.77:61".parse().unwrap();
+        // Without name servers the answer is that there is none for now.
+        match answer(Resolver::default().name_of(addr)) {
+            Ok(found) => assert_eq!(found.host, "192.0.2.77"),
+            Err(error) => assert!(ResolveError::of(&error).is_some(), "{error:?}"),
+        }
     }
 
     #[test]
     fn many_lookups_share_a_few_threads_and_leave_none() {
         let resolver = Resolver::default();
-        let all: Vec<_> = (0..50).map(|_| resolver.resolve("localhost")).collect();
+        let all: Vec<_> = (0..50).map(|_| ask(&resolver, "localhost", "7")).collect();
         assert!(lock(&resolver.shared).threads <= LOOKUPS_MAX);
         for resolution in all {
             answer(resolution).unwrap();
@@ -177,7 +286,8 @@ mod tests {
     fn a_dropped_resolver_answers_what_had_not_begun() {
         let resolver = Resolver::default();
         let (answer, answered) = oneshot::channel();
-        lock(&resolver.shared).waiting.push_back(Lookup { name: "late".into(), answer });
+        let late = Lookup { look_up: || Ok(()), answer };
+        lock(&resolver.shared).waiting.push_back(Box::new(late));
         drop(resolver);
         block_on(answered).unwrap_err();
     }

@@ -161,6 +161,14 @@ impl HostView for Host {
         known.map(|address| Ok(vec![address.into()]))
     }
 
+    fn name_of(&self, address: IpAddr) -> Option<String> {
+        let hosts = self.names.hosts.borrow();
+        let mut hosts = hosts.iter().enumerate();
+        let found = hosts
+            .find(|(place, _)| self.names.block.address(*place).is_some_and(|own| address == own));
+        found.map(|(_, name)| name.to_string())
+    }
+
     fn local(&self, family: Family) -> Option<IpAddr> {
         (family == Family::V4).then(|| self.address.into())
     }

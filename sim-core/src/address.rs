@@ -8,19 +8,46 @@ pub struct HostPort {
     /// A name, or an address in its usual text form. Empty: every local address, where a call
     /// listens (contract E-16).
     pub host: String,
-    /// The port; 0 takes a free one, where a call binds.
-    pub port: u16,
+    /// The port, by number or by the name of its service.
+    pub port: Port,
+}
+
+/// A port, by number or by the name of its service.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Port {
+    /// The number; 0 takes a free one, where a call binds.
+    Number(u16),
+    /// A name that the resolver knows, such as `https`.
+    Service(String),
 }
 
 impl HostPort {
-    /// The address, if the host is numeric: such hosts need no resolver (E-02). An IPv6 scope
-    /// (`fe80::1%eth0`) does.
+    /// The address, if host and port are numeric: such need no resolver (E-02). An IPv6 scope
+    /// (`fe80::1%eth0`) does, and so does the name of a service.
     pub fn numeric(&self) -> Option<SocketAddr> {
-        self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, self.port))
+        let Port::Number(port) = self.port else {
+            return None;
+        };
+        self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port))
     }
 }
 
-/// What names a host and a port: `("server", 7000)`, a socket address, an IP address with a port.
+impl From<u16> for Port {
+    fn from(number: u16) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Port {
+    /// The port of a service; digits are a number, as in asyncio.
+    fn from(service: &str) -> Self {
+        let number = service.parse().map(Self::Number);
+        number.unwrap_or_else(|_| Self::Service(service.to_owned()))
+    }
+}
+
+/// What names a host and a port: `("server", 7000)`, `("server", "https")`, a socket address, an IP
+/// address with a port.
 pub trait ToHostPort {
     /// The host and the port.
     fn to_host_port(self) -> HostPort;
@@ -34,13 +61,19 @@ impl ToHostPort for HostPort {
 
 impl ToHostPort for (&str, u16) {
     fn to_host_port(self) -> HostPort {
-        HostPort { host: self.0.to_owned(), port: self.1 }
+        HostPort { host: self.0.to_owned(), port: self.1.into() }
+    }
+}
+
+impl ToHostPort for (&str, &str) {
+    fn to_host_port(self) -> HostPort {
+        HostPort { host: self.0.to_owned(), port: self.1.into() }
     }
 }
 
 impl ToHostPort for (String, u16) {
     fn to_host_port(self) -> HostPort {
-        HostPort { host: self.0, port: self.1 }
+        HostPort { host: self.0, port: self.1.into() }
     }
 }
 
@@ -64,7 +97,7 @@ impl ToHostPort for (Ipv6Addr, u16) {
 
 impl ToHostPort for SocketAddr {
     fn to_host_port(self) -> HostPort {
-        HostPort { host: self.ip().to_string(), port: self.port() }
+        HostPort { host: self.ip().to_string(), port: self.port().into() }
     }
 }
 
@@ -82,5 +115,7 @@ mod tests {
         }
         let addr: SocketAddr = "[::1]:80".parse().unwrap();
         assert_eq!(addr.to_host_port().numeric(), Some(addr));
+        assert_eq!(("::1", "80").to_host_port().numeric(), Some(addr));
+        assert!(("::1", "http").to_host_port().numeric().is_none());
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::address::{HostPort, ToHostPort};
 use crate::driver::{Family, SocketKind, SocketOption};
 use crate::handle::closed_error;
+use crate::names::Hints;
 use crate::protocol::Attach;
 use crate::socket::Socket;
 use crate::transport::stream::Stream;
@@ -33,17 +34,24 @@ use crate::{Conn, Loop, Transport};
 pub struct Connecting {
     lp: Loop,
     local: Option<HostPort>,
+    family: Option<Family>,
     options: Vec<SocketOption>,
 }
 
 impl Connecting {
     pub(crate) fn new(lp: &Loop) -> Self {
-        Self { lp: lp.clone(), local: None, options: Vec::new() }
+        Self { lp: lp.clone(), local: None, family: None, options: Vec::new() }
     }
 
     /// The local address and port to connect from (contract E-07).
     pub fn local_addr(mut self, local: impl ToHostPort) -> Self {
         self.local = Some(local.to_host_port());
+        self
+    }
+
+    /// The only family of the name's addresses that counts.
+    pub fn family(mut self, family: Family) -> Self {
+        self.family = Some(family);
         self
     }
 
@@ -82,9 +90,10 @@ impl Connecting {
         if self.lp.core.is_closed() {
             return Err(closed_error());
         }
-        let remotes = self.lp.getaddrinfo(addr).await?;
+        let hints = Hints::of(SocketKind::Stream, self.family);
+        let remotes = self.lp.getaddrinfo_with(addr, hints).await?;
         let locals = match self.local.clone() {
-            Some(local) => Some(self.lp.getaddrinfo(local).await?),
+            Some(local) => Some(self.lp.getaddrinfo_with(local, hints).await?),
             None => None,
         };
         let mut errors = Vec::new();

@@ -12,7 +12,7 @@ use std::task::Waker;
 
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
-use crate::driver::{Readiness, Received, Source, Token};
+use crate::driver::{Readiness, Received, SocketOption, Source, Token};
 use crate::engine::callbacks::Action;
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
@@ -550,6 +550,15 @@ impl Endpoint {
 
     fn is_closing(&self) -> bool {
         self.phase.get() >= Phase::Closing
+    }
+
+    /// Sets a switch of the socket, as long as there is one.
+    pub(crate) fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        if self.phase.get() == Phase::Lost {
+            let text = "the endpoint is closed, and has no socket any more";
+            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
+        }
+        self.core().driver.set_option(self.source, option)
     }
 
     pub(crate) fn close(&self) {

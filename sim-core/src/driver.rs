@@ -18,7 +18,8 @@
 //! 4. **Waiting.** [`wait`](Driver::wait): sleep until something is ready or a deadline has come.
 //!    Only the outermost run of a thread calls it. A world of several engines turns the others
 //!    inside it.
-//! 5. **Names.** [`resolve`](Driver::resolve): host names to addresses.
+//! 5. **Names.** [`resolve`](Driver::resolve): names of hosts and services to addresses;
+//!    [`name_of`](Driver::name_of): the way back.
 //! 6. **Identity.** [`rng`](Driver::rng): named streams of random numbers.
 //! 7. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine, and
 //!    [`property`](Driver::property) what the code claims of itself.
@@ -39,9 +40,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::Port;
 pub use crate::tcp_options::TcpOptions;
 
 use crate::error::RunError;
+use crate::names::NameInfo;
 use crate::property::Property;
 use crate::store::Storage;
 use crate::tcp_options::Keepalive;
@@ -130,17 +133,53 @@ pub enum SocketOption {
     /// `TCP_USER_TIMEOUT` (RFC 5482), in whole milliseconds: how long what was sent may stay
     /// unacknowledged; `None` for the system's own.
     UserTimeout(Option<Duration>),
+    /// `IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP`: a datagram socket receives what is sent to a group.
+    /// Like all options of multicast, it may be set at any time.
+    JoinMulticast(Membership),
+    /// `IP_DROP_MEMBERSHIP`, `IPV6_LEAVE_GROUP`.
+    LeaveMulticast(Membership),
+    /// `IP_MULTICAST_LOOP`, `IPV6_MULTICAST_LOOP`: what is sent to a group is received by members on
+    /// the sending host, too. On from the start.
+    MulticastLoop(bool),
+    /// `IP_MULTICAST_TTL`, `IPV6_MULTICAST_HOPS`: how many routers a datagram to a group passes, less
+    /// one; 0 keeps it on its host. 1 from the start.
+    MulticastHops(u8),
+    /// `IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`: datagrams to groups leave by the interface that has this
+    /// address.
+    MulticastInterface(IpAddr),
 }
 
-/// What [`Driver::resolve`] answers.
-pub enum Resolution {
+/// A group, and where it is joined.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Membership {
+    /// The group: a multicast address.
+    pub group: IpAddr,
+    /// An address of the interface; without one the system chooses.
+    pub interface: Option<IpAddr>,
+}
+
+/// What is asked of [`Driver::resolve`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Question<'a> {
+    /// A name, or an address in its usual text form.
+    pub host: &'a str,
+    /// A number, which is in each answer, or the name of a service.
+    pub port: &'a Port,
+    /// The only family that is wanted, if not any.
+    pub family: Option<Family>,
+    /// What the service is used with, if not with anything.
+    pub kind: Option<SocketKind>,
+}
+
+/// What [`Driver::resolve`] and [`Driver::name_of`] answer.
+pub enum Resolution<T> {
     /// The answer is known.
-    Now(io::Result<Vec<IpAddr>>),
-    /// The answer will come; the future wakes its task.
-    Later(Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>>>>),
+    Now(io::Result<T>),
+    /// The answer will come; the future wakes its task. Dropping it takes the question back.
+    Later(Pin<Box<dyn Future<Output = io::Result<T>>>>),
 }
 
-impl std::fmt::Debug for Resolution {
+impl<T: std::fmt::Debug> std::fmt::Debug for Resolution<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Now(answer) => f.debug_tuple("Now").field(answer).finish(),
@@ -420,8 +459,22 @@ pub trait Driver {
 
     // 5. Names.
 
-    /// Looks a host name up. The engine handles numeric addresses itself (contract E-02).
-    fn resolve(&self, name: &str) -> Resolution;
+    /// Looks a host and a service up. It never blocks (contract G-63). The engine handles numeric
+    /// addresses with a numeric port itself (E-02).
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError`](crate::ResolveError), inside the `io::Error`. An answer may be empty: that
+    /// is the engine's business (E-03).
+    fn resolve(&self, question: Question<'_>) -> Resolution<Vec<SocketAddr>>;
+
+    /// Looks up the names of an address and of a port, which are given as numbers if they have none.
+    /// It never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError`](crate::ResolveError), inside the `io::Error`.
+    fn name_of(&self, addr: SocketAddr) -> Resolution<NameInfo>;
 
     /// The local address that a connection or endpoint of this host starts from when its user
     /// names none.

@@ -12,6 +12,7 @@ use crate::datagram::{Endpoint, Remote};
 use crate::driver::{Family, SocketKind, SocketOption};
 use crate::error::AddressError;
 use crate::handle::closed_error;
+use crate::names::Hints;
 use crate::socket::Socket;
 use crate::{Conn, DatagramProtocol, DatagramTransport, Loop};
 
@@ -161,16 +162,11 @@ impl DatagramBuilder {
 
     /// The addresses of a host that was given, those of the family alone if one was.
     async fn addresses(&self, addr: &Option<HostPort>) -> io::Result<Option<Vec<SocketAddr>>> {
-        let mut addresses = match addr {
-            None => return Ok(None),
-            Some(addr) if addr.host.is_empty() => {
-                let any = |family: Family| SocketAddr::new(family.unspecified().ip(), addr.port);
-                vec![any(Family::V4), any(Family::V6)]
-            }
-            Some(addr) => self.lp.getaddrinfo(addr.clone()).await?,
+        let Some(addr) = addr.clone() else {
+            return Ok(None);
         };
-        addresses.retain(|addr| self.family.is_none_or(|family| Family::of(addr) == family));
-        Ok(Some(addresses))
+        let hints = Hints::of(SocketKind::Datagram, self.family);
+        self.lp.local_addresses(addr, hints).await.map(Some)
     }
 
     fn open(&self, (family, local, remote): Pair) -> io::Result<(Socket, Remote)> {

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::address::{HostPort, ToHostPort};
 use crate::connect::Connecting;
-use crate::driver::{Family, Resolution};
+use crate::driver::Family;
 use crate::endpoint::DatagramBuilder;
 use crate::engine::callbacks::Action;
 use crate::engine::core::Core;
@@ -30,7 +30,7 @@ use crate::{Conn, DatagramProtocol, DatagramTransport, LoopFuture, Rng, Server, 
 #[derive(Clone)]
 pub struct Loop {
     pub(crate) core: Rc<Core>,
-    view: Option<Rc<dyn HostView>>,
+    pub(crate) view: Option<Rc<dyn HostView>>,
 }
 
 /// What a host that shares its loop with others has of its own.
@@ -40,6 +40,12 @@ pub trait HostView {
 
     /// The addresses of a host of its world; `None` leaves the name to the driver.
     fn resolve(&self, name: &str) -> Option<io::Result<Vec<IpAddr>>>;
+
+    /// The name of the host of its world that has this address; `None` leaves it to the driver.
+    fn name_of(&self, address: IpAddr) -> Option<String> {
+        let _ = address;
+        None
+    }
 
     /// The local address that its connections and endpoints start from.
     fn local(&self, family: Family) -> Option<IpAddr>;
@@ -239,34 +245,6 @@ impl Loop {
     /// A datagram endpoint with options.
     pub fn datagram(&self) -> DatagramBuilder {
         DatagramBuilder::new(self)
-    }
-
-    /// The addresses of `addr`, in the order to try them. Numeric hosts need no resolver (E-02).
-    ///
-    /// # Errors
-    ///
-    /// The resolver's, naming the host; one for an empty answer (E-03).
-    pub async fn getaddrinfo(&self, addr: impl ToHostPort) -> io::Result<Vec<SocketAddr>> {
-        if self.core.is_closed() {
-            return Err(closed_error());
-        }
-        let addr = addr.to_host_port();
-        if let Some(numeric) = addr.numeric() {
-            return Ok(vec![numeric]);
-        }
-        let known = self.view.as_ref().and_then(|view| view.resolve(&addr.host));
-        let answer = match known {
-            Some(answer) => answer?,
-            None => match self.core.driver.resolve(&addr.host) {
-                Resolution::Now(answer) => answer?,
-                Resolution::Later(answer) => answer.await?,
-            },
-        };
-        if answer.is_empty() {
-            let text = format!("getaddrinfo({:?}) returned an empty list", addr.host);
-            return Err(io::Error::other(text));
-        }
-        Ok(answer.into_iter().map(|ip| SocketAddr::new(ip, addr.port)).collect())
     }
 
     /// The local address that this host's connections start from when none is named.

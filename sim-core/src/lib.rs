@@ -58,6 +58,8 @@ mod error;
 mod event_loop;
 mod future;
 mod handle;
+mod multicast;
+mod names;
 pub mod property;
 mod protocol;
 mod rng;
@@ -75,7 +77,7 @@ pub mod trace;
 mod transport;
 mod world;
 
-pub use address::{HostPort, ToHostPort};
+pub use address::{HostPort, Port, ToHostPort};
 pub use conn::{Closed, Conn};
 pub use connect::Connecting;
 pub use current::{current_host, current_time};
@@ -89,6 +91,7 @@ pub use error::{
 pub use event_loop::{EventLoop, StopHandle};
 pub use future::{DoneCallbackId, FutureError, LoopFuture};
 pub use handle::{HostView, Loop, PanicPolicy};
+pub use names::{Hints, NameInfo, ResolveError, ResolveFailure};
 pub use protocol::{Attach, BufferedProtocol, DatagramProtocol, Eof, Protocol};
 pub use rng::Rng;
 pub use scenario::{Failure, FaultMix, Outcome, Scenario, Serving};

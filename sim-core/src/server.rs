@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::address::{HostPort, ToHostPort};
+use crate::address::ToHostPort;
 use crate::arena::Key;
 use crate::driver::{Family, SocketKind, SocketOption, Source, Token};
 use crate::engine::callbacks::Action;
@@ -19,6 +19,7 @@ use crate::engine::report::ErrorContext;
 use crate::engine::sources::Registered;
 use crate::error::{AddressError, Cancelled};
 use crate::handle::closed_error;
+use crate::names::Hints;
 use crate::protocol::Attach;
 use crate::socket::Socket;
 use crate::timer::Timer;
@@ -50,6 +51,7 @@ pub struct ServerBuilder {
     lp: Loop,
     backlog: u32,
     start_serving: bool,
+    family: Option<Family>,
     options: Vec<SocketOption>,
 }
 
@@ -59,6 +61,7 @@ impl ServerBuilder {
             lp: lp.clone(),
             backlog: 100,
             start_serving: true,
+            family: None,
             options: vec![SocketOption::ReuseAddress(true)],
         }
     }
@@ -67,6 +70,12 @@ impl ServerBuilder {
     /// default (contract E-28, E-35).
     pub fn backlog(mut self, backlog: u32) -> Self {
         self.backlog = backlog;
+        self
+    }
+
+    /// The only family of the names' addresses that counts.
+    pub fn family(mut self, family: Family) -> Self {
+        self.family = Some(family);
         self
     }
 
@@ -134,11 +143,12 @@ impl ServerBuilder {
         if self.lp.core.is_closed() {
             return Err(closed_error());
         }
+        let hints = Hints::of(SocketKind::Stream, self.family);
         let (mut locals, mut optional) = (Vec::new(), Vec::new());
         for addr in addrs {
             let addr = addr.to_host_port();
             let is_any = addr.host.is_empty();
-            for local in self.addresses(addr).await? {
+            for local in self.lp.local_addresses(addr, hints).await? {
                 if !locals.contains(&local) {
                     locals.push(local);
                 }
@@ -157,14 +167,6 @@ impl ServerBuilder {
             protocol.attach(&Transport(Rc::clone(stream)));
         });
         self.into_server(sockets, accept)
-    }
-
-    async fn addresses(&self, addr: HostPort) -> io::Result<Vec<SocketAddr>> {
-        if addr.host.is_empty() {
-            let wildcard = |family: Family| SocketAddr::new(family.unspecified().ip(), addr.port);
-            return Ok(vec![wildcard(Family::V4), wildcard(Family::V6)]);
-        }
-        self.lp.getaddrinfo(addr).await
     }
 
     /// Binds a socket to each address; one of the `optional` may be of a family that the machine

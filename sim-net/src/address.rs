@@ -21,6 +21,8 @@ pub(crate) enum Ip {
     Any6,
     /// `::1`.
     Loopback6,
+    /// `ffXX::n`: an IPv6 group with its flags and scope and a number (RFC 4291 §2.7, RFC 3307 §4).
+    Group6(u8, u32),
     /// `fd00::n`.
     Host6(u32),
 }
@@ -32,8 +34,8 @@ pub(crate) enum Route {
     Loopback,
     /// The host with this number; there need not be one.
     Host(u32),
-    /// Every host.
-    Broadcast,
+    /// A group, or every host.
+    Many,
     /// No route: `ENETUNREACH`.
     None,
 }
@@ -68,6 +70,11 @@ impl Ip {
             IpAddr::V4(v4) => Some(Self::V4(v4.to_bits())),
             IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(Self::Any6),
             IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(Self::Loopback6),
+            IpAddr::V6(v6) if v6.is_multicast() => {
+                let bits = v6.to_bits();
+                let number = (bits & !(0xffff << 112)).try_into().ok()?;
+                Some(Self::Group6((bits >> 112) as u8, number))
+            }
             IpAddr::V6(v6) => {
                 let number = v6.to_bits().checked_sub(0xfd00_u128 << 112)?;
                 u32::try_from(number).ok().map(Self::Host6)
@@ -81,6 +88,10 @@ impl Ip {
             Self::V4(bits) => Ipv4Addr::from_bits(bits).into(),
             Self::Any6 => Ipv6Addr::UNSPECIFIED.into(),
             Self::Loopback6 => Ipv6Addr::LOCALHOST.into(),
+            Self::Group6(scope, number) => {
+                let head = 0xff00 | u128::from(scope);
+                Ipv6Addr::from_bits(head << 112 | u128::from(number)).into()
+            }
             Self::Host6(number) => Ipv6Addr::from_bits((0xfd00 << 112) | u128::from(number)).into(),
         }
     }
@@ -105,6 +116,29 @@ impl Ip {
         matches!(self, Self::V4(u32::MAX)) || self == Self::V4(NET4 | HOST_BITS)
     }
 
+    /// True for 224.0.0.0/4 and ff00::/8.
+    pub(crate) fn is_multicast(self) -> bool {
+        match self {
+            Self::V4(bits) => bits >> 28 == 0xe,
+            other => matches!(other, Self::Group6(..)),
+        }
+    }
+
+    /// True if nothing that is sent to it goes to one host: groups, broadcast, and what is reserved
+    /// (240.0.0.0/4).
+    #[inline]
+    pub(crate) fn is_to_many(self) -> bool {
+        match self {
+            Self::V4(bits) => bits >= 0xe000_0000 || bits == NET4 | HOST_BITS,
+            other => matches!(other, Self::Group6(..)),
+        }
+    }
+
+    /// True for a group that no packet leaves its host for: of scope 1 (RFC 4291 §2.7).
+    pub(crate) fn stays_on_host(self) -> bool {
+        matches!(self, Self::Group6(scope, _) if scope & 15 <= 1)
+    }
+
     /// True if host `number` may bind this address.
     pub(crate) fn is_local_to(self, number: u32) -> bool {
         self.is_any() || self.route(number) == Route::Loopback
@@ -116,8 +150,9 @@ impl Ip {
         if self.is_loopback() || self.is_any() {
             return Route::Loopback;
         }
-        if self.is_broadcast() {
-            return Route::Broadcast;
+        if self.is_to_many() {
+            let is_known = self.is_broadcast() || self.is_multicast();
+            return if is_known { Route::Many } else { Route::None };
         }
         let to = match self {
             Self::V4(bits) if bits & !HOST_BITS == NET4 => bits & HOST_BITS,
@@ -154,13 +189,22 @@ mod tests {
 
     #[test]
     fn addresses_survive_the_round_trip() {
-        for text in
-            ["10.0.1.2:80", "127.0.0.9:1", "[::1]:7", "[::]:0", "[fd00::102]:9", "0.0.0.0:0"]
-        {
+        for text in [
+            "10.0.1.2:80",
+            "127.0.0.9:1",
+            "[::1]:7",
+            "[::]:0",
+            "[fd00::102]:9",
+            "0.0.0.0:0",
+            "239.255.1.2:9",
+            "[ff02::fb]:5353",
+            "[ff3e::ffff:ffff]:1",
+        ] {
             let addr: SocketAddr = text.parse().unwrap();
             assert_eq!(Endpoint::from_addr(addr).unwrap().to_addr(), addr);
         }
         assert_eq!(Ip::from_addr("2001:db8::1".parse().unwrap()), None);
+        assert_eq!(Ip::from_addr("ff02::1:0:0".parse().unwrap()), None);
         assert_eq!(Ip::of_host(258, Family::V4).to_addr().to_string(), "10.0.1.2");
         assert_eq!(Ip::of_host(258, Family::V6).to_addr().to_string(), "fd00::102");
     }
@@ -173,7 +217,11 @@ mod tests {
         assert_eq!(route("fd00::3"), Route::Loopback);
         assert_eq!(route("fd00::4"), Route::Host(4));
         assert_eq!(route("10.0.0.4"), Route::Host(4));
-        assert_eq!(route("10.255.255.255"), Route::Broadcast);
+        for many in ["10.255.255.255", "255.255.255.255", "224.0.0.0", "239.255.255.255", "ff02::1"]
+        {
+            assert_eq!(route(many), Route::Many, "{many}");
+        }
+        assert_eq!((route("240.0.0.1"), route("223.255.255.255")), (Route::None, Route::None));
         assert_eq!(route("192.0.2.1"), Route::None);
     }
 }

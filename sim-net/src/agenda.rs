@@ -4,6 +4,7 @@ use sim_core::Time;
 use sim_core::time_queue::{Due, TimeQueue};
 
 use crate::link::table::HeldBackKey;
+use crate::names::query::QueryId;
 use crate::packet::Packet;
 use crate::socket_table::SocketId;
 
@@ -30,6 +31,8 @@ pub(crate) enum Event {
     TcpTimer(SocketId),
     /// A host's timer may be due, or its processor free again.
     HostTimer(u32),
+    /// The answer of a name server arrives, or it is time to ask again.
+    NameAnswer(QueryId),
 }
 
 /// The place of a packet on the agenda, as long as it is there.

@@ -83,10 +83,20 @@ pub enum Site {
     AcceptError,
     /// Whether a connect fails at once.
     ConnectError,
+    /// How long a name server takes to answer, beyond the least.
+    NameDelay,
+    /// Whether the name servers fail for now: 1 if so.
+    NameFailure,
+    /// Whether they say that there is no such name: 1 if so.
+    NameUnknown,
+    /// Whether they know a name and no address of it: 1 if so.
+    NameEmpty,
+    /// Whether they do not answer: 1 if so.
+    NameSilence,
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::HostOrder,
         Self::PacketDelay,
         Self::InitialSequence,
@@ -109,6 +119,11 @@ impl Site {
         Self::AcceptReset,
         Self::AcceptError,
         Self::ConnectError,
+        Self::NameDelay,
+        Self::NameFailure,
+        Self::NameUnknown,
+        Self::NameEmpty,
+        Self::NameSilence,
     ];
 
     /// The stable name, as traces and plans write it.
@@ -136,6 +151,11 @@ impl Site {
             Self::AcceptReset => "socket.accept-reset",
             Self::AcceptError => "socket.emfile",
             Self::ConnectError => "socket.connect",
+            Self::NameDelay => "dns.delay",
+            Self::NameFailure => "dns.again",
+            Self::NameUnknown => "dns.nxdomain",
+            Self::NameEmpty => "dns.empty",
+            Self::NameSilence => "dns.silent",
         }
     }
 
@@ -157,8 +177,12 @@ impl Site {
             | Self::StreamReset
             | Self::AcceptReset
             | Self::AcceptError
-            | Self::ConnectError => Class::Fault,
-            Self::HostOrder | Self::PacketDelay => Class::Environment,
+            | Self::ConnectError
+            | Self::NameFailure
+            | Self::NameUnknown
+            | Self::NameEmpty
+            | Self::NameSilence => Class::Fault,
+            Self::HostOrder | Self::PacketDelay | Self::NameDelay => Class::Environment,
             Self::InitialSequence | Self::EphemeralPort | Self::NamedRng => Class::Identity,
             Self::WorkloadSize => Class::Workload,
         }
@@ -167,14 +191,14 @@ impl Site {
     /// Its place in the stream of an entity. Sites of different kinds of entities may share one.
     const fn slot(self) -> u64 {
         match self {
-            Self::PacketDelay | Self::HostOrder | Self::StoreLost => 0,
+            Self::PacketDelay | Self::HostOrder | Self::StoreLost | Self::NameDelay => 0,
             Self::InitialSequence | Self::EphemeralPort | Self::StoreTorn => 1,
             Self::NamedRng => 2,
             Self::WorkloadSize => 3,
-            Self::PacketLoss | Self::AcceptError => 4,
-            Self::PacketDuplicate | Self::ConnectError => 5,
-            Self::PacketCorrupt => 6,
-            Self::PacketReorder => 7,
+            Self::PacketLoss | Self::AcceptError | Self::NameFailure => 4,
+            Self::PacketDuplicate | Self::ConnectError | Self::NameUnknown => 5,
+            Self::PacketCorrupt | Self::NameEmpty => 6,
+            Self::PacketReorder | Self::NameSilence => 7,
             Self::ReadBoundary => 8,
             Self::ShortWrite => 9,
             Self::HeldRead => 10,

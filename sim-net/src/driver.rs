@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim_core::driver::{
-    Alarm, Driver, Family, Next, Read, Readiness, Received, Resolution, SocketKind, SocketOption,
-    Source, TcpOptions, Token, lengthen,
+    Alarm, Driver, Family, Next, Question, Read, Readiness, Received, Resolution, SocketKind,
+    SocketOption, Source, TcpOptions, Token, lengthen,
 };
 use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
-use sim_core::{Rng, RunError, Storage, Time};
+use sim_core::{NameInfo, Rng, RunError, Storage, Time};
 
-use crate::address::Endpoint;
+use crate::address::{Endpoint, Route};
 use crate::bell::HostAlarm;
 use crate::decisions::Entity;
 use crate::disk::OpenFile;
@@ -23,6 +23,8 @@ use crate::errno::{
     self, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EINVAL, EIO, EMFILE, ENETUNREACH, ENOTCONN,
     EOPNOTSUPP,
 };
+use crate::names::lookup::resolution;
+use crate::names::query::{Answer, gone};
 use crate::plan::RESET_BOTH;
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, SocketId, Unconnected};
@@ -173,7 +175,11 @@ impl Driver for HostDriver {
         if self.dead.get() {
             return Ok(());
         }
-        self.scheduler.network().set_option(SocketId::from_source(source), option)
+        let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
+        match network.set_multicast(id, self.index, option) {
+            Some(set) => set,
+            None => network.set_option(id, option),
+        }
     }
 
     fn tcp_options(&self, source: Source) -> io::Result<TcpOptions> {
@@ -193,7 +199,9 @@ impl Driver for HostDriver {
         }
         let number = network.host(self.index).number;
         let endpoint = Endpoint::from_addr(local)
-            .filter(|local| local.ip.is_local_to(number) || !stream && local.ip.is_broadcast())
+            .filter(|local| {
+                local.ip.is_local_to(number) || !stream && local.ip.route(number) == Route::Many
+            })
             .ok_or_else(|| errno::os(EADDRNOTAVAIL))?;
         if stream {
             network.tcp_bind(id, self.index, endpoint)
@@ -426,8 +434,20 @@ impl Driver for HostDriver {
         (until > now).then(|| network.wire.clocks.local(self.index, until))
     }
 
-    fn resolve(&self, name: &str) -> Resolution {
-        Resolution::Now(self.scheduler.network().resolve(name))
+    fn resolve(&self, question: Question<'_>) -> Resolution<Vec<SocketAddr>> {
+        if self.dead.get() {
+            return Resolution::Now(Err(gone()));
+        }
+        let asked = self.scheduler.network().ask_addresses(self.index, question);
+        resolution(&self.scheduler, asked, Answer::into_addresses)
+    }
+
+    fn name_of(&self, addr: SocketAddr) -> Resolution<NameInfo> {
+        if self.dead.get() {
+            return Resolution::Now(Err(gone()));
+        }
+        let asked = self.scheduler.network().ask_name(self.index, addr);
+        resolution(&self.scheduler, asked, Answer::into_name)
     }
 
     fn default_local(&self, family: Family) -> Option<IpAddr> {

@@ -53,9 +53,11 @@
 //! | `link/` | what lies between two hosts: its parts and their text, the pipeline, the delivery |
 //! | `partition`, `schedule` | what does not get through, and when |
 //! | `links` | both while a world runs, by the test's own hand |
+//! | `names/` | what hosts are called, and the name servers that know it |
 //! | `faults` | how often each fault bit |
 //! | `tcp` | the state machine of RFC 9293, and its sockets |
 //! | `udp` | datagram sockets |
+//! | `multicast` | datagrams to groups and to everybody |
 //! | `tun` | a host's packets as bytes, for a stack that is not ours |
 //! | `socket_table`, `ports`, `address`, `buffer` | what both are made of |
 //! | `decisions` | every choice, as a function of (seed, site, entity, ordinal) |
@@ -81,6 +83,8 @@ mod host;
 mod life;
 mod link;
 mod links;
+mod multicast;
+mod names;
 mod network;
 mod operator;
 mod orders;
@@ -113,6 +117,8 @@ pub use link::{
     Rate,
 };
 pub use links::{InFlight, LinkHandle, Links};
+pub use names::operator::Names;
+pub use names::{NameFault, Resolver};
 pub use operator::{HostOperator, Operator};
 pub use partition::{Cut, Effect, HostSet, Partition};
 pub use plan::Plan;

@@ -44,7 +44,7 @@ impl Life {
 impl Host {
     /// True if a packet for this address reaches it.
     pub(crate) fn hears(&self, ip: Ip) -> bool {
-        !self.life.off && !self.life.frozen && (ip.is_local_to(self.number) || ip.is_broadcast())
+        !self.life.off && !self.life.frozen && (ip.is_local_to(self.number) || ip.is_to_many())
     }
 
     /// Notes that it would have had something to do.
@@ -83,8 +83,10 @@ impl Network {
             self.sockets.remove(id);
             self.injection.forget(id);
         }
+        self.end_questions_of(index);
         self.halt(index);
         self.lose_unsynced(index);
+        self.groups.forget(index);
         let host = self.host(index);
         host.wipe();
         host.life.off = true;
@@ -120,6 +122,7 @@ impl Network {
                 None => {}
             }
         }
+        self.end_questions_of(index);
         self.halt(index);
         let host = self.host(index);
         host.ready.clear();

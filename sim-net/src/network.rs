@@ -1,8 +1,6 @@
 //! The network and the kernels of its hosts: everything in a world but the engines.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -11,12 +9,15 @@ use sim_core::driver::{Family, Next, Readiness, Token};
 
 use crate::address::{Endpoint, Ip, Route};
 use crate::agenda::Event;
-use crate::buffer::Pool;
+use crate::buffer::{Payload, Pool};
+use crate::capture::icmp::read_quote;
 use crate::decisions::{Draws, Site};
 use crate::flow::Flow;
 use crate::host::Host;
 use crate::link::table::LinkTable;
 use crate::link::{LinkError, LinkRule};
+use crate::multicast::Groups;
+use crate::names::query::NameService;
 use crate::packet::{Body, Icmp, Packet};
 use crate::plane::Plane;
 use crate::ready_hosts::ReadyHosts;
@@ -46,6 +47,8 @@ pub(crate) struct Network {
     /// Who waited for a packet at a TUN device that has one now.
     pub(crate) woken: Vec<Waker>,
     pub(crate) names: BTreeMap<Arc<str>, u32>,
+    pub(crate) name_service: NameService,
+    pub(crate) groups: Groups,
     /// The number of host 0.
     first_number: u32,
     /// Hosts that came back with other addresses, by the numbers that they got; and how many did.
@@ -70,6 +73,8 @@ impl Network {
             is_watched: false,
             woken: Vec::new(),
             names: BTreeMap::new(),
+            name_service: NameService::default(),
+            groups: Groups::default(),
             first_number,
             moved: BTreeMap::new(),
             moves: 0,
@@ -127,32 +132,14 @@ impl Network {
         self.names.get(name).copied()
     }
 
-    /// The addresses of a name: IPv4, or IPv6 for a name with `ip6-` before it.
-    pub(crate) fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let (family, host) = match name.strip_prefix("ip6-") {
-            Some(rest) if !self.names.contains_key(name) => (Family::V6, rest),
-            _ => (Family::V4, name),
-        };
-        let ip = match (self.names.get(host), family) {
-            (Some(&index), _) => Ip::of_host(self.hosts[index as usize].number, family),
-            (None, Family::V4) if host == "localhost" => Ip::V4(0x7f00_0001),
-            (None, Family::V6) if host == "localhost" => Ip::Loopback6,
-            _ => {
-                let message = format!("no host of this world is called {name:?}");
-                return Err(io::Error::new(io::ErrorKind::NotFound, message));
-            }
-        };
-        Ok(vec![ip.to_addr()])
-    }
-
     pub(crate) fn host(&mut self, index: u32) -> &mut Host {
         &mut self.hosts[index as usize]
     }
 
     /// A host that is off comes back with another address: the number after all that were given.
-    pub(crate) fn move_host(&mut self, index: u32) {
+    pub(crate) fn move_host(&mut self, index: u32) -> bool {
         if !self.hosts[index as usize].life.off {
-            return;
+            return false;
         }
         // Hosts that are made later take numbers from the front.
         let number = NUMBER_MAX - self.moves;
@@ -161,6 +148,7 @@ impl Network {
         host.number = number;
         host.life.moved = true;
         self.moved.insert(number, index);
+        true
     }
 
     /// The host that has the address with this number now.
@@ -174,12 +162,20 @@ impl Network {
         })
     }
 
+    /// The host that has an address now, beyond loopback.
+    pub(crate) fn host_at(&self, ip: Ip) -> Option<u32> {
+        match ip.route(u32::MAX) {
+            Route::Host(number) => self.host_numbered(number),
+            Route::Loopback | Route::Many | Route::None => None,
+        }
+    }
+
     /// The path from a host to an address, or `None` without a route.
     pub(crate) fn path(&self, from: u32, to: Ip) -> Option<Path> {
         match to.route(self.hosts[from as usize].number) {
             Route::Loopback => Some(self.wire.path_between(from, from)),
             Route::Host(number) => Some(self.wire.path_out(from, self.host_numbered(number))),
-            Route::Broadcast | Route::None => None,
+            Route::Many | Route::None => None,
         }
     }
 
@@ -245,6 +241,7 @@ impl Network {
                 Event::LateEnd(id) => self.send_late_end(id),
                 Event::ForgedReset(id) => self.tcp_forged_reset(id),
                 Event::HostTimer(index) => self.host_timer(index),
+                Event::NameAnswer(id) => self.name_answer(id),
             }
         }
         None
@@ -276,7 +273,7 @@ impl Network {
         match packet.body {
             Body::Tcp(_) => self.tcp_arrival(packet),
             Body::Udp { .. } => self.udp_arrival(packet),
-            Body::Icmp(icmp) => self.icmp_arrival(packet, icmp),
+            Body::Icmp(icmp, _) => self.icmp_arrival(packet, icmp),
         }
     }
 
@@ -296,11 +293,34 @@ impl Network {
     /// ICMP arrived: the socket that it is about hears of it, if it is still there.
     fn icmp_arrival(&mut self, packet: Packet, icmp: Icmp) {
         self.record(packet.to_host, Record::Delivered(packet.record()));
-        match self.sockets.get(packet.to).map(|socket| &socket.kind) {
-            Some(Kind::Datagrams(_)) => self.udp_icmp(packet.to, packet.source, icmp),
-            Some(Kind::Stream(_)) => self.tcp_icmp(packet.to, icmp),
+        let (to, icmp) = match &packet.body {
+            Body::Icmp(_, Some(quote)) => self.icmp_by_quote(&packet, icmp, quote),
+            _ => (packet.to, icmp),
+        };
+        match self.sockets.get(to).map(|socket| &socket.kind) {
+            Some(Kind::Datagrams(_)) => self.udp_icmp(to, packet.source, icmp),
+            Some(Kind::Stream(_)) => self.tcp_icmp(to, icmp),
             Some(Kind::Unconnected(_) | Kind::Listener(_)) | None => {}
         }
+        if let Body::Icmp(_, Some(quote)) = packet.body {
+            self.pool.put(quote);
+        }
+    }
+
+    /// The socket that ICMP is about, found by what it quotes, and what it says to that: no path is
+    /// taken for narrower than the narrowest (`ip_rt_min_pmtu`; RFC 8200 §5).
+    fn icmp_by_quote(&self, packet: &Packet, icmp: Icmp, quote: &Payload) -> (SocketId, Icmp) {
+        let least = if packet.source.ip.family() == Family::V4 { 552 } else { 1_280 };
+        let icmp = match icmp {
+            Icmp::FragmentationNeeded(mtu) => Icmp::FragmentationNeeded(mtu.max(least)),
+            other => other,
+        };
+        let to = match read_quote(quote.bytes()).map(|quoted| quoted.seq) {
+            Ok(Some(seq)) => self.tcp_that_sent(packet, seq),
+            Ok(None) => self.hosts[packet.to_host as usize].udp.find(packet.target, packet.source),
+            Err(_) => None,
+        };
+        (to.unwrap_or(SocketId::NONE), icmp)
     }
 
     // Readiness and turns.
@@ -430,12 +450,13 @@ impl Network {
         self.wire.draw_rank(index, ranks)
     }
 
-    /// True when no host has anything to do at this instant and no packet is on its way.
+    /// True when no host has anything to do at this instant and no packet or answer is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.ready.is_empty()
             && self.delayed_hosts == 0
             && self.wire.agenda.in_flight() == 0
             && !self.wire.links.holds_back()
+            && self.name_service.is_idle()
     }
 
     /// Notes when a host's engine wants its next turn.

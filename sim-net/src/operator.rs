@@ -1,9 +1,14 @@
 //! The test's own hand on the world's switches.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use sim_core::driver::Family;
+
+use crate::address::Ip;
+use crate::names::operator::Names;
 use crate::scheduler::Scheduler;
 
 /// The hand on the switches of a world, while it runs: what a plan does as data, a test does here.
@@ -69,6 +74,11 @@ impl Operator {
 }
 
 impl Operator {
+    /// What the name servers say.
+    pub fn names(&self) -> Names {
+        Names::new(Weak::clone(&self.scheduler))
+    }
+
     /// Ends all faults, as [`Sim::quiesce`](crate::Sim::quiesce) does at its time.
     pub fn quiesce(&self) {
         if let Some(scheduler) = self.scheduler.upgrade() {
@@ -109,6 +119,21 @@ impl HostOperator {
     /// runs its boot function.
     pub fn start(&self) -> bool {
         self.act(Scheduler::start)
+    }
+
+    /// A machine that is off gets other addresses, which its name resolves to from now on. Whoever
+    /// still sends to the old ones reaches nobody.
+    pub fn move_addresses(&self) -> bool {
+        self.act(|scheduler, index| scheduler.network().move_host(index))
+    }
+
+    /// The addresses of the machine, IPv4 and IPv6; none after the end of its world.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.scheduler.upgrade().map_or_else(Vec::new, |scheduler| {
+            let number = scheduler.network().host(self.index).number;
+            let of = |family| Ip::of_host(number, family).to_addr();
+            [Family::V4, Family::V6].into_iter().map(of).collect()
+        })
     }
 
     /// The process stops, as on `SIGSTOP`. Its kernel goes on: it acknowledges until its buffers

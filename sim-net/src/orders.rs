@@ -183,6 +183,7 @@ impl Scheduler {
             plane.calm();
         }
         network.set_stream_faults(StreamFaults::new());
+        network.name_service.calm();
         network.wire.links.calm();
         if !conditions.clone().any(|condition| matches!(condition, Condition::Cut(_))) {
             network.heal(None);
@@ -353,6 +354,11 @@ impl Scheduler {
                     self.set_callback_cost(host, *cost);
                 }
             }
+            Condition::Names { host, fault } => {
+                // Whoever has the name later is concerned, too.
+                self.index_of(host);
+                self.network().begin_name_fault(host, *fault);
+            }
             Condition::Link { from, to, is_mutual, link } => {
                 let both = self.index_of(from).is_some() & self.index_of(to).is_some();
                 if both && let Ok(link) = link.0.parse::<Link>() {
@@ -399,6 +405,9 @@ impl Scheduler {
                 if let Some(host) = self.index_of(host) {
                     self.set_callback_cost(host, Duration::ZERO);
                 }
+            }
+            Condition::Names { host, fault } => {
+                self.network().name_service.end(host, *fault);
             }
             Condition::Link { from, to, is_mutual, .. } => {
                 let links = Links::new(self);

@@ -25,7 +25,7 @@ pub(crate) struct Packet {
     pub(crate) source: Endpoint,
     pub(crate) target: Endpoint,
     pub(crate) to_host: u32,
-    /// The socket that sent it, or `NONE`.
+    /// The socket that sent it, or what a TUN device knows it by, or `NONE`.
     pub(crate) from: SocketId,
     /// The socket that it is for, if the sender knows, or `NONE`; it may be gone by the time of
     /// arrival.
@@ -46,8 +46,9 @@ pub(crate) enum Body {
     Tcp(Segment),
     /// A UDP datagram; `counted` if its sender's buffer keeps account of it.
     Udp { payload: Payload, counted: bool },
-    /// What the network has to say about a packet that `to` sent to `source`.
-    Icmp(Icmp),
+    /// What the network has to say about a packet that `to` sent to `source`, and the beginning of that
+    /// packet if a TUN device says it, which has only bytes.
+    Icmp(Icmp, Option<Payload>),
 }
 
 /// A message of ICMP (RFC 792, RFC 4443).
@@ -70,6 +71,7 @@ const TCP_TIMESTAMPS: u32 = TCP + TIMESTAMPS;
 const TCP_SYN: u32 = 40;
 const UDP: u32 = 8;
 const ICMP: u32 = 36;
+const ICMP_HEADER: u32 = 8;
 
 impl Packet {
     /// The packet as a trace tells it.
@@ -78,9 +80,9 @@ impl Packet {
         let (kind, bytes) = match &self.body {
             Body::Tcp(segment) => (segment.kind(), segment.data_len()),
             Body::Udp { payload, .. } => (PacketKind::Datagram, payload.len() as u32),
-            Body::Icmp(Icmp::PortUnreachable) => (PacketKind::PortUnreachable, 0),
-            Body::Icmp(Icmp::HostUnreachable) => (PacketKind::HostUnreachable, 0),
-            Body::Icmp(Icmp::FragmentationNeeded(_)) => (PacketKind::FragmentationNeeded, 0),
+            Body::Icmp(Icmp::PortUnreachable, _) => (PacketKind::PortUnreachable, 0),
+            Body::Icmp(Icmp::HostUnreachable, _) => (PacketKind::HostUnreachable, 0),
+            Body::Icmp(Icmp::FragmentationNeeded(_), _) => (PacketKind::FragmentationNeeded, 0),
         };
         PacketRecord { flow: self.flow, kind, offset: self.offset, bytes }
     }
@@ -93,7 +95,8 @@ impl Packet {
                 Body::Tcp(segment) if segment.timestamps.is_some() => TCP_TIMESTAMPS,
                 Body::Tcp(_) => TCP,
                 Body::Udp { .. } => UDP,
-                Body::Icmp(_) => ICMP,
+                Body::Icmp(_, None) => ICMP,
+                Body::Icmp(_, Some(quote)) => ICMP_HEADER + quote.len() as u32,
             }
     }
 
@@ -107,7 +110,7 @@ impl Packet {
         let body = match &self.body {
             Body::Tcp(segment) => Body::Tcp(segment.clone()),
             Body::Udp { payload, .. } => Body::Udp { payload: payload.clone(), counted: false },
-            Body::Icmp(icmp) => Body::Icmp(*icmp),
+            Body::Icmp(icmp, quote) => Body::Icmp(*icmp, quote.clone()),
         };
         Self { body, ..*self }
     }
@@ -141,7 +144,7 @@ impl Packet {
             flow: self.flow.reversed(),
             offset: 0,
             frame: self.frame,
-            body: Body::Icmp(icmp),
+            body: Body::Icmp(icmp, None),
         }
     }
 }

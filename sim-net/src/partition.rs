@@ -281,7 +281,7 @@ mod tests {
             flow: Flow::new((1, 1), (2, to_port), 1, true),
             offset: 0,
             frame: 0,
-            body: Body::Icmp(Icmp::PortUnreachable),
+            body: Body::Icmp(Icmp::PortUnreachable, None),
         }
     }
 

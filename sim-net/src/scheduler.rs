@@ -99,11 +99,13 @@ pub(crate) struct Settler {
 impl Scheduler {
     /// A world without hosts but the control loop.
     pub(crate) fn new(
-        network: Network,
+        mut network: Network,
         orders: Orders,
         limits: Limits,
         panics: PanicPolicy,
     ) -> Rc<Self> {
+        let bell = Arc::<Bell>::default();
+        network.name_service.bell = Arc::clone(&bell);
         Rc::new(Self {
             now: Cell::new(Time::ZERO),
             network: RefCell::new(network),
@@ -111,7 +113,7 @@ impl Scheduler {
             departed: RefCell::default(),
             orders,
             properties: RefCell::default(),
-            bell: Arc::default(),
+            bell,
             buffer: ReadBuffer::default(),
             limits,
             panics,

@@ -10,6 +10,7 @@ use crate::capture::Capture;
 use crate::link::table::LinkTable;
 use crate::link::{Latency, Link, LinkRule, Rate};
 use crate::links::Links;
+use crate::names::Resolver;
 use crate::network::Network;
 use crate::orders::{self, Orders};
 use crate::plan::{Plan, PlanError};
@@ -50,6 +51,7 @@ pub struct Sim {
     log_max: usize,
     capture: bool,
     stream_faults: StreamFaults,
+    resolver: Resolver,
     plan: Plan,
     quiesce: Option<Duration>,
     liveness: Option<Duration>,
@@ -74,6 +76,7 @@ impl Sim {
             log_max: usize::MAX,
             capture: false,
             stream_faults: StreamFaults::new(),
+            resolver: Resolver::new(),
             plan: Plan::new(),
             quiesce: None,
             liveness: None,
@@ -192,6 +195,13 @@ impl Sim {
     #[must_use]
     pub fn stream_faults(mut self, faults: StreamFaults) -> Self {
         self.stream_faults = faults;
+        self
+    }
+
+    /// Sets how name servers answer: at once and always by default.
+    #[must_use]
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
         self
     }
 
@@ -354,6 +364,7 @@ impl Sim {
         let recording = self.recording.clone();
         network.set_stream_faults(self.stream_faults);
         network.set_plane(Plane::new(&self.plan, seed, is_replay, until, recording, census));
+        network.set_resolver(self.resolver.clone());
         let mut limits = self.limits;
         if let Some(quiesce) = self.quiesce {
             limits.calm_at = Some(quiesce);

@@ -20,6 +20,16 @@ impl SocketId {
     /// No socket.
     pub(crate) const NONE: Self = Self { slot: u32::MAX, serial: u32::MAX };
 
+    /// No socket: a packet of a TUN device, by its number.
+    pub(crate) fn of_device(packet: u32) -> Self {
+        Self { slot: u32::MAX, serial: packet }
+    }
+
+    /// The number of a packet of a TUN device, if it is that.
+    pub(crate) fn device_packet(self) -> Option<u32> {
+        (self.slot == u32::MAX && self != Self::NONE).then_some(self.serial)
+    }
+
     pub(crate) fn source(self) -> Source {
         Source(u64::from(self.serial) << 32 | u64::from(self.slot))
     }

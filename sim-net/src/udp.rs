@@ -6,7 +6,7 @@ use std::io;
 use sim_core::Time;
 use sim_core::driver::Family;
 
-use crate::address::{Endpoint, Ip};
+use crate::address::{Endpoint, Ip, Route};
 use crate::buffer::Payload;
 use crate::errno::{
     self, EACCES, EADDRINUSE, EAFNOSUPPORT, ECONNREFUSED, EDESTADDRREQ, EINVAL, EMSGSIZE,
@@ -16,6 +16,7 @@ use crate::faults;
 use crate::flow::Flow;
 use crate::link::lane::Lane;
 use crate::link::pipeline::Fate;
+use crate::multicast::Multicast;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet, udp_headers};
 use crate::ports::{Bind, ephemeral};
@@ -35,10 +36,13 @@ const OVERHEAD: usize = 768;
 pub(crate) struct Datagrams {
     family: Family,
     pub(crate) local: Option<Endpoint>,
+    /// What it sends from: its local address, or any if that is a group's.
+    source: Option<Endpoint>,
     pub(crate) remote: Option<Endpoint>,
     pub(crate) reuse_address: bool,
     pub(crate) reuse_port: bool,
     pub(crate) broadcast: bool,
+    pub(crate) multicast: Multicast,
     /// Bytes that may be on their way; `None` if there is no bound.
     pub(crate) send_limit: Option<usize>,
     on_the_way: usize,
@@ -67,10 +71,12 @@ impl Datagrams {
         Self {
             family,
             local: None,
+            source: None,
             remote: None,
             reuse_address: false,
             reuse_port: false,
             broadcast: false,
+            multicast: Multicast::default(),
             send_limit: None,
             on_the_way: 0,
             blocked: false,
@@ -118,8 +124,13 @@ impl Datagrams {
         self.last_peer = place;
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        self.send_limit.is_none_or(|limit| self.on_the_way == 0 || self.on_the_way + bytes <= limit)
+    /// True if there is no room for so many bytes of data; whoever sends is told when there is.
+    #[inline]
+    pub(crate) fn is_full(&mut self, data: usize) -> bool {
+        let after = self.on_the_way + data + OVERHEAD;
+        let is_full = self.send_limit.is_some_and(|limit| self.on_the_way > 0 && after > limit);
+        self.blocked |= is_full;
+        is_full
     }
 }
 
@@ -150,18 +161,22 @@ impl Network {
         self.host(host).udp.insert(port, id, bind);
         if let Some(socket) = self.sockets.datagrams(id) {
             socket.local = Some(Endpoint::new(local.ip, port));
+            let is_own = !local.ip.is_to_many();
+            let source = if is_own { local.ip } else { Ip::any(socket.family) };
+            socket.source = Some(Endpoint::new(source, port));
         }
         Ok(())
     }
 
-    fn udp_bind_if_unbound(&mut self, id: SocketId, host: u32) -> io::Result<Endpoint> {
+    /// What a socket sends from. It is bound if it was not.
+    pub(crate) fn udp_source(&mut self, id: SocketId, host: u32) -> io::Result<Endpoint> {
         let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
-        if let Some(local) = socket.local {
-            return Ok(local);
+        if let Some(source) = socket.source {
+            return Ok(source);
         }
         let any = Endpoint::new(Ip::any(socket.family), 0);
         self.udp_bind(id, host, any)?;
-        self.udp_bind_if_unbound(id, host)
+        self.udp_source(id, host)
     }
 
     /// Connects: the default target, the only source, and a fixed local address.
@@ -178,20 +193,25 @@ impl Network {
         if remote.ip.is_broadcast() && !socket.broadcast {
             return Err(errno::os(EACCES));
         }
-        if !remote.ip.is_broadcast() && self.path(host, remote.ip).is_none() {
+        let number = self.hosts[host as usize].number;
+        if remote.ip.route(number) == Route::None {
             return Err(errno::os(ENETUNREACH));
         }
         let target = if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
         let remote = Endpoint::new(target, remote.port);
-        let bound = self.udp_bind_if_unbound(id, host)?;
-        let local = self.source_endpoint(host, bound, remote.ip);
-        if local != bound
-            && let Some(bind) = self.host(host).udp.get_mut(bound.port, id)
-        {
-            bind.ip = local.ip;
-        }
-        if let Some(socket) = self.sockets.datagrams(id) {
-            (socket.local, socket.remote) = (Some(local), Some(remote));
+        let bound = self.udp_source(id, host)?;
+        let source = self.source_endpoint(host, bound, remote.ip);
+        let Some(socket) = self.sockets.datagrams(id) else {
+            return Ok(());
+        };
+        (socket.source, socket.remote) = (Some(source), Some(remote));
+        // One that is bound to a group's address goes on hearing of that alone.
+        let hears_many = socket.local.is_some_and(|local| local.ip.is_to_many());
+        if !hears_many {
+            socket.local = Some(source);
+            if let Some(bind) = self.host(host).udp.get_mut(bound.port, id) {
+                bind.ip = source.ip;
+            }
         }
         Ok(())
     }
@@ -217,38 +237,26 @@ impl Network {
         if data.len() > PAYLOAD_MAX {
             return Err(errno::os(EMSGSIZE));
         }
-        if remote.ip.is_broadcast() && !socket.broadcast {
-            return Err(errno::os(EACCES));
+        if remote.ip.is_to_many() {
+            return self.udp_send_to_many(id, host, data, remote);
         }
-        if !socket.has_room(data.len() + OVERHEAD) {
-            socket.blocked = true;
+        if socket.is_full(data.len()) {
             return Err(errno::would_block());
         }
-        let local = match socket.local {
+        let local = match socket.source {
             Some(local) => local,
-            None => self.udp_bind_if_unbound(id, host)?,
+            None => self.udp_source(id, host)?,
         };
-        if remote.ip.is_broadcast() {
-            let payload = self.pool.copy(data);
-            for to in 0..self.hosts.len() as u32 {
-                let part = payload.part(0, payload.len());
-                let path = self.wire.path_between(host, to);
-                self.udp_dispatch(id, host, local, remote, path, part);
-            }
-            self.pool.put(payload);
-        } else {
-            let target =
-                if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
-            let path = self.path(host, target).ok_or_else(|| errno::os(ENETUNREACH))?;
-            let size = data.len() as u32 + udp_headers(target);
-            if self.wire.links.refuses(host, path.host, size) {
-                self.wire.faults.count(faults::MTU);
-                return Err(errno::os(EMSGSIZE));
-            }
-            let payload = self.pool.copy(data);
-            let remote = Endpoint::new(target, remote.port);
-            self.udp_dispatch(id, host, local, remote, path, payload);
+        let target = if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
+        let path = self.path(host, target).ok_or_else(|| errno::os(ENETUNREACH))?;
+        let size = data.len() as u32 + udp_headers(target);
+        if self.wire.links.refuses(host, path.host, size) {
+            self.wire.faults.count(faults::MTU);
+            return Err(errno::os(EMSGSIZE));
         }
+        let payload = self.pool.copy(data);
+        let remote = Endpoint::new(target, remote.port);
+        self.udp_dispatch(id, host, local, remote, path, payload);
         Ok(data.len())
     }
 
@@ -265,6 +273,7 @@ impl Network {
     }
 
     pub(crate) fn udp_close(&mut self, id: SocketId, host: u32) {
+        self.leave_all(id, host);
         let Self { sockets, pool, .. } = self;
         if let Some(socket) = sockets.datagrams(id) {
             socket.queue.drain(..).for_each(|(payload, _)| pool.put(payload));
@@ -278,7 +287,7 @@ impl Network {
 
 // Datagrams out and in.
 impl Network {
-    fn udp_dispatch(
+    pub(crate) fn udp_dispatch(
         &mut self,
         id: SocketId,
         host: u32,
@@ -294,12 +303,7 @@ impl Network {
         }
         let source = match path.host {
             // To one of its own addresses, the host sends from that address.
-            Some(to)
-                if to == host
-                    && local.ip.is_any()
-                    && !remote.ip.is_loopback()
-                    && !remote.ip.is_broadcast() =>
-            {
+            Some(to) if to == host && local.ip.is_any() && !remote.ip.is_loopback() => {
                 Endpoint::new(remote.ip, local.port)
             }
             _ => self.source_endpoint(host, local, remote.ip),
@@ -366,8 +370,8 @@ impl Network {
     pub(crate) fn udp_arrival(&mut self, packet: Packet) {
         self.udp_left(&packet);
         let host = packet.to_host;
-        if packet.target.ip.is_broadcast() {
-            self.udp_arrival_of_broadcast(packet);
+        if packet.target.ip.is_to_many() {
+            self.udp_arrival_for_many(packet);
             return;
         }
         let found = self.hosts[host as usize].udp.find(packet.target, packet.source);
@@ -379,13 +383,13 @@ impl Network {
 
     /// True unless the socket is connected to somebody else.
     #[inline]
-    fn udp_takes(&mut self, id: SocketId, source: Endpoint) -> bool {
+    pub(crate) fn udp_takes(&mut self, id: SocketId, source: Endpoint) -> bool {
         let socket = self.sockets.datagrams(id);
         socket.is_some_and(|socket| socket.remote.is_none_or(|remote| remote == source))
     }
 
     #[inline]
-    fn udp_deliver(&mut self, id: SocketId, packet: Packet) {
+    pub(crate) fn udp_deliver(&mut self, id: SocketId, packet: Packet) {
         let Self { sockets, wire, .. } = self;
         let socket = sockets.datagrams(id).expect("the table of ports holds datagram sockets");
         let size = packet.record().bytes as usize + OVERHEAD;
@@ -400,28 +404,6 @@ impl Network {
         socket.queued += size;
         socket.queue.push_back((payload, packet.source));
         self.notify(id, Ready::READABLE);
-    }
-
-    /// Every socket on the port gets a copy.
-    fn udp_arrival_of_broadcast(&mut self, packet: Packet) {
-        let (host, port) = (packet.to_host, packet.target.port);
-        let bound = self.hosts[host as usize].udp.on(port);
-        let takers: Vec<SocketId> = bound
-            .filter(|(_, bind)| bind.ip == Ip::V4(0) || bind.ip == packet.target.ip)
-            .map(|(id, _)| id)
-            .collect();
-        for id in takers {
-            let Body::Udp { payload, counted } = &packet.body else {
-                return;
-            };
-            if self.udp_takes(id, packet.source) {
-                let body = Body::Udp { payload: payload.part(0, payload.len()), counted: *counted };
-                self.udp_deliver(id, Packet { body, ..packet });
-            }
-        }
-        if let Body::Udp { payload, .. } = packet.body {
-            self.pool.put(payload);
-        }
     }
 
     /// Nobody has the port: the sender's host hears of it (RFC 1122 §4.1.3.1).

@@ -291,7 +291,7 @@ impl Wire {
         let payload = match packet.body {
             Body::Tcp(segment) => segment.payload,
             Body::Udp { payload, .. } => Some(payload),
-            Body::Icmp(_) => None,
+            Body::Icmp(_, quote) => quote,
         };
         if let Some(payload) = payload {
             pool.put(payload);

@@ -12,10 +12,10 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::driver::{
-    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source,
+    Alarm, Driver, Family, Next, Question, Readiness, Resolution, SocketKind, SocketOption, Source,
     TcpOptions, Token,
 };
-use crate::{Rng, RunError, Time};
+use crate::{NameInfo, Rng, RunError, Time};
 
 /// A driver whose sockets do what a test says.
 ///
@@ -410,8 +410,12 @@ impl Driver for ScriptDriver {
         (until > self.now.get()).then_some(Time::from_nanos(until))
     }
 
-    fn resolve(&self, name: &str) -> Resolution {
-        Resolution::Now(Err(unsupported(&format!("names, so none for {name:?}"))))
+    fn resolve(&self, question: Question<'_>) -> Resolution<Vec<SocketAddr>> {
+        Resolution::Now(Err(unsupported(&format!("names, so none for {:?}", question.host))))
+    }
+
+    fn name_of(&self, addr: SocketAddr) -> Resolution<NameInfo> {
+        Resolution::Now(Err(unsupported(&format!("names, so none for {addr}"))))
     }
 
     fn rng(&self, name: &str) -> Rng {

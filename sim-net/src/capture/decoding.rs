@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::headers::{Ends, IP4, IP6, Protocol, fold, sum};
+use super::icmp::{read_icmp, read_quote};
 use crate::address::{Endpoint, Ip};
+use crate::packet::Icmp;
 use crate::tcp::segment::{Block, Flags, Sacks, Segment, Seq, Timestamps};
 
 /// Bytes of a TCP header without options, and of a UDP header.
@@ -27,26 +29,40 @@ pub enum PacketError {
     HeaderChecksum,
     /// It is a fragment; none is put together here.
     Fragment,
-    /// It is neither TCP nor UDP.
+    /// It is neither TCP nor UDP, nor ICMP of its version.
     Protocol,
     /// The checksum of its segment or datagram is wrong.
     Checksum,
     /// Its TCP options are not well formed (RFC 9293 §3.1).
     Options,
+    /// It is ICMP, and says neither that a port or a host is unreachable nor that a packet is too big.
+    Icmp,
+    /// It is ICMP, and quotes no segment or datagram that its target sent to its source.
+    Quote,
     /// Its source is not an address of its host, or no host can have one of its addresses.
     Address,
     /// There is no route to its target.
     NoRoute,
 }
 
-/// What a packet says. The window of a segment is the field of its header, and its data are apart.
+/// What a packet says.
 #[derive(Debug)]
 pub(crate) struct Decoded<'a> {
+    /// The ends. ICMP is from where the packet that it quotes was to go, to where that came from.
     pub(crate) source: Endpoint,
     pub(crate) target: Endpoint,
-    /// The segment, or `None` for a datagram.
-    pub(crate) segment: Option<Segment>,
+    pub(crate) content: Content,
+    /// The data, or what ICMP quotes.
     pub(crate) data: &'a [u8],
+}
+
+/// What kind of packet it is.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// A segment, without its data. Its window is the field of its header.
+    Segment(Segment),
+    Datagram,
+    Icmp(Icmp),
 }
 
 /// Reads a packet, from its IP header on.
@@ -64,33 +80,49 @@ pub(crate) fn decode(packet: &[u8]) -> Result<Decoded<'_>, PacketError> {
         Ends::V4(source, target) => (source.into(), target.into()),
         Ends::V6(source, target) => (source.into(), target.into()),
     };
-    let (segment, data) = match protocol {
+    let (content, data) = match protocol {
         Protocol::Tcp => {
             let (segment, data) = read_tcp(payload, ends)?;
-            (Some(segment), data)
+            (Content::Segment(segment), data)
         }
-        Protocol::Udp => (None, read_udp(payload, ends)?),
-        Protocol::Icmp4 | Protocol::Icmp6 => return Err(PacketError::Protocol),
+        Protocol::Udp => (Content::Datagram, read_udp(payload, ends)?),
+        Protocol::Icmp4 | Protocol::Icmp6 => return decode_icmp(payload, protocol, ends),
     };
     let endpoint = |ip: IpAddr, at: usize| {
         let ip = Ip::from_addr(ip).ok_or(PacketError::Address)?;
         Ok(Endpoint::new(ip, u16::from_be_bytes(field(payload, at)?)))
     };
-    Ok(Decoded { source: endpoint(source, 0)?, target: endpoint(target, 2)?, segment, data })
+    Ok(Decoded { source: endpoint(source, 0)?, target: endpoint(target, 2)?, content, data })
+}
+
+/// Reads ICMP that one end of a conversation sends to the other.
+fn decode_icmp(payload: &[u8], protocol: Protocol, ends: Ends) -> Result<Decoded<'_>, PacketError> {
+    check(ends, protocol, payload)?;
+    let (icmp, data) = read_icmp(payload, ends)?;
+    let quoted = read_quote(data)?;
+    let (from, to): (IpAddr, IpAddr) = match ends {
+        Ends::V4(source, target) => (source.into(), target.into()),
+        Ends::V6(source, target) => (source.into(), target.into()),
+    };
+    let (source, target) = (quoted.target, quoted.source);
+    if (source.ip.to_addr(), target.ip.to_addr()) != (from, to) {
+        return Err(PacketError::Quote);
+    }
+    Ok(Decoded { source, target, content: Content::Icmp(icmp), data })
 }
 
 /// The bytes from `at` on.
-fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], PacketError> {
+pub(super) fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], PacketError> {
     let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
     field.copied().ok_or(PacketError::Truncated)
 }
 
-fn word(bytes: &[u8], at: usize) -> Result<u32, PacketError> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Result<u32, PacketError> {
     field(bytes, at).map(u32::from_be_bytes)
 }
 
-fn protocol_of(number: u8) -> Result<Protocol, PacketError> {
-    let known = [Protocol::Tcp, Protocol::Udp];
+fn protocol_of(number: u8, icmp: Protocol) -> Result<Protocol, PacketError> {
+    let known = [Protocol::Tcp, Protocol::Udp, icmp];
     known.into_iter().find(|&known| known as u8 == number).ok_or(PacketError::Protocol)
 }
 
@@ -114,7 +146,7 @@ fn read_ip4(packet: &[u8]) -> Read<'_> {
         return Err(PacketError::Fragment);
     }
     let address = |at| word(header, at).map(Ipv4Addr::from_bits);
-    Ok((Ends::V4(address(12)?, address(16)?), protocol_of(header[9])?, payload))
+    Ok((Ends::V4(address(12)?, address(16)?), protocol_of(header[9], Protocol::Icmp4)?, payload))
 }
 
 fn read_ip6(packet: &[u8]) -> Read<'_> {
@@ -122,11 +154,15 @@ fn read_ip6(packet: &[u8]) -> Read<'_> {
     let length = usize::from(u16::from_be_bytes(field(header, 4)?));
     let payload = packet.get(IP6..IP6 + length).ok_or(PacketError::Truncated)?;
     let address = |at| field(header, at).map(Ipv6Addr::from_octets);
-    Ok((Ends::V6(address(8)?, address(24)?), protocol_of(header[6])?, payload))
+    Ok((Ends::V6(address(8)?, address(24)?), protocol_of(header[6], Protocol::Icmp6)?, payload))
 }
 
 fn check(ends: Ends, protocol: Protocol, payload: &[u8]) -> Result<(), PacketError> {
-    let total = ends.pseudo_header(protocol, payload.len()) + sum(payload);
+    let pseudo_header = match protocol {
+        Protocol::Icmp4 => 0,
+        _ => ends.pseudo_header(protocol, payload.len()),
+    };
+    let total = pseudo_header + sum(payload);
     if fold(total) == 0 { Ok(()) } else { Err(PacketError::Checksum) }
 }
 
@@ -208,9 +244,11 @@ impl fmt::Display for PacketError {
             Self::Version => "it is neither IPv4 nor IPv6",
             Self::HeaderChecksum => "the checksum of its IPv4 header is wrong",
             Self::Fragment => "it is a fragment: send whole packets",
-            Self::Protocol => "it is neither TCP nor UDP",
+            Self::Protocol => "it is neither TCP nor UDP nor ICMP",
             Self::Checksum => "the checksum of its segment or datagram is wrong",
             Self::Options => "its TCP options are not well formed",
+            Self::Icmp => "it is ICMP that says neither \"unreachable\" nor \"too big\"",
+            Self::Quote => "it is ICMP, and quotes nothing that its target sent to its source",
             Self::Address => "its source is not its host, or no host can have its target",
             Self::NoRoute => "there is no route to its target",
         })
@@ -285,6 +323,13 @@ mod tests {
         )
     }
 
+    fn segment_in(bytes: &[u8]) -> Result<Segment, PacketError> {
+        decode(bytes).map(|decoded| match decoded.content {
+            Content::Segment(segment) => segment,
+            other => panic!("it is TCP: {other:?}"),
+        })
+    }
+
     fn families() -> impl Strategy<Value = Family> {
         prop_oneof![Just(Family::V4), Just(Family::V6)]
     }
@@ -302,8 +347,8 @@ mod tests {
             prop_assert_eq!((decoded.source, decoded.target), (packet.source, packet.target));
             let data = segment.payload.as_ref().map_or(&[][..], |payload| payload.bytes());
             prop_assert_eq!(decoded.data, data);
-            let bare = Segment { payload: None, ..segment };
-            prop_assert_eq!(format!("{:?}", decoded.segment), format!("{:?}", Some(bare)));
+            let bare = Content::Segment(Segment { payload: None, ..segment });
+            prop_assert_eq!(format!("{:?}", decoded.content), format!("{bare:?}"));
         }
 
         #[test]
@@ -323,7 +368,7 @@ mod tests {
             let window = u32::from(field) << shift;
             let sent = Segment::bare(Seq(2), Seq(2), window, Flags::ACK);
             let bytes = written(&mut agreements, &packet(Family::V4, (1, 7_000), sent));
-            let decoded = decode(&bytes).unwrap().segment.unwrap();
+            let decoded = segment_in(&bytes).unwrap();
             prop_assert_eq!(decoded.window << agreements.window_scale(flow, &decoded), window);
         }
 
@@ -372,7 +417,7 @@ mod tests {
             out.extend([((TCP + options.len()) as u8 / 4) << 4, 2, 0, 9, 0, 0, 0, 0]);
             out.extend(options);
         });
-        decode(&bytes).map(|decoded| decoded.segment.expect("it is TCP"))
+        segment_in(&bytes)
     }
 
     /// RFC 9293 §3.7.1, MUST-15.
@@ -416,7 +461,9 @@ mod tests {
         assert_eq!(with(0, &[0x44]), Err(PacketError::Truncated));
         assert_eq!(with(3, &[200]), Err(PacketError::Truncated));
         assert_eq!(with(6, &[0x20]), Err(PacketError::Fragment));
-        assert_eq!(with(9, &[1]), Err(PacketError::Protocol));
+        assert_eq!(with(9, &[2]), Err(PacketError::Protocol));
+        assert_eq!(with(9, &[58]), Err(PacketError::Protocol));
+        assert_eq!(with(9, &[1]), Err(PacketError::Checksum));
         assert_eq!(with(24, &[0, 7]), Err(PacketError::Truncated));
         datagram[8] = 3;
         assert_eq!(decode(&datagram).unwrap_err(), PacketError::HeaderChecksum);

@@ -15,6 +15,8 @@ const TCP_OPTIONS_MAX: usize = 40;
 pub(crate) const IP_LENGTH_MAX: usize = 65_535;
 
 const HOP_LIMIT: u8 = 64;
+/// What Linux gives to datagrams to groups unless it is told otherwise.
+const MULTICAST_HOP_LIMIT: u8 = 1;
 const DONT_FRAGMENT: u16 = 0x4000;
 
 /// What follows an IP header.
@@ -60,6 +62,14 @@ impl Ends {
             Self::V4(..) => IP4,
             Self::V6(..) => IP6,
         }
+    }
+
+    const fn hop_limit(self) -> u8 {
+        let is_multicast = match self {
+            Self::V4(_, target) => target.is_multicast(),
+            Self::V6(_, target) => target.is_multicast(),
+        };
+        if is_multicast { MULTICAST_HOP_LIMIT } else { HOP_LIMIT }
     }
 
     /// The sum over the pseudo header of a payload.
@@ -187,7 +197,7 @@ pub(crate) fn write_ip(
             header[0] = 0x45;
             header[2..4].copy_from_slice(&((IP4 + length) as u16).to_be_bytes());
             header[6..8].copy_from_slice(&DONT_FRAGMENT.to_be_bytes());
-            (header[8], header[9]) = (HOP_LIMIT, protocol as u8);
+            (header[8], header[9]) = (ends.hop_limit(), protocol as u8);
             header[12..16].copy_from_slice(&source.octets());
             header[16..20].copy_from_slice(&target.octets());
             let checksum = fold(sum(header));
@@ -197,7 +207,7 @@ pub(crate) fn write_ip(
             debug_assert!(length <= IP_LENGTH_MAX);
             header[0] = 0x60;
             header[4..6].copy_from_slice(&(length as u16).to_be_bytes());
-            (header[6], header[7]) = (protocol as u8, HOP_LIMIT);
+            (header[6], header[7]) = (protocol as u8, ends.hop_limit());
             header[8..24].copy_from_slice(&source.octets());
             header[24..40].copy_from_slice(&target.octets());
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod decoding;
 pub(crate) mod headers;
+pub(crate) mod icmp;
 mod pcapng;
 pub(crate) mod segments;
 
@@ -13,7 +14,8 @@ use std::sync::Arc;
 use sim_core::Time;
 use sim_core::driver::Family;
 
-use self::headers::{Ends, IP4, IP6, Protocol, write_ip, write_udp};
+use self::headers::{Ends, Protocol, write_ip, write_udp};
+use self::icmp::{quote_max, write_icmp};
 use self::pcapng::Writer;
 use self::segments::Agreements;
 use crate::address::Ip;
@@ -24,9 +26,6 @@ use crate::trace::DropReason;
 const BYTES_MAX: usize = 256 << 20;
 /// The interface of everything but loopback.
 const NETWORK: u32 = 0;
-/// How much of a packet ICMP quotes: what makes 576 bytes (RFC 1812 §4.3.2.3) or 1 280 (RFC 4443 §2.4) in all.
-const QUOTE4: usize = 576 - IP4 - 8;
-const QUOTE6: usize = 1_280 - IP6 - 8;
 
 /// The packets of a run, each once, as its sender sent it.
 ///
@@ -72,7 +71,8 @@ pub struct Capture {
     loopbacks: Vec<u32>,
     agreements: Agreements,
     hosts: Vec<Name>,
-    /// The host that the last broadcast was for: on the wire, those to all hosts are one packet.
+    /// The host that the last datagram to many was for: on the wire, those to all of them are one
+    /// packet.
     broadcast_to: Option<u32>,
     /// When the last packet was sent.
     last: Time,
@@ -145,9 +145,13 @@ impl Capture {
                 });
                 self.end_frame(frame);
             }
-            Body::Icmp(icmp) => self.icmp(*icmp, packet.frame, ends, frame),
+            Body::Icmp(icmp, None) => self.icmp(*icmp, packet.frame, ends, frame),
+            Body::Icmp(icmp, Some(quote)) => {
+                write_icmp(*icmp, ends, quote.bytes(), &mut self.bytes);
+                self.end_frame(frame);
+            }
         }
-        if packet.target.ip.is_broadcast() {
+        if is_to_others(packet) {
             let is_next = self.broadcast_to.replace(packet.to_host) < Some(packet.to_host);
             if is_next && self.is_repeated(first_frame, first_byte) {
                 self.frames.truncate(first_frame);
@@ -172,7 +176,7 @@ impl Capture {
     }
 
     fn interface(&mut self, host: u32, packet: &Packet) -> u32 {
-        if packet.to_host != host || packet.target.ip.is_broadcast() {
+        if packet.to_host != host || is_to_others(packet) {
             return NETWORK;
         }
         let known = self.loopbacks.iter().position(|&other| other == host);
@@ -205,26 +209,8 @@ impl Capture {
         }
         let start = place.checked_sub(1).map_or(0, |before| self.frames[before].end);
         let end = self.frames[place].end;
-        let (protocol, quote) = match ends {
-            Ends::V4(..) => (Protocol::Icmp4, QUOTE4),
-            Ends::V6(..) => (Protocol::Icmp6, QUOTE6),
-        };
-        // Type and code, and the MTU where they have one (RFC 792, 1191, 4443).
-        let (head, mtu) = match (icmp, ends) {
-            (Icmp::PortUnreachable, Ends::V4(..)) => ([3, 3], 0),
-            (Icmp::PortUnreachable, Ends::V6(..)) => ([1, 4], 0),
-            (Icmp::HostUnreachable, Ends::V4(..)) => ([3, 1], 0),
-            (Icmp::HostUnreachable, Ends::V6(..)) => ([1, 3], 0),
-            (Icmp::FragmentationNeeded(mtu), Ends::V4(..)) => ([3, 4], mtu & 0xffff),
-            (Icmp::FragmentationNeeded(mtu), Ends::V6(..)) => ([2, 0], mtu),
-        };
-        let quoted = self.bytes[start..end.min(start + quote)].to_vec();
-        write_ip(ends, protocol, &mut self.bytes, |out| {
-            out.extend(head);
-            out.extend([0; 2]);
-            out.extend(mtu.to_be_bytes());
-            out.extend(quoted);
-        });
+        let quoted = self.bytes[start..end.min(start + quote_max(ends))].to_vec();
+        write_icmp(icmp, ends, &quoted, &mut self.bytes);
         self.end_frame(frame);
     }
 
@@ -291,6 +277,11 @@ impl Capture {
     }
 }
 
+/// True for a datagram to a group or to everybody that does not stay on its host's loopback.
+fn is_to_others(packet: &Packet) -> bool {
+    packet.target.ip.is_to_many() && !packet.source.ip.is_loopback()
+}
+
 fn octets(ip: Ip) -> Vec<u8> {
     match ip.to_addr() {
         std::net::IpAddr::V4(address) => address.octets().into(),
@@ -311,7 +302,7 @@ impl fmt::Debug for Capture {
 mod tests {
     use proptest::prelude::*;
 
-    use super::headers::IP_LENGTH_MAX;
+    use super::headers::{IP_LENGTH_MAX, IP4};
     use super::*;
     use crate::address::Endpoint;
     use crate::buffer::Pool;

@@ -27,7 +27,7 @@ impl Network {
     pub(crate) fn judge_arrival(&mut self, packet: Packet, is_through: bool) {
         let (from, to) = (packet.flow.sender(), packet.to_host);
         let of_network = match packet.body {
-            Body::Icmp(icmp) => icmp != Icmp::PortUnreachable,
+            Body::Icmp(icmp, _) => icmp != Icmp::PortUnreachable,
             Body::Tcp(_) | Body::Udp { .. } => false,
         };
         if from == to || of_network {

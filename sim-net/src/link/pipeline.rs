@@ -318,8 +318,8 @@ impl Wire {
     /// The network has something to say about a packet. Its answer takes one delay of the link, half
     /// of it for the packet, and nothing stops it.
     pub(super) fn complain(&mut self, packet: &Packet, icmp: Icmp) {
-        // About ICMP there is no ICMP (RFC 1122 §3.2.2).
-        if matches!(packet.body, Body::Icmp(_)) {
+        // About ICMP, and about what goes to many, there is no ICMP (RFC 1122 §3.2.2).
+        if matches!(packet.body, Body::Icmp(..)) || packet.target.ip.is_to_many() {
             return;
         }
         let delay = self.links.link(packet.flow.sender(), packet.to_host).latency.least();

@@ -49,6 +49,16 @@ pub enum FaultSite {
     StoreLost,
     /// Of the first of these, so many bytes are left.
     StoreTorn,
+    /// An answer of the name servers takes longer; the value is in nanoseconds.
+    NameDelay,
+    /// A question to the name servers fails for the time being.
+    NameFailure,
+    /// The name servers say that there is no such name.
+    NameUnknown,
+    /// The name servers know the name, and no address for it.
+    NameEmpty,
+    /// The name servers say nothing.
+    NameSilence,
 }
 
 /// The value of [`FaultSite::Reset`]: the sender of the flow is reset.
@@ -78,7 +88,7 @@ const ENDS: [(&str, u64); 3] =
 
 impl FaultSite {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Loss,
         Self::Duplicate,
         Self::Delay,
@@ -97,6 +107,11 @@ impl FaultSite {
         Self::Connect,
         Self::StoreLost,
         Self::StoreTorn,
+        Self::NameDelay,
+        Self::NameFailure,
+        Self::NameUnknown,
+        Self::NameEmpty,
+        Self::NameSilence,
     ];
 
     /// The stable name of the site, as traces and draws write it.
@@ -133,6 +148,11 @@ impl FaultSite {
             Self::Connect => ("socket.connect", "connect", Unit::Flag),
             Self::StoreLost => ("store.lost", "lose", Unit::Number),
             Self::StoreTorn => ("store.torn", "tear", Unit::Number),
+            Self::NameDelay => ("dns.delay", "dns-delay", Unit::Nanos),
+            Self::NameFailure => ("dns.again", "dns-again", Unit::Flag),
+            Self::NameUnknown => ("dns.nxdomain", "dns-nxdomain", Unit::Flag),
+            Self::NameEmpty => ("dns.empty", "dns-empty", Unit::Flag),
+            Self::NameSilence => ("dns.silent", "dns-silent", Unit::Flag),
         }
     }
 

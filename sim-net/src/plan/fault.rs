@@ -8,6 +8,7 @@ use sim_core::Time;
 use super::event::EventId;
 use super::quantity::{duration, moment, rate, shift};
 use super::reader::{name, text};
+use crate::names::NameFault;
 
 /// A fault that happens at a time.
 ///
@@ -88,6 +89,13 @@ pub enum Condition {
         host: String,
         /// How much.
         cost: Duration,
+    },
+    /// A host's lookups of names go wrong.
+    Names {
+        /// The host.
+        host: String,
+        /// How.
+        fault: NameFault,
     },
     /// A link is another.
     Link {
@@ -235,7 +243,8 @@ impl Condition {
             Self::Crash { host, .. }
             | Self::Pause { host }
             | Self::Freeze { host }
-            | Self::Slow { host, .. } => vec![host],
+            | Self::Slow { host, .. }
+            | Self::Names { host, .. } => vec![host],
             Self::Link { from, to, .. } => vec![from, to],
         }
     }
@@ -249,6 +258,7 @@ impl Condition {
             Self::Pause { .. } => "pause",
             Self::Freeze { .. } => "freeze",
             Self::Slow { .. } => "slow",
+            Self::Names { .. } => "dns",
             Self::Link { .. } => "link",
         }
     }
@@ -349,7 +359,8 @@ impl fmt::Display for Target<'_> {
             Condition::Crash { host, .. }
             | Condition::Pause { host }
             | Condition::Freeze { host }
-            | Condition::Slow { host, .. } => name(host).fmt(f),
+            | Condition::Slow { host, .. }
+            | Condition::Names { host, .. } => name(host).fmt(f),
             Condition::Link { from, to, is_mutual, .. } => {
                 let arrow = if *is_mutual { "<->" } else { "->" };
                 write!(f, "{}{arrow}{}", name(from), name(to))
@@ -398,6 +409,9 @@ fn options(f: &mut fmt::Formatter<'_>, condition: &Condition) -> fmt::Result {
         }
         Condition::Crash { changes_address: true, .. } => f.write_str(" new-address"),
         Condition::Slow { cost, .. } => write!(f, " by {}", duration(*cost)),
+        Condition::Names { fault, .. } if *fault != NameFault::default() => {
+            write!(f, " {}", fault.word())
+        }
         Condition::Link { link, .. } => write!(f, " {link}"),
         _ => Ok(()),
     }

@@ -14,6 +14,7 @@ use super::quantity::{A_TIME, parse_rate, parse_shift, parse_time};
 use super::reader::{Mistake, MistakeKind, Read, Reader};
 use super::workload::{SIZE, WITHOUT, Workload};
 use super::{Entry, Plan, VERSION};
+use crate::names::NameFault;
 
 /// What came of reading a text.
 #[derive(Debug, Default)]
@@ -124,8 +125,10 @@ fn version(reader: &mut Reader<'_>) -> Read<()> {
 }
 
 /// What an entry begins with, beside the words of [`FaultSite`] and [`Stream`].
-const WORDS: [&str; 11] =
-    ["cut", "isolate", "crash", "pause", "freeze", "slow", "link", "kill", "clock", SIZE, WITHOUT];
+const WORDS: [&str; 12] = [
+    "cut", "isolate", "crash", "pause", "freeze", "slow", "dns", "link", "kill", "clock", SIZE,
+    WITHOUT,
+];
 
 fn entry(reader: &mut Reader<'_>, word: &str, start: Reader<'_>) -> Read<Entry> {
     if let Some(site) = FaultSite::with_word(word) {
@@ -142,6 +145,7 @@ fn entry(reader: &mut Reader<'_>, word: &str, start: Reader<'_>) -> Read<Entry> 
         "pause" => Condition::Pause { host: reader.name()? },
         "freeze" => Condition::Freeze { host: reader.name()? },
         "slow" => Condition::Slow { host: reader.name()?, cost: Duration::ZERO },
+        "dns" => Condition::Names { host: reader.name()?, fault: NameFault::default() },
         "link" => {
             let (from, to, is_mutual) = link_ends(reader)?;
             Condition::Link { from, to, is_mutual, link: LinkText(String::new()) }
@@ -171,6 +175,7 @@ fn interval(reader: &mut Reader<'_>, mut condition: Condition) -> Read<Entry> {
         Condition::Cut(_) => &["drop", "hold", "reject", "port"],
         Condition::Crash { .. } => &["new-address", "keep-address"],
         Condition::Slow { .. } => &["by"],
+        Condition::Names { .. } => &NameFault::ALL.map(NameFault::word),
         Condition::Link { .. } => &[LINK],
         Condition::Pause { .. } | Condition::Freeze { .. } => &[],
     };
@@ -187,6 +192,7 @@ fn interval(reader: &mut Reader<'_>, mut condition: Condition) -> Read<Entry> {
         Condition::Slow { cost, .. } => {
             *cost = options.cost.ok_or_else(|| reader.expected("by and what a callback costs"))?;
         }
+        Condition::Names { fault, .. } => *fault = options.names.unwrap_or_default(),
         Condition::Link { link, .. } => {
             let given = options.link.take();
             *link = given.ok_or_else(|| reader.expected("what the link is, such as loss=20%"))?;
@@ -284,6 +290,7 @@ struct Options {
     port: Option<u16>,
     changes_address: Option<bool>,
     cost: Option<Duration>,
+    names: Option<NameFault>,
     link: Option<LinkText>,
     step: Option<i64>,
     offset: Option<i64>,
@@ -341,6 +348,9 @@ impl Options {
     fn own(&mut self, word: &str, reader: &mut Reader<'_>, at: Reader<'_>) -> Read<()> {
         if let Some(mode) = CutMode::ALL.into_iter().find(|mode| mode.word() == word) {
             return set(&mut self.mode, mode, at);
+        }
+        if let Some(fault) = NameFault::ALL.into_iter().find(|fault| fault.word() == word) {
+            return set(&mut self.names, fault, at);
         }
         match word {
             "port" => set(&mut self.port, reader.small_number("a port")?, at),

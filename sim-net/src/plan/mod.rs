@@ -18,6 +18,7 @@
 //! pause n2 1s..2s                                   # the process
 //! freeze n2 1s..2s                                  # the machine
 //! slow n2 1s..2s by 3ms                             # each callback costs 3 ms
+//! dns n2 1s..3s nxdomain                            # its lookups: again, nxdomain, empty, silent
 //! link a->b 1s..3s loss=20%,latency=20ms..80ms      # a<->b for both ways
 //! kill n1 at 2.5s
 //! clock n1 at 3s step +250ms
@@ -55,6 +56,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sim_core::Time;
+
+use crate::names::NameFault;
 
 pub use self::deviation::{
     Deviation, Environment, FaultSite, Near, RESET_BOTH, RESET_RECEIVER, RESET_SENDER, Scope,
@@ -202,6 +205,18 @@ impl Plan {
         length: Duration,
     ) -> Self {
         self.interval(at, Condition::Slow { host: host.into(), cost }, length)
+    }
+
+    /// Makes each lookup of a host go wrong, from `at` on, for `length`.
+    #[must_use]
+    pub fn names(
+        self,
+        at: Duration,
+        host: impl Into<String>,
+        fault: NameFault,
+        length: Duration,
+    ) -> Self {
+        self.interval(at, Condition::Names { host: host.into(), fault }, length)
     }
 
     /// Changes the link from one host to another, from `at` on, for `length`.

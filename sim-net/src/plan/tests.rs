@@ -25,6 +25,8 @@ crash d for 200ms after client@1←server:7000#2 ack 2897 3rd on client
 pause c 3s..4s
 freeze a 1s..2s
 slow a 1s..2s by 3ms
+dns a 1s..2s
+dns a 1s.. silent permanent
 link a->b 1s..3s loss=20%,latency=20ms..80ms
 link a<->b 1s..3s \"loss=packets(17, 42)\"
 kill a at 2.5s
@@ -75,7 +77,7 @@ fn the_example_of_the_documentation_is_a_plan() {
     let example = docs.skip_while(|line| *line != " ```text").skip(1);
     let example: Vec<&str> = example.take_while(|line| *line != " ```").collect();
     let plan: Plan = example.join("\n").parse().unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(plan.entries.len(), 20);
+    assert_eq!(plan.entries.len(), 21);
 }
 
 #[test]
@@ -86,6 +88,7 @@ fn what_a_person_writes_means_the_same() {
         ("cut b<-a 1s..2s", "cut a->b 1s..2s"),
         ("cut a , b → c 1s..2s", "cut a,b -> c 1s..2s"),
         ("cut a b reject 1s..2s", "cut a b 1s..2s reject"),
+        ("dns a again 1s for 1s", "dns a 1s..2s"),
         ("crash b 1.9s..2.1s keep-address", "crash b 1.9s for 200ms"),
         ("crash b at 1.9s", "crash b 1.9s"),
         ("crash b 1.9s..", "crash b 1.9s"),
@@ -445,6 +448,8 @@ fn condition() -> impl Strategy<Value = Condition> {
         name().prop_map(|host| Condition::Pause { host }),
         name().prop_map(|host| Condition::Freeze { host }),
         (name(), duration()).prop_map(|(host, cost)| Condition::Slow { host, cost }),
+        (name(), prop::sample::select(NameFault::ALL.to_vec()))
+            .prop_map(|(host, fault)| Condition::Names { host, fault }),
         (name(), name(), any::<bool>(), link).prop_map(|(from, to, is_mutual, link)| {
             Condition::Link { from, to, is_mutual, link: LinkText(link) }
         }),

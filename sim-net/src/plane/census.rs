@@ -261,7 +261,7 @@ impl Census {
     pub(crate) fn sent(&mut self, event: PacketEvent, packet: &Packet, moment: Moment) {
         let first = match &packet.body {
             Body::Udp { payload, .. } => payload.bytes().first().copied().unwrap_or(0),
-            Body::Tcp(_) | Body::Icmp(_) => 0,
+            Body::Tcp(_) | Body::Icmp(..) => 0,
         };
         self.packets.push(PacketSeen { event, to: packet.to_host, first, moment });
     }

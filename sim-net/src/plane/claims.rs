@@ -145,9 +145,15 @@ fn subject(site: FaultSite) -> About {
         | FaultSite::DelayFin
         | FaultSite::Spurious => About::Stream,
         FaultSite::AcceptReset => About::Opening,
-        FaultSite::Emfile | FaultSite::Connect | FaultSite::StoreLost | FaultSite::StoreTorn => {
-            About::Draw
-        }
+        FaultSite::Emfile
+        | FaultSite::Connect
+        | FaultSite::StoreLost
+        | FaultSite::StoreTorn
+        | FaultSite::NameDelay
+        | FaultSite::NameFailure
+        | FaultSite::NameUnknown
+        | FaultSite::NameEmpty
+        | FaultSite::NameSilence => About::Draw,
     }
 }
 

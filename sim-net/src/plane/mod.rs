@@ -10,6 +10,7 @@
 //! | `packets` | content ids of packets |
 //! | `claims`, `binding` | which entries found what they are about |
 //! | `passage` | the way of a packet that somebody decides about or looks at |
+//! | `question` | what everything else asks: streams, calls, disks, names |
 //! | `recording` | the plan that a run amounts to |
 //! | `census` | everything that a fault could have befallen |
 //! | `exhaustive`, `bytes` | plans made of a census: all of a small scope, and what a fuzzer says |
@@ -21,6 +22,7 @@ pub(crate) mod claims;
 pub(crate) mod exhaustive;
 pub(crate) mod packets;
 pub(crate) mod passage;
+pub(crate) mod question;
 pub(crate) mod recording;
 
 use std::collections::BTreeMap;

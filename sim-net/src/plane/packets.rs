@@ -195,7 +195,7 @@ impl FlowPackets {
         let before = self.counts.get(&(class, place)).copied().unwrap_or(0);
         let told = match &packet.body {
             Body::Tcp(segment) => u32::from(segment.attempt),
-            Body::Udp { .. } | Body::Icmp(_) => 0,
+            Body::Udp { .. } | Body::Icmp(..) => 0,
         };
         let nth = told.max(before).saturating_add(1);
         PacketEvent { flow: self.flow, class, place, nth, ordinal, length: part.length }
@@ -229,7 +229,7 @@ impl FlowPackets {
                 *count += 1;
                 event.nth = *count;
             }
-            Body::Icmp(_) => {
+            Body::Icmp(..) => {
                 let count = self.arrived.entry(u64::MAX).or_default();
                 *count += 1;
                 event.place = u64::from(*count) - 1;

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::io;
 
-use super::question::{Question, Subject};
 use crate::decisions::{Entity, Site, below};
 use crate::errno::{self, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS};
 use crate::link::Probability;
 use crate::network::Network;
 use crate::plan::FaultSite;
+use crate::plane::question::{Question, Subject};
 use crate::socket_table::SocketId;
 use crate::trace::Record;
 

@@ -6,7 +6,6 @@
 
 mod calls;
 pub(crate) mod inject;
-mod question;
 mod reads;
 pub(crate) mod writes;
 

@@ -7,11 +7,11 @@ use sim_core::driver::{READ_MAX, Read, lengthen};
 
 use super::StreamFaults;
 use super::inject::{Held, at_most};
-use super::question::{Question, Subject};
 use crate::agenda::Event;
 use crate::decisions::{Entity, Site};
 use crate::network::Network;
 use crate::plan::FaultSite;
+use crate::plane::question::{Question, Subject};
 use crate::socket_table::{Kind, Ready, SocketId};
 use crate::trace::Record;
 

@@ -4,7 +4,6 @@ use std::io;
 use std::time::Duration;
 
 use super::inject::at_most;
-use super::question::{Question, Subject};
 use super::{Boundary, StreamFaults};
 use crate::agenda::Event;
 use crate::decisions::{Entity, Site, below};
@@ -13,6 +12,7 @@ use crate::link::Probability;
 use crate::network::Network;
 use crate::plan::{FaultSite, RESET_BOTH, RESET_RECEIVER, RESET_SENDER};
 use crate::plane::moment;
+use crate::plane::question::{Question, Subject};
 use crate::socket_table::{Ready, SocketId};
 use crate::wire::Wire;
 

@@ -19,8 +19,8 @@ use crate::agenda::{Event, LazyTimer};
 use crate::buffer::LARGE;
 use crate::decisions::Site;
 use crate::errno::{
-    self, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EALREADY, EHOSTUNREACH, EINVAL, EISCONN,
-    ENETUNREACH, ENOTCONN,
+    self, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EALREADY, ECONNREFUSED, EHOSTUNREACH, EINVAL,
+    EISCONN, ENETUNREACH, ENOTCONN,
 };
 use crate::flow::Flow;
 use crate::network::Network;
@@ -663,11 +663,20 @@ impl Network {
                 arrival::Icmp::TooBig { mss: segment_size(stream.path, stream.options.family) }
             }
             Icmp::HostUnreachable => arrival::Icmp::Unreachable(EHOSTUNREACH),
-            // Only datagrams are answered so.
-            Icmp::PortUnreachable => return,
+            // Our own TCP answers with a reset; a stack at a TUN device may say it.
+            Icmp::PortUnreachable => arrival::Icmp::Unreachable(ECONNREFUSED),
         };
         stream.connection.on_icmp(news, &mut self.pool);
         self.tcp_flush(id);
+    }
+
+    /// The connection that sent a segment of which ICMP quotes the sequence number, if the segment may
+    /// still be on its way: what quotes another is nobody's (RFC 5927 §4.1).
+    pub(crate) fn tcp_that_sent(&self, packet: &Packet, seq: Seq) -> Option<SocketId> {
+        let host = &self.hosts[packet.to_host as usize];
+        let id = *host.connections.get(&(packet.target, packet.source))?;
+        let sender = &self.sockets.get_stream(id)?.connection.send;
+        (!seq.before(sender.una) && !sender.nxt.before(seq)).then_some(id)
     }
 
     /// Sends a connection a reset that its peer knows nothing of, behind what the peer has sent.
@@ -695,6 +704,6 @@ impl Network {
 fn segment_of(packet: &Packet) -> &Segment {
     match &packet.body {
         Body::Tcp(segment) => segment,
-        Body::Udp { .. } | Body::Icmp(_) => unreachable!("TCP handles segments alone"),
+        Body::Udp { .. } | Body::Icmp(..) => unreachable!("TCP handles segments alone"),
     }
 }

@@ -8,23 +8,30 @@ use std::task::Waker;
 use sim_core::Time;
 
 use super::conversation::Conversation;
-use crate::address::{Endpoint, Ip};
+use crate::address::{Endpoint, Ip, Route};
 use crate::bell::Bell;
-use crate::capture::decoding::{Decoded, PacketError, decode};
+use crate::capture::decoding::{Content, Decoded, PacketError, decode};
 use crate::capture::headers::{Ends, Protocol, write_ip, write_udp};
+use crate::capture::icmp::{read_quote, write_icmp};
 use crate::capture::segments::Agreements;
 use crate::flow::Flow;
+use crate::multicast::Interface as Way;
 use crate::network::Network;
 use crate::packet::{Body, Packet};
 use crate::socket_table::SocketId;
 use crate::tcp::segment::{Flags, Segment};
 use crate::trace::{DropReason, Record};
+use crate::wire::Path;
 
 /// How many packets wait to be received (`TUN_READQ_SIZE`). A train that comes in while there is room
 /// is taken whole.
 const QUEUE_MAX: usize = 500;
 /// How many conversations are known.
 const CONVERSATIONS_MAX: usize = 4_096;
+/// How many packets that were sent are known, for ICMP to quote them; of more, the oldest is forgotten.
+const SENT_MAX: usize = 1_024;
+/// How much of each: what ICMP quotes of a packet of IPv6.
+const SENT_BYTES: usize = 1_232;
 
 /// The TUN device of a host.
 #[derive(Debug)]
@@ -34,14 +41,25 @@ pub(crate) struct Interface {
     conversations: BTreeMap<Parties, Conversation>,
     /// How many conversations there were.
     begun: u64,
+    /// The beginnings of the packets that were sent last, and the number of the next.
+    sent: VecDeque<Box<[u8]>>,
+    next_packet: u32,
     agreements: Agreements,
     refused: u64,
     /// How the scheduler learns that somebody is to be woken.
     bell: Arc<Bell>,
 }
 
-/// Who talks to whom: the end here, the end there, and whether in datagrams.
-type Parties = (Endpoint, Endpoint, bool);
+/// Who talks to whom: the end here, the end there, and in what.
+type Parties = (Endpoint, Endpoint, Talk);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Talk {
+    Stream,
+    Datagrams,
+    /// What is sent to many, on its way to one of the hosts.
+    DatagramsTo(u32),
+}
 
 impl Interface {
     pub(crate) fn new(bell: Arc<Bell>) -> Self {
@@ -50,6 +68,8 @@ impl Interface {
             waker: None,
             conversations: BTreeMap::new(),
             begun: 0,
+            sent: VecDeque::new(),
+            next_packet: 0,
             agreements: Agreements::default(),
             refused: 0,
             bell,
@@ -60,6 +80,7 @@ impl Interface {
     pub(crate) fn wipe(&mut self) {
         self.queue.clear();
         self.conversations.clear();
+        self.sent.clear();
         self.agreements = Agreements::default();
     }
 
@@ -98,6 +119,25 @@ impl Interface {
         }
     }
 
+    /// Notes a packet that is sent, and returns what it is known by.
+    fn note_sent(&mut self, packet: &[u8]) -> SocketId {
+        if self.sent.len() == SENT_MAX {
+            self.sent.pop_front();
+        }
+        self.sent.push_back(packet[..packet.len().min(SENT_BYTES)].into());
+        let number = self.next_packet;
+        // The last number is that of no packet.
+        self.next_packet = if number + 1 == u32::MAX { 0 } else { number + 1 };
+        SocketId::of_device(number)
+    }
+
+    /// The beginning of a packet that was sent, if it is still known.
+    fn sent_as(&self, id: SocketId) -> Option<&[u8]> {
+        let ago = self.next_packet.checked_sub(id.device_packet()?)?;
+        let place = self.sent.len().checked_sub(ago as usize)?;
+        self.sent.get(place).map(|packet| &**packet)
+    }
+
     /// Takes a packet in, as bytes.
     fn take_in(&mut self, now: Time, packet: &Packet) {
         let (source, target) = (packet.source, packet.target);
@@ -117,7 +157,14 @@ impl Interface {
                 });
                 queue.push_back((now, bytes));
             }
-            Body::Icmp(_) => {}
+            Body::Icmp(icmp, quote) => {
+                let about = match quote {
+                    Some(quote) => quote.bytes(),
+                    None => self.sent_as(packet.to).unwrap_or_default(),
+                };
+                write_icmp(*icmp, ends, about, &mut bytes);
+                self.queue.push_back((now, bytes));
+            }
         }
     }
 }
@@ -143,7 +190,10 @@ impl Network {
             true => Ok(it),
             false => Err(PacketError::Address),
         });
-        let sent = decoded.and_then(|decoded| self.send_decoded(index, &mut interface, decoded));
+        let sent = decoded.and_then(|decoded| {
+            let from = interface.note_sent(packet);
+            self.send_decoded(index, &mut interface, from, decoded)
+        });
         interface.refused += u64::from(sent.is_err());
         self.host(index).put_interface(interface);
         sent
@@ -153,42 +203,80 @@ impl Network {
         &mut self,
         index: u32,
         interface: &mut Interface,
-        Decoded { source, target, segment, data }: Decoded<'_>,
+        from: SocketId,
+        Decoded { source, target, content, data }: Decoded<'_>,
     ) -> Result<(), PacketError> {
+        let is_datagram = matches!(content, Content::Datagram);
+        if is_datagram && target.ip.route(self.hosts[index as usize].number) == Route::Many {
+            let audience = self.audience(index, target.ip, Way::Network, 1, false);
+            let payload = self.pool.copy(data);
+            for to in audience.into_iter().filter(|&to| to != index) {
+                let path = self.wire.path_between(index, to);
+                let parties = (source, target, Talk::DatagramsTo(to));
+                let part = payload.part(0, payload.len());
+                let body = Body::Udp { payload: part, counted: false };
+                self.send_from_device(index, interface, (from, path, parties), body);
+            }
+            self.pool.put(payload);
+            return Ok(());
+        }
         let path = self.path(index, target.ip).ok_or(PacketError::NoRoute)?;
-        let parties = (source, target, segment.is_none());
-        let is_new = interface.conversations.get(&parties).is_none_or(|known| {
-            segment.as_ref().is_some_and(|it| opens(it) && known.initial != Some(it.seq))
+        let (talk, body) = match content {
+            Content::Segment(segment) => {
+                let payload = (!data.is_empty()).then(|| self.pool.copy(data));
+                (Talk::Stream, Body::Tcp(Segment { payload, ..segment }))
+            }
+            Content::Datagram => {
+                (Talk::Datagrams, Body::Udp { payload: self.pool.copy(data), counted: false })
+            }
+            Content::Icmp(icmp) => {
+                let is_of_stream = read_quote(data).is_ok_and(|quoted| quoted.seq.is_some());
+                let talk = if is_of_stream { Talk::Stream } else { Talk::Datagrams };
+                (talk, Body::Icmp(icmp, Some(self.pool.copy(data))))
+            }
+        };
+        self.send_from_device(index, interface, (from, path, (source, target, talk)), body);
+        Ok(())
+    }
+
+    /// Sends a packet as one of the conversation that it belongs to.
+    fn send_from_device(
+        &mut self,
+        index: u32,
+        interface: &mut Interface,
+        (from, path, parties): (SocketId, Path, Parties),
+        mut body: Body,
+    ) {
+        let (source, target, talk) = parties;
+        let is_new = interface.conversations.get(&parties).is_none_or(|known| match &body {
+            Body::Tcp(segment) => opens(segment) && known.initial != Some(segment.seq),
+            Body::Udp { .. } | Body::Icmp(..) => false,
         });
         if is_new {
-            let flow = self.open_flow(index, path.host, target.port, segment.is_none());
+            let flow = self.open_flow(index, path.host, target.port, talk != Talk::Stream);
             interface.begin(parties, flow);
         }
         let Interface { conversations, agreements, .. } = interface;
         let Some(conversation) = conversations.get_mut(&parties) else {
-            return Ok(());
+            return;
         };
         let flow = conversation.flow;
         let mut offset = 0;
-        let body = match segment {
-            Some(mut segment) => {
-                if segment.flags.has(Flags::SYN) {
-                    conversation.initial = Some(segment.seq);
-                    agreements.note(flow, &segment);
-                }
-                offset = conversation.initial.map_or(0, |initial| segment.seq.since(initial));
-                segment.window <<= agreements.window_scale(flow, &segment);
-                segment.payload = (!data.is_empty()).then(|| self.pool.copy(data));
-                segment.attempt = conversation.count(&segment);
-                Body::Tcp(segment)
+        if let Body::Tcp(segment) = &mut body {
+            if segment.flags.has(Flags::SYN) {
+                conversation.initial = Some(segment.seq);
+                agreements.note(flow, segment);
             }
-            None => Body::Udp { payload: self.pool.copy(data), counted: false },
-        };
+            offset = conversation.initial.map_or(0, |initial| segment.seq.since(initial));
+            segment.window <<= agreements.window_scale(flow, segment);
+            segment.attempt = conversation.count(segment);
+        }
+        let is_answer = matches!(body, Body::Icmp(..));
         let packet = Packet {
             source,
             target,
             to_host: path.host.unwrap_or(u32::MAX),
-            from: SocketId::NONE,
+            from,
             to: SocketId::NONE,
             flow,
             offset,
@@ -198,12 +286,13 @@ impl Network {
         let Self { wire, pool, .. } = self;
         if path.host.is_none() {
             wire.lose(index, packet, pool);
-            return Ok(());
+        } else if is_answer {
+            wire.answer(path, packet, pool);
+        } else {
+            let Conversation { lane, last_arrival, .. } = conversation;
+            // Whoever sent it hears of its loss by ICMP, if at all.
+            let _ = wire.send_whole(path, packet, lane, last_arrival, pool);
         }
-        let Conversation { lane, last_arrival, .. } = conversation;
-        // Whoever sent it hears of its loss as on any network: not at all.
-        let _ = wire.send_whole(path, packet, lane, last_arrival, pool);
-        Ok(())
     }
 
     /// A packet reached a host that has a TUN device.
@@ -218,12 +307,13 @@ impl Network {
             return;
         }
         match &packet.body {
-            Body::Icmp(_) => {
+            // It is about nothing that is known to have been sent from here.
+            Body::Icmp(_, None) if interface.sent_as(packet.to).is_none() => {
                 self.drop_packet(index, packet, DropReason::NoSocket);
                 return;
             }
             Body::Tcp(segment) => {
-                let parties = (packet.target, packet.source, false);
+                let parties = (packet.target, packet.source, Talk::Stream);
                 let flow = packet.flow.reversed();
                 let known = interface.conversations.get(&parties);
                 if known.is_none_or(|known| opens(segment) && known.flow != flow) {
@@ -235,7 +325,7 @@ impl Network {
                     conversation.acknowledge(segment.ack);
                 }
             }
-            Body::Udp { .. } => {}
+            Body::Udp { .. } | Body::Icmp(..) => {}
         }
         interface.take_in(now, &packet);
         if let Some(waker) = interface.waker.take() {
@@ -245,10 +335,10 @@ impl Network {
         }
         self.record(index, Record::Delivered(packet.record()));
         match packet.body {
-            Body::Tcp(Segment { payload: Some(payload), .. }) | Body::Udp { payload, .. } => {
-                self.pool.put(payload);
-            }
-            Body::Tcp(_) | Body::Icmp(_) => {}
+            Body::Tcp(Segment { payload: Some(payload), .. })
+            | Body::Udp { payload, .. }
+            | Body::Icmp(_, Some(payload)) => self.pool.put(payload),
+            Body::Tcp(_) | Body::Icmp(_, None) => {}
         }
     }
 }
@@ -261,7 +351,8 @@ mod tests {
     #[test]
     fn so_many_conversations_are_known_and_then_the_first_is_forgotten() {
         let mut interface = Interface::new(Arc::default());
-        let parties = |n: u32| (Endpoint::new(Ip::V4(1), 80), Endpoint::new(Ip::V4(n), 80), false);
+        let parties =
+            |n: u32| (Endpoint::new(Ip::V4(1), 80), Endpoint::new(Ip::V4(n), 80), Talk::Stream);
         let flow = |n: u32| Flow::new((1, 1), (2, 80), n, false);
         let mut syn = Segment::bare(Seq(0), Seq(0), 0, Flags::SYN);
         syn.syn = SynOptions { mss: 1_460, window_scale: Some(7), sack: false };

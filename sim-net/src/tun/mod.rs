@@ -25,8 +25,7 @@ use crate::scheduler::Scheduler;
 /// random numbers from the host's [`Loop`](sim_core::Loop), which keeps the run deterministic.
 ///
 /// [`Simulation::tun`](crate::Simulation::tun) makes one. From then on nothing reaches the sockets of
-/// the host any more. It holds TCP and UDP over IPv4 and IPv6; broadcasts do not go in, and ICMP goes
-/// neither in nor out. Whatever has happened to the host (it is frozen, or crashed) holds for its device
+/// the host any more. It holds TCP, UDP and errors of ICMP over IPv4 and IPv6. Whatever has happened to the host (it is frozen, or crashed) holds for its device
 /// too: a crash takes what was not received, and the device is there again when the host starts.
 ///
 /// At most 500 packets wait to be received (the figure of Linux's device); what comes then is dropped.

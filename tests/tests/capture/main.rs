@@ -1,5 +1,6 @@
 //! Captures: read back block by block, and by Wireshark if it is here.
 
+mod complaints;
 mod pcapng;
 mod traffic;
 

@@ -17,6 +17,8 @@ mod instants;
 mod lifecycle;
 mod lifetimes;
 mod loops;
+mod multicast;
+mod names;
 mod panics;
 mod queued_datagrams;
 mod receiving;

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim_core::driver::{
-    Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source,
+    Alarm, Driver, Family, Next, Question, Readiness, Resolution, SocketKind, SocketOption, Source,
     TcpOptions, Token,
 };
 use sim_core::engine::{Engine, ReadBuffer};
 use sim_core::testing::ScriptDriver;
 use sim_core::trace::Record;
-use sim_core::{EventLoop, Rng, RunError, Time};
+use sim_core::{EventLoop, NameInfo, Rng, RunError, Time};
 
 /// What the loop asked its driver to wait for, turn by turn.
 #[derive(Clone, Default)]
@@ -168,8 +168,12 @@ impl Driver for Watched {
         self.inner.busy_until()
     }
 
-    fn resolve(&self, name: &str) -> Resolution {
-        self.inner.resolve(name)
+    fn resolve(&self, question: Question<'_>) -> Resolution<Vec<SocketAddr>> {
+        self.inner.resolve(question)
+    }
+
+    fn name_of(&self, addr: SocketAddr) -> Resolution<NameInfo> {
+        self.inner.name_of(addr)
     }
 
     fn default_local(&self, family: Family) -> Option<IpAddr> {

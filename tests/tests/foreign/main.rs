@@ -5,6 +5,7 @@
 //! and resets, and not at speed. Its congestion control is Reno: without any it can lose a FIN for
 //! good.
 
+mod datagrams;
 mod stack;
 mod talk;
 

@@ -18,6 +18,8 @@ thread_local! {
     static CLOCK: Cell<u32> = const { Cell::new(0) };
 }
 
+/// The protocol number of TCP.
+const TCP: u8 = 6;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 /// How often a stack may ask to be polled again without time passing.
@@ -180,6 +182,9 @@ impl Port {
     /// If they were agreed on, all segments but resets have timestamps, and else none
     /// (RFC 7323 §3.2).
     fn check_timestamps(&self, packet: &[u8]) {
+        if packet[9] != TCP {
+            return;
+        }
         let tcp = &packet[usize::from(packet[0] & 15) * 4..];
         let options = &tcp[20..usize::from(tcp[12] >> 4) * 4];
         if tcp[13] & (SYN | RST) == 0 {

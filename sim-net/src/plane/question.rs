@@ -15,7 +15,7 @@ use crate::wire::Wire;
 
 /// What a fault is about, as a plan names it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Subject<'a> {
+pub(crate) enum Subject<'a> {
     /// A place in a stream.
     Place(Flow, Entity, u64),
     /// A stream as a whole, whose sender has come to this place.
@@ -28,21 +28,21 @@ pub(super) enum Subject<'a> {
 
 /// What a site is asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question<'a> {
-    pub(super) host: u32,
-    pub(super) site: Site,
-    pub(super) fault: FaultSite,
-    pub(super) likely: Probability,
+pub(crate) struct Question<'a> {
+    pub(crate) host: u32,
+    pub(crate) site: Site,
+    pub(crate) fault: FaultSite,
+    pub(crate) likely: Probability,
     /// The key of the draw.
-    pub(super) entity: Entity,
-    pub(super) ordinal: u64,
-    pub(super) subject: Subject<'a>,
+    pub(crate) entity: Entity,
+    pub(crate) ordinal: u64,
+    pub(crate) subject: Subject<'a>,
 }
 
 impl Network {
     /// Asks for a fault: its value, if it happens. Only then is it recorded and counted. `value` makes
     /// one of what is left of a draw.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &mut self,
         question: &Question<'_>,
         value: impl FnOnce(u64) -> u64,
@@ -59,7 +59,7 @@ impl Network {
     }
 
     /// What the plan of the run says.
-    pub(super) fn choice_of_plan(&mut self, question: &Question<'_>) -> Option<u64> {
+    pub(crate) fn choice_of_plan(&mut self, question: &Question<'_>) -> Option<u64> {
         let Wire { plane, trace, .. } = &mut self.wire;
         let claims = plane.as_mut()?.claims();
         let site = question.fault;
@@ -76,7 +76,7 @@ impl Network {
     }
 
     /// A fault happens.
-    pub(super) fn happens(&mut self, question: &Question<'_>, value: u64) -> u64 {
+    pub(crate) fn happens(&mut self, question: &Question<'_>, value: u64) -> u64 {
         let Question { host, site, fault, .. } = *question;
         self.record(host, Record::Draw { site, value });
         self.wire.faults.count(site.name());
@@ -85,7 +85,7 @@ impl Network {
     }
 
     /// Notes what has happened, for the plan of the run.
-    pub(super) fn note_stream_fault(&mut self, fault: FaultSite, subject: Subject<'_>, value: u64) {
+    pub(crate) fn note_stream_fault(&mut self, fault: FaultSite, subject: Subject<'_>, value: u64) {
         let Wire { plane, trace, .. } = &mut self.wire;
         let Some(recorder) = plane.as_mut().and_then(|plane| plane.recorder.as_mut()) else {
             return;
@@ -94,7 +94,7 @@ impl Network {
     }
 
     /// Shows the census a call that could fail.
-    pub(super) fn offer_call(&mut self, question: &Question<'_>, most: u64) {
+    pub(crate) fn offer_call(&mut self, question: &Question<'_>, most: u64) {
         let Wire { plane, trace, now, .. } = &mut self.wire;
         let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut()) else { return };
         let Question { host, fault, subject, .. } = *question;
@@ -108,7 +108,7 @@ impl Network {
     }
 
     /// An application has come to a place of a stream: what follows it is scheduled.
-    pub(super) fn reach(&mut self, host: u32, stream: Entity, place: u64) {
+    pub(crate) fn reach(&mut self, host: u32, stream: Entity, place: u64) {
         let Wire { plane, trace, agenda, now, .. } = &mut self.wire;
         let Some(plane) = plane else { return };
         let followers = plane.stream_followers(stream, place, &trace.hosts[host as usize]);

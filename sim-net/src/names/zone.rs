@@ -1,0 +1,106 @@
+//! Who has which name: the hosts of the world, and what the test's own hand said.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use sim_core::ResolveFailure;
+use sim_core::driver::Family;
+
+use crate::address::Ip;
+use crate::network::Network;
+
+/// What was said about names by hand.
+#[derive(Debug, Default)]
+pub(crate) struct Zone {
+    /// The addresses of a name; `None` if there is no such name.
+    records: BTreeMap<String, Option<Vec<IpAddr>>>,
+}
+
+impl Zone {
+    /// The name has these addresses from now on, whoever else has it.
+    pub(super) fn set(&mut self, name: &str, addresses: Vec<IpAddr>) {
+        self.records.insert(name.to_owned(), Some(addresses));
+    }
+
+    /// There is no such name from now on.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.records.insert(name.to_owned(), None);
+    }
+
+    /// What was said about the name is forgotten. Says whether something was.
+    pub(super) fn restore(&mut self, name: &str) -> bool {
+        self.records.remove(name).is_some()
+    }
+
+    pub(super) fn is_about(&self, name: &str) -> bool {
+        self.records.contains_key(name)
+    }
+
+    /// The first name that was given this address.
+    fn name_of(&self, address: IpAddr) -> Option<&str> {
+        let has = |addresses: &Option<Vec<IpAddr>>| {
+            addresses.as_ref().is_some_and(|addresses| addresses.contains(&address))
+        };
+        let mut found = self.records.iter().filter(|(_, addresses)| has(addresses));
+        found.next().map(|(name, _)| &**name)
+    }
+}
+
+impl Network {
+    /// True if a host knows the name without asking anybody: its own, and `localhost`.
+    pub(super) fn is_local_name(&self, host: u32, name: &str) -> bool {
+        let own = |name: &str| self.host_named(name) == Some(host);
+        let is_local = name == "localhost"
+            || own(name)
+            || name.strip_prefix("ip6-").is_some_and(|rest| rest == "localhost" || own(rest));
+        is_local && !self.name_service.zone.is_about(name)
+    }
+
+    /// The addresses of a name as they are now: the IPv4 address of a host, unless another family is
+    /// wanted or the name has `ip6-` before it.
+    pub(super) fn addresses_of(
+        &self,
+        name: &str,
+        wanted: Option<Family>,
+    ) -> Result<Vec<IpAddr>, ResolveFailure> {
+        let is_wanted = |family: Family| wanted.is_none_or(|wanted| wanted == family);
+        let of = |ip: &IpAddr| if ip.is_ipv4() { Family::V4 } else { Family::V6 };
+        match self.name_service.zone.records.get(name) {
+            Some(Some(known)) => {
+                return Ok(known.iter().copied().filter(|ip| is_wanted(of(ip))).collect());
+            }
+            Some(None) => return Err(ResolveFailure::Unknown),
+            None => {}
+        }
+        let (six, host) = match name.strip_prefix("ip6-") {
+            Some(rest) if self.host_named(name).is_none() => (true, rest),
+            _ => (false, name),
+        };
+        let own = match self.host_named(host) {
+            Some(index) => {
+                let number = self.hosts[index as usize].number;
+                [Family::V4, Family::V6].map(|family| Ip::of_host(number, family))
+            }
+            None if host == "localhost" => [Ip::V4(0x7f00_0001), Ip::Loopback6],
+            None => return Err(ResolveFailure::Unknown),
+        };
+        let is_dual = self.name_service.config.is_dual_stack;
+        let has = |ip: &Ip| match (ip.family(), wanted) {
+            (Family::V4, _) => !six,
+            (Family::V6, wanted) => six || is_dual || wanted == Some(Family::V6),
+        };
+        let found = own.into_iter().filter(|ip| has(ip) && is_wanted(ip.family()));
+        Ok(found.map(Ip::to_addr).collect())
+    }
+
+    /// The name of an address as it is now, if it has one.
+    pub(super) fn name_at(&self, address: IpAddr) -> Option<String> {
+        if let Some(name) = self.name_service.zone.name_of(address) {
+            return Some(name.to_owned());
+        }
+        let index = self.host_at(Ip::from_addr(address)?)?;
+        let name = &self.wire.trace.hosts[index as usize];
+        let is_known = self.host_named(name) == Some(index);
+        (is_known && !self.name_service.zone.is_about(name)).then(|| name.to_string())
+    }
+}
