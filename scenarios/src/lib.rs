@@ -109,12 +109,13 @@ pub fn all() -> Vec<Scenario> {
     ]
 }
 
-/// The scenario called `name`: one of [`all`], a mutant of the [`zoo`], or
+/// The scenario called `name`: one of [`all`], a mutant of the [`zoo`], by its id, or
 /// [`raft3`](zoo::raft::raft3).
 pub fn find(name: &str) -> Option<Scenario> {
-    let mutants = zoo::specimens().into_iter().map(|specimen| (specimen.mutant)());
-    let mut known = all().into_iter().chain(mutants).chain([zoo::raft::raft3()]);
-    known.find(|scenario| scenario.name() == name)
+    let mutant = || zoo::specimens().into_iter().find(|specimen| specimen.id == name);
+    let listed = all().into_iter().find(|scenario| scenario.name() == name);
+    let found = listed.or_else(|| Some((mutant()?.mutant)()));
+    found.or_else(|| Some(zoo::raft::raft3()).filter(|scenario| scenario.name() == name))
 }
 
 #[cfg(test)]
@@ -138,6 +139,7 @@ mod tests {
         let of_zoo: Vec<_> = zoo::specimens().iter().map(|s| (s.twin)().name()).collect();
         let without: Vec<_> = without.into_iter().filter(|name| !of_zoo.contains(name)).collect();
         assert_eq!(without, ["heartbeat", "partition", "arq", "gossip", "failover"]);
+        assert!(find("raft3").is_some());
         assert!(find("no such scenario").is_none());
     }
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use sim_check::{Check, Profile, check};
 use sim_core::Scenario;
 use sim_net::{LinkRule, Sim};
 
-use crate::trial::{seeds, under_its_mix};
-
-/// How many seeds show a bug at the latest.
+/// The seeds of a sweep over a twin, unless `ZOO_SEEDS` says otherwise.
 const SEEDS: u64 = 300;
 /// How many seeds of a calm network, and of a trigger, are looked at.
 const FEW: u64 = 20;
@@ -18,10 +17,17 @@ pub(crate) fn mutant(id: &str) -> Scenario {
     scenarios::find(id).unwrap_or_else(|| panic!("the zoo has no {id}"))
 }
 
+/// The scenario under its own faults.
+fn under_its_mix(scenario: &Scenario) -> Check {
+    let mix = scenario.fault_mix().expect("it says what it stands");
+    check(scenario.name()).profile(Profile::of(mix).expect("its links are links"))
+}
+
 /// Holds if the twin holds under everything that it says it stands.
 #[track_caller]
 pub(crate) fn holds(twin: &Scenario) {
-    let verdict = under_its_mix(twin).seeds(seeds()).verdict(|world| twin.run(world));
+    let seeds = std::env::var("ZOO_SEEDS").map_or(SEEDS, |text| text.parse().expect("a number"));
+    let verdict = under_its_mix(twin).seeds(seeds).verdict(|world| twin.run(world));
     assert!(verdict.is_green(), "{verdict}");
 }
 

@@ -7,18 +7,18 @@
     reason = "a test reads how far to sweep from the environment; the runs do not"
 )]
 
+mod keeper;
+mod trial;
+
 mod channel;
 mod dns;
 mod http;
-mod keeper;
 mod mqtt;
 mod mux;
 mod pubsub;
 mod raft;
 mod resp;
 mod snapshot;
-mod specimens;
 mod starttls;
-mod trial;
 mod websocket;
 mod window;

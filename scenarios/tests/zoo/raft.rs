@@ -1,4 +1,4 @@
-//! Z31 and Z34 by what they take: one late message, one crash.
+//! The scenario `raft`: Z31 and Z34 by what they take: one late message, one crash.
 
 use std::time::Duration;
 
@@ -6,7 +6,26 @@ use scenarios::zoo::raft::{Bug, raft3, scenario, with_bug};
 use sim_core::{Scenario, World};
 use sim_net::{Finding, Links, Sim};
 
+use crate::keeper::{calm, found, green, holds, mutant};
 use crate::trial::{run_by_hand, run_with_plan};
+
+#[test]
+fn the_twin_holds() {
+    green(&scenario(), calm);
+    holds(&scenario());
+}
+
+#[test]
+fn nothing_is_seen_of_the_mutants_while_the_network_is_calm() {
+    green(&mutant("Z31"), calm);
+    green(&mutant("Z34"), calm);
+}
+
+#[test]
+fn the_mutants_are_found() {
+    found(&mutant("Z31"), &["has left a log"]);
+    found(&mutant("Z34"), &["two nodes lead term"]);
+}
 
 /// Of all messages of n1 to n2 that have entries one is late: until others went by for so long.
 async fn delay_one(world: World, links: Links) {
@@ -37,7 +56,7 @@ fn a_late_and_shorter_message_takes_committed_entries_away() {
     let caught = |scenario: &Scenario| -> Vec<Finding> {
         (0..20).filter_map(|seed| run_by_hand(scenario, seed, delay_one).err()).collect()
     };
-    let findings = caught(&with_bug(Bug::Z31));
+    let findings = caught(&with_bug(Bug::CutsLog));
     // Where n1 leads.
     assert!(findings.len() > 2, "{} of 20 seeds", findings.len());
     assert!(findings.iter().all(|finding| finding.to_string().contains("has left a log")));
@@ -55,7 +74,7 @@ fn a_vote_that_is_forgotten_is_given_again() {
         };
         crashes.filter_map(outcome).collect()
     };
-    let findings = caught(&with_bug(Bug::Z34));
+    let findings = caught(&with_bug(Bug::ForgetsVote));
     // Where two are candidates of one term, and the third is hit.
     assert!(findings.len() > 2, "{} of 40 seeds", findings.len());
     assert!(findings.iter().all(|finding| finding.to_string().contains("two nodes lead term")));

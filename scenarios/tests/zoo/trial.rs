@@ -1,22 +1,11 @@
-//! Runs of a specimen.
+//! Runs on a calm network, but for one thing.
 
 use std::future::Future;
 
-use sim_check::{Check, Profile, check};
 use sim_core::{Scenario, World};
 use sim_net::{Finding, Links, Plan, Sim};
 
-/// How many seeds of each twin are run: 300, or what `ZOO_SEEDS` says.
-pub(crate) fn seeds() -> u64 {
-    let said = std::env::var("ZOO_SEEDS").ok();
-    said.map_or(300, |said| said.parse().expect("ZOO_SEEDS is a number of seeds"))
-}
-
-/// A check of a scenario under its own faults.
-pub(crate) fn under_its_mix(scenario: &Scenario) -> Check {
-    let mix = scenario.fault_mix().expect("every specimen has one");
-    check(scenario.name()).profile(Profile::of(mix).expect("its link is one"))
-}
+use crate::keeper::calm;
 
 /// A run on a network without faults, where every packet takes a millisecond, or as `change` has it.
 pub(crate) fn run(
@@ -24,7 +13,7 @@ pub(crate) fn run(
     seed: u64,
     change: impl FnOnce(Sim) -> Sim,
 ) -> Result<(), Finding> {
-    change(Sim::new(seed)).run(|world| scenario.run(world)).outcome
+    change(calm(seed)).run(|world| scenario.run(world)).outcome
 }
 
 /// Such a run with scheduled faults.
@@ -43,7 +32,7 @@ pub(crate) fn run_by_hand<F: Future<Output = ()> + 'static>(
         world.host("operator").create_task(meddle(world.clone(), links));
         scenario.run(world)
     };
-    Sim::new(seed).run_with_links(run).outcome
+    calm(seed).run_with_links(run).outcome
 }
 
 /// Holds if the run found something that says so.

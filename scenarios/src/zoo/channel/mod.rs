@@ -33,7 +33,7 @@ use crate::ending::Ending;
 use crate::patience::within;
 use crate::service::stop_at;
 use crate::violation::ensure;
-use crate::zoo::{RECONNECTING, Specimen};
+use crate::zoo::RECONNECTING;
 
 const PORT: u16 = 7000;
 const FAULTS: FaultMix = FaultMix::new("latency=1ms..5ms,loss=1%,dup=1%,reorder=1%")
@@ -56,34 +56,6 @@ pub enum Bug {
     /// Z12: writing is resumed on a channel that was aborted while it was paused.
     ResumesWhenAborted,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 3] = [
-    Specimen {
-        id: "Z05",
-        bug: "a channel is shut while something still waits to be sent",
-        seen_in: "hyperium/hyper#4018",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::ClosesUnflushed),
-    },
-    Specimen {
-        id: "Z06",
-        bug: "an end that comes with the last data is told before them, and they are lost",
-        seen_in: "netty/netty#4317",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::EndBeforeData),
-    },
-    Specimen {
-        id: "Z12",
-        bug: "writing is resumed on what was aborted while it was paused",
-        seen_in: "Kludex/zuvloop#33",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::ResumesWhenAborted),
-    },
-];
 
 /// The scenario `channel`.
 pub fn scenario() -> Scenario {

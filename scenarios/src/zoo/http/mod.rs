@@ -29,7 +29,7 @@ use crate::ending::Ending;
 use crate::patience::within;
 use crate::service::stop_at;
 use crate::violation::ensure;
-use crate::zoo::{RECONNECTING, Specimen};
+use crate::zoo::RECONNECTING;
 
 const PORT: u16 = 7000;
 const FAULTS: FaultMix = FaultMix::new("latency=1ms..10ms,loss=1%,dup=1%,reorder=1%")
@@ -51,26 +51,6 @@ pub enum Bug {
     /// Z14: whatever is asked for over a kept connection that is then lost is asked for again.
     RetriesAll,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 2] = [
-    Specimen {
-        id: "Z03",
-        bug: "the two bytes that end the size of a chunk are taken to come together",
-        seen_in: "benoitc/hackney#901",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::EndOfSizeInHalves),
-    },
-    Specimen {
-        id: "Z14",
-        bug: "what is not to be done twice is asked for again when a kept connection is lost",
-        seen_in: "golang/go#22158",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::RetriesAll),
-    },
-];
 
 /// The scenario `http`.
 pub fn scenario() -> Scenario {

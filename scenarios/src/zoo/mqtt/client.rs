@@ -86,7 +86,7 @@ impl Client {
             Packet::PingResp => self.unanswered = 0,
             _ => return,
         }
-        send(cx, std::iter::from_fn(|| session.next()));
+        send(cx, std::iter::from_fn(|| session.publish_next()));
         if session.is_done() {
             send(cx, [Packet::Disconnect]);
             cx.close();

@@ -28,7 +28,7 @@ pub use self::broker::{Broker, Delivered};
 pub use self::client::{Client, Work};
 pub use self::packet::{Decoder, Packet, PacketError};
 pub use self::session::{Incoming, Outgoing};
-use super::{RECONNECTING, Specimen};
+use super::RECONNECTING;
 use crate::patience::within;
 use crate::violation::ensure;
 
@@ -48,18 +48,8 @@ pub enum Bug {
     /// It is enough to lose the connection once, after the broker got a `PUBREL` and before its `PUBCOMP`
     /// arrived: the broker has forgotten the identifier, and takes the message for a new one. With no
     /// loss nothing is ever published again.
-    Z42,
+    PublishesReleased,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 1] = [Specimen {
-    id: "Z42",
-    bug: "after a reconnect a message is published again although it was released",
-    seen_in: "fusesource/mqtt-client#120",
-    minimum: 1,
-    twin: scenario,
-    mutant: || with_bug(Bug::Z42),
-}];
 
 /// The scenario `mqtt`.
 pub fn scenario() -> Scenario {
@@ -69,7 +59,7 @@ pub fn scenario() -> Scenario {
 /// The scenario with a bug, which its invariants are to catch.
 pub fn with_bug(bug: Bug) -> Scenario {
     match bug {
-        Bug::Z42 => build("Z42", Some(bug)),
+        Bug::PublishesReleased => build("Z42", Some(bug)),
     }
 }
 

@@ -41,7 +41,7 @@ impl Outgoing {
     /// What is to be sent first over a new connection: where each message under way goes on.
     pub fn resume(&self) -> Vec<Packet> {
         let next = |(&id, message): (&u16, &Message)| {
-            if message.is_released && self.bug != Some(Bug::Z42) {
+            if message.is_released && self.bug != Some(Bug::PublishesReleased) {
                 Packet::PubRel(id)
             } else {
                 publish(id, true, &message.payload)
@@ -51,7 +51,7 @@ impl Outgoing {
     }
 
     /// The next message, if one more may be under way.
-    pub fn next(&mut self) -> Option<Packet> {
+    pub fn publish_next(&mut self) -> Option<Packet> {
         if self.under_way.len() == UNDER_WAY_MAX {
             return None;
         }
@@ -112,22 +112,24 @@ mod tests {
     fn so_many_are_under_way_and_a_completion_frees_a_place() {
         let mut session = outgoing(4, None);
         for id in 1..=3 {
-            assert_eq!(session.next(), Some(publish(id, false, &[id as u8 - 1])));
+            assert_eq!(session.publish_next(), Some(publish(id, false, &[id as u8 - 1])));
         }
-        assert_eq!(session.next(), None);
+        assert_eq!(session.publish_next(), None);
         assert_eq!(session.arrived(2), Packet::PubRel(2));
         assert!(session.completed(2) && !session.completed(2));
-        assert_eq!(session.next(), Some(publish(4, false, &[3])));
+        assert_eq!(session.publish_next(), Some(publish(4, false, &[3])));
         assert!([1, 3, 4].into_iter().all(|id| session.completed(id)) && session.is_done());
     }
 
     #[test]
     fn a_message_goes_on_where_it_was() {
-        for (bug, second) in [(None, Packet::PubRel(2)), (Some(Bug::Z42), publish(2, true, &[1]))] {
+        for (bug, second) in
+            [(None, Packet::PubRel(2)), (Some(Bug::PublishesReleased), publish(2, true, &[1]))]
+        {
             let mut session = outgoing(2, bug);
             assert_eq!(session.resume(), []);
-            session.next();
-            session.next();
+            session.publish_next();
+            session.publish_next();
             session.arrived(2);
             assert_eq!(session.resume(), [publish(1, true, &[0]), second]);
         }

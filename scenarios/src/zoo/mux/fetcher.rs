@@ -111,7 +111,7 @@ impl Fetcher {
                 }
             }
             // It was reset, and nobody will read this.
-            None if self.bug == Some(Bug::Z25) => return None,
+            None if self.bug == Some(Bug::KeepsCredit) => return None,
             None => {}
         }
         self.unreturned += length;
@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn bytes_of_a_stream_that_was_reset_count_for_the_connection() {
-        for (bug, credit) in [(None, Some((0, Kind::Credit(1_000)))), (Some(Bug::Z25), None)] {
+        for (bug, credit) in
+            [(None, Some((0, Kind::Credit(1_000)))), (Some(Bug::KeepsCredit), None)]
+        {
             let mut fetcher = Fetcher::new(bug);
             let stream = fetcher.fetch(5);
             fetcher.reset(stream);

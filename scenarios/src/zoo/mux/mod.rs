@@ -29,7 +29,6 @@ pub use self::connection::{Client, Server};
 pub use self::fetcher::{Event, Fetcher};
 pub use self::frame::{Decoder, Frame, FrameError, Kind};
 pub use self::store::Store;
-use super::Specimen;
 use crate::patience::within;
 use crate::violation::ensure;
 
@@ -52,18 +51,8 @@ pub enum Bug {
     ///
     /// One delay is enough that makes a body come too late, while bytes of it are on their way. With
     /// none no body is late, and no stream is reset.
-    Z25,
+    KeepsCredit,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 1] = [Specimen {
-    id: "Z25",
-    bug: "the connection's credit for data of a stream that was reset is never returned",
-    seen_in: "hyperium/h2#183",
-    minimum: 1,
-    twin: scenario,
-    mutant: || with_bug(Bug::Z25),
-}];
 
 /// The scenario `mux`.
 pub fn scenario() -> Scenario {
@@ -73,7 +62,7 @@ pub fn scenario() -> Scenario {
 /// The scenario with a bug, which its invariants are to catch.
 pub fn with_bug(bug: Bug) -> Scenario {
     match bug {
-        Bug::Z25 => build("Z25", Some(bug)),
+        Bug::KeepsCredit => build("Z25", Some(bug)),
     }
 }
 

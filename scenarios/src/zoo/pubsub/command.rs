@@ -182,7 +182,7 @@ mod tests {
             assert_eq!(decoder.poll(), Err(CommandError), "{text}");
         }
         let mut decoder = Decoder::default();
-        decoder.feed(long[..LINE_BYTES_MAX].as_bytes());
+        decoder.feed(&long.as_bytes()[..LINE_BYTES_MAX]);
         assert_eq!(decoder.poll(), Ok(None));
     }
 }

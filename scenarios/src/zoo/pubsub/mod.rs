@@ -26,7 +26,7 @@ use sim_core::{Failure, FaultMix, Scenario, World};
 pub use self::broker::Caller;
 pub use self::client::{Client, Heard, Role};
 pub use self::command::{Command, CommandError, Decoder};
-use super::{RECONNECTING, Specimen};
+use super::RECONNECTING;
 use crate::ending::Ending;
 use crate::violation::ensure;
 
@@ -53,18 +53,8 @@ pub enum Bug {
     ///
     /// One crash of the broker is enough, at any time after the subscription: nobody says goodbye. (So
     /// is a reset that the subscriber's side does not hear of.) With none, the connection lasts.
-    Z18,
+    NoPings,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 1] = [Specimen {
-    id: "Z18",
-    bug: "a subscriber that never writes never notices that its peer is gone",
-    seen_in: "tyagihas/java_nats#4",
-    minimum: 1,
-    twin: scenario,
-    mutant: || with_bug(Bug::Z18),
-}];
 
 /// The scenario `pubsub`.
 pub fn scenario() -> Scenario {
@@ -74,7 +64,7 @@ pub fn scenario() -> Scenario {
 /// The scenario with a bug, which its invariants are to catch.
 pub fn with_bug(bug: Bug) -> Scenario {
     match bug {
-        Bug::Z18 => build("Z18", Some(bug)),
+        Bug::NoPings => build("Z18", Some(bug)),
     }
 }
 

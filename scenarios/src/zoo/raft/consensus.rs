@@ -77,7 +77,7 @@ impl Raft {
     /// Takes in a record of a former life. They come in the order in which they were written.
     pub fn restore(&mut self, record: Record) {
         match record {
-            Record::Term(term, _) if self.bug == Some(Bug::Z34) => self.term = term,
+            Record::Term(term, _) if self.bug == Some(Bug::ForgetsVote) => self.term = term,
             Record::Term(term, vote) => (self.term, self.voted_for) = (term, vote),
             Record::Entry(index, entry) => {
                 self.log.truncate(index.saturating_sub(1) as usize);
@@ -251,7 +251,7 @@ impl Raft {
             return self.send(from, answer);
         }
         let last = previous + entries.len() as u64;
-        if self.bug == Some(Bug::Z31) && !entries.is_empty() {
+        if self.bug == Some(Bug::CutsLog) && !entries.is_empty() {
             self.log.truncate(previous as usize);
         }
         for (index, entry) in (previous + 1..).zip(entries) {

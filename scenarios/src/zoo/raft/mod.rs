@@ -32,7 +32,6 @@ pub use self::message::{Entry, Id, Message, Record};
 pub use self::node::Node;
 use self::node::Work;
 pub use self::oracle::Oracle;
-use super::Specimen;
 use crate::ending::Ending;
 use crate::patience::within;
 use crate::violation::ensure;
@@ -60,34 +59,14 @@ pub enum Bug {
     /// It is enough to delay one message with an entry until its follower has got the next entry and
     /// heard that it is committed: the late message cuts it off. With none late each message has
     /// everything that its follower has.
-    Z31,
+    CutsLog,
     /// A node that starts again remembers its term, but not for whom it has voted in it.
     ///
     /// One crash is enough where two nodes want to be elected at once, of the third: it votes for one,
     /// crashes, and votes for the other, who asks again before it hears that the first one leads. With
     /// none nobody forgets anything.
-    Z34,
+    ForgetsVote,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 2] = [
-    Specimen {
-        id: "Z31",
-        bug: "a follower cuts off committed entries at a late, shorter message of its leader",
-        seen_in: "ktoso/akka-raft#66",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::Z31),
-    },
-    Specimen {
-        id: "Z34",
-        bug: "a node votes twice in a term, because a restart forgets its vote",
-        seen_in: "datatechnology/cornerstone#65",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::Z34),
-    },
-];
 
 /// The scenario `raft`.
 pub fn scenario() -> Scenario {
@@ -97,8 +76,8 @@ pub fn scenario() -> Scenario {
 /// The scenario with a bug, which its invariants are to catch.
 pub fn with_bug(bug: Bug) -> Scenario {
     let name = match bug {
-        Bug::Z31 => "Z31",
-        Bug::Z34 => "Z34",
+        Bug::CutsLog => "Z31",
+        Bug::ForgetsVote => "Z34",
     };
     build(name, Some(bug))
 }

@@ -80,7 +80,7 @@ fn a_vote_is_given_once_a_term_and_to_nobody_who_knows_less() {
 
 #[test]
 fn a_vote_outlives_a_restart() {
-    for (bug, granted) in [(None, false), (Some(Bug::Z34), true)] {
+    for (bug, granted) in [(None, false), (Some(Bug::ForgetsVote), true)] {
         let mut raft = raft(0, bug);
         raft.receive(at(1), 1, Message::RequestVote { term: 1, last: (0, 0) });
         let (records, _) = raft.take_output();
@@ -123,7 +123,7 @@ fn a_follower_that_lacks_something_gets_it() {
 
 #[test]
 fn a_late_and_shorter_message_takes_nothing_away() {
-    for (bug, length) in [(None, 2), (Some(Bug::Z31), 1)] {
+    for (bug, length) in [(None, 2), (Some(Bug::CutsLog), 1)] {
         let mut raft = raft(0, bug);
         answers(&mut raft, 1, 1, append((0, 0), 0, &[entry(1, 7), entry(1, 8)]));
         answers(&mut raft, 2, 1, append((2, 1), 2, &[]));

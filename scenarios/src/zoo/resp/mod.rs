@@ -29,7 +29,7 @@ use crate::ending::Ending;
 use crate::patience::{all_within, within};
 use crate::service::stop_at;
 use crate::violation::ensure;
-use crate::zoo::{RECONNECTING, Specimen};
+use crate::zoo::RECONNECTING;
 
 const PORT: u16 = 7000;
 const FAULTS: FaultMix = FaultMix::new("latency=1ms..10ms,loss=1%,dup=1%,reorder=1%")
@@ -49,16 +49,6 @@ pub enum Bug {
     /// Z13: a connection goes back to the pool although replies are to come that nobody waits for.
     KeepsOwing,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 1] = [Specimen {
-    id: "Z13",
-    bug: "a connection goes back to its pool although replies are to come over it",
-    seen_in: "redis-rs/redis-rs#1252",
-    minimum: 1,
-    twin: scenario,
-    mutant: || with_bug(Bug::KeepsOwing),
-}];
 
 /// The scenario `resp`.
 pub fn scenario() -> Scenario {

@@ -27,7 +27,6 @@ use sim_core::{Failure, FaultMix, Loop, Rng, Scenario, World};
 pub use self::connection::{Client, Keeper, Register, Service};
 pub use self::frame::{Decoder, Frame};
 pub use self::state::{Deposit, Replica, State};
-use super::Specimen;
 use crate::patience::{PATIENCE, within};
 use crate::violation::ensure;
 
@@ -51,18 +50,8 @@ pub enum Bug {
     ///
     /// It is enough to delay the subscription behind the snapshot and one deposit. With no delay it
     /// arrives first: it was sent before the connection for the snapshot was made.
-    Z45,
+    AsksEarly,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 1] = [Specimen {
-    id: "Z45",
-    bug: "an update between the snapshot and the subscription is lost",
-    seen_in: "booksbyus/zguide#818",
-    minimum: 1,
-    twin: scenario,
-    mutant: || with_bug(Bug::Z45),
-}];
 
 /// The scenario `snapshot`.
 pub fn scenario() -> Scenario {
@@ -72,7 +61,7 @@ pub fn scenario() -> Scenario {
 /// The scenario with a bug, which its invariant is to catch.
 pub fn with_bug(bug: Bug) -> Scenario {
     match bug {
-        Bug::Z45 => build("Z45", Some(bug)),
+        Bug::AsksEarly => build("Z45", Some(bug)),
     }
 }
 
@@ -94,7 +83,7 @@ async fn run(world: World, bug: Option<Bug>) -> Result<(), Failure> {
     let (updating, asking) = (Rc::clone(&copy), Rc::clone(&copy));
     let connecting = near.create_connection(("server", PORT), || Client::of_updates(updating));
     let updates = within(&near, "the connection for updates", connecting).await??;
-    if bug != Some(Bug::Z45) {
+    if bug != Some(Bug::AsksEarly) {
         let subscribed = copy.borrow().subscribed();
         within(&near, "the subscription", subscribed).await??;
     }

@@ -29,7 +29,7 @@ use crate::ending::Ending;
 use crate::patience::within;
 use crate::service::stop_at;
 use crate::violation::ensure;
-use crate::zoo::{RECONNECTING, Specimen};
+use crate::zoo::RECONNECTING;
 
 const PORT: u16 = 7000;
 const FAULTS: FaultMix = FaultMix::new("latency=1ms..5ms,loss=1%,dup=1%,reorder=1%")
@@ -56,26 +56,6 @@ pub enum Bug {
     /// Z09: the end of the connection is taken for the end of what the layer carries.
     EndWithoutNotify,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 2] = [
-    Specimen {
-        id: "Z08",
-        bug: "plain text behind STARTTLS is taken for what came through the layer",
-        seen_in: "CVE-2011-0411",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::KeepsPlaintext),
-    },
-    Specimen {
-        id: "Z09",
-        bug: "the end of a connection without close_notify is taken for the end of the stream",
-        seen_in: "rustls/ktls#74",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::EndWithoutNotify),
-    },
-];
 
 /// The scenario `starttls`.
 pub fn scenario() -> Scenario {

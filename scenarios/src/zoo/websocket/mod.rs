@@ -22,7 +22,6 @@ use sim_core::{Cx, Failure, FaultMix, Protocol, Rng, Scenario, World};
 use self::frame::{Decoder, Opcode, encode};
 use crate::patience::within;
 use crate::violation::ensure;
-use crate::zoo::Specimen;
 use crate::{Progress, Violation};
 
 const PORT: u16 = 7000;
@@ -44,26 +43,6 @@ pub enum Bug {
     /// Z02: a length of 0 stands for a header that was not read yet.
     LengthAsState,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 2] = [
-    Specimen {
-        id: "Z01",
-        bug: "the two bytes that begin a frame are taken to come together",
-        seen_in: "espressif/esp-idf#14704",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::AtomicStart),
-    },
-    Specimen {
-        id: "Z02",
-        bug: "a length of 0 stands for a header that was not read yet",
-        seen_in: "eclipse-mosquitto/mosquitto#3721",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::LengthAsState),
-    },
-];
 
 /// The scenario `websocket`.
 pub fn scenario() -> Scenario {

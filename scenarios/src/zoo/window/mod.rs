@@ -25,7 +25,6 @@ pub use self::endpoint::{Sink, Source};
 pub use self::frame::Frame;
 pub use self::receiver::Receiver;
 pub use self::sender::Sender;
-use super::Specimen;
 use crate::patience::within;
 use crate::violation::ensure;
 
@@ -49,48 +48,20 @@ pub enum Bug {
     ///
     /// It is enough to lose one acknowledgement: the one that tells of room after there was none. The
     /// receiver tells it once, and both wait. With none lost it comes.
-    Z19,
+    NoProbe,
     /// An acknowledgement of nothing new takes the timer away.
     ///
     /// It is enough to lose one frame that others follow: they are acknowledged as nothing new, and when
     /// the window is full nothing sets the timer again. With none lost every acknowledgement of a frame
     /// is of something new.
-    Z21,
+    TimerTakenAway,
     /// How much is acknowledged is counted round the window, so that all of it looks like nothing.
     ///
     /// It is enough to lose the first frame of a full window: when it comes at last, one acknowledgement
     /// is for all. It is repeated for ever, since all later ones are the same. With none lost each
     /// frame is acknowledged as it comes, so one at a time.
-    Z22,
+    FullLooksEmpty,
 }
-
-/// The bugs that live here.
-pub(super) const SPECIMENS: [Specimen; 3] = [
-    Specimen {
-        id: "Z19",
-        bug: "no probe when there is no room: a lost window update is never made up for",
-        seen_in: "apsun/loliOS#34",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::Z19),
-    },
-    Specimen {
-        id: "Z21",
-        bug: "a duplicate acknowledgement takes the retransmission timer away",
-        seen_in: "smoltcp-rs/smoltcp#62",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::Z21),
-    },
-    Specimen {
-        id: "Z22",
-        bug: "an acknowledgement of the whole window looks like one of nothing",
-        seen_in: "ke6jjj/ka9q-unix#4",
-        minimum: 1,
-        twin: scenario,
-        mutant: || with_bug(Bug::Z22),
-    },
-];
 
 /// The scenario `window`.
 pub fn scenario() -> Scenario {
@@ -100,9 +71,9 @@ pub fn scenario() -> Scenario {
 /// The scenario with a bug, which its invariants are to catch.
 pub fn with_bug(bug: Bug) -> Scenario {
     let name = match bug {
-        Bug::Z19 => "Z19",
-        Bug::Z21 => "Z21",
-        Bug::Z22 => "Z22",
+        Bug::NoProbe => "Z19",
+        Bug::TimerTakenAway => "Z21",
+        Bug::FullLooksEmpty => "Z22",
     };
     build(name, Some(bug))
 }

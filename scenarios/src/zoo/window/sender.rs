@@ -67,7 +67,7 @@ impl Sender {
         let is_more_room = limit > self.limit;
         self.limit = self.limit.max(limit);
         let acknowledged = match self.bug {
-            Some(Bug::Z22) => (WINDOW + next % WINDOW - self.oldest % WINDOW) % WINDOW,
+            Some(Bug::FullLooksEmpty) => (WINDOW + next % WINDOW - self.oldest % WINDOW) % WINDOW,
             _ => next - self.oldest,
         };
         self.flight.drain(..acknowledged as usize);
@@ -75,7 +75,7 @@ impl Sender {
         if acknowledged > 0 || (is_more_room && self.flight.is_empty()) {
             self.timeouts = 0;
             self.timer = (!self.flight.is_empty()).then(|| now + TIMEOUT);
-        } else if self.bug == Some(Bug::Z21) {
+        } else if self.bug == Some(Bug::TimerTakenAway) {
             self.timer = None;
         }
     }
@@ -94,7 +94,7 @@ impl Sender {
             self.flight.push_back(frame);
             self.timer.get_or_insert(now + TIMEOUT);
         }
-        if self.flight.is_empty() && !self.unsent.is_empty() && self.bug != Some(Bug::Z19) {
+        if self.flight.is_empty() && !self.unsent.is_empty() && self.bug != Some(Bug::NoProbe) {
             self.timer.get_or_insert(now + TIMEOUT);
         }
     }
