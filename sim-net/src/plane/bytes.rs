@@ -112,5 +112,5 @@ impl Census {
 fn nanos(much: u16) -> u64 {
     let power = u64::from(much >> 8) % 25;
     let whole = 1_000 << power;
-    whole + (whole * u64::from(much & 0xff) >> 8)
+    whole + ((whole * u64::from(much & 0xff)) >> 8)
 }
