@@ -73,7 +73,7 @@ fn writing(sim: &Sim, pieces: &[usize]) -> (Report<()>, Seen) {
                 conn.transport().write(&piece);
                 lp.sleep(ms(10)).await;
             }
-            let _ = conn.transport().write_eof();
+            conn.transport().write_eof();
             let _ = conn.closed().await;
         });
         world.sleep(Duration::from_secs(60)).await;
