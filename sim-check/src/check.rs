@@ -36,6 +36,7 @@ pub struct Check {
     corpus: Option<PathBuf>,
     bounds: Bounds,
     shrinks: bool,
+    singles: bool,
 }
 
 /// A check called `name`, of 100 seeds on all cores. Give it the test's name: reports use it.
@@ -49,6 +50,7 @@ pub fn check(name: impl Into<String>) -> Check {
         corpus: None,
         bounds: Bounds::default(),
         shrinks: true,
+        singles: true,
     }
 }
 
@@ -129,6 +131,13 @@ impl Check {
     /// How much may be done to make a failure small.
     pub fn shrink_bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
+        self
+    }
+
+    /// Whether single faults take turns with seeds, if there is a [`profile`](Self::profile); they do by
+    /// default.
+    pub fn singles(mut self, singles: bool) -> Self {
+        self.singles = singles;
         self
     }
 
@@ -238,7 +247,7 @@ impl Check {
             }
             _ => Vec::new(),
         };
-        let singles = if settings.is_one_seed {
+        let singles = if settings.is_one_seed || !self.singles {
             Singles::default()
         } else {
             subject.singles(settings.first_seed)

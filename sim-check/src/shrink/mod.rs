@@ -147,26 +147,25 @@ impl Shrinker<'_> {
         if self.best.entries.is_empty() || self.try_first(vec![self.with_entries(&[])]).is_some() {
             return;
         }
-        self.keep_one();
         loop {
             let before = self.best.clone();
             self.take_out_spans();
             self.take_out_windows();
             self.make_simpler();
-            if self.best == before || self.trials.is_spent() {
+            if self.best == before && !self.keep_one() || self.trials.is_spent() {
                 return;
             }
         }
     }
 
-    /// Keeps a single entry, if one is enough.
-    fn keep_one(&mut self) {
+    /// Keeps a single entry, if one is enough. True if it is.
+    fn keep_one(&mut self) -> bool {
         if self.best.entries.len() < 2 {
-            return;
+            return false;
         }
         let entries = self.best.entries.iter().take(ALONE_MAX);
         let alone = entries.map(|entry| self.with_entries(std::slice::from_ref(entry))).collect();
-        self.try_first(alone);
+        self.try_first(alone).is_some()
     }
 
     /// Takes out all entries of a kind, of a host, of a flow.

@@ -158,6 +158,7 @@ real_only! {
 }
 
 /// G-63: a lookup that is under way when its loop is closed ends with the loop.
+// on: real
 #[test]
 fn a_closed_loop_answers_no_lookup() {
     let lp = real_net::new_loop().unwrap();

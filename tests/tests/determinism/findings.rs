@@ -147,7 +147,7 @@ fn a_check_tells_the_seed_that_failed() {
     assert_eq!((failed.seed(), failed.host.as_str()), (40, "server"));
     assert!(failed.is_deterministic());
     let text = verdict.to_string();
-    for part in ["three bytes are too many", "seed 40, host server, 5.0", "data_received 3 B"] {
+    for part in ["three bytes are too many", "seed 0x28, host server, 5.0", "data_received 3 B"] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
     }
 }

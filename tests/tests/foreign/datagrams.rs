@@ -18,6 +18,7 @@ use crate::stack::{Opening, Options, Stack};
 
 /// D-08: a foreign stack refuses a datagram by ICMP of its own, and a connected endpoint of ours hears of
 /// it, once for each.
+// on: sim
 #[test]
 fn a_foreign_stack_refuses_our_datagrams() {
     let simulation = Sim::new(1).build();

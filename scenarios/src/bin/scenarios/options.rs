@@ -80,6 +80,8 @@ pub(crate) struct Check {
     pub(crate) junit: Option<PathBuf>,
     /// Whether to end with the first failure.
     pub(crate) first: bool,
+    /// Whether to leave single faults out.
+    pub(crate) no_singles: bool,
 }
 
 /// Options of `replay`, `shrink` and `explain`.
@@ -236,6 +238,7 @@ fn command_line() -> clap::Command {
                         .help("Writes a report in JUnit's XML, too"),
                 )
                 .arg(flag("first", "Ends with the first run that fails"))
+                .arg(flag("no-singles", "Seeds alone, without a sweep over single faults"))
                 .arg(json()),
         )
         .subcommand(of_plan("replay", "Runs a plan and nothing else").arg(
@@ -358,6 +361,7 @@ fn check(options: &ArgMatches) -> Check {
         corpus: options.get_one("corpus").cloned(),
         junit: options.get_one("junit").cloned(),
         first: options.get_flag("first"),
+        no_singles: options.get_flag("no-singles"),
     }
 }
 
