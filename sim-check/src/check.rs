@@ -166,7 +166,8 @@ impl Check {
         F::Output: Outcome + 'static,
     {
         self.settings.stop_at_first = true;
-        self.corpus = self.corpus.or_else(|| places::corpus_of(Location::caller()));
+        let test = Location::caller();
+        self.corpus = self.corpus.or_else(|| places::corpus_of(test));
         let check = match self.overridden() {
             Ok(check) => check,
             Err(error) => panic!("{error}"),
