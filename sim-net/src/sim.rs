@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use sim_core::{EventLoop, Outcome, PanicPolicy, Time, World};
 
-use crate::capture::Capture;
 use crate::link::table::LinkTable;
 use crate::link::{Latency, Link, LinkRule, Rate};
 use crate::links::Links;
@@ -358,8 +357,13 @@ impl Sim {
         // The census reads its turns off the log.
         let mut network = Network::new(self.seed, links, self.keep_log || self.census, 0);
         network.wire.trace.bound_log(self.log_max);
+        if !self.keep_log {
+            network.wire.trace.omit_notes();
+        }
         network.tcp = self.tcp;
-        network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
+        if self.capture {
+            network.wire.start_capture();
+        }
         let Self { seed, is_replay, until, census, .. } = *self;
         let recording = self.recording.clone();
         network.set_stream_faults(self.stream_faults);
