@@ -140,6 +140,7 @@ pub use stream_faults::{Boundary, StreamFaults};
 pub use tcp::config::TcpConfig;
 pub use tcp::congestion::CongestionControl;
 pub use trace::{
-    DropReason, Entry, Episode, HostChange, Log, PacketKind, PacketRecord, Record, State, When,
+    DropReason, Entry, Episode, EpisodeKind, HostChange, Log, PacketKind, PacketRecord, Record,
+    State, When,
 };
 pub use tun::{PacketError, Tun};

@@ -17,7 +17,7 @@ use sim_core::trace::Record as EngineRecord;
 
 use self::notes::Notes;
 pub(crate) use self::notes::Subject;
-pub use self::notes::{Episode, State, When};
+pub use self::notes::{Episode, EpisodeKind, State, When};
 use self::packed::Packed;
 use crate::decisions::Site;
 use crate::flow::Flow;

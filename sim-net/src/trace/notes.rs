@@ -54,6 +54,8 @@ pub struct State {
 /// host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Episode {
+    /// Of what kind it is.
+    pub kind: EpisodeKind,
     /// What was so.
     pub what: String,
     /// The indices of the hosts that it names; none if it is about all.
@@ -62,6 +64,18 @@ pub struct Episode {
     pub began: When,
     /// Until when, if it ended within the run.
     pub ended: Option<When>,
+}
+
+/// What an episode is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum EpisodeKind {
+    /// Packets did not get through: a partition, or a link that was held.
+    Cut,
+    /// Links were others.
+    Link,
+    /// Callbacks of a host cost time.
+    Slow,
 }
 
 /// A place in a run between two records.
@@ -98,6 +112,16 @@ impl Subject {
             Self::Cut(_) | Self::Everywhere => Vec::new(),
             Self::Jam(from, to) | Self::Link(from, to) => vec![from, to],
             Self::Uplink(host) | Self::Downlink(host) | Self::Slow(host) => vec![host],
+        }
+    }
+
+    fn kind(self) -> EpisodeKind {
+        match self {
+            Self::Cut(_) | Self::Jam(..) => EpisodeKind::Cut,
+            Self::Link(..) | Self::Everywhere | Self::Uplink(_) | Self::Downlink(_) => {
+                EpisodeKind::Link
+            }
+            Self::Slow(_) => EpisodeKind::Slow,
         }
     }
 
@@ -144,7 +168,8 @@ impl Notes {
         self.end_where(now, |open| open == subject);
         self.open.push((subject, self.episodes.len()));
         let hosts = hosts.unwrap_or_else(|| subject.hosts());
-        self.episodes.push(Episode { what, hosts, began: now, ended: None });
+        let kind = subject.kind();
+        self.episodes.push(Episode { kind, what, hosts, began: now, ended: None });
     }
 
     /// Ends the episodes on some subjects.
