@@ -5,6 +5,8 @@ mod classes;
 mod joins;
 mod json;
 mod states;
+#[cfg(test)]
+mod tests;
 mod wording;
 
 use std::collections::BTreeMap;

@@ -39,6 +39,7 @@ class App {
 
   select(event) {
     this.view.select(event);
+    if (event >= 0) this.painter.revealLane(this.model.hostOf[event]);
     this.refresh();
   }
 
@@ -61,25 +62,26 @@ class App {
     const { model, by } = this;
     const most = 200;
     const chip = (text, time, color, onclick) => element("button", { type: "button", style: `--kind: var(${color})`, onclick },
-      element("time", {}, time ? `${timeText(time).replace(/0{3,6}s$/, "s")} ` : ""), text);
+      element("time", {}, time ? `${timeText(time).slice(0, -4)} ` : ""), text);
     const plan = model.planTexts.map((text, entry) => {
       const [seconds, nanos] = model.planTimes[entry];
       const time = seconds * 1e9 + nanos;
       return chip(text, null, "--accent", () => seconds !== undefined && this.goToTime(time));
     });
-    const faults = model.bars.map((bar) => [bar.from, chip(bar.text, bar.began, `--${bar.kind === "clock" ? "slow" : bar.kind}`, () => this.goToBar(bar))]);
+    const faults = model.bars.map((bar) => chip(bar.text, bar.began, `--${bar.kind === "clock" ? "slow" : bar.kind}`, () => this.goToBar(bar)));
     const kinds = ["dropped", "copied", "corrupted", "late", "refused"];
     const single = [];
     for (let event = 0; event < model.count && single.length <= most; event++) {
       const kind = KINDS[model.kindOf[event]];
       if (kinds.includes(kind)) {
-        single.push([event, chip(textOf(model, event), [model.seconds[event], model.nanos[event]], KIND_COLORS[kind], () => this.select(event))]);
+        single.push(chip(textOf(model, event), [model.seconds[event], model.nanos[event]], KIND_COLORS[kind], () => this.select(event)));
       }
     }
     // Where packets are lost all the time, a list of them helps nobody: there is the filter.
-    const all = [...faults, ...(single.length > most ? [] : single)].sort(([a], [b]) => a - b).slice(0, 2 * most);
-    if (plan.length) by("faults").append(element("span", {}, "plan"), ...plan);
-    if (all.length) by("faults").append(element("span", {}, "happened"), ...all.map(([, made]) => made));
+    const groups = [["plan", plan], ["faults", faults.slice(0, most)], ["packets", single.length > most ? [] : single]];
+    for (const [name, chips] of groups) {
+      if (chips.length) by("faults").append(element("span", {}, name), ...chips);
+    }
   }
 
   goToBar(bar) {
@@ -195,7 +197,8 @@ class App {
       drag(down);
     });
     by("overview").addEventListener("pointermove", drag);
-    new ResizeObserver(() => this.refresh()).observe(by("stage"));
+    // At once: a frame in between would show the old one, stretched.
+    new ResizeObserver(() => this.draw()).observe(by("stage"));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.painter.readColors();
       this.refresh();
@@ -203,10 +206,11 @@ class App {
     window.addEventListener("hashchange", () => this.openLink());
   }
 
-  // `#step=17` opens the page at a step.
+  // `#step=17` opens the page at a step, `#step=17&axis=time` on the other axis.
   openLink() {
-    const step = /^#step=(\d+)$/.exec(location.hash);
-    const event = step ? Number(step[1]) - this.model.first : -1;
+    const link = new URLSearchParams(location.hash.slice(1));
+    if (link.get("axis") === "time") this.setAxis("time");
+    const event = link.has("step") ? Number(link.get("step")) - this.model.first : -1;
     if (event >= 0 && event < this.model.count) this.select(event);
     else if (this.model.found !== null) {
       this.view.reveal(this.model.found);

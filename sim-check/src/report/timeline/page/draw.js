@@ -14,9 +14,11 @@ const FATE_COLORS = {
 const HEAD = 26;
 const GUTTER = 166;
 const DIM = 0.13;
-// With more events than this on the screen each is a dot, and only so many arrows are drawn.
-const DETAIL_MAX = 4000;
-const ARROWS_MAX = 6000;
+// With more events than this on the screen each is a dot; with more arrows they are lines, and only
+// so many are drawn.
+const DETAIL_MAX = 1500;
+const HEADS_MAX = 400;
+const ARROWS_MAX = 4000;
 
 class Painter {
   constructor(canvas, view) {
@@ -56,19 +58,33 @@ class Painter {
     }
     [this.width, this.height, this.ratio] = [width, height, ratio];
     this.view.height = Math.max(height - HEAD, 1);
-    const lanes = Math.max(this.view.model.hosts.length, 1);
-    const room = Math.max(width - GUTTER, 100);
-    this.lane = Math.min(Math.max((room * 0.45) / lanes, 34), 132);
-    this.lanesWide = Math.min(this.lane * lanes, room * 0.62);
-    this.pan = Math.min(Math.max(this.pan, 0), this.lane * lanes - this.lanesWide);
+    this.placeLanes(Math.max(width - GUTTER, 100));
     this.textLeft = GUTTER + this.lanesWide + 12;
     const rest = width - this.textLeft;
-    this.stateLeft = this.view.model.states.length ? this.textLeft + rest * 0.56 : width;
+    this.stateLeft = this.view.model.states.length ? this.textLeft + rest * 0.62 : width;
+  }
+
+  // Lanes on which nothing is shown, nor ends, are narrow.
+  placeLanes(room) {
+    const { model, isBusy } = this.view;
+    const busy = Math.max(isBusy.reduce((sum, one) => sum + one, 0), 1);
+    const idle = 26 * (model.hosts.length - busy);
+    this.lane = Math.min(Math.max((room * 0.42 - idle) / busy, 34), 132);
+    this.lefts = [0];
+    for (const one of isBusy) this.lefts.push(this.lefts.at(-1) + (one ? this.lane : 26));
+    this.lanesWide = Math.min(this.lefts.at(-1), room * 0.62);
+    this.pan = Math.min(Math.max(this.pan, 0), this.lefts.at(-1) - this.lanesWide);
   }
 
   // The middle of a lane.
   x(host) {
-    return GUTTER + (host + 0.5) * this.lane - this.pan;
+    return GUTTER + (this.lefts[host] + this.lefts[host + 1]) / 2 - this.pan;
+  }
+
+  // Brings the lane of a host to the screen.
+  revealLane(host) {
+    const [left, right] = [this.lefts[host], this.lefts[host + 1]];
+    this.pan = Math.max(Math.min(this.pan, left), right - this.lanesWide);
   }
 
   y(event) {
@@ -233,7 +249,7 @@ class Painter {
       taken.set(host, labels);
       if (labels.some((other) => Math.abs(other - y) < 13)) continue;
       labels.push(y);
-      const text = this.fitted(bar.text, this.lane * 1.25);
+      const text = this.fitted(bar.text, this.lane * 2.4);
       c.fillStyle = colors["--back"];
       c.globalAlpha = 0.85;
       c.fillRect(left - 1, y - 7, c.measureText(text).width + 4, 14);
@@ -243,8 +259,8 @@ class Painter {
     }
   }
 
-  fitted(text, width) {
-    const most = Math.max(Math.floor(width / 6.4), 4);
+  fitted(text, width, letter = 6.4) {
+    const most = Math.max(Math.floor(width / letter), 2);
     return text.length > most ? `${text.slice(0, most - 1)}…` : text;
   }
 
@@ -254,22 +270,59 @@ class Painter {
     if (this.first >= this.last) return;
     const firstEvent = this.first > 0 ? view.shown[this.first - 1] : 0;
     const lastEvent = this.last < view.shown.length ? view.shown[this.last] : view.model.count - 1;
-    let left = ARROWS_MAX;
-    const draw = (arrow) => {
-      if (this.seen[arrow] === this.frame || left === 0) return;
+    const found = [];
+    const find = (arrow) => {
+      if (this.seen[arrow] === this.frame || found.length === ARROWS_MAX) return;
       this.seen[arrow] = this.frame;
       if (arrows.from[arrow] > lastEvent || Math.max(arrows.to[arrow], arrows.from[arrow]) < firstEvent) return;
       const isShown = view.isShown(arrows.from[arrow]) || (arrows.to[arrow] >= 0 && view.isShown(arrows.to[arrow]));
-      if (!isShown) return;
-      left--;
-      this.drawArrow(arrow, false);
+      if (isShown) found.push(arrow);
     };
-    arrows.long.forEach(draw);
+    arrows.long.forEach(find);
     const lastChunk = Math.min(Math.floor(lastEvent / CHUNK), arrows.chunks.length - 1);
-    for (let chunk = Math.floor(firstEvent / CHUNK); chunk <= lastChunk && left > 0; chunk++) {
-      arrows.chunks[chunk].forEach(draw);
+    for (let chunk = Math.floor(firstEvent / CHUNK); chunk <= lastChunk && found.length < ARROWS_MAX; chunk++) {
+      arrows.chunks[chunk].forEach(find);
     }
+    if (found.length <= HEADS_MAX) found.forEach((arrow) => this.drawArrow(arrow, false));
+    else this.drawLines(found);
     if (view.selected >= 0) this.drawSelectedArrows();
+  }
+
+  // Very many arrows: all of one fate at once, without heads.
+  drawLines(found) {
+    const { c, view } = this;
+    const { arrows, hostOf } = view.model;
+    const groups = new Map();
+    for (const arrow of found) {
+      const isBright = this.isBright(arrow);
+      const key = arrows.fate[arrow] * 2 + Number(isBright);
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(arrow);
+    }
+    c.lineWidth = 0.8;
+    for (const [key, group] of groups) {
+      c.globalAlpha = key % 2 ? 0.6 : DIM;
+      c.strokeStyle = this.fateColors[key >> 1];
+      c.beginPath();
+      for (const arrow of group) {
+        const [from, to, target] = [arrows.from[arrow], arrows.to[arrow], arrows.host[arrow]];
+        const fromX = this.x(hostOf[from]);
+        const fromY = this.y(from);
+        c.moveTo(fromX, fromY);
+        c.lineTo(this.endOfArrow(arrow, fromX, target >= 0 ? this.x(target) : fromX + this.lane * 0.6), to >= 0 ? this.y(to) : fromY + 18);
+      }
+      c.stroke();
+    }
+    c.globalAlpha = 1;
+  }
+
+  // True unless an arrow is dimmed: what is selected has nothing to do with it.
+  isBright(arrow) {
+    const { past, model } = this.view;
+    const { from, to, fate } = model.arrows;
+    if (!past) return true;
+    if (!isPast(model, past, from[arrow])) return false;
+    return to[arrow] < 0 || fate[arrow] === FATE.dropped || isPast(model, past, to[arrow]);
   }
 
   // The arrows of the selected event, in strong lines; and from a timer's setting to its firing.
@@ -307,7 +360,7 @@ class Painter {
     const toX = this.endOfArrow(arrow, fromX, targetX);
     const toY = to >= 0 ? this.y(to) : fromY + 18;
     const past = view.past;
-    const isBright = !past || (isPast(view.model, past, from) && (to < 0 || fate === FATE.dropped || isPast(view.model, past, to)));
+    const isBright = this.isBright(arrow);
     c.globalAlpha = isStrong ? 1 : isBright ? (past ? 0.95 : 0.8) : DIM;
     c.strokeStyle = c.fillStyle = this.fateColors[fate];
     c.lineWidth = isStrong ? 2.6 : past && isBright ? 1.6 : 1.1;
@@ -478,31 +531,36 @@ class Painter {
       lastY = y;
       rows.push([event, y]);
     }
-    const column = (left, right, draw) => {
+    const column = (left, right, wanted, draw) => {
       if (right <= left) return;
       this.clipped(left, right - left, () => rows.forEach(([event, y]) => {
+        if (!wanted(event)) return;
         c.globalAlpha = Math.max(this.alpha(event), 0.28);
         draw(event, y);
       }));
     };
+    const [always, hasState] = [() => true, (event) => model.stateAt[event] >= 0];
     c.font = `11.5px ${this.mono}`;
     c.textAlign = "right";
-    column(0, GUTTER - 2, (event, y) => {
+    column(0, GUTTER - 2, always, (event, y) => {
       c.fillStyle = colors["--soft"];
       c.fillText(String(stepOf(model, event)), 58, y);
       c.fillText(timeOf(model, event), GUTTER - 10, y);
     });
     c.textAlign = "left";
-    column(this.textLeft, this.stateLeft - 10, (event, y) => {
+    const drawRecord = (event, y) => {
+      // The lane tells the host too, so its name goes first where there is little room.
+      const names = this.stateLeft - this.textLeft > 460 ? this.nameWide() : 0;
       c.fillStyle = colors["--soft"];
-      const name = `${model.hosts[model.hostOf[event]]} `;
-      c.fillText(name, this.textLeft, y);
+      if (names > 0) c.fillText(this.fitted(model.hosts[model.hostOf[event]], names), this.textLeft, y);
       c.fillStyle = this.isQuiet(event) ? colors["--soft"] : this.textColor(event);
-      c.fillText(textOf(model, event), this.textLeft + Math.max(c.measureText(name).width, this.nameWide()), y);
-    });
-    column(this.stateLeft, this.width, (event, y) => {
+      c.fillText(textOf(model, event), this.textLeft + names, y);
+    };
+    // Without a state beside it a record has all the room.
+    column(this.textLeft, this.stateLeft - 10, hasState, drawRecord);
+    column(this.textLeft, this.width, (event) => !hasState(event), drawRecord);
+    column(this.stateLeft, this.width, hasState, (event, y) => {
       const said = statesAt(model, event);
-      if (said.length === 0) return;
       c.fillStyle = colors["--state"];
       c.fillText(said.map(([, text]) => text).join(" · "), this.stateLeft, y);
     });
@@ -551,7 +609,9 @@ class Painter {
     view.model.hosts.forEach((name, host) => {
       const isHidden = view.hiddenHosts.has(host);
       c.fillStyle = isHidden ? colors["--lane"] : colors["--ink"];
-      const text = this.fitted(name, (this.lane - 8) * 0.9);
+      const wide = this.lefts[host + 1] - this.lefts[host] - 4;
+      c.font = `600 ${wide < 7 * name.length ? 10 : 11.5}px ${this.mono}`;
+      const text = this.fitted(name, wide, wide < 7 * name.length ? 6 : 6.95);
       c.fillText(text, this.x(host), y);
       if (isHidden) c.fillRect(this.x(host) - c.measureText(text).width / 2, y, c.measureText(text).width, 1);
     });
@@ -561,8 +621,7 @@ class Painter {
   // The host whose lane is at a place, or -1.
   hostAt(x) {
     if (x < GUTTER || x > GUTTER + this.lanesWide) return -1;
-    const host = Math.floor((x - GUTTER + this.pan) / this.lane);
-    return host < this.view.model.hosts.length ? host : -1;
+    return this.lefts.findIndex((left) => left > x - GUTTER + this.pan) - 1;
   }
 
   // The event at a place: that of the row, or the nearest on the axis of time.

@@ -210,7 +210,21 @@ function statesAt(model, event) {
   return said;
 }
 
-// What the protocols of a host last said, up to an event, in the life of its process then.
+// When connections were lost: of each host, pairs of connection and event.
+function lossesOf(model) {
+  if (!model.losses) {
+    model.losses = model.hosts.map(() => []);
+    const isLoss = model.shapes.map((shape) => shape.endsWith(" connection_lost"));
+    for (let event = 0; event < model.count; event++) {
+      if (!isLoss[model.shapeOf[event]]) continue;
+      model.losses[model.hostOf[event]].push([model.fillings[model.fillingAt[event]], event]);
+    }
+  }
+  return model.losses;
+}
+
+// What the protocols of a host last said, up to an event, in the life of its process then: those
+// whose connection is not lost before it.
 function statesBy(model, host, event) {
   const last = new Map();
   const downs = model.bars.filter((bar) => bar.kind === "down" && bar.hosts[0] === host);
@@ -220,6 +234,9 @@ function statesBy(model, host, event) {
     if (at > event) break;
     if (at < born || model.hostOf[at] !== host) continue;
     last.set(model.states[place + 1], [at, model.stateTexts[model.states[place + 2]]]);
+  }
+  for (const [connection, lost] of lossesOf(model)[host]) {
+    if (lost >= born && lost < event) last.delete(connection);
   }
   return [...last].sort(([a], [b]) => a - b);
 }

@@ -53,22 +53,28 @@ class Overview {
     const { view, painter, width, height } = this;
     const { model } = view;
     const rows = Math.ceil(height) + 1;
-    const [many, bad, past] = [new Uint32Array(rows), new Uint8Array(rows), new Uint32Array(rows)];
+    const hosts = Math.max(model.hosts.length, 1);
+    const [many, past] = [new Uint32Array(rows * hosts), new Uint32Array(rows * hosts)];
+    const bad = new Uint8Array(rows);
+    let most = 1;
     for (const event of view.shown) {
       const y = Math.min(Math.max(Math.floor(this.ofEvent(event)), 0), rows - 1);
-      many[y]++;
-      if (view.past && isPast(model, view.past, event)) past[y]++;
+      const place = y * hosts + model.hostOf[event];
+      most = Math.max(most, ++many[place]);
+      if (view.past && isPast(model, view.past, event)) past[place]++;
       const kind = KINDS[model.kindOf[event]];
       if (kind === "dropped" || kind === "report") bad[y] = 1;
     }
-    const most = many.reduce((a, b) => Math.max(a, b), 1);
+    const lane = (width - 24) / hosts;
     for (let y = 0; y < rows; y++) {
-      if (!many[y]) continue;
-      const length = 4 + (width - 24) * Math.sqrt(many[y] / most);
-      c.fillStyle = painter.colors["--lane"];
-      c.fillRect(12, y, length, 1);
-      c.fillStyle = painter.colors["--accent"];
-      c.fillRect(12, y, (length * past[y]) / many[y], 1);
+      for (let host = 0; host < hosts; host++) {
+        const place = y * hosts + host;
+        if (!many[place]) continue;
+        c.globalAlpha = 0.35 + 0.65 * Math.sqrt(many[place] / most);
+        c.fillStyle = painter.colors[past[place] ? "--accent" : "--soft"];
+        c.fillRect(12 + host * lane, y, Math.max(lane * 0.72, 1), 1);
+      }
+      c.globalAlpha = 1;
       c.fillStyle = painter.colors["--bad"];
       if (bad[y]) c.fillRect(width - 9, y, 6, 1.5);
     }

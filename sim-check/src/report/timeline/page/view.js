@@ -64,6 +64,8 @@ class View {
     }
     this.rowOf[model.count] = count;
     this.shown = shown.subarray(0, count);
+    this.isBusy = new Uint8Array(model.hosts.length);
+    for (const event of this.shown) this.isBusy[model.hostOf[event]] = 1;
   }
 
   isShown(event) {
