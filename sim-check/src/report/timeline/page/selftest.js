@@ -71,7 +71,7 @@ function testClick(app) {
 function testSearch(app) {
   const { model, view } = app;
   const input = app.by("search");
-  const word = textOf(model, view.shown[view.shown.length >> 1]);
+  const word = textOf(model, view.shown[view.shown.length >> 1] ?? 0);
   input.value = word;
   app.search(input.value);
   app.draw();
