@@ -40,8 +40,9 @@ pub(super) enum Fate {
 #[derive(Debug, Default)]
 pub(super) struct Joins {
     pub(super) arrows: Vec<Arrow>,
-    /// What the network said about a packet, and the sending of that packet.
-    pub(super) answers: Vec<(usize, usize)>,
+    /// Other events with what caused them: what the network said about a packet, with the sending of
+    /// that packet; and the turns of the scenario, with what woke it.
+    pub(super) causes: Vec<(usize, usize)>,
     /// The firing of a timer, and its arming.
     pub(super) timers: Vec<(usize, usize)>,
 }
@@ -62,6 +63,7 @@ impl Joins {
     pub(super) fn of(log: &Log) -> Self {
         let mut reader = Reader::default();
         for (place, entry) in log.entries().enumerate() {
+            reader.control(place, &entry);
             match (entry.record, log.packet(&entry)) {
                 (Record::Engine(record), _) => reader.timer(place, entry.host, &record),
                 (Record::Host(HostChange::Crash | HostChange::Kill), _) => {
@@ -84,9 +86,32 @@ struct Reader {
     newest: BTreeMap<Flow, usize>,
     /// Timers that wait, by host and deadline, in the order of their setting.
     armed: BTreeMap<(u32, Time), VecDeque<usize>>,
+    /// The time and host of the event before.
+    last: Option<(Time, u32)>,
+    /// A turn of the scenario that began with the event before.
+    turn: Option<usize>,
 }
 
+/// The host of the scenario itself.
+const CONTROL: u32 = 0;
+
 impl Reader {
+    /// The scenario has its turn at once when somebody wakes it. So what is right before its turn, at the
+    /// same instant on another host, is what did, unless a timer of its own was due.
+    fn control(&mut self, place: usize, entry: &Entry) {
+        let fired = matches!(entry.record, Record::Engine(EngineRecord::TimerFired { .. }));
+        if let Some(turn) = self.turn.take()
+            && !fired
+        {
+            self.joins.causes.push((turn, turn - 1));
+        }
+        let is_woken = self.last.is_some_and(|(time, host)| time == entry.time && host != CONTROL);
+        if entry.host == CONTROL && entry.record == Record::Turn && is_woken {
+            self.turn = Some(place);
+        }
+        self.last = Some((entry.time, entry.host));
+    }
+
     fn timer(&mut self, place: usize, host: u32, record: &EngineRecord) {
         match *record {
             EngineRecord::TimerArmed { at } => {
@@ -126,7 +151,7 @@ impl Reader {
                 let about = log.packet_answered(packet).and_then(|about| {
                     self.packets.get(about as usize - 1).map(|travels| travels.sent)
                 });
-                self.joins.answers.extend(about.map(|about| (place, about)));
+                self.joins.causes.extend(about.map(|about| (place, about)));
             }
             Record::Duplicated(copied) => {
                 self.packets[number].copies += 1;

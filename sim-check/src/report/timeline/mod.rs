@@ -66,7 +66,8 @@ const DATA_MAX: usize = 3 << 20;
 ///
 /// An event's causes are what its host did before it, the sending of a packet that arrives with it, and
 /// their causes. What hosts share inside the program, such as a future that one of them completes
-/// and another awaits, leaves no record and is no cause here.
+/// and another awaits, leaves no record and is no cause here, with one exception: a turn of the
+/// scenario itself, of `control`, is taken to be caused by what was right before it at the same instant.
 #[derive(Clone, Debug)]
 pub struct Timeline<'a> {
     title: String,
@@ -157,7 +158,7 @@ impl<'a> Timeline<'a> {
         object.member("shapes", &shapes.collect::<Vec<_>>())?;
         object.member("fillings", &events.wording.fillings)?;
         object.member("arrows", &arrows(&joins.arrows))?;
-        object.member("answers", &pairs(&joins.answers))?;
+        object.member("causes", &pairs(&joins.causes))?;
         object.member("timers", &pairs(&joins.timers))?;
         self.write_states(&mut object)?;
         write_bars(&bars(log), &mut object)?;

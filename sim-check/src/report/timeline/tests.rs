@@ -167,7 +167,25 @@ fn what_the_network_says_is_caused_by_what_it_is_about() {
         joins.arrows.iter().map(|it| it.fate).collect::<Vec<_>>(),
         [Fate::Dropped, Fate::Delivered]
     );
-    assert_eq!(joins.answers, [(joins.arrows[1].from, joins.arrows[0].from)]);
+    let about = (joins.arrows[1].from, joins.arrows[0].from);
+    assert!(joins.causes.contains(&about), "{joins:?}");
+}
+
+#[test]
+fn a_turn_of_the_scenario_is_caused_by_what_woke_it_unless_its_timer_did() {
+    let report = Sim::new(1).trace(true).run(|world: World| async move {
+        let client = world.host("client");
+        client.sleep(Duration::from_millis(1)).await;
+        world.sleep(Duration::from_millis(1)).await;
+    });
+    let log = report.log.as_ref().unwrap();
+    let entry = |place: usize| log.entries().nth(place).unwrap();
+    let causes = joins(&report).causes;
+    let told: Vec<_> = causes
+        .iter()
+        .map(|&(woken, by)| (log.host(entry(woken).host), log.host(entry(by).host), entry(by).time))
+        .collect();
+    assert_eq!(told, [("control", "client", Time::from_nanos(1_000_000))]);
 }
 
 #[test]

@@ -550,7 +550,7 @@ class Painter {
     c.textAlign = "left";
     const drawRecord = (event, y) => {
       // The lane tells the host too, so its name goes first where there is little room.
-      const names = this.stateLeft - this.textLeft > 460 ? this.nameWide() : 0;
+      const names = this.stateLeft - this.textLeft > 520 ? this.nameWide() : 0;
       c.fillStyle = colors["--soft"];
       if (names > 0) c.fillText(this.fitted(model.hosts[model.hostOf[event]], names), this.textLeft, y);
       c.fillStyle = this.isQuiet(event) ? colors["--soft"] : this.textColor(event);

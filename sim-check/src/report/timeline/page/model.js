@@ -101,7 +101,7 @@ function decodeArrows(model) {
 }
 
 // Beside the event before it on its host, an event has at most one cause: what was sent for what
-// arrives. Timers are set on their own host, so they are shown and add nothing to the past.
+// arrives, or what `joins.rs` says. Timers are set on their own host, so they are shown and add nothing to the past.
 function decodeCauses(model) {
   const { arrows, count } = model;
   model.cause = new Int32Array(count).fill(-1);
@@ -114,8 +114,8 @@ function decodeCauses(model) {
       model.arrowTo[arrows.to[arrow]] = arrow;
     }
   }
-  for (let place = 0; place < model.answers.length; place += 2) {
-    model.cause[model.answers[place]] = model.answers[place + 1];
+  for (let place = 0; place < model.causes.length; place += 2) {
+    model.cause[model.causes[place]] = model.causes[place + 1];
   }
   model.setBy = new Int32Array(count).fill(-1);
   model.firedAt = new Int32Array(count).fill(-1);

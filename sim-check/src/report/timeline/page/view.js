@@ -39,7 +39,7 @@ class View {
     const span = model.count ? model.time[model.count - 1] - model.time[0] : 0;
     this.span = Math.max(span, 1);
     this.refilter();
-    this.perPixel = Math.max(this.span / Math.max(this.shown.length * 8, 600), 0.01);
+    this.perPixel = Math.max(this.span / Math.max(this.shown.length * 2, 600), 0.01);
   }
 
   // Which events are shown, and how many of them are before each event.
