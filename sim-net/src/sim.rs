@@ -276,7 +276,8 @@ impl Sim {
         self
     }
 
-    /// Keeps every record for [`Report::log`]. Off by default. Changes neither times nor the hash.
+    /// Keeps every record for [`Report::log`], with the first bytes of each packet and what protocols say
+    /// of their state. Off by default. Changes neither times nor the hash.
     #[must_use]
     pub fn trace(mut self, keep: bool) -> Self {
         self.keep_log = keep;

@@ -452,6 +452,24 @@ mod tests {
     }
 
     #[test]
+    fn a_broadcast_is_one_frame_that_bears_the_comments_of_all() {
+        let mut capture = Capture::new();
+        let to = |to_host| {
+            let payload = Pool::default().copy(b"all");
+            let target = Endpoint::new(Ip::V4(0x0aff_ffff), 9);
+            let body = Body::Udp { payload, counted: false };
+            Packet { target, to_host, ..packet(body) }
+        };
+        send(&mut capture, 1, 1, segment(0, Flags::SYN, 1_460, b""));
+        (2..=4).for_each(|host| send(&mut capture, host, 1, to(host)));
+        send(&mut capture, 5, 1, segment(1, Flags::ACK, 0, b""));
+        capture.comment(2, "two".to_owned());
+        capture.comment(4, "four".to_owned());
+        assert_eq!(capture.len(), 3);
+        assert_eq!(capture.comments, BTreeMap::from([(2, vec!["two".into(), "four".into()])]));
+    }
+
+    #[test]
     fn every_frame_of_a_train_bears_its_comment() {
         let mut capture = Capture::new();
         send(&mut capture, 1, 1, segment(0, Flags::SYN, 112, b""));

@@ -56,7 +56,7 @@ const DATA_MAX: usize = 3 << 20;
 /// }
 ///
 /// let check = check("waits");
-/// let report = check.simulation(7).trace(true).run(waits);
+/// let report = check.simulation(7, waits).trace(true).run(waits);
 /// let timeline = Timeline::new("waits", &report).expect("a log was kept");
 /// let mut page = Vec::new();
 /// timeline.note("seed 7").write_html(&mut page)?;
