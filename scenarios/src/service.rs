@@ -27,6 +27,8 @@ type Answer = dyn Fn(u64, Vec<u8>) -> Answering;
 pub(crate) struct Service {
     answer: Rc<Answer>,
     under_way: Rc<Cell<usize>>,
+    /// The state of what answers, in a few words.
+    digest: Option<Rc<dyn Fn() -> String>>,
 }
 
 impl Service {
@@ -37,7 +39,12 @@ impl Service {
         R: Future<Output = Option<Vec<u8>>> + 'static,
     {
         let answer = move |number, payload| -> Answering { Box::pin(answer(number, payload)) };
-        Self { answer: Rc::new(answer), under_way: Rc::default() }
+        Self { answer: Rc::new(answer), under_way: Rc::default(), digest: None }
+    }
+
+    /// It with what its connections say of the state of what answers.
+    pub(crate) fn showing(self, digest: impl Fn() -> String + 'static) -> Self {
+        Self { digest: Some(Rc::new(digest)), ..self }
     }
 
     /// Listens at `addr`.
@@ -108,6 +115,10 @@ impl Protocol for Caller {
 
     fn resume_writing(&mut self, cx: &mut Cx<'_, Self>) {
         cx.resume_reading();
+    }
+
+    fn digest(&self) -> Option<String> {
+        self.service.digest.as_ref().map(|digest| digest())
     }
 }
 

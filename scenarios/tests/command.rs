@@ -182,6 +182,22 @@ fn what_cannot_be_captured_is_told() {
 }
 
 #[test]
+fn a_run_can_be_made_a_page() {
+    let path = std::env::temp_dir().join(format!("scenarios-{}.html", std::process::id()));
+    let line = "run failover --seed 3 --faults --json";
+    let plain = printed(line);
+    let pictured = command(line).arg("--timeline").arg(&path).output().expect("it runs");
+    assert_eq!(text(&pictured.stdout), plain, "{}", text(&pictured.stderr));
+    assert!(pictured.stderr.is_empty(), "the log is printed only if it is asked for");
+    let page = std::fs::read_to_string(&path).expect("it was written");
+    std::fs::remove_file(&path).expect("it is there");
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    assert!(page.contains("scenarios run failover --seed 3 --faults"), "how to run it again");
+    let said = fails("run echo --loop real --timeline x.html", 2);
+    assert!(said.contains("--loop real"), "{said}");
+}
+
+#[test]
 fn links_and_plans_bite_and_are_counted() {
     let lossy = json("run rpc --seed 3 --json --link latency=20ms..80ms,loss=5%");
     assert!(

@@ -39,6 +39,7 @@
 //! | `corpus`, `files`, `places` | plans that are kept, and what else a failure leaves behind: [`Files`] |
 //! | `story` | the few records of a run that tell what happened |
 //! | `verdict`, `words` | what a check found, as a value and in words: [`Verdict`], [`Failed`] |
+//! | `report` | a run as a picture: [`Timeline`] |
 //! | `panics` | where a panic happened, without a line on the terminal for each |
 
 mod check;
@@ -49,6 +50,7 @@ mod files;
 mod panics;
 mod places;
 mod profile;
+mod report;
 mod search;
 mod settings;
 pub mod shrink;
@@ -64,6 +66,7 @@ pub use explain::{Explanation, Step};
 pub use files::Files;
 pub use places::artifacts;
 pub use profile::{Family, Profile};
+pub use report::Timeline;
 pub use settings::SettingsError;
 pub use signature::Signature;
 pub use single::Coverage;

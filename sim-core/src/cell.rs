@@ -36,6 +36,7 @@ pub trait StreamCallbacks<P: 'static> {
     fn pause_writing(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
     fn resume_writing(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
     fn connection_lost(&self, protocol: &mut P, cx: &mut Cx<'_, P>, error: Option<io::Error>);
+    fn digest(&self, protocol: &P) -> Option<String>;
 }
 
 /// How a stream protocol takes its data.
@@ -98,7 +99,20 @@ impl<P: 'static, T: AnyTransport> ProtocolCell<P, T> {
     #[inline]
     pub(crate) fn enter<R>(&self, code: impl FnOnce(&mut P, &mut Cx<'_, P, T>) -> R) -> R {
         let mut protocol = self.borrow();
-        code(&mut protocol, &mut Cx::new(&self.transport, self))
+        let result = code(&mut protocol, &mut Cx::new(&self.transport, self));
+        if self.transport.event_loop().core.keeps_states() {
+            self.tell_state(&protocol);
+        }
+        result
+    }
+
+    /// Tells whoever keeps a log what has become of the protocol.
+    #[cold]
+    fn tell_state(&self, protocol: &P) {
+        if let Some(digest) = T::digest(&self.callbacks, protocol) {
+            let driver = &self.transport.event_loop().core.driver;
+            driver.keep_state(self.transport.connection_number(), &digest);
+        }
     }
 
     /// Enters the protocol from outside its callbacks.

@@ -18,6 +18,10 @@ pub trait AnyTransport: Clone + sealed::Sealed + 'static {
     #[doc(hidden)]
     type Callbacks<P: 'static>: 'static;
 
+    /// The state of a protocol in a few words, if it has some.
+    #[doc(hidden)]
+    fn digest<P: 'static>(callbacks: &Self::Callbacks<P>, protocol: &P) -> Option<String>;
+
     /// The loop it belongs to.
     #[doc(hidden)]
     fn event_loop(&self) -> &Loop;
@@ -38,6 +42,10 @@ mod sealed {
 impl AnyTransport for Transport {
     type Callbacks<P: 'static> = &'static dyn StreamCallbacks<P>;
 
+    fn digest<P: 'static>(callbacks: &Self::Callbacks<P>, protocol: &P) -> Option<String> {
+        callbacks.digest(protocol)
+    }
+
     fn event_loop(&self) -> &Loop {
         &self.0.lp
     }
@@ -52,7 +60,12 @@ impl AnyTransport for Transport {
 }
 
 impl AnyTransport for DatagramTransport {
-    type Callbacks<P: 'static> = ();
+    // The others are found by the type alone.
+    type Callbacks<P: 'static> = fn(&P) -> Option<String>;
+
+    fn digest<P: 'static>(callbacks: &Self::Callbacks<P>, protocol: &P) -> Option<String> {
+        callbacks(protocol)
+    }
 
     fn event_loop(&self) -> &Loop {
         &self.0.lp

@@ -21,8 +21,9 @@
 //! 5. **Names.** [`resolve`](Driver::resolve): names of hosts and services to addresses;
 //!    [`name_of`](Driver::name_of): the way back.
 //! 6. **Identity.** [`rng`](Driver::rng): named streams of random numbers.
-//! 7. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine, and
-//!    [`property`](Driver::property) what the code claims of itself.
+//! 7. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine,
+//!    [`property`](Driver::property) what the code claims of itself, and
+//!    [`keep_state`](Driver::keep_state) what protocols say of theirs.
 //!
 //! A driver never calls user code and never keeps a borrow across a return to the engine, so each
 //! method takes `&self`. Errors are `std::io::Error` with the kinds and raw codes that a kernel
@@ -514,5 +515,17 @@ pub trait Driver {
     /// Hears every step of the engine, in order.
     fn trace(&self, record: &Record) {
         let _ = record;
+    }
+
+    /// True if it wants [`keep_state`](Self::keep_state) to be called. Asked once, when the engine is
+    /// made.
+    fn keeps_states(&self) -> bool {
+        false
+    }
+
+    /// Hears, after each callback of a protocol that has a
+    /// [`digest`](crate::Protocol::digest), what that says.
+    fn keep_state(&self, connection: u32, digest: &str) {
+        let _ = (connection, digest);
     }
 }

@@ -209,7 +209,7 @@ impl DatagramBuilder {
         }
         let protocol = factory();
         let endpoint = Endpoint::new(&self.lp, socket.into_source(), remote);
-        let cell = ProtocolCell::new(protocol, DatagramTransport(Rc::clone(&endpoint)), ());
+        let cell = ProtocolCell::new(protocol, DatagramTransport(Rc::clone(&endpoint)), P::digest);
         endpoint.start(Rc::clone(&cell) as _)?;
         let mut guard = CloseUnlessMade(&endpoint, false);
         poll_fn(|cx| if endpoint.poll_made(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })

@@ -77,6 +77,13 @@ pub trait Protocol: Sized + 'static {
     fn connection_lost(&mut self, cx: &mut Cx<'_, Self>, error: Option<io::Error>) {
         let _ = (cx, error);
     }
+
+    /// The protocol's state in a few words, for a person who looks at a run: `leader of view 3`. It is
+    /// asked after each callback, and only while a log is kept; it must change nothing. A
+    /// simulation shows it beside what happened, and it is no part of the trace's hash.
+    fn digest(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A [`Protocol`] that reads into a buffer of its own.
@@ -139,6 +146,11 @@ pub trait BufferedProtocol: Sized + 'static {
     fn connection_lost(&mut self, cx: &mut Cx<'_, Self>, error: Option<io::Error>) {
         let _ = (cx, error);
     }
+
+    /// As [`Protocol::digest`].
+    fn digest(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A protocol over datagrams.
@@ -199,6 +211,11 @@ pub trait DatagramProtocol: Sized + 'static {
         error: Option<io::Error>,
     ) {
         let _ = (cx, error);
+    }
+
+    /// As [`Protocol::digest`].
+    fn digest(&self) -> Option<String> {
+        None
     }
 }
 
@@ -298,6 +315,10 @@ impl<P: Protocol> StreamCallbacks<P> for Plain {
     fn connection_lost(&self, protocol: &mut P, cx: &mut Cx<'_, P>, error: Option<io::Error>) {
         protocol.connection_lost(cx, error);
     }
+
+    fn digest(&self, protocol: &P) -> Option<String> {
+        protocol.digest()
+    }
 }
 
 impl<P: BufferedProtocol> StreamCallbacks<P> for Buffered {
@@ -323,5 +344,9 @@ impl<P: BufferedProtocol> StreamCallbacks<P> for Buffered {
 
     fn connection_lost(&self, protocol: &mut P, cx: &mut Cx<'_, P>, error: Option<io::Error>) {
         protocol.connection_lost(cx, error);
+    }
+
+    fn digest(&self, protocol: &P) -> Option<String> {
+        protocol.digest()
     }
 }

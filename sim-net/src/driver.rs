@@ -491,4 +491,14 @@ impl Driver for HostDriver {
         let now = network.wire.now;
         network.wire.trace.record_engine(now, self.index, record);
     }
+
+    fn keeps_states(&self) -> bool {
+        self.scheduler.network().wire.trace.takes_notes()
+    }
+
+    fn keep_state(&self, connection: u32, digest: &str) {
+        if !self.dead.get() {
+            self.scheduler.network().wire.trace.note_state(self.index, connection, digest);
+        }
+    }
 }

@@ -98,10 +98,15 @@ impl Flow {
         Entity::named(format_args!("{}/answers", self.name(hosts)))
     }
 
-    /// The host that sends the packets of it.
-    pub(crate) fn sender(self) -> u32 {
+    /// The index of the host that sends the packets of it; [`Log`](crate::Log) knows the names.
+    pub fn sender(self) -> u32 {
         let of_client = self.name & BACK == 0;
         if of_client { (self.hosts >> 32) as u32 } else { self.hosts as u32 }
+    }
+
+    /// The index of the host that they are for; `u32::MAX` if no host has the address.
+    pub fn receiver(self) -> u32 {
+        self.reversed().sender()
     }
 
     fn spell(self, hosts: &[Arc<str>], mut say: impl FnMut(Part<'_>)) {

@@ -64,6 +64,7 @@
 //! | [`plan`] | what goes wrong, as data and as text |
 //! | `plane` | who decides, the seed or a plan; recording and census |
 //! | `trace` | what happened: hash, tail, log |
+//! | `episodes` | what was so for a while, for a log |
 //! | `capture` | what was sent, as a file for Wireshark |
 
 mod address;
@@ -76,6 +77,7 @@ mod clock;
 mod decisions;
 mod disk;
 mod driver;
+mod episodes;
 mod errno;
 mod faults;
 mod flow;
@@ -137,5 +139,8 @@ pub use simulation::Simulation;
 pub use stream_faults::{Boundary, StreamFaults};
 pub use tcp::config::TcpConfig;
 pub use tcp::congestion::CongestionControl;
-pub use trace::{DropReason, Entry, HostChange, Log, PacketKind, PacketRecord, Record};
+pub use trace::{
+    DropReason, Entry, Episode, EpisodeKind, HostChange, Log, PacketKind, PacketRecord, Record,
+    State, When,
+};
 pub use tun::{PacketError, Tun};

@@ -12,7 +12,7 @@ use crate::network::Network;
 use crate::packet::Packet;
 use crate::partition::{Cut, Cuts, Effect, Partition};
 use crate::scheduler::Scheduler;
-use crate::trace::{PacketKind, PacketRecord};
+use crate::trace::{PacketKind, PacketRecord, Subject};
 
 /// The links and partitions of a world, to look at and to change while it runs. It can be cloned
 /// and kept: by the scenario, by tasks, by protocols. It keeps no world alive: after the end of its
@@ -83,7 +83,11 @@ impl Links {
     /// A name that no host has; a world that is over.
     pub fn set(&self, rule: impl Into<LinkRule>) -> Result<(), LinkError> {
         let rule = rule.into();
-        self.try_with(|network| network.apply_rule(&rule))
+        self.try_with(|network| {
+            network.apply_rule(&rule)?;
+            network.note_rule(&rule);
+            Ok(())
+        })
     }
 
     /// Sets the rate that everything shares which a host sends to others; `None` for no bound.
@@ -96,6 +100,7 @@ impl Links {
             let index = host(network, name)?;
             let wire = &mut network.wire;
             wire.links.set_uplink(index, rate, &mut wire.faults);
+            network.note_gate(Subject::Uplink(index), &format!("{name}->*"), rate);
             Ok(())
         })
     }
@@ -110,6 +115,7 @@ impl Links {
             let index = host(network, name)?;
             let wire = &mut network.wire;
             wire.links.set_downlink(index, rate, &mut wire.faults);
+            network.note_gate(Subject::Downlink(index), &format!("*->{name}"), rate);
             Ok(())
         })
     }
@@ -125,6 +131,7 @@ impl Links {
             let cut = network.wire.links.cuts.add(new);
             network.wire.links.cuts_changed();
             network.wire.faults.enable(partition.fault());
+            network.note_partition(cut, partition);
             Ok(cut)
         })
     }
@@ -253,8 +260,10 @@ impl LinkHandle {
     }
 
     fn replace(&self, link: Option<Link>) {
-        self.links.with(|Network { wire, .. }| {
-            wire.links.set_pair(self.pair, link, &mut wire.faults);
+        self.links.with(|network| {
+            let wire = &mut network.wire;
+            wire.links.set_pair(self.pair, link.clone(), &mut wire.faults);
+            network.note_link(self.pair, link.as_ref());
         });
     }
 
@@ -263,6 +272,7 @@ impl LinkHandle {
         self.links.with(|network| {
             network.wire.links.hold_link(self.pair);
             network.wire.faults.enable(Effect::Hold.fault());
+            network.note_jam(self.pair);
         });
     }
 
@@ -270,6 +280,8 @@ impl LinkHandle {
     pub fn release(&self) {
         self.links.with(|network| {
             network.wire.links.release_link(self.pair);
+            let (from, to) = self.pair;
+            network.note_end(|subject| subject == Subject::Jam(from, to));
             network.let_go();
         });
     }

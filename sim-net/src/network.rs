@@ -292,7 +292,7 @@ impl Network {
 
     /// ICMP arrived: the socket that it is about hears of it, if it is still there.
     fn icmp_arrival(&mut self, packet: Packet, icmp: Icmp) {
-        self.record(packet.to_host, Record::Delivered(packet.record()));
+        self.wire.record_packet(packet.to_host, &packet, Record::Delivered);
         let (to, icmp) = match &packet.body {
             Body::Icmp(_, Some(quote)) => self.icmp_by_quote(&packet, icmp, quote),
             _ => (packet.to, icmp),

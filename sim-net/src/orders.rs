@@ -18,6 +18,7 @@ use crate::plan::{
 use crate::plane::claims::{can_be_followed, expected_event};
 use crate::scheduler::Scheduler;
 use crate::stream_faults::StreamFaults;
+use crate::trace::Subject;
 
 /// The order that ends the faults of a run.
 const QUIESCE: u32 = u32::MAX;
@@ -185,6 +186,7 @@ impl Scheduler {
         network.set_stream_faults(StreamFaults::new());
         network.name_service.calm();
         network.wire.links.calm();
+        network.note_end(Subject::is_of_links);
         if !conditions.clone().any(|condition| matches!(condition, Condition::Cut(_))) {
             network.heal(None);
         }

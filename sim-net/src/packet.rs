@@ -33,9 +33,9 @@ pub(crate) struct Packet {
     pub(crate) flow: Flow,
     /// The sequence number relative to the sender's initial one.
     pub(crate) offset: u32,
-    /// Its number in the capture, from 1 on; 0 without one. Before ICMP is sent, that of the packet that
-    /// it is about.
-    pub(crate) frame: u32,
+    /// The number by which a log or a capture knows it, from 1 on; 0 if there is neither. Before ICMP is
+    /// sent, that of the packet that it is about.
+    pub(crate) number: u32,
     pub(crate) body: Body,
 }
 
@@ -85,6 +85,15 @@ impl Packet {
             Body::Icmp(Icmp::FragmentationNeeded(_), _) => (PacketKind::FragmentationNeeded, 0),
         };
         PacketRecord { flow: self.flow, kind, offset: self.offset, bytes }
+    }
+
+    /// The data in it.
+    pub(crate) fn data(&self) -> &[u8] {
+        match &self.body {
+            Body::Tcp(segment) => segment.payload.as_ref().map_or(&[], Payload::bytes),
+            Body::Udp { payload, .. } => payload.bytes(),
+            Body::Icmp(..) => &[],
+        }
     }
 
     /// Bytes of the headers, from IP on.
@@ -143,7 +152,7 @@ impl Packet {
             to: self.from,
             flow: self.flow.reversed(),
             offset: 0,
-            frame: self.frame,
+            number: self.number,
             body: Body::Icmp(icmp, None),
         }
     }
@@ -169,7 +178,7 @@ mod tests {
                 to: SocketId::NONE,
                 flow: Flow::new((1, 1), (2, 80), 1, false),
                 offset: 0,
-                frame: 0,
+                number: 0,
                 body: Body::Tcp(Segment { payload, timestamps, ..bare }),
             };
             packet.size()
@@ -191,7 +200,7 @@ mod tests {
             to: SocketId::NONE,
             flow: Flow::new((1, 1), (2, 80), 1, false),
             offset: 7,
-            frame: 0,
+            number: 0,
             body: Body::Tcp(Segment {
                 seq: Seq(u32::MAX - 9),
                 ack: Seq(5),

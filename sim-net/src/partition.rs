@@ -1,5 +1,7 @@
 //! Partitions: which packets do not get through, and what becomes of them.
 
+use std::fmt;
+
 use crate::link::LinkError;
 use crate::network::Network;
 use crate::packet::Packet;
@@ -149,9 +151,62 @@ impl Effect {
     }
 }
 
+impl fmt::Display for HostSet {
+    /// The names, as `a, b` or `all but a, b`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names.join(", ");
+        match (self.is_complement, self.names.is_empty()) {
+            (false, true) => f.write_str("nobody"),
+            (false, false) => f.write_str(&names),
+            (true, true) => f.write_str("all"),
+            (true, false) => write!(f, "all but {names}"),
+        }
+    }
+}
+
+impl fmt::Display for Partition {
+    /// Who does not reach whom, as `a | b, c` for both ways and `a -> b` for one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.pairs[..] {
+            [(left, right), (from, to)] if (left, right) == (to, from) => {
+                write!(f, "{left} | {right}")?;
+            }
+            pairs => {
+                for (number, (from, to)) in pairs.iter().enumerate() {
+                    let comma = if number > 0 { "; " } else { "" };
+                    write!(f, "{comma}{from} -> {to}")?;
+                }
+            }
+        }
+        if let Some(port) = self.port {
+            write!(f, ", port {port}")?;
+        }
+        f.write_str(match self.effect {
+            Effect::Hold => ", held",
+            Effect::Reject => ", rejected",
+            Effect::Drop => "",
+        })
+    }
+}
+
+impl Partition {
+    /// The names of the hosts that it names.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
+        let sets = self.pairs.iter().flat_map(|(from, to)| [from, to]);
+        sets.flat_map(|set| set.names.iter().map(String::as_str))
+    }
+}
+
 /// A partition that is in force, until it is healed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Cut(u64);
+
+impl Cut {
+    /// The number of it in its world, from 1 on.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// The partitions in force.
 #[derive(Debug, Default)]
@@ -280,7 +335,7 @@ mod tests {
             to: SocketId::NONE,
             flow: Flow::new((1, 1), (2, to_port), 1, true),
             offset: 0,
-            frame: 0,
+            number: 0,
             body: Body::Icmp(Icmp::PortUnreachable, None),
         }
     }
@@ -333,6 +388,21 @@ mod tests {
         assert_eq!(cuts.judge(3, 2, &packet(9, 9)), None);
         cuts.clear();
         assert!(cuts.is_empty());
+    }
+
+    #[test]
+    fn it_says_who_does_not_reach_whom() {
+        let told = [
+            Partition::isolate("a"),
+            Partition::between(["a", "b"], "c").effect(Effect::Hold),
+            Partition::one_way("a", "b").port(7).effect(Effect::Reject),
+            Partition::split([""; 0]),
+        ]
+        .map(|partition| partition.to_string());
+        assert_eq!(
+            told,
+            ["a | all but a", "a, b | c, held", "a -> b, port 7, rejected", "nobody | all"]
+        );
     }
 
     #[test]

@@ -288,6 +288,7 @@ impl Scheduler {
     pub(crate) fn set_callback_cost(&self, index: u32, cost: Duration) {
         if let Some(engine) = self.engine_of(index) {
             engine.set_callback_cost(cost);
+            self.network().note_cost(index, cost);
         }
     }
 

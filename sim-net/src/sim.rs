@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use sim_core::{EventLoop, Outcome, PanicPolicy, Time, World};
 
-use crate::capture::Capture;
 use crate::link::table::LinkTable;
 use crate::link::{Latency, Link, LinkRule, Rate};
 use crate::links::Links;
@@ -277,7 +276,8 @@ impl Sim {
         self
     }
 
-    /// Keeps every record for [`Report::log`]. Off by default. Changes neither times nor the hash.
+    /// Keeps every record for [`Report::log`], with the first bytes of each packet and what protocols say
+    /// of their state. Off by default. Changes neither times nor the hash.
     #[must_use]
     pub fn trace(mut self, keep: bool) -> Self {
         self.keep_log = keep;
@@ -358,8 +358,13 @@ impl Sim {
         // The census reads its turns off the log.
         let mut network = Network::new(self.seed, links, self.keep_log || self.census, 0);
         network.wire.trace.bound_log(self.log_max);
+        if !self.keep_log {
+            network.wire.trace.omit_notes();
+        }
         network.tcp = self.tcp;
-        network.wire.capture = self.capture.then(|| Box::new(Capture::new()));
+        if self.capture {
+            network.wire.start_capture();
+        }
         let Self { seed, is_replay, until, census, .. } = *self;
         let recording = self.recording.clone();
         network.set_stream_faults(self.stream_faults);

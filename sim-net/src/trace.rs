@@ -5,6 +5,7 @@
 //! bytes; the last 64 are kept for a finding; a log of all is kept on demand. Observing changes
 //! neither hash nor times: none of it is read back by the simulation.
 
+mod notes;
 mod packed;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,9 @@ use std::sync::Arc;
 use sim_core::Time;
 use sim_core::trace::Record as EngineRecord;
 
+use self::notes::Notes;
+pub(crate) use self::notes::Subject;
+pub use self::notes::{Episode, EpisodeKind, State, When};
 use self::packed::Packed;
 use crate::decisions::Site;
 use crate::flow::Flow;
@@ -269,9 +273,11 @@ pub(crate) struct Trace {
     /// The last records, in a ring: number n, counted from 0, is at n mod [`TAIL`]. They enter the
     /// hash a lap at a time, so that recording is a few stores. Empty once it is taken out.
     tail: Vec<Packed>,
-    log: Option<Vec<Packed>>,
+    log: Option<Box<Kept>>,
     /// How many records the log holds, at most: the first ones.
     log_max: usize,
+    /// Nothing is noted beside the records.
+    is_bare: bool,
     pub(crate) hosts: Vec<Arc<str>>,
     /// The names of properties, by what stands for them.
     names: Names,
@@ -280,14 +286,22 @@ pub(crate) struct Trace {
 /// Names by what stands for them in records.
 type Names = BTreeMap<u64, &'static str>;
 
+/// All records, with what is noted beside them.
+#[derive(Debug, Default)]
+struct Kept {
+    records: Vec<Packed>,
+    notes: Notes,
+}
+
 impl Trace {
     pub(crate) fn new(keep_log: bool) -> Self {
         Self {
             hash: 0,
             steps: 0,
             tail: vec![Packed::BLANK; TAIL],
-            log: keep_log.then(Vec::new),
+            log: keep_log.then(Box::default),
             log_max: usize::MAX,
+            is_bare: false,
             hosts: Vec::new(),
             names: Names::new(),
         }
@@ -298,6 +312,11 @@ impl Trace {
         self.log_max = records;
     }
 
+    /// Keeps records alone in the log: for who reads it without showing it.
+    pub(crate) fn omit_notes(&mut self) {
+        self.is_bare = true;
+    }
+
     /// What `label` stands for.
     pub(crate) fn name(&mut self, label: u64, name: &'static str) {
         self.names.insert(label, name);
@@ -306,17 +325,23 @@ impl Trace {
     /// Takes a record in. Inlined, so that of a record whose kind is known only the words are made.
     #[inline(always)]
     pub(crate) fn record(&mut self, time: Time, host: u32, record: Record) {
-        self.keep(Packed::new(time, host, &record));
+        self.keep(Packed::new(time, host, &record), 0);
+    }
+
+    /// Takes in a record about the packet that observers know by this number.
+    #[inline(always)]
+    pub(crate) fn record_packet(&mut self, time: Time, host: u32, record: Record, packet: u32) {
+        self.keep(Packed::new(time, host, &record), packet);
     }
 
     /// Takes in what an engine did.
     #[inline(always)]
     pub(crate) fn record_engine(&mut self, time: Time, host: u32, record: &EngineRecord) {
-        self.keep(Packed::of_engine(time, host, record));
+        self.keep(Packed::of_engine(time, host, record), 0);
     }
 
     #[inline(always)]
-    fn keep(&mut self, packed: Packed) {
+    fn keep(&mut self, packed: Packed, packet: u32) {
         let place = self.steps as usize % TAIL;
         if let Some(place) = self.tail.get_mut(place) {
             packed.store(place);
@@ -326,7 +351,7 @@ impl Trace {
             self.end_lap();
         }
         if self.log.is_some() || tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
-            self.tell(packed);
+            self.tell(packed, packet);
         }
     }
 
@@ -337,11 +362,17 @@ impl Trace {
 
     /// Passes a record on to the log and to `tracing`.
     #[cold]
-    fn tell(&mut self, packed: Packed) {
-        if let Some(log) = self.log.as_mut().filter(|log| log.len() < self.log_max) {
-            log.push(packed);
-        }
+    fn tell(&mut self, packed: Packed, packet: u32) {
         let entry = packed.unpack(self.steps);
+        if let Some(Kept { records, notes }) = self.log.as_deref_mut()
+            && records.len() < self.log_max
+        {
+            records.push(packed);
+            if !self.is_bare {
+                let after = When { time: entry.time, step: entry.step };
+                notes.add(packet, entry.host, &entry.record, after);
+            }
+        }
         let host = self.hosts.get(entry.host as usize).map_or("?", |name| &**name);
         tracing::trace!(
             target: "sim_net",
@@ -380,13 +411,67 @@ impl Trace {
             records.rotate_left(place);
         }
         let before = self.steps - records.len() as u64;
-        Log { before, records, hosts: self.hosts.clone(), names: self.names.clone() }
+        let (hosts, names) = (self.hosts.clone(), self.names.clone());
+        Log { before, records, hosts, names, notes: Notes::default() }
     }
 
     /// All records, if they were kept.
     pub(crate) fn log(&self) -> Option<Log> {
-        let records = self.log.clone()?;
-        Some(Log { before: 0, records, hosts: self.hosts.clone(), names: self.names.clone() })
+        let Kept { records, notes } = self.log.as_deref()?;
+        let (hosts, names) = (self.hosts.clone(), self.names.clone());
+        let (records, notes) = (records.clone(), notes.clone());
+        Some(Log { before: 0, records, hosts, names, notes })
+    }
+
+    // What a log has beside the records. Without one there is nothing to be done.
+
+    /// True if a log is kept that has more than the records.
+    pub(crate) fn takes_notes(&self) -> bool {
+        self.log.is_some() && !self.is_bare
+    }
+
+    /// The notes, while there is room in the log.
+    fn notes(&mut self) -> Option<&mut Notes> {
+        let (is_bare, log_max) = (self.is_bare, self.log_max);
+        let kept = self.log.as_deref_mut()?;
+        (!is_bare && kept.records.len() < log_max).then_some(&mut kept.notes)
+    }
+
+    /// Notes what is in a packet that is sent, and about which other the network sends it.
+    pub(crate) fn note_sent(&mut self, packet: u32, about: u32, data: &[u8]) {
+        if let Some(notes) = self.notes() {
+            notes.add_sent(packet, about, data);
+        }
+    }
+
+    /// Notes what a protocol says of its state.
+    pub(crate) fn note_state(&mut self, host: u32, connection: u32, text: &str) {
+        let step = self.steps;
+        if let Some(notes) = self.notes() {
+            notes.add_state(step, host, connection, text);
+        }
+    }
+
+    /// Notes that something is so from now on: `what`, about the hosts of its subject, or `hosts`.
+    pub(crate) fn note_begin(
+        &mut self,
+        time: Time,
+        subject: Subject,
+        what: String,
+        hosts: Option<Vec<u32>>,
+    ) {
+        let now = When { time, step: self.steps };
+        if let Some(notes) = self.notes() {
+            notes.begin(now, subject, what, hosts);
+        }
+    }
+
+    /// Notes that something is so no more.
+    pub(crate) fn note_end(&mut self, time: Time, is_over: impl Fn(Subject) -> bool) {
+        let now = When { time, step: self.steps };
+        if let Some(notes) = self.notes() {
+            notes.end_where(now, is_over);
+        }
     }
 }
 
@@ -402,6 +487,7 @@ pub struct Log {
     records: Vec<Packed>,
     hosts: Vec<Arc<str>>,
     names: Names,
+    notes: Notes,
 }
 
 impl Log {
@@ -416,9 +502,19 @@ impl Log {
         self.hosts.get(index as usize).map_or("?", |name| name)
     }
 
+    /// The names of all hosts, by index.
+    pub fn hosts(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.hosts.iter().map(|name| &**name)
+    }
+
     /// The name of a flow.
     pub fn flow(&self, flow: Flow) -> String {
         flow.name(&self.hosts).to_string()
+    }
+
+    /// What an entry says, without time, host and step.
+    pub fn text(&self, entry: &Entry) -> String {
+        Told(&entry.record, &self.hosts, &self.names).to_string()
     }
 
     /// The line for an entry.
@@ -430,6 +526,36 @@ impl Log {
             entry.step,
             Told(&entry.record, &self.hosts, &self.names)
         )
+    }
+}
+
+/// What is known beside the records; of the last records alone, nothing.
+impl Log {
+    /// The number of the packet that an entry is about, counted from 1 in the order of sending. It
+    /// joins what was sent to what became of it; a copy has the number of its original.
+    pub fn packet(&self, entry: &Entry) -> Option<u32> {
+        let place = entry.step.checked_sub(self.before + 1)?;
+        self.notes.packet(usize::try_from(place).ok()?)
+    }
+
+    /// The data in a packet: its first 256 bytes.
+    pub fn packet_data(&self, packet: u32) -> Option<&[u8]> {
+        self.notes.data(packet)
+    }
+
+    /// The packet that an ICMP packet is about.
+    pub fn packet_answered(&self, packet: u32) -> Option<u32> {
+        self.notes.about(packet)
+    }
+
+    /// What protocols said of their state, each time that it had changed.
+    pub fn states(&self) -> &[State] {
+        self.notes.states()
+    }
+
+    /// What was so for a while, in the order of its beginning.
+    pub fn episodes(&self) -> &[Episode] {
+        self.notes.episodes()
     }
 }
 
@@ -495,7 +621,8 @@ mod tests {
     fn a_line_reads_as_a_sentence() {
         let hosts = ["control", "client", "server"].map(Arc::from).to_vec();
         let packed = Packed::new(Time::from_nanos(1_002_000_000), 2, &data(1));
-        let log = Log { before: 16, records: vec![packed], hosts, names: Names::new() };
+        let (names, notes) = (Names::new(), Notes::default());
+        let log = Log { before: 16, records: vec![packed], hosts, names, notes };
         assert_eq!(
             log.to_string(),
             "  1.002000000s  server   #17    deliver client@1→server:7000#1 DATA seq 1 len 64\n"

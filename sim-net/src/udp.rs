@@ -324,7 +324,7 @@ impl Network {
             to: SocketId::NONE,
             flow: peer.flow,
             offset: 0,
-            frame: 0,
+            number: 0,
             body: Body::Udp { payload, counted },
         };
         if path.host.is_none() {
@@ -397,7 +397,7 @@ impl Network {
             self.drop_packet(packet.to_host, packet, DropReason::ReceiveBuffer);
             return;
         }
-        wire.record(packet.to_host, Record::Delivered(packet.record()));
+        wire.record_packet(packet.to_host, &packet, Record::Delivered);
         let Body::Udp { payload, .. } = packet.body else {
             return;
         };

@@ -19,7 +19,7 @@ use crate::link::{LOOPBACK_DELAY, LOOPBACK_MTU};
 use crate::packet::{Body, Packet};
 use crate::plane::Plane;
 use crate::plane::passage::{DelayBy, Passage};
-use crate::trace::{DropReason, Record, Trace};
+use crate::trace::{DropReason, PacketRecord, Record, Trace};
 
 /// The part of a network that sending needs beside the socket that sends. It knows no sockets, so
 /// both can be borrowed at once.
@@ -37,6 +37,10 @@ pub(crate) struct Wire {
     pub(crate) capture: Option<Box<Capture>>,
     /// Who decides beside the seed, and who looks on.
     pub(crate) plane: Option<Box<Plane>>,
+    /// Somebody looks at packets, in a log or a capture, and so they have numbers.
+    is_observed: bool,
+    /// How many packets were sent while somebody looked.
+    observed: u32,
 }
 
 /// How a packet gets from one host to another.
@@ -65,7 +69,15 @@ impl Wire {
             faults,
             capture: None,
             plane: None,
+            is_observed: keep_log,
+            observed: 0,
         }
+    }
+
+    /// Keeps what is sent from now on.
+    pub(crate) fn start_capture(&mut self) {
+        self.capture = Some(Box::new(Capture::new()));
+        self.is_observed = true;
     }
 
     /// What the monotonic clock of a host shows.
@@ -79,6 +91,17 @@ impl Wire {
     #[inline(always)]
     pub(crate) fn record(&mut self, host: u32, record: Record) {
         self.trace.record(self.now, host, record);
+    }
+
+    /// Records something about a packet.
+    #[inline(always)]
+    pub(crate) fn record_packet(
+        &mut self,
+        host: u32,
+        packet: &Packet,
+        record: impl FnOnce(PacketRecord) -> Record,
+    ) {
+        self.trace.record_packet(self.now, host, record(packet.record()), packet.number);
     }
 
     /// A choice about `entity`, made on `host`.
@@ -159,10 +182,10 @@ impl Wire {
             arrival = arrival.max(*last_arrival);
             *last_arrival = arrival;
         }
-        if self.capture.is_some() {
-            self.capture_sent(path.from, &mut packet);
+        if self.is_observed {
+            self.observe_sent(path.from, &mut packet);
         }
-        self.trace.record(self.now, path.from, Record::Sent(packet.record()));
+        self.record_packet(path.from, &packet, Record::Sent);
         self.agenda.push(arrival, Event::Arrival(packet));
         Fate::OnTheWay
     }
@@ -195,8 +218,8 @@ impl Wire {
             arrival = arrival.max(*last_arrival);
             *last_arrival = arrival;
         }
-        self.capture_sent(from, &mut packet);
-        self.record(from, Record::Sent(packet.record()));
+        self.observe_sent(from, &mut packet);
+        self.record_packet(from, &packet, Record::Sent);
         self.agenda.push(arrival, Event::Arrival(packet));
         Fate::OnTheWay
     }
@@ -220,18 +243,26 @@ impl Wire {
         self.pass_one(path.from, packet, lane, last_arrival, pool, Passage::default())
     }
 
-    /// Puts a packet into the capture, if there is one: once each, where it leaves its sender.
+    /// Gives a packet its number, if somebody looks, and puts it into the capture, if there is one:
+    /// once each, where it leaves its sender.
     #[cold]
-    pub(crate) fn capture_sent(&mut self, from: u32, packet: &mut Packet) {
+    pub(crate) fn observe_sent(&mut self, from: u32, packet: &mut Packet) {
+        if !self.is_observed {
+            return;
+        }
+        let about = packet.number;
+        self.observed = self.observed.saturating_add(1);
+        packet.number = self.observed;
+        self.trace.note_sent(packet.number, about, packet.data());
         if let Some(capture) = &mut self.capture {
-            packet.frame = capture.sent(self.now, from, packet);
+            capture.sent(self.now, from, packet, about);
         }
     }
 
     /// Notes what became of a packet in the capture, if there is one.
     pub(crate) fn capture_comment(&mut self, packet: &Packet, text: &str) {
         if let Some(capture) = &mut self.capture {
-            capture.comment(packet.frame, text.to_owned());
+            capture.comment(packet.number, text.to_owned());
         }
     }
 
@@ -269,8 +300,8 @@ impl Wire {
     /// A packet was sent to an address that no host has.
     #[cold]
     pub(crate) fn lose(&mut self, from: u32, mut packet: Packet, pool: &mut Pool) {
-        self.capture_sent(from, &mut packet);
-        self.record(from, Record::Sent(packet.record()));
+        self.observe_sent(from, &mut packet);
+        self.record_packet(from, &packet, Record::Sent);
         self.drop_packet(from, packet, DropReason::NoHost, pool);
     }
 
@@ -283,10 +314,10 @@ impl Wire {
         reason: DropReason,
         pool: &mut Pool,
     ) {
-        self.record(host, Record::Dropped(packet.record(), reason));
+        self.record_packet(host, &packet, |packet| Record::Dropped(packet, reason));
         if let Some(capture) = &mut self.capture {
             let name = self.trace.hosts.get(host as usize).map_or("?", |name| name);
-            capture.dropped(packet.frame, self.now, name, reason);
+            capture.dropped(packet.number, self.now, name, reason);
         }
         let payload = match packet.body {
             Body::Tcp(segment) => segment.payload,

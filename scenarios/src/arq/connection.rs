@@ -1,6 +1,7 @@
 //! A reliable stream each way, as a state machine.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use sim_core::Time;
@@ -258,5 +259,22 @@ impl Connection {
     /// True when the other side has acknowledged nothing new for too long.
     pub fn is_hopeless(&self, now: Time) -> bool {
         !self.flight.is_empty() && now - self.progress >= GIVE_UP
+    }
+}
+
+impl fmt::Display for Connection {
+    /// Where its streams are: `sends 12.., 5 in flight, 3 wait; takes 7.., 2 early`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, flight, unsent, next, early, .. } = self;
+        let (flying, waiting) = (flight.len(), unsent.len());
+        match self.is_acknowledged() {
+            true => write!(f, "sent {first}; ")?,
+            false => write!(f, "sends {first}.., {flying} in flight, {waiting} wait; ")?,
+        }
+        match (self.ended, early.len()) {
+            (true, _) => write!(f, "took {next}"),
+            (false, 0) => write!(f, "takes {next}.."),
+            (false, early) => write!(f, "takes {next}.., {early} early"),
+        }
     }
 }

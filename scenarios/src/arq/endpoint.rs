@@ -113,6 +113,13 @@ impl DatagramProtocol for Endpoint {
         self.digest.update(&self.connection.take_received());
         self.pump(cx);
     }
+
+    fn digest(&self) -> Option<String> {
+        Some(match &self.failure {
+            Some(failure) => failure.to_string(),
+            None => self.connection.to_string(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +165,20 @@ mod tests {
         peer.feed(&encoded(1, None), address(1));
         peer.advance(Duration::from_millis(400));
         assert_eq!(numbers(&mut peer), [Some(1)]);
+    }
+
+    #[test]
+    fn its_digest_tells_where_both_streams_are() {
+        let mut peer = endpoint(1_000);
+        let digest = |peer: &mut testing::DatagramPeer<Endpoint>| {
+            peer.with(|endpoint, _| DatagramProtocol::digest(endpoint).unwrap())
+        };
+        assert_eq!(digest(&mut peer), "sends 0.., 2 in flight, 0 wait; takes 0..");
+        peer.feed(&encoded(1, Some((1, &Part::Data(vec![7])))), address(1));
+        assert_eq!(digest(&mut peer), "sends 1.., 1 in flight, 0 wait; takes 0.., 1 early");
+        peer.feed(&encoded(2, Some((0, &Part::Data(vec![7])))), address(1));
+        peer.feed(&encoded(2, Some((2, &Part::End))), address(1));
+        assert_eq!(digest(&mut peer), "sent 2; took 3");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use sim_core::{Loop, LoopFuture, Time};
 
 use super::Flaw;
 use super::register::{Node, View};
-use super::replica::{Change, Put, Replica, Verdict, other};
+use super::replica::{Change, Place, Put, Replica, Verdict, other};
 use super::request::{Answer, Request};
 use super::witness;
 use crate::ending::Ending;
@@ -104,11 +104,12 @@ pub(super) async fn run(
         flaw,
         lp: lp.clone(),
     });
-    let serving = Rc::clone(&node);
+    let (serving, shown) = (Rc::clone(&node), Rc::clone(&node));
     let service = Service::new(move |_, payload: Vec<u8>| {
         let node = Rc::clone(&serving);
         async move { node.answer(Request::decode(&payload)?).await }
     });
+    let service = service.showing(move || shown.digest());
     let server = service.listen(&lp, at.nodes[usize::from(me)]).await?;
     let mut turns = Box::pin(async move {
         loop {
@@ -128,6 +129,20 @@ pub(super) async fn run(
 }
 
 impl Running {
+    /// Its role and where its copy stands, in a few words.
+    fn digest(&self) -> String {
+        let replica = self.replica.borrow();
+        let (Place { view, index }, fence) = (replica.place(), replica.fence());
+        let copy = format!("copy {view}.{index}, fence {fence}");
+        match self.role.get() {
+            Role::Follower => format!("follower, {copy}"),
+            Role::Primary { view, .. } => {
+                let how = if view.paired { "paired" } else { "alone" };
+                format!("primary of view {} ({how}), {copy}", view.number)
+            }
+        }
+    }
+
     /// Answers anybody.
     async fn answer(&self, request: Request) -> Option<Vec<u8>> {
         let answer = match request {

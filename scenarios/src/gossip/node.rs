@@ -112,6 +112,10 @@ impl DatagramProtocol for Node {
             self.drive(cx, |swim, mut send| swim.receive(&message, &mut send));
         }
     }
+
+    fn digest(&self) -> Option<String> {
+        Some(self.swim.borrow().to_string())
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +136,21 @@ mod tests {
         let roster = Rc::new(Roster::new((0..3).map(address).collect(), PERIOD));
         let swim = Rc::new(RefCell::new(Swim::new(0, 3, Rng::from_seed([1; 32]), Flaw::None)));
         testing::drive_datagrams(Node::new(&roster, &swim, PERIOD / 4), usize::MAX)
+    }
+
+    #[test]
+    fn its_digest_names_whom_it_suspects_and_whom_it_takes_for_dead() {
+        let mut peer = node();
+        let digest =
+            |peer: &mut testing::DatagramPeer<Node>| peer.with(|node, _| node.digest().unwrap());
+        assert_eq!(digest(&mut peer), "incarnation 0, all alive");
+        let mut seen = BTreeSet::new();
+        for _ in 0..40 {
+            peer.advance(PERIOD);
+            seen.insert(digest(&mut peer));
+        }
+        assert!(seen.iter().any(|digest| digest.contains("suspects ")), "{seen:?}");
+        assert_eq!(digest(&mut peer), "incarnation 0, dead 1 2");
     }
 
     fn ping() -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! The protocol of a member, as a state machine.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use sim_core::Rng;
 
@@ -68,6 +69,23 @@ struct Rotation {
     at: u64,
     step: u64,
     left: u32,
+}
+
+impl fmt::Display for Swim {
+    /// Its incarnation, and who is not alive: `incarnation 1, suspects 4, dead 2 3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "incarnation {}", self.incarnation)?;
+        let mut all_alive = true;
+        for (health, name) in [(Health::Suspect, "suspects"), (Health::Dead, "dead")] {
+            let of = self.known.iter().filter(|(_, known)| known.health == health);
+            let members: Vec<String> = of.map(|(member, _)| member.to_string()).collect();
+            if !members.is_empty() {
+                all_alive = false;
+                write!(f, ", {name} {}", members.join(" "))?;
+            }
+        }
+        if all_alive { f.write_str(", all alive") } else { Ok(()) }
+    }
 }
 
 impl Rotation {

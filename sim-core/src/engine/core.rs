@@ -141,6 +141,8 @@ pub(crate) struct Core {
     pub(crate) reporter: Reporter,
     connections: Cell<u32>,
     task_numbers: Cell<u32>,
+    /// The driver keeps what protocols say of their state.
+    keeps_states: bool,
 }
 
 impl Core {
@@ -149,6 +151,7 @@ impl Core {
         let policy = if simulated { PanicPolicy::EndRun } else { PanicPolicy::Contain };
         Rc::new(Self {
             inbox: Arc::new(Inbox::new(driver.alarm(), simulated)),
+            keeps_states: driver.keeps_states(),
             driver,
             buffer,
             ready: RefCell::default(),
@@ -187,6 +190,11 @@ impl Core {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
+    }
+
+    #[inline]
+    pub(crate) fn keeps_states(&self) -> bool {
+        self.keeps_states
     }
 
     #[inline]

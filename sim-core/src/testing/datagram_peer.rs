@@ -50,7 +50,7 @@ pub fn drive_datagrams<P: DatagramProtocol>(protocol: P, window: usize) -> Datag
     let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, ReadBuffer::default());
     let source = driver.add_socket(window);
     let endpoint = Endpoint::new(&engine.handle(), source, Remote::Any);
-    let cell = ProtocolCell::new(protocol, DatagramTransport(Rc::clone(&endpoint)), ());
+    let cell = ProtocolCell::new(protocol, DatagramTransport(Rc::clone(&endpoint)), P::digest);
     endpoint.start(Rc::clone(&cell) as _).expect("the scripted driver registers everything");
     let peer = DatagramPeer { engine, driver, source, conn: Conn::new(cell) };
     peer.settle();

@@ -282,7 +282,7 @@ mod tests {
             to: SocketId::NONE,
             flow: Flow::new((1, 1), (2, 7_000), 1, false),
             offset: 0,
-            frame: 0,
+            number: 0,
             body: Body::Tcp(segment),
         }
     }

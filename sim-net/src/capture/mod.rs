@@ -65,7 +65,8 @@ pub struct Capture {
     bytes_max: usize,
     /// What is to be said about a packet, by its number.
     comments: BTreeMap<u32, Vec<String>>,
-    packets: u32,
+    /// Packets that are the broadcast before them once more, with the number of the first.
+    repeated: BTreeMap<u32, u32>,
     left_out: u64,
     /// The interfaces of the hosts whose loopback was used, in order, from 1 on.
     loopbacks: Vec<u32>,
@@ -90,7 +91,7 @@ struct Name {
 struct Frame {
     time: Time,
     interface: u32,
-    /// The number of the packet that it is of, from 1 on.
+    /// The number of the packet that it is of.
     packet: u32,
     /// Where it ends in the bytes.
     end: usize,
@@ -104,7 +105,7 @@ impl Capture {
             bytes: Vec::new(),
             bytes_max: BYTES_MAX,
             comments: BTreeMap::new(),
-            packets: 0,
+            repeated: BTreeMap::new(),
             left_out: 0,
             loopbacks: Vec::new(),
             agreements: Agreements::default(),
@@ -114,22 +115,20 @@ impl Capture {
         }
     }
 
-    /// A host sends a packet. Returns the number by which the packet is known here, or 0 if it is
-    /// left out.
+    /// A host sends a packet; if it is ICMP, `about` the packet of that number. Numbers grow.
     #[cold]
-    pub(crate) fn sent(&mut self, now: Time, host: u32, packet: &Packet) -> u32 {
+    pub(crate) fn sent(&mut self, now: Time, host: u32, packet: &Packet, about: u32) {
         self.last = now;
         let Some(ends) = Ends::new(packet.source.ip.to_addr(), packet.target.ip.to_addr()) else {
-            return 0;
+            return;
         };
         if self.bytes.len() >= self.bytes_max {
             self.left_out += 1;
-            return 0;
+            return;
         }
         let interface = self.interface(host, packet);
         let (first_frame, first_byte) = (self.frames.len(), self.bytes.len());
-        self.packets += 1;
-        let frame = Frame { time: now, interface, packet: self.packets, end: 0 };
+        let frame = Frame { time: now, interface, packet: packet.number, end: 0 };
         match &packet.body {
             Body::Tcp(segment) => {
                 let Self { agreements, bytes, frames, .. } = self;
@@ -145,7 +144,7 @@ impl Capture {
                 });
                 self.end_frame(frame);
             }
-            Body::Icmp(icmp, None) => self.icmp(*icmp, packet.frame, ends, frame),
+            Body::Icmp(icmp, None) => self.icmp(*icmp, self.first_of(about), ends, frame),
             Body::Icmp(icmp, Some(quote)) => {
                 write_icmp(*icmp, ends, quote.bytes(), &mut self.bytes);
                 self.end_frame(frame);
@@ -154,12 +153,23 @@ impl Capture {
         if is_to_others(packet) {
             let is_next = self.broadcast_to.replace(packet.to_host) < Some(packet.to_host);
             if is_next && self.is_repeated(first_frame, first_byte) {
+                let first = self.frames[first_frame - 1].packet;
+                self.repeated.insert(packet.number, first);
                 self.frames.truncate(first_frame);
                 self.bytes.truncate(first_byte);
-                self.packets -= 1;
             }
         }
-        self.packets
+    }
+
+    /// The number by which a packet is known here.
+    fn first_of(&self, packet: u32) -> u32 {
+        self.repeated.get(&packet).copied().unwrap_or(packet)
+    }
+
+    /// The place of the first frame of a packet, if it is here.
+    fn place_of(&self, packet: u32) -> Option<usize> {
+        let place = self.frames.partition_point(|frame| frame.packet < packet);
+        self.frames.get(place).is_some_and(|frame| frame.packet == packet).then_some(place)
     }
 
     /// A packet was lost.
@@ -168,9 +178,10 @@ impl Capture {
         self.comment(packet, format!("dropped on {host} at {now}: {}", reason.name()));
     }
 
-    /// Says something about a packet, known by its number.
+    /// Says something about a packet, known by its number, unless it is left out.
     pub(crate) fn comment(&mut self, packet: u32, text: String) {
-        if packet > 0 {
+        let packet = self.first_of(packet);
+        if self.place_of(packet).is_some() {
             self.comments.entry(packet).or_default().push(text);
         }
     }
@@ -203,10 +214,9 @@ impl Capture {
 
     /// ICMP, which quotes the packet that it is about.
     fn icmp(&mut self, icmp: Icmp, about: u32, ends: Ends, frame: Frame) {
-        let place = self.frames.partition_point(|frame| frame.packet < about);
-        if self.frames.get(place).is_none_or(|frame| frame.packet != about) {
+        let Some(place) = self.place_of(about) else {
             return;
-        }
+        };
         let start = place.checked_sub(1).map_or(0, |before| self.frames[before].end);
         let end = self.frames[place].end;
         let quoted = self.bytes[start..end.min(start + quote_max(ends))].to_vec();
@@ -319,7 +329,7 @@ mod tests {
             to: SocketId::NONE,
             flow: Flow::new((1, 1), (2, 7_000), 1, false),
             offset: 0,
-            frame: 0,
+            number: 0,
             body,
         }
     }
@@ -340,6 +350,11 @@ mod tests {
         }))
     }
 
+    /// A host sends the packet of this number.
+    fn send(capture: &mut Capture, number: u32, host: u32, packet: Packet) {
+        capture.sent(Time::ZERO, host, &Packet { number, ..packet }, 0);
+    }
+
     /// Sequence number, control bits and length of the data of each frame.
     fn told(capture: &Capture) -> Vec<(u32, u8, usize)> {
         let starts = std::iter::once(0).chain(capture.frames.iter().map(|frame| frame.end));
@@ -357,10 +372,10 @@ mod tests {
         let syn_ack = Flags::SYN.with(Flags::ACK);
         let mut answer = segment(0, syn_ack, 112, b"");
         answer.flow = answer.flow.reversed();
-        capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, 1_460, b""));
-        capture.sent(Time::ZERO, 2, &answer);
+        send(&mut capture, 1, 1, segment(0, Flags::SYN, 1_460, b""));
+        send(&mut capture, 2, 2, answer);
         let train = segment(u32::MAX - 149, Flags::FIN.with(Flags::ACK), 0, &[7; 250]);
-        assert_eq!(capture.sent(Time::ZERO, 1, &train), 3);
+        send(&mut capture, 3, 1, train);
         let parts = [(u32::MAX - 149, 16, 100), (u32::MAX - 49, 16, 100), (50, 17, 50)];
         assert_eq!(told(&capture)[2..], parts);
         assert_eq!(told(&capture)[0], (0, 2, 0));
@@ -369,8 +384,8 @@ mod tests {
     #[test]
     fn no_segment_is_larger_than_ip_allows() {
         let mut capture = Capture::new();
-        capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, u16::MAX, b""));
-        capture.sent(Time::ZERO, 1, &segment(1, Flags::ACK, 0, &[7; 65_500]));
+        send(&mut capture, 1, 1, segment(0, Flags::SYN, u16::MAX, b""));
+        send(&mut capture, 2, 1, segment(1, Flags::ACK, 0, &[7; 65_500]));
         assert_eq!(capture.len(), 3);
         assert!(told(&capture).iter().all(|&(.., data)| data + 40 <= IP_LENGTH_MAX));
     }
@@ -380,9 +395,9 @@ mod tests {
         let mut capture = Capture::new();
         let mut answer = segment(0, Flags::SYN.with(Flags::ACK), 1_460, b"");
         answer.flow = answer.flow.reversed();
-        capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, 1_460, b""));
-        capture.sent(Time::ZERO, 2, &answer);
-        capture.sent(Time::ZERO, 1, &segment(1, Flags::ACK, 0, b""));
+        send(&mut capture, 1, 1, segment(0, Flags::SYN, 1_460, b""));
+        send(&mut capture, 2, 2, answer);
+        send(&mut capture, 3, 1, segment(1, Flags::ACK, 0, b""));
         let start = capture.frames[1].end;
         let window =
             |ip: usize| u16::from_be_bytes([capture.bytes[ip + 34], capture.bytes[ip + 35]]);
@@ -394,8 +409,8 @@ mod tests {
         let mut capture = Capture { bytes_max: 100, ..Capture::new() };
         let ack = segment(1, Flags::ACK, 0, &[7; 60]);
         // It takes what comes while there is room, and is full beyond its bound.
-        assert_eq!([(); 3].map(|()| capture.sent(Time::ZERO, 1, &ack)), [1, 0, 0]);
-        capture.dropped(0, Time::ZERO, "b", DropReason::NoSocket);
+        (1..=3).for_each(|number| send(&mut capture, number, 1, ack.copy()));
+        capture.dropped(2, Time::ZERO, "b", DropReason::NoSocket);
         assert_eq!((capture.len(), capture.left_out()), (1, 2));
         assert!(capture.comments.is_empty());
         let file = capture.to_pcapng();
@@ -413,9 +428,9 @@ mod tests {
             fin in any::<bool>(),
         ) {
             let mut capture = Capture::new();
-            capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, mss, b""));
+            send(&mut capture, 1, 1, segment(0, Flags::SYN, mss, b""));
             let flags = if fin { Flags::ACK.with(Flags::FIN) } else { Flags::ACK };
-            capture.sent(Time::ZERO, 1, &segment(seq, flags, 0, &data));
+            send(&mut capture, 2, 1, segment(seq, flags, 0, &data));
             let size = usize::from(mss).saturating_sub(12).max(1);
             let parts = told(&capture).split_off(1);
             prop_assert_eq!(parts.len(), data.len().div_ceil(size).max(1));
@@ -437,11 +452,29 @@ mod tests {
     }
 
     #[test]
+    fn a_broadcast_is_one_frame_that_bears_the_comments_of_all() {
+        let mut capture = Capture::new();
+        let to = |to_host| {
+            let payload = Pool::default().copy(b"all");
+            let target = Endpoint::new(Ip::V4(0x0aff_ffff), 9);
+            let body = Body::Udp { payload, counted: false };
+            Packet { target, to_host, ..packet(body) }
+        };
+        send(&mut capture, 1, 1, segment(0, Flags::SYN, 1_460, b""));
+        (2..=4).for_each(|host| send(&mut capture, host, 1, to(host)));
+        send(&mut capture, 5, 1, segment(1, Flags::ACK, 0, b""));
+        capture.comment(2, "two".to_owned());
+        capture.comment(4, "four".to_owned());
+        assert_eq!(capture.len(), 3);
+        assert_eq!(capture.comments, BTreeMap::from([(2, vec!["two".into(), "four".into()])]));
+    }
+
+    #[test]
     fn every_frame_of_a_train_bears_its_comment() {
         let mut capture = Capture::new();
-        capture.sent(Time::ZERO, 1, &segment(0, Flags::SYN, 112, b""));
-        let number = capture.sent(Time::ZERO, 1, &segment(1, Flags::ACK, 0, &[7; 150]));
-        capture.dropped(number, Time::from_nanos(5), "b", DropReason::NoSocket);
+        send(&mut capture, 1, 1, segment(0, Flags::SYN, 112, b""));
+        send(&mut capture, 2, 1, segment(1, Flags::ACK, 0, &[7; 150]));
+        capture.dropped(2, Time::from_nanos(5), "b", DropReason::NoSocket);
         let text = b"dropped on b at 0.000000005s: no socket takes it";
         let file = capture.to_pcapng();
         assert_eq!(file.windows(text.len()).filter(|part| part == text).count(), 2);

@@ -82,7 +82,7 @@ impl Network {
 
     fn hold(&mut self, packet: Packet, is_through: bool) {
         self.wire.faults.count(faults::HOLD);
-        self.record(packet.to_host, Record::Held(packet.record()));
+        self.wire.record_packet(packet.to_host, &packet, Record::Held);
         self.wire.capture_comment(&packet, "held by a partition");
         let since = self.wire.now;
         if let Err(packet) = self.wire.links.hold(packet, since, is_through) {
@@ -99,6 +99,7 @@ impl Network {
             Some(cut) => self.wire.links.cuts.remove(cut),
             None => self.wire.links.cuts.clear(),
         }
+        self.note_healed(cut);
         self.wire.links.cuts_changed();
         self.let_go();
     }
@@ -118,7 +119,7 @@ impl Network {
 
     fn release(&mut self, Held { packet, since, is_through, .. }: Held) {
         let now = self.wire.now;
-        self.record(packet.to_host, Record::Released(packet.record()));
+        self.wire.record_packet(packet.to_host, &packet, Record::Released);
         let is_segment = matches!(packet.body, Body::Tcp(_));
         if is_segment && now.saturating_since(since) > SEGMENT_LIFE_MAX {
             self.drop_packet(packet.to_host, packet, DropReason::Expired);

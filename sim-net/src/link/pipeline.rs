@@ -83,8 +83,8 @@ impl Wire {
         pool: &mut Pool,
         passage: Passage,
     ) -> Fate {
-        self.capture_sent(from, &mut packet);
-        self.trace.record(self.now, from, Record::Sent(packet.record()));
+        self.observe_sent(from, &mut packet);
+        self.record_packet(from, &packet, Record::Sent);
         let ordinal = lane.next();
         let link = Rc::clone(self.links.link(from, packet.to_host));
         let mut departure = Departure { from, link, lane, ordinal, passage };
@@ -202,7 +202,7 @@ impl Wire {
         };
         let beyond = value.checked_sub(1)?;
         self.record(from, Record::Draw { site, value });
-        self.record(from, Record::Duplicated(packet.record()));
+        self.record_packet(from, packet, Record::Duplicated);
         self.capture_comment(packet, "sent twice");
         self.faults.count(faults::DUPLICATE);
         self.note_fault(passage, FaultSite::Duplicate, value);
@@ -240,7 +240,7 @@ impl Wire {
         self.faults.count(faults::CORRUPT);
         self.note_fault(passage, FaultSite::Corrupt, value);
         self.record(from, Record::Draw { site: Site::PacketCorrupt, value });
-        self.record(from, Record::Corrupted(packet.record()));
+        self.record_packet(from, &packet, Record::Corrupted);
         self.capture_comment(&packet, "corrupted on the way");
         match (damage, packet.body) {
             (Some(damage), Body::Udp { payload, .. }) if link.corruption.delivers => {
@@ -295,7 +295,7 @@ impl Wire {
             let (site, value) = (Site::PacketReorder, u64::from(packets));
             self.record(from, Record::Draw { site, value });
             self.note_fault(&passage, FaultSite::Reorder, value);
-            self.record(from, Record::HeldBack(packet.record()));
+            self.record_packet(from, &packet, Record::HeldBack);
             self.capture_comment(&packet, "held back for later packets");
             self.faults.count(faults::REORDER);
             let key = self.links.hold_back(packet, arrival, packets);
@@ -324,8 +324,8 @@ impl Wire {
         }
         let delay = self.links.link(packet.flow.sender(), packet.to_host).latency.least();
         let mut answer = packet.answer(icmp);
-        self.capture_sent(packet.to_host, &mut answer);
-        self.record(packet.to_host, Record::Sent(answer.record()));
+        self.observe_sent(packet.to_host, &mut answer);
+        self.record_packet(packet.to_host, &answer, Record::Sent);
         self.agenda.push(self.now + delay, Event::Arrival(answer));
     }
 }

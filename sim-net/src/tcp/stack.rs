@@ -515,7 +515,7 @@ impl Network {
         };
         let Self { sockets, wire, pool, .. } = self;
         let host = packet.to_host;
-        wire.record(host, Record::Delivered(packet.record()));
+        wire.record_packet(host, &packet, Record::Delivered);
         let Body::Tcp(segment) = packet.body else {
             return;
         };
@@ -569,11 +569,11 @@ impl Network {
         match self.host(host).time_waits.on_segment(pair, segment, now) {
             Verdict::Pass => {}
             Verdict::Ignore => {
-                self.record(host, Record::Delivered(packet.record()));
+                self.wire.record_packet(host, &packet, Record::Delivered);
                 return;
             }
             Verdict::Answer(answer) => {
-                self.record(host, Record::Delivered(packet.record()));
+                self.wire.record_packet(host, &packet, Record::Delivered);
                 self.tcp_answer(&packet, answer);
                 return;
             }
@@ -585,9 +585,8 @@ impl Network {
             Some(listener) => self.tcp_arrival_at_listener(listener, packet),
             None if resets => self.drop_packet(host, packet, DropReason::NoSocket),
             None => {
-                let record = packet.record();
-                let told = if opens { Record::Refused(record) } else { Record::Delivered(record) };
-                self.record(host, told);
+                let told = if opens { Record::Refused } else { Record::Delivered };
+                self.wire.record_packet(host, &packet, told);
                 let answer = segment_of(&packet).refusal();
                 self.tcp_answer(&packet, answer);
                 self.recycle(packet);
@@ -605,7 +604,7 @@ impl Network {
         }
         held.half_open += 1;
         let (options, tcp) = (held.options, held.tcp);
-        self.record(host, Record::Delivered(packet.record()));
+        self.wire.record_packet(host, &packet, Record::Delivered);
         let flow = packet.flow.reversed();
         let iss = self.initial_sequence(host, flow);
         let path = self.path(host, packet.source.ip).expect("where it came from");
@@ -646,7 +645,7 @@ impl Network {
             to: packet.from,
             flow: packet.flow.reversed(),
             offset: 0,
-            frame: 0,
+            number: 0,
             body: Body::Tcp(answer),
         };
         self.wire.answer(path, reply, &mut self.pool);

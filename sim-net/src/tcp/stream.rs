@@ -123,7 +123,7 @@ impl Stream {
             to: self.peer,
             flow: self.flow,
             offset: self.connection.offset(segment.seq),
-            frame: 0,
+            number: 0,
             body: Body::Tcp(segment),
         };
         if self.path.host.is_none() {

@@ -280,7 +280,7 @@ impl Network {
             to: SocketId::NONE,
             flow,
             offset,
-            frame: 0,
+            number: 0,
             body,
         };
         let Self { wire, pool, .. } = self;
@@ -333,7 +333,7 @@ impl Network {
             self.woken.push(waker);
             self.is_watched = true;
         }
-        self.record(index, Record::Delivered(packet.record()));
+        self.wire.record_packet(index, &packet, Record::Delivered);
         match packet.body {
             Body::Tcp(Segment { payload: Some(payload), .. })
             | Body::Udp { payload, .. }

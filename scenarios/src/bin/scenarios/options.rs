@@ -29,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) trace: bool,
     /// Where to write the packets.
     pub(crate) pcap: Option<PathBuf>,
+    /// Where to write the run as a picture.
+    pub(crate) timeline: Option<PathBuf>,
     /// What links do.
     pub(crate) links: Vec<String>,
     /// A file that says what befalls hosts and links, and when.
@@ -176,6 +178,13 @@ fn command_line() -> clap::Command {
                         .value_name("FILE")
                         .value_parser(value_parser!(PathBuf))
                         .help("Writes the packets to a file for Wireshark, as pcapng (sim)"),
+                )
+                .arg(
+                    Arg::new("timeline")
+                        .long("timeline")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Writes the run as a picture, as a page for a browser (sim)"),
                 )
                 .arg(
                     Arg::new("link")
@@ -342,6 +351,7 @@ fn run(options: &ArgMatches) -> Run {
         json: options.get_flag("json"),
         trace: options.get_flag("trace"),
         pcap: options.get_one("pcap").cloned(),
+        timeline: options.get_one("timeline").cloned(),
         links: options.get_many("link").unwrap_or_default().cloned().collect(),
         plan: options.get_one("plan").cloned(),
         record: options.get_one("record").cloned(),

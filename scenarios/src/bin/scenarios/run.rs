@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use sim_check::check;
+use sim_check::{Timeline, check};
 use sim_core::Scenario;
-use sim_net::{Bindings, Capture, LinkRule, Plan, Recording, Report};
+use sim_net::{Bindings, LinkRule, Plan, Recording, Report};
 
 use crate::check::profile;
 use crate::options::{LoopKind, Run};
@@ -37,6 +37,10 @@ pub(crate) fn run(options: &Run) -> Done {
         LoopKind::Real if options.pcap.is_some() => {
             let hint =
                 "--pcap writes what a simulated network carries; capture real sockets with tcpdump";
+            return Err(Trouble::usage(hint));
+        }
+        LoopKind::Real if options.timeline.is_some() => {
+            let hint = "--timeline shows a simulated run: leave out --loop real";
             return Err(Trouble::usage(hint));
         }
         LoopKind::Real if options.names_faults() => {
@@ -83,7 +87,8 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     if options.record.is_some() {
         sim = sim.record(Recording::new());
     }
-    let report = sim.trace(options.trace).capture(options.pcap.is_some()).run(run);
+    let keep_log = options.trace || options.timeline.is_some();
+    let report = sim.trace(keep_log).capture(options.pcap.is_some()).run(run);
     let hosts: Vec<&str> = report.hosts.iter().map(String::as_str).collect();
     if let Some((path, text)) = &plan {
         Plan::parse_for(text, &hosts).map_err(|error| in_plan(path, error))?;
@@ -93,7 +98,14 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         let hint = format!("--link names the host {absent:?}; {} has {known}", options.name);
         return Err(Trouble::usage(hint));
     }
-    if let Some(log) = &report.log {
+    if let Some(path) = &options.timeline {
+        let mut timeline = picture(options, seed, &report);
+        if let Some((_, plan)) = &parsed {
+            timeline = timeline.plan(plan);
+        }
+        write(path, |file| timeline.write_html(file))?;
+    }
+    if let Some(log) = report.log.as_ref().filter(|_| options.trace) {
         let mut stderr = io::stderr().lock();
         drop(write!(stderr, "{log}"));
     }
@@ -104,8 +116,7 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         format!("{finding}\nthe last records:\n{}", report.tail.to_string().trim_end())
     });
     if let (Some(path), Some(capture)) = (&options.pcap, &report.capture) {
-        write(capture, path)
-            .map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
+        write(path, |file| capture.write_pcapng(file))?;
     }
     if let (Some(path), Some(recording)) = (&options.record, report.recording) {
         let recording = recording.scenario(scenario.name());
@@ -131,10 +142,34 @@ fn in_plan(path: &Path, errors: impl std::fmt::Display) -> Trouble {
     Trouble::usage(format!("--plan {}:\n{errors}", path.display()))
 }
 
-fn write(capture: &Capture, path: &Path) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    capture.write_pcapng(&mut file)?;
-    file.flush()
+/// The run as a picture.
+fn picture<'a, T>(options: &Run, seed: u64, report: &'a Report<T>) -> Timeline<'a> {
+    let name = &options.name;
+    let mut replay = format!("scenarios run {name} --seed {seed}");
+    for link in &options.links {
+        replay += &format!(" --link '{link}'");
+    }
+    if let Some(path) = &options.plan {
+        replay += &format!(" --plan {}", path.display());
+    }
+    if options.faults {
+        replay += " --faults";
+    }
+    let timeline = Timeline::new(format!("{name}, seed {seed}"), report).expect("a log was kept");
+    timeline.note(replay)
+}
+
+/// Makes a file.
+fn write(
+    path: &Path,
+    content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Trouble> {
+    let write = || {
+        let mut file = BufWriter::new(File::create(path)?);
+        content(&mut file)?;
+        file.flush()
+    };
+    write().map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))
 }
 
 fn run_real(scenario: &Scenario) -> Ran {

@@ -1,0 +1,5 @@
+//! What a person gets to look at.
+
+mod timeline;
+
+pub use timeline::Timeline;
