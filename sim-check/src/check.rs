@@ -392,7 +392,7 @@ impl Check {
         F::Output: Outcome + 'static,
     {
         let log = match (&verdict.explanation, self.settings.is_one_seed) {
-            (Some(explanation), _) => Some(explanation.log.clone()),
+            (Some(explanation), _) => explanation.report.log.clone(),
             (None, true) => {
                 let run = subject::erased(scenario);
                 let subject = Subject::new(&*self.simulate, &self.profile, &run);

@@ -1,8 +1,10 @@
 //! What a failure comes down to: its plan, made small, run once more for people to look at.
 
+use std::sync::Arc;
+
 use sim_core::Time;
 use sim_net::plan::Entry;
-use sim_net::{Capture, Log, Plan};
+use sim_net::{Plan, Report};
 
 use crate::panics::Listening;
 use crate::shrink::{Bounds, Judge, Shrunk, Trial, first_interesting, shrink};
@@ -37,10 +39,8 @@ pub struct Explanation {
     pub hash: u64,
     /// The few of its records that tell what happened, a line each.
     pub story: Vec<String>,
-    /// All its records.
-    pub log: Log,
-    /// Its packets.
-    pub capture: Option<Capture>,
+    /// The run, with all its records and packets.
+    pub report: Arc<Report<()>>,
 }
 
 /// An entry of a plan, and what it is for.
@@ -196,8 +196,7 @@ fn show(
         time: finding.time,
         hash: report.hash,
         story: story(report.log.as_ref().unwrap_or(&report.tail)),
-        log: report.log.unwrap_or_default(),
-        capture: report.capture,
+        report: Arc::new(report),
         shrunk,
     })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::explain::Explanation;
 use crate::places;
+use crate::report::Timeline;
 
 /// The files of a failure.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,6 +13,8 @@ use crate::places;
 pub struct Files {
     /// The plan that replays it.
     pub plan: PathBuf,
+    /// Its timeline, a page for a browser.
+    pub timeline: Option<PathBuf>,
     /// Its packets, as pcapng.
     pub capture: Option<PathBuf>,
 }
@@ -27,7 +30,17 @@ impl Files {
         let path = |end: &str| folder.join(format!("{}.{end}", places::file_name(name)));
         let plan = path("plan");
         places::write_whole(&plan, |file| write!(file, "{}", explanation.shrunk.plan))?;
-        let capture = match &explanation.capture {
+        let title = format!("{name}: {}", explanation.error);
+        let timeline = match Timeline::new(title, &explanation.report) {
+            Some(timeline) => {
+                let path = path("html");
+                let timeline = timeline.plan(&explanation.shrunk.plan);
+                places::write_whole(&path, |mut file| timeline.write_html(&mut file))?;
+                Some(path)
+            }
+            None => None,
+        };
+        let capture = match &explanation.report.capture {
             Some(capture) => {
                 let path = path("pcapng");
                 places::write_whole(&path, |mut file| capture.write_pcapng(&mut file))?;
@@ -35,13 +48,15 @@ impl Files {
             }
             None => None,
         };
-        Ok(Self { plan, capture })
+        Ok(Self { plan, timeline, capture })
     }
 
     /// Calls `see` with each file that is for looking at, and what it is.
     pub fn each(&self, mut see: impl FnMut(&str, &Path)) {
-        if let Some(capture) = &self.capture {
-            see("capture", capture);
+        for (what, path) in [("timeline", &self.timeline), ("capture", &self.capture)] {
+            if let Some(path) = path {
+                see(what, path);
+            }
         }
     }
 }

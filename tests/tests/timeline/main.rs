@@ -67,7 +67,7 @@ fn a_check_that_failed_shows_its_finding_from_one_more_run_of_its_seed() {
     let check = check("fails").seeds(3);
     let verdict = check.verdict(fails);
     let failed = &verdict.failures[0];
-    let report = check.simulation(failed.seed, fails).trace(true).run(fails);
+    let report = check.simulation(failed.seed(), fails).trace(true).run(fails);
     assert_eq!(report.hash, failed.hash);
     let timeline = Timeline::new("fails", &report).expect("a log was kept");
     try_in_browser("finding", &page(&timeline));

@@ -87,7 +87,7 @@ fn a_wrong_protocol_is_explained_replayed_and_found_again() {
     assert!(text.contains(broken), "{text}");
     assert!(text.contains(" to 1 in ") && text.contains("(bound 1 of 1):\n  1. "), "{text}");
     assert!(text.contains("what happened:\n"), "{text}");
-    for what in ["capture", "kept"] {
+    for what in ["timeline", "capture", "kept"] {
         let path = Path::new(behind(what, &text));
         assert!(path.is_absolute() && path.is_file(), "{what}: {}", path.display());
     }

@@ -264,7 +264,7 @@ fn command_line() -> clap::Command {
         )
         .subcommand(of_plan(
             "explain",
-            "Says what each entry of a failing plan is for, and leaves its packets in target/sim",
+            "Says what each entry of a failing plan is for, and leaves its timeline and its packets in target/sim",
         ))
         .subcommand(
             clap::Command::new("zoo")

@@ -40,8 +40,9 @@ fn tell(verdict: &Verdict, options: &Replay) {
     } else {
         say!("{verdict}");
     }
-    if let Some(explanation) = verdict.explanation.as_ref().filter(|_| options.trace) {
-        eprint!("{}", explanation.log);
+    let log = verdict.explanation.as_ref().and_then(|it| it.report.log.as_ref());
+    if let Some(log) = log.filter(|_| options.trace) {
+        eprint!("{log}");
     }
 }
 
