@@ -1,0 +1,11 @@
+//! The search over runs: what it detects, and that it is the same on any number of threads.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "leaks of nondeterminism are planted here, and each is one of those"
+)]
+
+mod leaks;
+mod shrinking;
+mod unrelated;
