@@ -16,8 +16,8 @@ pub(crate) enum Event {
     Delivery(Packet),
     /// A packet that is held back has waited long enough.
     Late(HeldBackKey),
-    /// Nothing any more: it was taken off.
-    Recalled,
+    /// Nothing, or nothing any more: it was taken off.
+    Nothing,
     /// News of data that was held back comes.
     HeldNews(SocketId),
     /// The end of a stream that was held back is sent.
@@ -31,6 +31,10 @@ pub(crate) enum Event {
     /// A host's timer may be due, or its processor free again.
     HostTimer(u32),
 }
+
+/// The place of an event that is due, until it is taken or cleared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place(u32);
 
 /// The place of a packet on the agenda, as long as it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,8 +55,8 @@ impl Event {
 pub(crate) struct Agenda {
     queue: TimeQueue,
     /// The events, where their entries in the queue say.
-    events: Vec<Option<Event>>,
-    /// Places of `events` that hold nothing.
+    events: Vec<Event>,
+    /// Places of `events` that are free.
     vacant: Vec<u32>,
     in_flight: usize,
 }
@@ -66,13 +70,14 @@ impl Agenda {
         }
         self.in_flight += usize::from(event.is_packet());
         let slot = self.vacant.pop().unwrap_or_else(|| self.grow());
+        // A vacant place holds nothing that would have to be dropped.
+        std::mem::forget(std::mem::replace(&mut self.events[slot as usize], event));
         self.queue.push(at, slot);
-        self.events[slot as usize] = Some(event);
     }
 
     #[cold]
     fn grow(&mut self) -> u32 {
-        self.events.push(None);
+        self.events.push(Event::Nothing);
         self.events.len() as u32 - 1
     }
 
@@ -82,17 +87,53 @@ impl Agenda {
         self.queue.peek().map(|due| due.at)
     }
 
-    /// Takes the next event if it is due by `now`.
+    /// Takes the next event off the queue if it is due by `now`. It stays in its place, so that a packet
+    /// need not be moved, until it is [taken](Self::take) or [cleared](Self::clear).
     #[inline]
-    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Event> {
+    pub(crate) fn next_due(&mut self, now: Time) -> Option<Place> {
         if self.queue.peek()?.at > now {
             return None;
         }
         let due = self.queue.pop()?;
-        self.vacant.push(due.slot);
-        let event = self.events[due.slot as usize].take();
-        self.in_flight -= usize::from(event.as_ref().is_some_and(Event::is_packet));
-        event
+        self.in_flight -= usize::from(self.events[due.slot as usize].is_packet());
+        Some(Place(due.slot))
+    }
+
+    /// Takes an event that is due out of its place.
+    pub(crate) fn take(&mut self, place: Place) -> Event {
+        self.vacant.push(place.0);
+        std::mem::replace(&mut self.events[place.0 as usize], Event::Nothing)
+    }
+
+    /// Drops an event that is due.
+    #[inline]
+    pub(crate) fn clear(&mut self, place: Place) {
+        self.vacant.push(place.0);
+        self.events[place.0 as usize] = Event::Nothing;
+    }
+
+    /// The packet that arrives at this place, if it is one.
+    #[inline]
+    pub(crate) fn arriving(&mut self, place: Place) -> Option<&mut Packet> {
+        match &mut self.events[place.0 as usize] {
+            Event::Arrival(packet) => Some(packet),
+            _ => None,
+        }
+    }
+
+    /// Gives a packet a place as if it had just become due.
+    pub(crate) fn place(&mut self, packet: Packet) -> Place {
+        let slot = self.vacant.pop().unwrap_or_else(|| self.grow());
+        self.events[slot as usize] = Event::Arrival(packet);
+        Place(slot)
+    }
+
+    /// Takes a packet that arrives out of its place.
+    pub(crate) fn take_packet(&mut self, place: Place) -> Packet {
+        match self.take(place) {
+            Event::Arrival(packet) | Event::Delivery(packet) => packet,
+            other => unreachable!("{other:?} is no packet"),
+        }
     }
 
     /// How many packets are on their way.
@@ -105,8 +146,7 @@ impl Agenda {
     pub(crate) fn each_packet(&self, mut see: impl FnMut(InAgenda, Time, &Packet)) {
         let mut queue = self.queue.clone();
         while let Some(Due { at, slot, stamp }) = queue.pop() {
-            let event = self.events[slot as usize].as_ref();
-            if let Some(Event::Arrival(packet) | Event::Delivery(packet)) = event {
+            if let Event::Arrival(packet) | Event::Delivery(packet) = &self.events[slot as usize] {
                 see(InAgenda { slot, stamp }, at, packet);
             }
         }
@@ -119,11 +159,12 @@ impl Agenda {
             is_there |= due.slot == place.slot && due.stamp == place.stamp;
             true
         });
-        let event = self.events[place.slot as usize]
-            .as_mut()
-            .filter(|event| is_there && event.is_packet())?;
+        let event = &mut self.events[place.slot as usize];
+        if !(is_there && event.is_packet()) {
+            return None;
+        }
         self.in_flight -= 1;
-        match std::mem::replace(event, Event::Recalled) {
+        match std::mem::replace(event, Event::Nothing) {
             Event::Arrival(packet) | Event::Delivery(packet) => Some(packet),
             _ => None,
         }
@@ -204,10 +245,13 @@ mod tests {
             agenda.push(at(3), Event::HostTimer(host));
         }
         agenda.push(at(2), Event::HostTimer(9));
-        assert!(agenda.pop_due(at(1)).is_none());
-        let order: Vec<u32> = std::iter::from_fn(|| match agenda.pop_due(at(3))? {
-            Event::HostTimer(host) => Some(host),
-            _ => None,
+        assert!(agenda.next_due(at(1)).is_none());
+        let order: Vec<u32> = std::iter::from_fn(|| {
+            let place = agenda.next_due(at(3))?;
+            match agenda.take(place) {
+                Event::HostTimer(host) => Some(host),
+                _ => None,
+            }
         })
         .collect();
         assert_eq!(order, [9, 0, 1, 2, 3, 4]);

@@ -10,17 +10,17 @@ use sim_core::Time;
 use sim_core::driver::{Family, Next, Readiness, Token};
 
 use crate::address::{Endpoint, Ip, Route};
-use crate::agenda::Event;
+use crate::agenda::{Event, Place};
 use crate::buffer::Pool;
 use crate::decisions::{Draws, Site};
 use crate::flow::Flow;
 use crate::host::Host;
 use crate::link::table::LinkTable;
 use crate::link::{LinkError, LinkRule};
-use crate::packet::{Body, Icmp, Packet};
+use crate::packet::{Body, Packet};
 use crate::ready_hosts::ReadyHosts;
 use crate::scheduler::CONTROL;
-use crate::socket_table::{Kind, Ready, SocketId, SocketTable};
+use crate::socket_table::{Kind, Ready, Socket, SocketId, SocketTable};
 use crate::stream_faults::StreamFaults;
 use crate::stream_faults::inject::Injection;
 use crate::tcp::config::TcpConfig;
@@ -37,6 +37,7 @@ pub(crate) struct Network {
     /// What the TCP of every host is set to.
     pub(crate) tcp: TcpConfig,
     pub(crate) ready: ReadyHosts,
+    is_control_ready: bool,
     /// How many hosts have something to do as soon as their processor is free.
     pub(crate) delayed_hosts: usize,
     pub(crate) injection: Injection,
@@ -64,6 +65,7 @@ impl Network {
             pool: Pool::default(),
             tcp: TcpConfig::default(),
             ready: ReadyHosts::default(),
+            is_control_ready: false,
             delayed_hosts: 0,
             injection: Injection::default(),
             is_watched: false,
@@ -151,6 +153,7 @@ impl Network {
         host.number = number;
         host.life.moved = true;
         self.moved.insert(number, index);
+        self.wire.links.routes_changed();
     }
 
     /// The host that has the address with this number now.
@@ -228,27 +231,44 @@ impl Network {
     }
 
     /// Handles every event that is due now, up to an order of a plan, which it returns.
+    #[inline]
     pub(crate) fn run_due(&mut self) -> Option<u32> {
-        while let Some(event) = self.wire.agenda.pop_due(self.wire.now) {
-            match event {
-                Event::Arrival(packet) => self.arrive(packet),
-                Event::Delivery(packet) => self.judge_arrival(packet, true),
-                Event::Late(key) => self.late(key),
-                Event::Recalled => {}
-                Event::Order(order) => return Some(order),
-                Event::TcpTimer(id) => self.tcp_timer(id),
-                Event::HeldNews(id) => self.tell_held_news(id),
-                Event::LateEnd(id) => self.send_late_end(id),
-                Event::ForgedReset(id) => self.tcp_forged_reset(id),
-                Event::HostTimer(index) => self.host_timer(index),
+        while let Some(place) = self.wire.agenda.next_due(self.wire.now) {
+            if let Some(packet) = self.wire.agenda.arriving(place) {
+                let to = packet.to_host as usize;
+                if !self.wire.links.judges_arrivals && !self.hosts[to].diverts {
+                    self.deliver(place);
+                    continue;
+                }
+            }
+            let order = self.run_event(place);
+            if order.is_some() {
+                return order;
             }
         }
         None
     }
 
-    /// A packet comes to the end of its way.
-    #[inline(always)]
-    pub(crate) fn arrive(&mut self, packet: Packet) {
+    /// Handles an event that is not just a packet for its host; returns an order of a plan.
+    fn run_event(&mut self, place: Place) -> Option<u32> {
+        match self.wire.agenda.take(place) {
+            Event::Arrival(packet) => self.arrive(packet),
+            Event::Delivery(packet) => self.judge_arrival(packet, true),
+            Event::Late(key) => self.late(key),
+            Event::Nothing => {}
+            Event::Order(order) => return Some(order),
+            Event::TcpTimer(id) => self.tcp_timer(id),
+            Event::HeldNews(id) => self.tell_held_news(id),
+            Event::LateEnd(id) => self.send_late_end(id),
+            Event::ForgedReset(id) => self.tcp_forged_reset(id),
+            Event::HostTimer(index) => self.host_timer(index),
+        }
+        None
+    }
+
+    /// A packet comes to the end of its way, in a world where something may be in it.
+    #[cold]
+    fn arrive(&mut self, packet: Packet) {
         if self.wire.links.judges_arrivals {
             self.judge_arrival(packet, false);
         } else {
@@ -257,22 +277,28 @@ impl Network {
     }
 
     /// A packet is at its host.
-    #[inline(always)]
+    #[cold]
     pub(crate) fn take_in(&mut self, packet: Packet) {
         if self.hosts[packet.to_host as usize].diverts {
             self.divert(packet);
-            return;
+        } else {
+            self.deliver_moved(packet);
         }
-        self.deliver(packet);
     }
 
-    /// The network stack of its host takes a packet.
+    /// The network stack of its host takes a packet that is not on the agenda any more.
+    fn deliver_moved(&mut self, packet: Packet) {
+        let place = self.wire.agenda.place(packet);
+        self.deliver(place);
+    }
+
+    /// The network stack of its host takes a packet, from its place on the agenda.
     #[inline(always)]
-    fn deliver(&mut self, packet: Packet) {
-        match packet.body {
-            Body::Tcp(_) => self.tcp_arrival(packet),
-            Body::Udp { .. } => self.udp_arrival(packet),
-            Body::Icmp(icmp) => self.icmp_arrival(packet, icmp),
+    fn deliver(&mut self, place: Place) {
+        match self.wire.agenda.arriving(place).map(|packet| &packet.body) {
+            Some(Body::Tcp(_)) => self.tcp_arrival(place),
+            Some(Body::Udp { .. }) => self.udp_arrival(place),
+            _ => self.icmp_arrival(place),
         }
     }
 
@@ -285,12 +311,15 @@ impl Network {
         } else if host.has_interface() {
             self.interface_arrival(packet);
         } else {
-            self.deliver(packet);
+            self.deliver_moved(packet);
         }
     }
 
     /// ICMP arrived: the socket that it is about hears of it, if it is still there.
-    fn icmp_arrival(&mut self, packet: Packet, icmp: Icmp) {
+    #[cold]
+    fn icmp_arrival(&mut self, place: Place) {
+        let packet = self.wire.agenda.take_packet(place);
+        let Body::Icmp(icmp) = packet.body else { return };
         self.record(packet.to_host, Record::Delivered(packet.record()));
         match self.sockets.get(packet.to).map(|socket| &socket.kind) {
             Some(Kind::Datagrams(_)) => self.udp_icmp(packet.to, packet.source, icmp),
@@ -317,20 +346,19 @@ impl Network {
     /// Tells the engine of a socket's host what has become possible.
     #[inline]
     pub(crate) fn notify_now(&mut self, id: SocketId, what: Ready) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            return;
-        };
-        // Before it is registered nobody listens; then it is told what is ready.
-        if socket.token.is_none() || what.is_none() {
-            return;
+        if let Some(socket) = self.sockets.get_mut(id)
+            && socket.becomes(what)
+        {
+            let host = socket.host;
+            self.list_ready(host, id);
         }
-        socket.ready = socket.ready.with(what);
-        if !socket.listed {
-            socket.listed = true;
-            let index = socket.host;
-            self.host(index).ready.push(id);
-            self.wake_host(index);
-        }
+    }
+
+    /// Puts a socket into its host's list of those with news.
+    #[inline]
+    pub(crate) fn list_ready(&mut self, index: u32, id: SocketId) {
+        self.host(index).ready.push(id);
+        self.wake_host(index);
     }
 
     /// Begins to report a socket's readiness, with what is ready now.
@@ -350,23 +378,16 @@ impl Network {
     }
 
     /// Moves a host's readiness into `events`.
+    #[inline]
     pub(crate) fn take_readiness(&mut self, index: u32, events: &mut Vec<Readiness>) {
-        let host = &mut self.hosts[index as usize];
-        for id in host.ready.drain(..) {
-            let Some(socket) = self.sockets.get_mut(id) else {
-                continue;
-            };
-            socket.listed = false;
-            let ready = std::mem::take(&mut socket.ready);
-            if let Some(token) = socket.token {
-                events.push(Readiness {
-                    token,
-                    readable: ready.has(Ready::READABLE),
-                    writable: ready.has(Ready::WRITABLE),
-                    read_closed: ready.has(Ready::READ_CLOSED),
-                });
+        let Self { hosts, sockets, .. } = self;
+        let listed = &mut hosts[index as usize].ready;
+        for &id in listed.iter() {
+            if let Some(event) = sockets.get_mut(id).and_then(Socket::take_news) {
+                events.push(event);
             }
         }
+        listed.clear();
     }
 
     /// A host has something to do: it gets a turn, now or when its processor is free.
@@ -389,12 +410,26 @@ impl Network {
         }
         host.queued = true;
         // The control loop is not one of many: it goes before all hosts.
-        if index != CONTROL {
+        if index == CONTROL {
+            self.is_control_ready = true;
+        } else {
             self.ready.add(index);
         }
     }
 
+    /// True once if the control loop has something to do.
+    #[inline]
+    pub(crate) fn take_control_ready(&mut self) -> bool {
+        if self.is_control_ready {
+            self.is_control_ready = false;
+            self.host(CONTROL).queued = false;
+            return true;
+        }
+        false
+    }
+
     /// Takes the host whose turn is next at this instant.
+    #[inline]
     pub(crate) fn next_ready(&mut self) -> Option<u32> {
         loop {
             match self.ready.take()? {

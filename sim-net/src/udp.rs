@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::io;
 
 use sim_core::Time;
-use sim_core::driver::Family;
+use sim_core::driver::{Family, Received, lengthen};
 
 use crate::address::{Endpoint, Ip};
-use crate::buffer::Payload;
+use crate::agenda::Place;
+use crate::buffer::{Payload, Pool};
 use crate::errno::{
     self, EACCES, EADDRINUSE, EAFNOSUPPORT, ECONNREFUSED, EDESTADDRREQ, EINVAL, EMSGSIZE,
     ENETUNREACH,
@@ -19,9 +20,9 @@ use crate::link::pipeline::Fate;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet, udp_headers};
 use crate::ports::{Bind, ephemeral};
-use crate::socket_table::{Ready, SocketId};
+use crate::socket_table::{Kind, Ready, SocketId};
 use crate::trace::{DropReason, Record};
-use crate::wire::Path;
+use crate::wire::{Path, Wire};
 
 /// The largest payload: 65535 less the headers of IPv4 and UDP.
 const PAYLOAD_MAX: usize = 65_507;
@@ -47,17 +48,23 @@ pub(crate) struct Datagrams {
     queued: usize,
     pub(crate) receive_limit: usize,
     error: Option<i32>,
-    /// The flows to the addresses and hosts that datagrams went to, sorted by these.
+    /// The addresses and hosts that datagrams went to, sorted by these.
     peers: Vec<Peer>,
     /// The place of the peer that the last datagram went to.
     last_peer: usize,
 }
 
-/// The flow to an address, and what chance does to its packets.
+/// An address that datagrams went to: how they get there, under which name, and what chance does to
+/// them.
 #[derive(Debug)]
 struct Peer {
     /// The address, and the host that has it.
     key: (Endpoint, Option<u32>),
+    path: Path,
+    /// What datagrams to it come from.
+    source: Endpoint,
+    /// As of which version of the links `path` and `source` hold; 0 if they do not.
+    version: u32,
     flow: Flow,
     lane: Option<Box<Lane>>,
 }
@@ -101,25 +108,78 @@ impl Datagrams {
         !self.queue.is_empty() || self.error.is_some()
     }
 
-    /// Makes the peer with this key the last one; false if there is none.
+    /// True if the last datagram went to this address, by a way that still holds.
     #[inline]
+    fn knows_way_to(&self, remote: Endpoint, version: u32) -> bool {
+        let last = self.peers.get(self.last_peer);
+        last.is_some_and(|peer| peer.version == version && peer.key.0 == remote)
+    }
+
+    /// Makes the peer with this key the last one; false if there is none.
     fn find_peer(&mut self, key: (Endpoint, Option<u32>)) -> bool {
-        if self.peers.get(self.last_peer).is_some_and(|peer| peer.key == key) {
-            return true;
-        }
         let place = self.peers.binary_search_by_key(&key, |peer| peer.key);
         self.last_peer = place.unwrap_or(self.last_peer);
         place.is_ok()
     }
 
-    fn add_peer(&mut self, key: (Endpoint, Option<u32>), flow: Flow) {
-        let place = self.peers.partition_point(|peer| peer.key < key);
-        self.peers.insert(place, Peer { key, flow, lane: None });
+    fn add_peer(&mut self, peer: Peer) {
+        let place = self.peers.partition_point(|known| known.key < peer.key);
+        self.peers.insert(place, peer);
         self.last_peer = place;
+    }
+
+    /// Takes the next datagram, with its sender.
+    #[inline]
+    fn take(&mut self) -> io::Result<(Payload, Endpoint)> {
+        if self.error.is_some() {
+            return Err(errno::os(self.error.take().unwrap_or_default()));
+        }
+        let (payload, from) = self.queue.pop_front().ok_or_else(errno::would_block)?;
+        self.queued -= payload.len() + OVERHEAD;
+        Ok((payload, from))
+    }
+
+    /// A datagram to the last peer, which this socket keeps account of if its buffer has a bound.
+    #[inline(always)]
+    fn datagram(&mut self, id: SocketId, target: Endpoint, payload: Payload) -> Packet {
+        let counted = self.send_limit.is_some();
+        if counted {
+            self.on_the_way += payload.len() + OVERHEAD;
+        }
+        let peer = &self.peers[self.last_peer];
+        Packet {
+            source: peer.source,
+            target,
+            to_host: peer.path.host.unwrap_or(u32::MAX),
+            from: id,
+            to: SocketId::NONE,
+            flow: peer.flow,
+            offset: 0,
+            frame: 0,
+            body: Body::Udp { payload, counted },
+        }
+    }
+
+    /// Puts a datagram to the last peer on the wire.
+    #[inline(always)]
+    fn dispatch(&mut self, packet: Packet, wire: &mut Wire, pool: &mut Pool) -> Fate {
+        let peer = &mut self.peers[self.last_peer];
+        // Datagrams keep no order among themselves.
+        let mut last_arrival = Time::ZERO;
+        wire.send(peer.path, packet, &mut peer.lane, &mut last_arrival, pool)
     }
 
     fn has_room(&self, bytes: usize) -> bool {
         self.send_limit.is_none_or(|limit| self.on_the_way == 0 || self.on_the_way + bytes <= limit)
+    }
+}
+
+/// The socket that keeps account of a datagram in its buffer, and how much it counts there.
+#[inline]
+fn counted_in(packet: &Packet) -> Option<(SocketId, usize)> {
+    match &packet.body {
+        Body::Udp { payload, counted: true } => Some((packet.from, payload.len() + OVERHEAD)),
+        _ => None,
     }
 }
 
@@ -192,10 +252,13 @@ impl Network {
         }
         if let Some(socket) = self.sockets.datagrams(id) {
             (socket.local, socket.remote) = (Some(local), Some(remote));
+            // What it sends comes from another address now.
+            socket.peers.iter_mut().for_each(|peer| peer.version = 0);
         }
         Ok(())
     }
 
+    /// Sends a datagram: to `to`, or to where the socket is connected.
     pub(crate) fn udp_send(
         &mut self,
         id: SocketId,
@@ -203,11 +266,37 @@ impl Network {
         data: &[u8],
         to: Option<Endpoint>,
     ) -> io::Result<usize> {
-        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
-        if let Some(error) = socket.error.take() {
-            return Err(errno::os(error));
+        let Self { sockets, wire, pool, .. } = self;
+        let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        if socket.error.is_some() {
+            return Err(errno::os(socket.error.take().unwrap_or_default()));
         }
         let remote = to.or(socket.remote).ok_or_else(|| errno::os(EDESTADDRREQ))?;
+        if !socket.knows_way_to(remote, wire.links.version) || wire.links.is_special {
+            return self.udp_send_anywhere(id, host, data, remote);
+        }
+        if data.len() > PAYLOAD_MAX {
+            return Err(errno::os(EMSGSIZE));
+        }
+        if !socket.has_room(data.len() + OVERHEAD) {
+            socket.blocked = true;
+            return Err(errno::would_block());
+        }
+        let packet = socket.datagram(id, remote, pool.copy(data));
+        let fate = socket.dispatch(packet, wire, pool);
+        debug_assert!(fate == Fate::OnTheWay, "a link that is not special loses nothing");
+        Ok(data.len())
+    }
+
+    /// Sends a datagram to an address that was not the last one, or over links that look at packets.
+    fn udp_send_anywhere(
+        &mut self,
+        id: SocketId,
+        host: u32,
+        data: &[u8],
+        remote: Endpoint,
+    ) -> io::Result<usize> {
+        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
         if remote.ip.family() != socket.family {
             return Err(errno::os(EAFNOSUPPORT));
         }
@@ -252,16 +341,38 @@ impl Network {
         Ok(data.len())
     }
 
-    /// Takes the next datagram, with its sender, and whether a receive would get something again.
+    /// Takes the next datagram to the front of `buffer`; what does not fit is cut off, as `recvfrom`
+    /// does.
+    pub(crate) fn udp_receive(
+        &mut self,
+        id: SocketId,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, Endpoint)> {
+        let Self { sockets, pool, .. } = self;
+        let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        let (payload, from) = socket.take()?;
+        let length = payload.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&payload.bytes()[..length]);
+        pool.put(payload);
+        Ok((length, from))
+    }
+
+    /// Takes the next datagram whole to the front of `buffer`.
     #[inline]
-    pub(crate) fn udp_take(&mut self, id: SocketId) -> io::Result<(Payload, Endpoint, bool)> {
-        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
-        if let Some(error) = socket.error.take() {
-            return Err(errno::os(error));
-        }
-        let (payload, from) = socket.queue.pop_front().ok_or_else(errno::would_block)?;
-        socket.queued -= payload.len() + OVERHEAD;
-        Ok((payload, from, socket.may_receive()))
+    pub(crate) fn udp_receive_available(
+        &mut self,
+        id: SocketId,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Received> {
+        let Self { sockets, pool, .. } = self;
+        let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        let (payload, from) = socket.take()?;
+        let more = socket.may_receive();
+        let bytes = payload.len();
+        lengthen(buffer, bytes);
+        buffer[..bytes].copy_from_slice(payload.bytes());
+        pool.put(payload);
+        Ok(Received { bytes, from: from.to_addr(), more })
     }
 
     pub(crate) fn udp_close(&mut self, id: SocketId, host: u32) {
@@ -287,11 +398,6 @@ impl Network {
         path: Path,
         payload: Payload,
     ) {
-        let key = (remote, path.host);
-        let socket = self.sockets.datagrams(id).expect("the socket that sends");
-        if !socket.find_peer(key) {
-            self.udp_open_flow(id, host, key);
-        }
         let source = match path.host {
             // To one of its own addresses, the host sends from that address.
             Some(to)
@@ -304,50 +410,38 @@ impl Network {
             }
             _ => self.source_endpoint(host, local, remote.ip),
         };
+        // To where nobody is, or everybody, the way is looked for each time.
+        let lasts = path.host.is_some() && !remote.ip.is_broadcast();
+        let version = if lasts { self.wire.links.version } else { 0 };
+        let key = (remote, path.host);
+        let socket = self.sockets.datagrams(id).expect("the socket that sends");
+        if !socket.find_peer(key) {
+            let flow = self.open_flow(host, key.1, key.0.port, true);
+            let socket = self.sockets.datagrams(id).expect("the socket that sends");
+            socket.add_peer(Peer { key, path, source, version, flow, lane: None });
+        }
         let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).expect("the socket that sends");
-        let size = payload.len() + OVERHEAD;
-        let counted = socket.send_limit.is_some();
-        if counted {
-            socket.on_the_way += size;
-        }
         let peer = &mut socket.peers[socket.last_peer];
-        let packet = Packet {
-            source,
-            target: remote,
-            to_host: path.host.unwrap_or(u32::MAX),
-            from: id,
-            to: SocketId::NONE,
-            flow: peer.flow,
-            offset: 0,
-            frame: 0,
-            body: Body::Udp { payload, counted },
-        };
+        (peer.path, peer.source, peer.version) = (path, source, version);
+        let size = payload.len() + OVERHEAD;
+        let packet = socket.datagram(id, remote, payload);
         if path.host.is_none() {
             self.udp_left(&packet);
             self.wire.lose(host, packet, &mut self.pool);
             return;
         }
-        // Datagrams keep no order among themselves.
-        let mut last_arrival = Time::ZERO;
-        let fate = wire.send(path, packet, &mut peer.lane, &mut last_arrival, pool);
-        if fate == Fate::Gone && counted {
+        let counted = socket.send_limit.is_some();
+        if socket.dispatch(packet, wire, pool) == Fate::Gone && counted {
             self.udp_gone(id, size);
         }
     }
 
-    #[cold]
-    fn udp_open_flow(&mut self, id: SocketId, host: u32, key: (Endpoint, Option<u32>)) {
-        let flow = self.open_flow(host, key.1, key.0.port, true);
-        if let Some(socket) = self.sockets.datagrams(id) {
-            socket.add_peer(key, flow);
-        }
-    }
-
     /// A datagram has left its sender's buffer.
+    #[inline]
     pub(crate) fn udp_left(&mut self, packet: &Packet) {
-        if let Body::Udp { payload, counted: true } = &packet.body {
-            self.udp_gone(packet.from, payload.len() + OVERHEAD);
+        if let Some((sender, size)) = counted_in(packet) {
+            self.udp_gone(sender, size);
         }
     }
 
@@ -362,48 +456,60 @@ impl Network {
     }
 
     /// A datagram arrived at its host.
-    #[inline]
-    pub(crate) fn udp_arrival(&mut self, packet: Packet) {
-        self.udp_left(&packet);
-        let host = packet.to_host;
-        if packet.target.ip.is_broadcast() {
-            self.udp_arrival_of_broadcast(packet);
-            return;
-        }
-        let found = self.hosts[host as usize].udp.find(packet.target, packet.source);
-        match found.filter(|&id| self.udp_takes(id, packet.source)) {
-            Some(id) => self.udp_deliver(id, packet),
-            None => self.udp_refuse(packet),
-        }
-    }
-
-    /// True unless the socket is connected to somebody else.
-    #[inline]
-    fn udp_takes(&mut self, id: SocketId, source: Endpoint) -> bool {
-        let socket = self.sockets.datagrams(id);
-        socket.is_some_and(|socket| socket.remote.is_none_or(|remote| remote == source))
-    }
-
-    #[inline]
-    fn udp_deliver(&mut self, id: SocketId, packet: Packet) {
-        let Self { sockets, wire, .. } = self;
-        let socket = sockets.datagrams(id).expect("the table of ports holds datagram sockets");
-        let size = packet.record().bytes as usize + OVERHEAD;
-        if socket.queued + size > socket.receive_limit && socket.queued > 0 {
-            self.drop_packet(packet.to_host, packet, DropReason::ReceiveBuffer);
-            return;
-        }
-        wire.record(packet.to_host, Record::Delivered(packet.record()));
-        let Body::Udp { payload, .. } = packet.body else {
+    pub(crate) fn udp_arrival(&mut self, place: Place) {
+        let Some(packet) = self.wire.agenda.arriving(place) else {
             return;
         };
-        socket.queued += size;
-        socket.queue.push_back((payload, packet.source));
-        self.notify(id, Ready::READABLE);
+        let (host, target, source) = (packet.to_host, packet.target, packet.source);
+        if let Some((sender, size)) = counted_in(packet) {
+            self.udp_gone(sender, size);
+        }
+        if target.ip.is_broadcast() {
+            self.udp_arrival_of_broadcast(place);
+            return;
+        }
+        let found = self.hosts[host as usize].udp.find(target, source);
+        if !found.is_some_and(|id| self.udp_deliver(id, place)) {
+            self.udp_refuse(place);
+        }
+    }
+
+    /// Gives a datagram to a socket; false if the socket is connected to somebody else.
+    #[inline]
+    fn udp_deliver(&mut self, id: SocketId, place: Place) -> bool {
+        let Self { sockets, wire, .. } = self;
+        let Wire { agenda, trace, now, .. } = wire;
+        let (Some(packet), Some(socket)) = (agenda.arriving(place), sockets.get_mut(id)) else {
+            return false;
+        };
+        let (Kind::Datagrams(taker), Body::Udp { payload, .. }) = (&mut socket.kind, &packet.body)
+        else {
+            return false;
+        };
+        if taker.remote.is_some_and(|remote| remote != packet.source) {
+            return false;
+        }
+        let (host, size) = (packet.to_host, payload.len() + OVERHEAD);
+        if taker.queued + size > taker.receive_limit && taker.queued > 0 {
+            let packet = agenda.take_packet(place);
+            self.drop_packet(host, packet, DropReason::ReceiveBuffer);
+            return true;
+        }
+        trace.record(*now, host, Record::Delivered(packet.record()));
+        taker.queued += size;
+        taker.queue.push_back((payload.clone(), packet.source));
+        agenda.clear(place);
+        if self.injection.is_on {
+            self.notify(id, Ready::READABLE);
+        } else if socket.becomes(Ready::READABLE) {
+            self.list_ready(host, id);
+        }
+        true
     }
 
     /// Every socket on the port gets a copy.
-    fn udp_arrival_of_broadcast(&mut self, packet: Packet) {
+    fn udp_arrival_of_broadcast(&mut self, place: Place) {
+        let packet = self.wire.agenda.take_packet(place);
         let (host, port) = (packet.to_host, packet.target.port);
         let bound = self.hosts[host as usize].udp.on(port);
         let takers: Vec<SocketId> = bound
@@ -411,12 +517,9 @@ impl Network {
             .map(|(id, _)| id)
             .collect();
         for id in takers {
-            let Body::Udp { payload, counted } = &packet.body else {
-                return;
-            };
-            if self.udp_takes(id, packet.source) {
-                let body = Body::Udp { payload: payload.part(0, payload.len()), counted: *counted };
-                self.udp_deliver(id, Packet { body, ..packet });
+            let place = self.wire.agenda.place(packet.copy());
+            if !self.udp_deliver(id, place) {
+                self.wire.agenda.clear(place);
             }
         }
         if let Body::Udp { payload, .. } = packet.body {
@@ -425,7 +528,9 @@ impl Network {
     }
 
     /// Nobody has the port: the sender's host hears of it (RFC 1122 §4.1.3.1).
-    fn udp_refuse(&mut self, packet: Packet) {
+    #[cold]
+    fn udp_refuse(&mut self, place: Place) {
+        let packet = self.wire.agenda.take_packet(place);
         let host = packet.to_host;
         let answer = packet.answer(Icmp::PortUnreachable);
         self.drop_packet(host, packet, DropReason::NoSocket);

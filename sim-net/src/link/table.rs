@@ -30,7 +30,7 @@ pub(crate) struct LinkTable {
     pub(crate) spread: u64,
     /// Some link is more than a delay, or differs from the others.
     pub(crate) is_special: bool,
-    /// Counts the changes, so that connections notice them.
+    /// Counts the changes, of links and of who has which address, so that sockets notice them.
     pub(crate) version: u32,
     /// Something can stop packets at the end of their way.
     pub(crate) judges_arrivals: bool,
@@ -232,6 +232,11 @@ impl LinkTable {
     /// Something about partitions has changed.
     pub(crate) fn cuts_changed(&mut self) {
         self.look_again();
+    }
+
+    /// Addresses belong to other hosts than before.
+    pub(crate) fn routes_changed(&mut self) {
+        self.version += 1;
     }
 
     /// Names the faults that can happen everywhere.

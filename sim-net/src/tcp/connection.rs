@@ -20,7 +20,7 @@ use super::segment::{Flags, Segment, Seq, SynOptions};
 use super::send::{Cut, End, Sender};
 use super::stamps::Stamps;
 use super::time_wait::Remains;
-use crate::buffer::{LARGE, Pool};
+use crate::buffer::{LARGE, Payload, Pool};
 use crate::errno::EPIPE;
 use crate::socket_table::Ready;
 
@@ -222,6 +222,19 @@ impl Connection {
     pub(super) fn taken_in(&self) -> (Seq, bool) {
         let ended = self.receive.ended;
         (self.receive.nxt.minus(u32::from(ended)), ended)
+    }
+
+    /// The last payload that waits to be read, if it has this length.
+    #[inline]
+    pub(super) fn latest_payload(&self, length: usize) -> Option<&Payload> {
+        self.receive.latest_payload(length)
+    }
+
+    /// True if `bytes` are, in memory, those that were written first of what is not acknowledged, from
+    /// number `at` on.
+    #[inline]
+    pub(super) fn begins_with(&self, at: Seq, bytes: &Payload) -> bool {
+        self.send.begins_with(at, bytes)
     }
 
     /// The last `length` bytes that wait to be read, in order.

@@ -163,6 +163,12 @@ impl Receiver {
         self.queue.push_back(payload);
     }
 
+    /// The last payload of the queue, if it has this length.
+    #[inline]
+    pub(super) fn latest_payload(&self, length: usize) -> Option<&Payload> {
+        self.queue.back().filter(|payload| payload.len() == length)
+    }
+
     /// The last `length` bytes of the queue, in order; nothing if it has fewer.
     pub(super) fn latest(&self, length: usize) -> impl Iterator<Item = &[u8]> {
         let mut first = self.queue.len();

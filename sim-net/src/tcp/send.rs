@@ -518,6 +518,13 @@ impl Sender {
         self.tail
     }
 
+    /// True if `bytes` are a part of the first chunk itself, from number `at` on.
+    #[inline]
+    pub(super) fn begins_with(&self, at: Seq, bytes: &Payload) -> bool {
+        let first = self.queue.front();
+        first.is_some_and(|chunk| bytes.is_part_of(&chunk.data, at.since(chunk.start)))
+    }
+
     /// Where `bytes` from number `at` on are others than the queue has, counted from `at`; bytes that
     /// were acknowledged, and so forgotten, are passed over.
     #[inline]

@@ -73,6 +73,7 @@ impl Stream {
 
     /// Sends what there is to send and arms the timer. To be called after anything was done to the
     /// connection; `id` and `host` are its own.
+    #[inline]
     pub(super) fn flush(
         &mut self,
         id: SocketId,
@@ -83,9 +84,8 @@ impl Stream {
         if self.links_seen != wire.links.version {
             self.look_at_links(wire);
         }
-        while self.connection.has_output() {
-            let Some(segment) = self.connection.transmit(wire.now, pool) else { break };
-            self.send(segment, id, host, wire, pool);
+        if self.connection.has_output() {
+            self.transmit(id, host, wire, pool);
         }
         let deadline = self.connection.deadline();
         if deadline != Time::NEVER && self.timer.arm(deadline) {
@@ -94,6 +94,15 @@ impl Stream {
         News {
             signals: self.connection.take_signals(),
             is_over: matches!(self.connection.state(), State::Closed | State::TimeWait),
+        }
+    }
+
+    /// Sends what there is to send.
+    #[inline(never)]
+    fn transmit(&mut self, id: SocketId, host: u32, wire: &mut Wire, pool: &mut Pool) {
+        while self.connection.has_output() {
+            let Some(segment) = self.connection.transmit(wire.now, pool) else { break };
+            self.send(segment, id, host, wire, pool);
         }
     }
 
