@@ -21,6 +21,9 @@ use crate::Time;
 /// ```
 #[derive(Debug, Default, Clone)]
 pub struct TimeQueue {
+    /// The earliest entry, if it came when all others were later: what is pushed and popped while
+    /// others wait does not pass through the heap.
+    first: Option<Item>,
     items: Vec<Item>,
     next_stamp: u32,
 }
@@ -58,17 +61,17 @@ const ARITY: usize = 4;
 impl TimeQueue {
     /// An empty queue. Allocates with the first push.
     pub const fn new() -> Self {
-        Self { items: Vec::new(), next_stamp: 0 }
+        Self { first: None, items: Vec::new(), next_stamp: 0 }
     }
 
     /// How many entries it holds, cancelled ones included.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items.len() + usize::from(self.first.is_some())
     }
 
     /// True when it holds none.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.len() == 0
     }
 
     /// Adds an entry and returns its stamp, which tells it from others that used the same slot.
@@ -78,9 +81,25 @@ impl TimeQueue {
     pub fn push(&mut self, at: Time, slot: u32) -> u32 {
         let stamp = self.next_stamp;
         self.next_stamp = self.next_stamp.wrapping_add(1);
-        self.items.push(Item::new(at, stamp, slot));
-        self.sift_up(0, self.items.len() - 1);
+        let item = Item::new(at, stamp, slot);
+        if self.earliest().is_none_or(|earliest| item < earliest) {
+            if let Some(second) = self.first.replace(item) {
+                self.push_item(second);
+            }
+        } else {
+            self.push_item(item);
+        }
         stamp
+    }
+
+    fn push_item(&mut self, item: Item) {
+        self.items.push(item);
+        self.sift_up(0, self.items.len() - 1);
+    }
+
+    #[inline]
+    fn earliest(&self) -> Option<Item> {
+        self.first.or_else(|| self.items.first().copied())
     }
 
     /// How many pushes are left before stamps start again at 0 and would break the order of equal
@@ -91,6 +110,7 @@ impl TimeQueue {
 
     /// Gives every entry a new stamp, in order, from 0 on, and reports each change.
     pub fn renumber(&mut self, mut restamp: impl FnMut(Due, u32)) {
+        self.items.extend(self.first.take());
         self.items.sort_unstable();
         for (stamp, item) in (0..).zip(&mut self.items) {
             let due = item.due();
@@ -103,12 +123,19 @@ impl TimeQueue {
     /// The earliest entry.
     #[inline]
     pub fn peek(&self) -> Option<Due> {
-        self.items.first().map(|item| item.due())
+        self.earliest().map(Item::due)
     }
 
     /// Takes the earliest entry out.
     #[inline]
     pub fn pop(&mut self) -> Option<Due> {
+        match self.first.take() {
+            Some(first) => Some(first.due()),
+            None => self.pop_item(),
+        }
+    }
+
+    fn pop_item(&mut self) -> Option<Due> {
         let first = *self.items.first()?;
         let last = self.items.pop().expect("it has a first entry");
         if !self.items.is_empty() {
@@ -120,6 +147,7 @@ impl TimeQueue {
 
     /// Drops the entries for which `keep` says false. Costs the size of the queue.
     pub fn retain(&mut self, mut keep: impl FnMut(Due) -> bool) {
+        self.items.extend(self.first.take());
         self.items.retain(|item| keep(item.due()));
         for parent in (0..self.items.len().div_ceil(ARITY)).rev() {
             self.sift_down(parent);
@@ -128,6 +156,7 @@ impl TimeQueue {
 
     /// Forgets every entry.
     pub fn clear(&mut self) {
+        self.first = None;
         self.items.clear();
     }
 

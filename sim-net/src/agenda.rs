@@ -32,7 +32,7 @@ pub(crate) enum Event {
     HostTimer(u32),
 }
 
-/// The place of an event that is due, until it is taken or cleared.
+/// The place of an event that is not in the queue: it is due, or not yet scheduled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place(u32);
 
@@ -62,17 +62,41 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
-    /// Adds an event. Inlined, so that a packet is built in its slot.
-    #[inline(always)]
+    /// Adds an event.
+    #[inline]
     pub(crate) fn push(&mut self, at: Time, event: Event) {
         if self.queue.stamps_left() == 0 {
             self.queue.renumber(|_, _| {});
         }
         self.in_flight += usize::from(event.is_packet());
+        let place = self.put(event);
+        self.queue.push(at, place.0);
+    }
+
+    /// Puts an event into a free place.
+    #[inline(always)]
+    fn put(&mut self, event: Event) -> Place {
         let slot = self.vacant.pop().unwrap_or_else(|| self.grow());
-        // A vacant place holds nothing that would have to be dropped.
+        // A free place holds nothing that would have to be dropped.
         std::mem::forget(std::mem::replace(&mut self.events[slot as usize], event));
-        self.queue.push(at, slot);
+        Place(slot)
+    }
+
+    /// Gives a packet the place where it will arrive: built there, it is not moved again. It must be
+    /// [scheduled](Self::schedule), taken or cleared.
+    #[inline(always)]
+    pub(crate) fn place(&mut self, packet: Packet) -> Place {
+        self.put(Event::Arrival(packet))
+    }
+
+    /// Has a packet arrive at `at`.
+    #[inline]
+    pub(crate) fn schedule(&mut self, at: Time, place: Place) {
+        if self.queue.stamps_left() == 0 {
+            self.queue.renumber(|_, _| {});
+        }
+        self.in_flight += 1;
+        self.queue.push(at, place.0);
     }
 
     #[cold]
@@ -119,13 +143,6 @@ impl Agenda {
             Event::Arrival(packet) => Some(packet),
             _ => None,
         }
-    }
-
-    /// Gives a packet a place as if it had just become due.
-    pub(crate) fn place(&mut self, packet: Packet) -> Place {
-        let slot = self.vacant.pop().unwrap_or_else(|| self.grow());
-        self.events[slot as usize] = Event::Arrival(packet);
-        Place(slot)
     }
 
     /// Takes a packet that arrives out of its place.

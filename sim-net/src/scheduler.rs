@@ -481,7 +481,7 @@ impl Scheduler {
     }
 
     /// True if somebody waits for the world to be quiet, and it is.
-    #[inline]
+    #[cold]
     fn settles(&self, network: &Network) -> bool {
         !self.settlers.borrow().is_empty() && network.is_quiet()
     }

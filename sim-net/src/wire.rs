@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sim_core::Time;
 
-use crate::agenda::{Agenda, Event};
+use crate::agenda::{Agenda, Place};
 use crate::buffer::Pool;
 use crate::capture::Capture;
 use crate::decisions::{Decisions, Draws, Entity, Site, below};
@@ -112,30 +112,34 @@ impl Wire {
     pub(crate) fn send(
         &mut self,
         path: Path,
-        mut packet: Packet,
+        packet: Packet,
         lane: &mut Option<Box<Lane>>,
         last_arrival: &mut Time,
         pool: &mut Pool,
     ) -> Fate {
+        let (flow, is_segment) = (packet.flow, matches!(packet.body, Body::Tcp(_)));
+        let record = packet.record();
+        let place = self.agenda.place(packet);
         let delay = if path.loopback {
             LOOPBACK_DELAY
         } else if self.links.is_special {
+            let packet = self.agenda.take_packet(place);
             return self.pass(path, packet, lane, last_arrival, pool);
         } else if self.links.spread == 0 {
             self.links.least
         } else {
-            self.drawn_delay(path.from, packet.flow, lane)
+            self.drawn_delay(path.from, flow, lane)
         };
         let mut arrival = self.now + delay;
-        if matches!(packet.body, Body::Tcp(_)) {
+        if is_segment {
             arrival = arrival.max(*last_arrival);
             *last_arrival = arrival;
         }
         if self.capture.is_some() {
-            self.capture_sent(path.from, &mut packet);
+            self.capture_placed(path.from, place);
         }
-        self.trace.record(self.now, path.from, Record::Sent(packet.record()));
-        self.agenda.push(arrival, Event::Arrival(packet));
+        self.trace.record(self.now, path.from, Record::Sent(record));
+        self.agenda.schedule(arrival, place);
         Fate::OnTheWay
     }
 
@@ -153,6 +157,14 @@ impl Wire {
         }
         let lane = lane.get_or_insert_with(|| Lane::new(self.flow_entity(packet.flow)));
         self.pass_one(path.from, packet, lane, last_arrival, pool)
+    }
+
+    /// Puts a packet that is about to be scheduled into the capture.
+    #[cold]
+    fn capture_placed(&mut self, from: u32, place: Place) {
+        if let (Some(capture), Some(packet)) = (&mut self.capture, self.agenda.arriving(place)) {
+            packet.frame = capture.sent(self.now, from, packet);
+        }
     }
 
     /// Puts a packet into the capture, if there is one: once each, where it leaves its sender.

@@ -269,6 +269,20 @@ impl Connection {
             || self.reset.is_some()
     }
 
+    /// The next segment to send, if it is the step of a dialogue: a message that fits into a segment,
+    /// with nothing on its way. It is what [`transmit`](Self::transmit) would give, with less to look at.
+    #[inline(always)]
+    pub(crate) fn transmit_step(&mut self, now: Time) -> Option<Segment> {
+        let is_usual = matches!(self.state, State::Established | State::CloseWait)
+            && !(self.syn_pending || self.probe_pending || self.reset.is_some())
+            && !(self.receive.has_beyond() || self.send.flights.lost > 0 || self.send.probe_now);
+        if !is_usual {
+            return None;
+        }
+        let cut = self.send.next_step(now)?;
+        Some(self.carry(cut, now))
+    }
+
     /// The next segment to send.
     #[inline(always)]
     pub(crate) fn transmit(&mut self, now: Time, pool: &mut Pool) -> Option<Segment> {

@@ -327,7 +327,8 @@ impl Receiver {
         let limit = self.limit.now;
         let free = limit.saturating_sub(self.queued);
         let least = (limit / 16).max((self.mss as usize).min(limit));
-        let offered = if free < least { 0 } else { free.next_multiple_of(1 << self.scale) };
+        let unit = 1 << self.scale;
+        let offered = if free < least { 0 } else { (free + unit - 1) & !(unit - 1) };
         (offered as u32).min(FIELD_MAX << self.scale).max(self.window())
     }
 

@@ -100,6 +100,16 @@ impl Stream {
     /// Sends what there is to send.
     #[inline(never)]
     fn transmit(&mut self, id: SocketId, host: u32, wire: &mut Wire, pool: &mut Pool) {
+        if let Some(segment) = self.connection.transmit_step(wire.now) {
+            self.send(segment, id, host, wire, pool);
+        }
+        if self.connection.has_output() {
+            self.transmit_all(id, host, wire, pool);
+        }
+    }
+
+    #[inline(never)]
+    fn transmit_all(&mut self, id: SocketId, host: u32, wire: &mut Wire, pool: &mut Pool) {
         while self.connection.has_output() {
             let Some(segment) = self.connection.transmit(wire.now, pool) else { break };
             self.send(segment, id, host, wire, pool);
