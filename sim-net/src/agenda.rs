@@ -69,24 +69,40 @@ impl Agenda {
             self.queue.renumber(|_, _| {});
         }
         self.in_flight += usize::from(event.is_packet());
-        let place = self.put(event);
+        let place = self.reserve();
+        self.fill(place, event);
         self.queue.push(at, place.0);
     }
 
-    /// Puts an event into a free place.
+    /// A free place, to be [filled](Self::fill) or given [back](Self::give_back).
     #[inline(always)]
-    fn put(&mut self, event: Event) -> Place {
-        let slot = self.vacant.pop().unwrap_or_else(|| self.grow());
-        // A free place holds nothing that would have to be dropped.
-        std::mem::forget(std::mem::replace(&mut self.events[slot as usize], event));
-        Place(slot)
+    pub(crate) fn reserve(&mut self) -> Place {
+        Place(self.vacant.pop().unwrap_or_else(|| self.grow()))
     }
 
-    /// Gives a packet the place where it will arrive: built there, it is not moved again. It must be
-    /// [scheduled](Self::schedule), taken or cleared.
+    /// Gives back a free place.
+    #[inline]
+    pub(crate) fn give_back(&mut self, place: Place) {
+        self.vacant.push(place.0);
+    }
+
+    /// Puts an event into a free place. It is built there, and not moved, if nothing can panic between
+    /// its making and here: so a place is reserved first.
     #[inline(always)]
-    pub(crate) fn place(&mut self, packet: Packet) -> Place {
-        self.put(Event::Arrival(packet))
+    fn fill(&mut self, place: Place, event: Event) {
+        debug_assert!((place.0 as usize) < self.events.len(), "a reserved place");
+        match self.events.get_mut(place.0 as usize) {
+            // A free place holds nothing that would have to be dropped.
+            Some(slot) => std::mem::forget(std::mem::replace(slot, event)),
+            None => std::mem::forget(event),
+        }
+    }
+
+    /// Puts a packet into a free place, where it will arrive. It must be [scheduled](Self::schedule),
+    /// taken or cleared.
+    #[inline(always)]
+    pub(crate) fn place(&mut self, place: Place, packet: Packet) {
+        self.fill(place, Event::Arrival(packet));
     }
 
     /// Has a packet arrive at `at`.
@@ -96,7 +112,7 @@ impl Agenda {
             self.queue.renumber(|_, _| {});
         }
         self.in_flight += 1;
-        self.queue.push(at, place.0);
+        self.queue.push_in_order(at, place.0);
     }
 
     #[cold]

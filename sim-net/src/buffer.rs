@@ -104,7 +104,7 @@ impl Pool {
     }
 
     /// A chunk with exactly `data`, of any length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy(&mut self, data: &[u8]) -> Payload {
         if let Some(mut chunk) = self.short.pop_if(|_| data.len() <= SHORT) {
             let place = Rc::get_mut(&mut chunk);

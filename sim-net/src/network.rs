@@ -288,7 +288,8 @@ impl Network {
 
     /// The network stack of its host takes a packet that is not on the agenda any more.
     fn deliver_moved(&mut self, packet: Packet) {
-        let place = self.wire.agenda.place(packet);
+        let place = self.wire.agenda.reserve();
+        self.wire.agenda.place(place, packet);
         self.deliver(place);
     }
 
@@ -391,6 +392,7 @@ impl Network {
     }
 
     /// A host has something to do: it gets a turn, now or when its processor is free.
+    #[inline]
     pub(crate) fn wake_host(&mut self, index: u32) {
         let now = self.wire.now;
         let host = self.host(index);
@@ -398,14 +400,7 @@ impl Network {
             return;
         }
         if host.busy_until > now {
-            if host.is_halted() {
-                host.miss_turn();
-                return;
-            }
-            host.delayed = true;
-            let at = host.busy_until;
-            self.delayed_hosts += 1;
-            self.arm_host_timer(index, at);
+            self.delay_host(index);
             return;
         }
         host.queued = true;
@@ -415,6 +410,20 @@ impl Network {
         } else {
             self.ready.add(index);
         }
+    }
+
+    /// A host whose processor is busy has something to do.
+    #[cold]
+    fn delay_host(&mut self, index: u32) {
+        let host = self.host(index);
+        if host.is_halted() {
+            host.miss_turn();
+            return;
+        }
+        host.delayed = true;
+        let at = host.busy_until;
+        self.delayed_hosts += 1;
+        self.arm_host_timer(index, at);
     }
 
     /// True once if the control loop has something to do.
@@ -466,23 +475,24 @@ impl Network {
     }
 
     /// Notes when a host's engine wants its next turn.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn plan(&mut self, index: u32, next: Next) {
         match next {
             Next::Now => {
                 self.host(index).deadline = Time::NEVER;
                 self.wake_host(index);
             }
-            Next::At(at) => {
-                let at = self.host(index).world_time(at);
-                self.set_deadline(index, at);
-            }
+            Next::At(at) => self.set_deadline(index, at),
             Next::Never => self.host(index).deadline = Time::NEVER,
         }
     }
 
-    fn set_deadline(&mut self, index: u32, deadline: Time) {
-        self.host(index).deadline = deadline;
+    /// A host's engine wants a turn when the host's clock shows `local`.
+    #[inline(never)]
+    fn set_deadline(&mut self, index: u32, local: Time) {
+        let host = self.host(index);
+        let deadline = host.world_time(local);
+        host.deadline = deadline;
         if deadline != Time::NEVER {
             self.arm_host_timer(index, deadline);
         }

@@ -87,7 +87,7 @@ impl Ports {
 
     /// The socket for an arrival at `local`: bound to the very address, else to the wildcard.
     /// Several that share it by `SO_REUSEPORT` are told apart by the sender.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&mut self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
         match self.last {
             Some((last, id)) if last == local => Some(id),

@@ -319,7 +319,10 @@ impl Scheduler {
                 break;
             }
             // Whoever is still at work when a world ends is not to blame.
-            seats.iter().filter_map(|seat| seat.process.as_ref()).for_each(|p| p.engine.die());
+            for process in seats.iter().filter_map(|seat| seat.process.as_ref()) {
+                process.driver.die();
+                process.engine.die();
+            }
             drop(seats);
             self.bury();
         }

@@ -139,34 +139,36 @@ impl Datagrams {
         Ok((payload, from))
     }
 
-    /// A datagram to the last peer, which this socket keeps account of if its buffer has a bound.
+    /// Sends a datagram to the last peer, from a free place on the agenda. The socket keeps account of
+    /// it if its buffer has a bound.
     #[inline(always)]
-    fn datagram(&mut self, id: SocketId, target: Endpoint, payload: Payload) -> Packet {
+    fn dispatch(
+        &mut self,
+        id: SocketId,
+        target: Endpoint,
+        (place, payload): (Place, Payload),
+        wire: &mut Wire,
+        pool: &mut Pool,
+    ) -> Fate {
         let counted = self.send_limit.is_some();
         if counted {
             self.on_the_way += payload.len() + OVERHEAD;
         }
-        let peer = &self.peers[self.last_peer];
-        Packet {
-            source: peer.source,
+        let Peer { path, source, flow, lane, .. } = &mut self.peers[self.last_peer];
+        let packet = Packet {
+            source: *source,
             target,
-            to_host: peer.path.host.unwrap_or(u32::MAX),
+            to_host: path.host.unwrap_or(u32::MAX),
             from: id,
             to: SocketId::NONE,
-            flow: peer.flow,
+            flow: *flow,
             offset: 0,
             frame: 0,
             body: Body::Udp { payload, counted },
-        }
-    }
-
-    /// Puts a datagram to the last peer on the wire.
-    #[inline(always)]
-    fn dispatch(&mut self, packet: Packet, wire: &mut Wire, pool: &mut Pool) -> Fate {
-        let peer = &mut self.peers[self.last_peer];
+        };
         // Datagrams keep no order among themselves.
         let mut last_arrival = Time::ZERO;
-        wire.send(peer.path, packet, &mut peer.lane, &mut last_arrival, pool)
+        wire.send_from(place, path, packet, lane, &mut last_arrival, pool)
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -282,8 +284,8 @@ impl Network {
             socket.blocked = true;
             return Err(errno::would_block());
         }
-        let packet = socket.datagram(id, remote, pool.copy(data));
-        let fate = socket.dispatch(packet, wire, pool);
+        let place = wire.agenda.reserve();
+        let fate = socket.dispatch(id, remote, (place, pool.copy(data)), wire, pool);
         debug_assert!(fate == Fate::OnTheWay, "a link that is not special loses nothing");
         Ok(data.len())
     }
@@ -366,9 +368,15 @@ impl Network {
     ) -> io::Result<Received> {
         let Self { sockets, pool, .. } = self;
         let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
-        let (payload, from) = socket.take()?;
-        let more = socket.may_receive();
+        if socket.error.is_some() {
+            return Err(errno::os(socket.error.take().unwrap_or_default()));
+        }
+        let Some((payload, from)) = socket.queue.pop_front() else {
+            return Err(errno::would_block());
+        };
         let bytes = payload.len();
+        socket.queued -= bytes + OVERHEAD;
+        let more = !socket.queue.is_empty();
         lengthen(buffer, bytes);
         buffer[..bytes].copy_from_slice(payload.bytes());
         pool.put(payload);
@@ -425,14 +433,10 @@ impl Network {
         let peer = &mut socket.peers[socket.last_peer];
         (peer.path, peer.source, peer.version) = (path, source, version);
         let size = payload.len() + OVERHEAD;
-        let packet = socket.datagram(id, remote, payload);
-        if path.host.is_none() {
-            self.udp_left(&packet);
-            self.wire.lose(host, packet, &mut self.pool);
-            return;
-        }
         let counted = socket.send_limit.is_some();
-        if socket.dispatch(packet, wire, pool) == Fate::Gone && counted {
+        let place = wire.agenda.reserve();
+        let fate = socket.dispatch(id, remote, (place, payload), wire, pool);
+        if fate == Fate::Gone && counted {
             self.udp_gone(id, size);
         }
     }
@@ -475,7 +479,7 @@ impl Network {
     }
 
     /// Gives a datagram to a socket; false if the socket is connected to somebody else.
-    #[inline]
+    #[inline(always)]
     fn udp_deliver(&mut self, id: SocketId, place: Place) -> bool {
         let Self { sockets, wire, .. } = self;
         let Wire { agenda, trace, now, .. } = wire;
@@ -517,7 +521,8 @@ impl Network {
             .map(|(id, _)| id)
             .collect();
         for id in takers {
-            let place = self.wire.agenda.place(packet.copy());
+            let place = self.wire.agenda.reserve();
+            self.wire.agenda.place(place, packet.copy());
             if !self.udp_deliver(id, place) {
                 self.wire.agenda.clear(place);
             }

@@ -1,8 +1,6 @@
 //! What lies between the hosts: the clock that they share, what is on its way, how long it takes,
 //! and the record of it all.
 
-use std::time::Duration;
-
 use sim_core::Time;
 
 use crate::agenda::{Agenda, Place};
@@ -106,31 +104,32 @@ impl Wire {
         path.loopback || self.links.is_constant(path.from, path.host)
     }
 
-    /// Sends a packet on its path. `lane` is that of its flow; `last_arrival` is when the last
-    /// segment of its connection arrives, if it is one.
+    /// Sends a packet on its path, from a free place on the agenda. `lane` is that of its flow;
+    /// `last_arrival` is when the last segment of its connection arrives, if it is one.
     #[inline(always)]
-    pub(crate) fn send(
+    pub(crate) fn send_from(
         &mut self,
-        path: Path,
+        place: Place,
+        path: &Path,
         packet: Packet,
         lane: &mut Option<Box<Lane>>,
         last_arrival: &mut Time,
         pool: &mut Pool,
     ) -> Fate {
-        let (flow, is_segment) = (packet.flow, matches!(packet.body, Body::Tcp(_)));
-        let record = packet.record();
-        let place = self.agenda.place(packet);
-        let delay = if path.loopback {
-            LOOPBACK_DELAY
-        } else if self.links.is_special {
+        let (record, is_segment) = (packet.record(), matches!(packet.body, Body::Tcp(_)));
+        self.agenda.place(place, packet);
+        if path.host.is_none() || self.links.is_special && !path.loopback {
             let packet = self.agenda.take_packet(place);
-            return self.pass(path, packet, lane, last_arrival, pool);
+            return self.send_specially(*path, packet, lane, last_arrival, pool);
+        }
+        let delay = if path.loopback {
+            LOOPBACK_DELAY.as_nanos() as u64
         } else if self.links.spread == 0 {
             self.links.least
         } else {
-            self.drawn_delay(path.from, flow, lane)
+            self.drawn_delay(path.from, record.flow, lane)
         };
-        let mut arrival = self.now + delay;
+        let mut arrival = Time::from_nanos(self.now.as_nanos().saturating_add(delay));
         if is_segment {
             arrival = arrival.max(*last_arrival);
             *last_arrival = arrival;
@@ -141,6 +140,36 @@ impl Wire {
         self.trace.record(self.now, path.from, Record::Sent(record));
         self.agenda.schedule(arrival, place);
         Fate::OnTheWay
+    }
+
+    /// Sends a packet on its path.
+    pub(crate) fn send(
+        &mut self,
+        path: Path,
+        packet: Packet,
+        lane: &mut Option<Box<Lane>>,
+        last_arrival: &mut Time,
+        pool: &mut Pool,
+    ) -> Fate {
+        let place = self.agenda.reserve();
+        self.send_from(place, &path, packet, lane, last_arrival, pool)
+    }
+
+    /// Sends a packet over links that are more than a delay, or to an address that no host has.
+    #[cold]
+    fn send_specially(
+        &mut self,
+        path: Path,
+        packet: Packet,
+        lane: &mut Option<Box<Lane>>,
+        last_arrival: &mut Time,
+        pool: &mut Pool,
+    ) -> Fate {
+        if path.host.is_none() {
+            self.lose(path.from, packet, pool);
+            return Fate::Gone;
+        }
+        self.pass(path, packet, lane, last_arrival, pool)
     }
 
     /// Sends a packet that is one on the wire, whatever its size: it is no train.
@@ -182,13 +211,13 @@ impl Wire {
         }
     }
 
-    /// How long the next packet of a flow takes where all links have the same uniform delay.
-    fn drawn_delay(&mut self, from: u32, flow: Flow, lane: &mut Option<Box<Lane>>) -> Duration {
+    /// How many nanoseconds the next packet of a flow takes where all links have the same uniform delay.
+    fn drawn_delay(&mut self, from: u32, flow: Flow, lane: &mut Option<Box<Lane>>) -> u64 {
         let lane = lane.get_or_insert_with(|| Lane::new(self.flow_entity(flow)));
         let ordinal = lane.next();
         let value = below(lane.delay(ordinal, &self.decisions), self.links.spread);
         self.record(from, Record::Draw { site: Site::PacketDelay, value });
-        self.links.least + Duration::from_nanos(value)
+        self.links.least.saturating_add(value)
     }
 
     /// Sends a packet that no socket of its flow sends.

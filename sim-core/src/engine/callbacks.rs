@@ -157,7 +157,7 @@ impl Callbacks {
     }
 
     /// The earliest live deadline.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_deadline(&mut self) -> Option<Time> {
         self.clean();
         self.queue.peek().map(|due| due.at).filter(|&at| at != Time::NEVER)

@@ -43,8 +43,8 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
     let _current = current::enter(core);
     let _in_turn = InTurn::begin(core);
     if core.batch_left.get() == 0 {
-        if let Some(event) = lone_readiness(core, now, events) {
-            run_readiness(core, &event);
+        if let Some((source, event)) = lone_source(core, now, events) {
+            run_alone(core, source, event.as_ref());
             return next(core);
         }
         take_snapshot(core, now, events);
@@ -67,7 +67,7 @@ fn is_cut_short(core: &Core) -> bool {
     core.spent.replace(false) && (core.is_dead() || core.busy_until().is_some())
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn next(core: &Core) -> Next {
     let busy = core.busy_until();
     let is_ready = core.batch_left.get() > 0
@@ -84,32 +84,51 @@ pub(super) fn next(core: &Core) -> Next {
     }
 }
 
-/// The usual turn: one source is ready, and nothing else waits. Such a turn needs no queue.
+/// The usual turn: one source is ready or has more to read, and nothing else waits. Such a turn needs no
+/// queue. Says which source it is, and its readiness if that is new.
 #[inline]
-fn lone_readiness(core: &Core, now: Time, events: &mut Vec<Readiness>) -> Option<Readiness> {
-    let &[event] = &events[..] else {
-        return None;
-    };
+fn lone_source(
+    core: &Core,
+    now: Time,
+    events: &mut Vec<Readiness>,
+) -> Option<(Key, Option<Readiness>)> {
     let is_alone = core.ready.borrow().is_empty()
         && !core.inbox.is_waiting()
-        && !core.is_still_readable.get()
         && !core.flow_waits.get()
         && !core.spent.get()
         && !core.timed.get()
         && !core.callbacks.borrow().may_be_due(now);
-    is_alone.then(|| {
-        events.clear();
-        event
-    })
+    if !is_alone {
+        return None;
+    }
+    match (&events[..], core.is_still_readable.get()) {
+        (&[event], false) => {
+            events.clear();
+            Some((Key::from_bits(event.token.0), Some(event)))
+        }
+        (&[], true) => {
+            let mut still_readable = core.still_readable.borrow_mut();
+            let &[source] = &still_readable[..] else {
+                return None;
+            };
+            still_readable.clear();
+            core.is_still_readable.set(false);
+            Some((source, None))
+        }
+        _ => None,
+    }
 }
 
 /// Runs the handles of a source that is ready alone.
 #[inline]
-fn run_readiness(core: &Rc<Core>, event: &Readiness) {
-    let Some(source) = sources::find(core, Key::from_bits(event.token.0)) else {
+fn run_alone(core: &Rc<Core>, source: Key, event: Option<&Readiness>) {
+    let Some(source) = sources::find(core, source) else {
         return;
     };
-    let (read, write) = source.note(event);
+    let (read, write) = match event {
+        Some(event) => source.note(event),
+        None => (source.begin_read(), false),
+    };
     if read || write {
         sources::run_io(core, &source, read, write);
         drain_flow(core);

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use sim_core::Time;
 use slab::Slab;
@@ -25,8 +24,8 @@ const ANSWERED_MAX: usize = 4_096;
 /// The links of a world.
 #[derive(Debug)]
 pub(crate) struct LinkTable {
-    /// What packets take between any hosts, while `is_special` is false.
-    pub(crate) least: Duration,
+    /// What packets take between any hosts, in nanoseconds, while `is_special` is false.
+    pub(crate) least: u64,
     pub(crate) spread: u64,
     /// Some link is more than a delay, or differs from the others.
     pub(crate) is_special: bool,
@@ -96,7 +95,7 @@ impl LinkTable {
     /// Links as `everywhere`, save where the rules say otherwise.
     pub(crate) fn new(everywhere: Link, rules: Vec<LinkRule>) -> Self {
         let mut table = Self {
-            least: Duration::ZERO,
+            least: 0,
             spread: 0,
             is_special: false,
             version: 0,
@@ -248,7 +247,8 @@ impl LinkTable {
     fn look_again(&mut self) {
         self.version += 1;
         let plain = self.everywhere.plain();
-        (self.least, self.spread) = plain.unwrap_or_default();
+        let (least, spread) = plain.unwrap_or_default();
+        (self.least, self.spread) = (u64::try_from(least.as_nanos()).unwrap_or(u64::MAX), spread);
         self.judges_arrivals = !(self.cuts.is_empty() && self.downlinks.is_empty());
         let alike = self.pairs.is_empty() && self.uplinks.is_empty();
         self.is_special = plain.is_none() || self.judges_arrivals || !alike;

@@ -395,7 +395,7 @@ impl Network {
         let (host, Kind::Stream(stream)) = (socket.host, &mut socket.kind) else {
             return;
         };
-        let news = stream.flush(id, host, wire, pool);
+        let news = stream.flush(id, wire, pool);
         if !news.signals.is_none() {
             if stream.parent.is_some() || injection.is_on {
                 self.tcp_signal(id, news.signals);

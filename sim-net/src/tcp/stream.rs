@@ -5,7 +5,7 @@ use sim_core::Time;
 use super::connection::{Connection, State};
 use super::segment::Segment;
 use crate::address::Endpoint;
-use crate::agenda::{Event, LazyTimer};
+use crate::agenda::{Event, LazyTimer, Place};
 use crate::buffer::Pool;
 use crate::flow::Flow;
 use crate::link::lane::Lane;
@@ -72,20 +72,14 @@ impl Stream {
     }
 
     /// Sends what there is to send and arms the timer. To be called after anything was done to the
-    /// connection; `id` and `host` are its own.
+    /// connection; `id` is its own.
     #[inline]
-    pub(super) fn flush(
-        &mut self,
-        id: SocketId,
-        host: u32,
-        wire: &mut Wire,
-        pool: &mut Pool,
-    ) -> News {
+    pub(super) fn flush(&mut self, id: SocketId, wire: &mut Wire, pool: &mut Pool) -> News {
         if self.links_seen != wire.links.version {
             self.look_at_links(wire);
         }
         if self.connection.has_output() {
-            self.transmit(id, host, wire, pool);
+            self.transmit(id, wire, pool);
         }
         let deadline = self.connection.deadline();
         if deadline != Time::NEVER && self.timer.arm(deadline) {
@@ -99,20 +93,23 @@ impl Stream {
 
     /// Sends what there is to send.
     #[inline(never)]
-    fn transmit(&mut self, id: SocketId, host: u32, wire: &mut Wire, pool: &mut Pool) {
-        if let Some(segment) = self.connection.transmit_step(wire.now) {
-            self.send(segment, id, host, wire, pool);
+    fn transmit(&mut self, id: SocketId, wire: &mut Wire, pool: &mut Pool) {
+        let place = wire.agenda.reserve();
+        match self.connection.transmit_step(wire.now) {
+            Some(segment) => self.send(place, segment, id, wire, pool),
+            None => wire.agenda.give_back(place),
         }
         if self.connection.has_output() {
-            self.transmit_all(id, host, wire, pool);
+            self.transmit_all(id, wire, pool);
         }
     }
 
     #[inline(never)]
-    fn transmit_all(&mut self, id: SocketId, host: u32, wire: &mut Wire, pool: &mut Pool) {
+    fn transmit_all(&mut self, id: SocketId, wire: &mut Wire, pool: &mut Pool) {
         while self.connection.has_output() {
             let Some(segment) = self.connection.transmit(wire.now, pool) else { break };
-            self.send(segment, id, host, wire, pool);
+            let place = wire.agenda.reserve();
+            self.send(place, segment, id, wire, pool);
         }
     }
 
@@ -123,12 +120,13 @@ impl Stream {
         self.connection.allow_trains(wire.is_constant(self.path));
     }
 
+    /// Sends a segment from a free place on the agenda.
     #[inline(always)]
     fn send(
         &mut self,
+        place: Place,
         segment: Segment,
         id: SocketId,
-        host: u32,
         wire: &mut Wire,
         pool: &mut Pool,
     ) {
@@ -143,11 +141,8 @@ impl Stream {
             frame: 0,
             body: Body::Tcp(segment),
         };
-        if self.path.host.is_none() {
-            wire.lose(host, packet, pool);
-            return;
-        }
+        let Self { path, lane, last_arrival, .. } = self;
         // A lost segment is sent again when its timer says so, so nothing is to be done now.
-        let _ = wire.send(self.path, packet, &mut self.lane, &mut self.last_arrival, pool);
+        let _ = wire.send_from(place, path, packet, lane, last_arrival, pool);
     }
 }
