@@ -142,10 +142,13 @@ impl TimeQueue {
 
     #[inline]
     fn earliest(&self) -> Option<Item> {
-        self.first.or_else(|| match (self.in_order.front(), self.items.first()) {
+        if self.first.is_some() {
+            return self.first;
+        }
+        match (self.in_order.front(), self.items.first()) {
             (Some(a), Some(b)) => Some(*a.min(b)),
             (a, b) => a.or(b).copied(),
-        })
+        }
     }
 
     /// How many pushes are left before stamps start again at 0 and would break the order of equal

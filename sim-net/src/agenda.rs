@@ -80,7 +80,7 @@ impl Agenda {
         Place(self.vacant.pop().unwrap_or_else(|| self.grow()))
     }
 
-    /// Gives back a free place.
+    /// Gives back a free place: an empty one, or that of a packet whose body was taken.
     #[inline]
     pub(crate) fn give_back(&mut self, place: Place) {
         self.vacant.push(place.0);
@@ -99,7 +99,7 @@ impl Agenda {
     }
 
     /// Puts a packet into a free place, where it will arrive. It must be [scheduled](Self::schedule),
-    /// taken or cleared.
+    /// or taken.
     #[inline(always)]
     pub(crate) fn place(&mut self, place: Place, packet: Packet) {
         self.fill(place, Event::Arrival(packet));
@@ -128,7 +128,7 @@ impl Agenda {
     }
 
     /// Takes the next event off the queue if it is due by `now`. It stays in its place, so that a packet
-    /// need not be moved, until it is [taken](Self::take) or [cleared](Self::clear).
+    /// need not be moved, until it is [taken](Self::take) or its place [given back](Self::give_back).
     #[inline]
     pub(crate) fn next_due(&mut self, now: Time) -> Option<Place> {
         if self.queue.peek()?.at > now {
@@ -143,13 +143,6 @@ impl Agenda {
     pub(crate) fn take(&mut self, place: Place) -> Event {
         self.vacant.push(place.0);
         std::mem::replace(&mut self.events[place.0 as usize], Event::Nothing)
-    }
-
-    /// Drops an event that is due.
-    #[inline]
-    pub(crate) fn clear(&mut self, place: Place) {
-        self.vacant.push(place.0);
-        self.events[place.0 as usize] = Event::Nothing;
     }
 
     /// The packet that arrives at this place, if it is one.

@@ -500,9 +500,12 @@ impl Network {
             return true;
         }
         trace.record(*now, host, Record::Delivered(packet.record()));
+        let Body::Udp { payload, .. } = packet.take_body() else {
+            return false;
+        };
         taker.queued += size;
-        taker.queue.push_back((payload.clone(), packet.source));
-        agenda.clear(place);
+        taker.queue.push_back((payload, packet.source));
+        agenda.give_back(place);
         if self.injection.is_on {
             self.notify(id, Ready::READABLE);
         } else if socket.becomes(Ready::READABLE) {
@@ -524,7 +527,7 @@ impl Network {
             let place = self.wire.agenda.reserve();
             self.wire.agenda.place(place, packet.copy());
             if !self.udp_deliver(id, place) {
-                self.wire.agenda.clear(place);
+                drop(self.wire.agenda.take(place));
             }
         }
         if let Body::Udp { payload, .. } = packet.body {

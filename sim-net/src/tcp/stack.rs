@@ -513,7 +513,8 @@ impl Network {
         let before = stream.connection.taken_in();
         stream.connection.on_segment(segment, *now, pool);
         let is_moved = stream.connection.taken_in() != before;
-        agenda.clear(place);
+        drop(packet.take_body());
+        agenda.give_back(place);
         if is_moved {
             self.check_stream(id, before.0);
         }
