@@ -108,11 +108,25 @@ impl Datagrams {
         !self.queue.is_empty() || self.error.is_some()
     }
 
-    /// True if the last datagram went to this address, by a way that still holds.
+    /// True if the way to this address is known and still holds: then it is the last peer.
     #[inline]
-    fn knows_way_to(&self, remote: Endpoint, version: u32) -> bool {
+    fn knows_way_to(&mut self, remote: Endpoint, version: u32) -> bool {
         let last = self.peers.get(self.last_peer);
         last.is_some_and(|peer| peer.version == version && peer.key.0 == remote)
+            || self.find_way_to(remote, version)
+    }
+
+    fn find_way_to(&mut self, remote: Endpoint, version: u32) -> bool {
+        // An address that has changed hands stands there several times.
+        let first = self.peers.partition_point(|peer| peer.key.0 < remote);
+        let mut here = self.peers[first..].iter().take_while(|peer| peer.key.0 == remote);
+        match here.position(|peer| peer.version == version) {
+            Some(place) => {
+                self.last_peer = first + place;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Makes the peer with this key the last one; false if there is none.
