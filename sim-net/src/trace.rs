@@ -318,15 +318,15 @@ impl Trace {
     #[inline(always)]
     fn keep(&mut self, packed: Packed) {
         let place = self.steps as usize % TAIL;
-        if let Some(place) = self.tail.get_mut(place) {
-            packed.store(place);
+        if let Some(slot) = self.tail.get_mut(place) {
+            packed.store(slot);
         }
         self.steps += 1;
         if place == TAIL - 1 {
             self.end_lap();
         }
         if self.log.is_some() || tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
-            self.tell(packed);
+            self.tell(place);
         }
     }
 
@@ -335,9 +335,12 @@ impl Trace {
         self.hash = Packed::mix_all(&self.tail[..], self.hash);
     }
 
-    /// Passes a record on to the log and to `tracing`.
+    /// Passes the record at this place of the ring on to the log and to `tracing`.
     #[cold]
-    fn tell(&mut self, packed: Packed) {
+    fn tell(&mut self, place: usize) {
+        let Some(&packed) = self.tail.get(place) else {
+            return;
+        };
         if let Some(log) = self.log.as_mut().filter(|log| log.len() < self.log_max) {
             log.push(packed);
         }
