@@ -19,12 +19,14 @@ thread_local! {
 /// Makes the engine that was current before current again when dropped.
 pub(crate) struct Entered(());
 
+#[inline]
 pub(crate) fn enter(core: &Rc<Core>) -> Entered {
     ENTERED.with(|entered| entered.borrow_mut().push(Rc::clone(core)));
     Entered(())
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         let left = ENTERED.with(|entered| entered.borrow_mut().pop());
         drop(left);

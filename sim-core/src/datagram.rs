@@ -411,7 +411,11 @@ impl Endpoint {
     }
 
     fn send_to(self: &Rc<Self>, data: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
-        let to = self.destination(to)?;
+        let to = match (&self.remote, to) {
+            (Remote::Connected(_), None) => None,
+            (Remote::Any, Some(to)) => Some(to),
+            (_, to) => self.destination(to)?,
+        };
         if self.is_closing() {
             self.drop_send();
             return Ok(());

@@ -238,11 +238,17 @@ pub struct Received {
 }
 
 /// Makes `buffer` at least `wanted` bytes long, and at most [`READ_MAX`].
+#[inline]
 pub fn lengthen(buffer: &mut Vec<u8>, wanted: usize) {
     let wanted = wanted.clamp(1, READ_MAX);
     if buffer.len() < wanted {
-        buffer.resize(wanted.next_power_of_two().clamp(512, READ_MAX), 0);
+        grow(buffer, wanted);
     }
+}
+
+#[cold]
+fn grow(buffer: &mut Vec<u8>, wanted: usize) {
+    buffer.resize(wanted.next_power_of_two().clamp(512, READ_MAX), 0);
 }
 
 /// A backend. See the [module's documentation](self) for the list of what one provides.

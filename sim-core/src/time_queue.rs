@@ -1,12 +1,15 @@
 //! The priority queue behind timers and the simulator's agenda.
 
+use std::collections::VecDeque;
+
 use crate::Time;
 
 /// Deadlines with a slot number each, earliest first, equal deadlines in order of insertion
 /// (contract A-41).
 ///
 /// A 4-ary heap of 16-byte items (time, sequence, slot): the fastest of the six queues measured
-/// for up to 100 000 pending entries. There is no removal by key. An owner that cancels an entry
+/// for up to 100 000 pending entries; and beside it a plain queue for entries that come in the order
+/// of their deadlines, as packets do. There is no removal by key. An owner that cancels an entry
 /// forgets its slot's stamp, and skips the entry when it comes up; [`retain`](Self::retain) sweeps
 /// such entries out.
 ///
@@ -21,6 +24,12 @@ use crate::Time;
 /// ```
 #[derive(Debug, Default, Clone)]
 pub struct TimeQueue {
+    /// The earliest entry, if it came when all others were later: what comes and goes while others
+    /// wait passes through neither of the other two.
+    first: Option<Item>,
+    /// Entries that came in order.
+    in_order: VecDeque<Item>,
+    /// The others: a heap.
     items: Vec<Item>,
     next_stamp: u32,
 }
@@ -58,17 +67,17 @@ const ARITY: usize = 4;
 impl TimeQueue {
     /// An empty queue. Allocates with the first push.
     pub const fn new() -> Self {
-        Self { items: Vec::new(), next_stamp: 0 }
+        Self { first: None, in_order: VecDeque::new(), items: Vec::new(), next_stamp: 0 }
     }
 
     /// How many entries it holds, cancelled ones included.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items.len() + self.in_order.len() + usize::from(self.first.is_some())
     }
 
     /// True when it holds none.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.earliest().is_none()
     }
 
     /// Adds an entry and returns its stamp, which tells it from others that used the same slot.
@@ -76,11 +85,70 @@ impl TimeQueue {
     /// Stamps repeat after 2³² pushes; see [`stamps_left`](Self::stamps_left).
     #[inline]
     pub fn push(&mut self, at: Time, slot: u32) -> u32 {
-        let stamp = self.next_stamp;
+        let item = self.next_item(at, slot);
+        if let Some(item) = self.push_first(item) {
+            self.push_item(item);
+        }
+        item.due().stamp
+    }
+
+    /// Adds an entry of a kind that usually comes in the order of deadlines, as what takes the same time
+    /// each. It is [`push`](Self::push), but such entries pass each other nothing to compare with.
+    ///
+    /// ```
+    /// use sim_core::{Time, time_queue::TimeQueue};
+    ///
+    /// let mut queue = TimeQueue::new();
+    /// let slots = [(4, 1), (6, 2), (5, 3)];
+    /// slots.map(|(at, slot)| queue.push_in_order(Time::from_nanos(at), slot));
+    /// assert_eq!([(); 3].map(|()| queue.pop().unwrap().slot), [1, 3, 2]);
+    /// ```
+    #[inline]
+    pub fn push_in_order(&mut self, at: Time, slot: u32) -> u32 {
+        let item = self.next_item(at, slot);
+        if let Some(item) = self.push_first(item) {
+            if self.in_order.back().is_none_or(|last| *last < item) {
+                self.in_order.push_back(item);
+            } else {
+                self.push_item(item);
+            }
+        }
+        item.due().stamp
+    }
+
+    #[inline]
+    fn next_item(&mut self, at: Time, slot: u32) -> Item {
+        let item = Item::new(at, self.next_stamp, slot);
         self.next_stamp = self.next_stamp.wrapping_add(1);
-        self.items.push(Item::new(at, stamp, slot));
+        item
+    }
+
+    /// Takes an entry that is earlier than all others; else it comes back.
+    #[inline]
+    fn push_first(&mut self, item: Item) -> Option<Item> {
+        if self.earliest().is_some_and(|earliest| earliest < item) {
+            return Some(item);
+        }
+        if let Some(second) = self.first.replace(item) {
+            self.in_order.push_front(second);
+        }
+        None
+    }
+
+    fn push_item(&mut self, item: Item) {
+        self.items.push(item);
         self.sift_up(0, self.items.len() - 1);
-        stamp
+    }
+
+    #[inline]
+    fn earliest(&self) -> Option<Item> {
+        if self.first.is_some() {
+            return self.first;
+        }
+        match (self.in_order.front(), self.items.first()) {
+            (Some(a), Some(b)) => Some(*a.min(b)),
+            (a, b) => a.or(b).copied(),
+        }
     }
 
     /// How many pushes are left before stamps start again at 0 and would break the order of equal
@@ -91,6 +159,7 @@ impl TimeQueue {
 
     /// Gives every entry a new stamp, in order, from 0 on, and reports each change.
     pub fn renumber(&mut self, mut restamp: impl FnMut(Due, u32)) {
+        self.items.extend(self.first.take().into_iter().chain(self.in_order.drain(..)));
         self.items.sort_unstable();
         for (stamp, item) in (0..).zip(&mut self.items) {
             let due = item.due();
@@ -103,23 +172,38 @@ impl TimeQueue {
     /// The earliest entry.
     #[inline]
     pub fn peek(&self) -> Option<Due> {
-        self.items.first().map(|item| item.due())
+        self.earliest().map(Item::due)
     }
 
     /// Takes the earliest entry out.
     #[inline]
     pub fn pop(&mut self) -> Option<Due> {
-        let first = *self.items.first()?;
-        let last = self.items.pop().expect("it has a first entry");
-        if !self.items.is_empty() {
+        if let Some(first) = self.first.take() {
+            return Some(first.due());
+        }
+        let earliest = self.earliest()?;
+        if self.in_order.front() == Some(&earliest) {
+            self.in_order.pop_front();
+        } else {
+            self.pop_item();
+        }
+        Some(earliest.due())
+    }
+
+    /// Takes the earliest entry off the heap.
+    fn pop_item(&mut self) {
+        if let Some(last) = self.items.pop()
+            && !self.items.is_empty()
+        {
             self.items[0] = last;
             self.sift_down(0);
         }
-        Some(first.due())
     }
 
     /// Drops the entries for which `keep` says false. Costs the size of the queue.
     pub fn retain(&mut self, mut keep: impl FnMut(Due) -> bool) {
+        self.first = self.first.filter(|item| keep(item.due()));
+        self.in_order.retain(|item| keep(item.due()));
         self.items.retain(|item| keep(item.due()));
         for parent in (0..self.items.len().div_ceil(ARITY)).rev() {
             self.sift_down(parent);
@@ -128,6 +212,8 @@ impl TimeQueue {
 
     /// Forgets every entry.
     pub fn clear(&mut self) {
+        self.first = None;
+        self.in_order.clear();
         self.items.clear();
     }
 
@@ -200,7 +286,12 @@ mod tests {
         let mut list: Vec<(u64, u32)> = Vec::new();
         for slot in 0..20_000 {
             let at = rng.below(500);
-            queue.push(Time::from_nanos(at), slot);
+            if slot % 2 == 0 {
+                queue.push(Time::from_nanos(at), slot);
+            } else {
+                queue.push_in_order(Time::from_nanos(at + u64::from(slot) / 40), slot);
+            }
+            let at = if slot % 2 == 0 { at } else { at + u64::from(slot) / 40 };
             let place = list.partition_point(|&(time, _)| time <= at);
             list.insert(place, (at, slot));
             while rng.ratio(45, 100) && !list.is_empty() {

@@ -17,8 +17,8 @@ pub(crate) enum Event {
     Delivery(Packet),
     /// A packet that is held back has waited long enough.
     Late(HeldBackKey),
-    /// Nothing any more: it was taken off.
-    Recalled,
+    /// Nothing, or nothing any more: it was taken off.
+    Nothing,
     /// News of data that was held back comes.
     HeldNews(SocketId),
     /// The end of a stream that was held back is sent.
@@ -34,6 +34,10 @@ pub(crate) enum Event {
     /// The answer of a name server arrives, or it is time to ask again.
     NameAnswer(QueryId),
 }
+
+/// The place of an event that is not in the queue: it is due, or not yet scheduled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place(u32);
 
 /// The place of a packet on the agenda, as long as it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,28 +58,69 @@ impl Event {
 pub(crate) struct Agenda {
     queue: TimeQueue,
     /// The events, where their entries in the queue say.
-    events: Vec<Option<Event>>,
-    /// Places of `events` that hold nothing.
+    events: Vec<Event>,
+    /// Places of `events` that are free.
     vacant: Vec<u32>,
     in_flight: usize,
 }
 
 impl Agenda {
-    /// Adds an event. Inlined, so that a packet is built in its slot.
-    #[inline(always)]
+    /// Adds an event.
+    #[inline]
     pub(crate) fn push(&mut self, at: Time, event: Event) {
         if self.queue.stamps_left() == 0 {
             self.queue.renumber(|_, _| {});
         }
         self.in_flight += usize::from(event.is_packet());
-        let slot = self.vacant.pop().unwrap_or_else(|| self.grow());
-        self.queue.push(at, slot);
-        self.events[slot as usize] = Some(event);
+        let place = self.reserve();
+        self.fill(place, event);
+        self.queue.push(at, place.0);
+    }
+
+    /// A free place, to be [filled](Self::fill) or given [back](Self::give_back).
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self) -> Place {
+        Place(self.vacant.pop().unwrap_or_else(|| self.grow()))
+    }
+
+    /// Gives back a free place: an empty one, or that of a packet whose body was taken.
+    #[inline]
+    pub(crate) fn give_back(&mut self, place: Place) {
+        self.vacant.push(place.0);
+    }
+
+    /// Puts an event into a free place. It is built there, and not moved, if nothing can panic between
+    /// its making and here: so a place is reserved first.
+    #[inline(always)]
+    fn fill(&mut self, place: Place, event: Event) {
+        debug_assert!((place.0 as usize) < self.events.len(), "a reserved place");
+        match self.events.get_mut(place.0 as usize) {
+            // A free place holds nothing that would have to be dropped.
+            Some(slot) => std::mem::forget(std::mem::replace(slot, event)),
+            None => std::mem::forget(event),
+        }
+    }
+
+    /// Puts a packet into a free place, where it will arrive. It must be [scheduled](Self::schedule),
+    /// or taken.
+    #[inline(always)]
+    pub(crate) fn place(&mut self, place: Place, packet: Packet) {
+        self.fill(place, Event::Arrival(packet));
+    }
+
+    /// Has a packet arrive at `at`.
+    #[inline]
+    pub(crate) fn schedule(&mut self, at: Time, place: Place) {
+        if self.queue.stamps_left() == 0 {
+            self.queue.renumber(|_, _| {});
+        }
+        self.in_flight += 1;
+        self.queue.push_in_order(at, place.0);
     }
 
     #[cold]
     fn grow(&mut self) -> u32 {
-        self.events.push(None);
+        self.events.push(Event::Nothing);
         self.events.len() as u32 - 1
     }
 
@@ -85,17 +130,39 @@ impl Agenda {
         self.queue.peek().map(|due| due.at)
     }
 
-    /// Takes the next event if it is due by `now`.
+    /// Takes the next event off the queue if it is due by `now`. It stays in its place, so that a packet
+    /// need not be moved, until it is [taken](Self::take) or its place [given back](Self::give_back).
     #[inline]
-    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Event> {
+    pub(crate) fn next_due(&mut self, now: Time) -> Option<Place> {
         if self.queue.peek()?.at > now {
             return None;
         }
         let due = self.queue.pop()?;
-        self.vacant.push(due.slot);
-        let event = self.events[due.slot as usize].take();
-        self.in_flight -= usize::from(event.as_ref().is_some_and(Event::is_packet));
-        event
+        self.in_flight -= usize::from(self.events[due.slot as usize].is_packet());
+        Some(Place(due.slot))
+    }
+
+    /// Takes an event that is due out of its place.
+    pub(crate) fn take(&mut self, place: Place) -> Event {
+        self.vacant.push(place.0);
+        std::mem::replace(&mut self.events[place.0 as usize], Event::Nothing)
+    }
+
+    /// The packet that arrives at this place, if it is one.
+    #[inline]
+    pub(crate) fn arriving(&mut self, place: Place) -> Option<&mut Packet> {
+        match &mut self.events[place.0 as usize] {
+            Event::Arrival(packet) => Some(packet),
+            _ => None,
+        }
+    }
+
+    /// Takes a packet that arrives out of its place.
+    pub(crate) fn take_packet(&mut self, place: Place) -> Packet {
+        match self.take(place) {
+            Event::Arrival(packet) | Event::Delivery(packet) => packet,
+            other => unreachable!("{other:?} is no packet"),
+        }
     }
 
     /// How many packets are on their way.
@@ -108,8 +175,7 @@ impl Agenda {
     pub(crate) fn each_packet(&self, mut see: impl FnMut(InAgenda, Time, &Packet)) {
         let mut queue = self.queue.clone();
         while let Some(Due { at, slot, stamp }) = queue.pop() {
-            let event = self.events[slot as usize].as_ref();
-            if let Some(Event::Arrival(packet) | Event::Delivery(packet)) = event {
+            if let Event::Arrival(packet) | Event::Delivery(packet) = &self.events[slot as usize] {
                 see(InAgenda { slot, stamp }, at, packet);
             }
         }
@@ -122,11 +188,12 @@ impl Agenda {
             is_there |= due.slot == place.slot && due.stamp == place.stamp;
             true
         });
-        let event = self.events[place.slot as usize]
-            .as_mut()
-            .filter(|event| is_there && event.is_packet())?;
+        let event = &mut self.events[place.slot as usize];
+        if !(is_there && event.is_packet()) {
+            return None;
+        }
         self.in_flight -= 1;
-        match std::mem::replace(event, Event::Recalled) {
+        match std::mem::replace(event, Event::Nothing) {
             Event::Arrival(packet) | Event::Delivery(packet) => Some(packet),
             _ => None,
         }
@@ -207,10 +274,13 @@ mod tests {
             agenda.push(at(3), Event::HostTimer(host));
         }
         agenda.push(at(2), Event::HostTimer(9));
-        assert!(agenda.pop_due(at(1)).is_none());
-        let order: Vec<u32> = std::iter::from_fn(|| match agenda.pop_due(at(3))? {
-            Event::HostTimer(host) => Some(host),
-            _ => None,
+        assert!(agenda.next_due(at(1)).is_none());
+        let order: Vec<u32> = std::iter::from_fn(|| {
+            let place = agenda.next_due(at(3))?;
+            match agenda.take(place) {
+                Event::HostTimer(host) => Some(host),
+                _ => None,
+            }
         })
         .collect();
         assert_eq!(order, [9, 0, 1, 2, 3, 4]);

@@ -104,7 +104,16 @@ impl Pool {
     }
 
     /// A chunk with exactly `data`, of any length.
+    #[inline(always)]
     pub(crate) fn copy(&mut self, data: &[u8]) -> Payload {
+        if let Some(mut chunk) = self.short.pop_if(|_| data.len() <= SHORT) {
+            let place = Rc::get_mut(&mut chunk);
+            if let Some(Chunk::Short { length, bytes }) = place {
+                bytes[..data.len()].copy_from_slice(data);
+                *length = data.len() as u8;
+            }
+            return Payload { chunk, part: Part::new(0, data.len() as u32) };
+        }
         self.join(data.len(), [data])
     }
 
@@ -160,8 +169,13 @@ impl Payload {
         (self.part.end() - self.part.start()) as usize
     }
 
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.chunk.bytes()[self.part.start() as usize..self.part.end() as usize]
+        let part = self.part.start() as usize..self.part.end() as usize;
+        match &*self.chunk {
+            Chunk::Short { bytes, .. } => &bytes[part],
+            Chunk::Long(bytes) => &bytes[part],
+        }
     }
 
     /// The same bytes with one bit flipped, in a chunk of its own.
@@ -195,6 +209,14 @@ impl Payload {
         debug_assert!(offset + length <= self.len());
         let start = self.part.start() + offset as u32;
         Self { chunk: Rc::clone(&self.chunk), part: Part::new(start, start + length as u32) }
+    }
+
+    /// True if it is the part of `whole` from `offset` on: the same memory, so the same bytes.
+    #[inline]
+    pub(crate) fn is_part_of(&self, whole: &Self, offset: u32) -> bool {
+        Rc::ptr_eq(&self.chunk, &whole.chunk)
+            && u64::from(whole.part.start()) + u64::from(offset) == u64::from(self.part.start())
+            && self.part.end() <= whole.part.end()
     }
 
     /// Drops its first `count` bytes.

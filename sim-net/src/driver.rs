@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sim_core::driver::{
     Alarm, Driver, Family, Next, Question, Read, Readiness, Received, Resolution, SocketKind,
-    SocketOption, Source, TcpOptions, Token, lengthen,
+    SocketOption, Source, TcpOptions, Token,
 };
 use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
@@ -335,23 +335,13 @@ impl Driver for HostDriver {
     }
 
     fn receive_from(&self, source: Source, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let mut network = self.scheduler.network();
-        let (payload, from, _) = network.udp_take(SocketId::from_source(source))?;
-        // What does not fit is cut off, as `recvfrom` does.
-        let length = payload.len().min(buf.len());
-        buf[..length].copy_from_slice(&payload.bytes()[..length]);
-        network.pool.put(payload);
+        let id = SocketId::from_source(source);
+        let (length, from) = self.scheduler.network().udp_receive(id, buf)?;
         Ok((length, from.to_addr()))
     }
 
     fn receive_available(&self, source: Source, buffer: &mut Vec<u8>) -> io::Result<Received> {
-        let mut network = self.scheduler.network();
-        let (payload, from, more) = network.udp_take(SocketId::from_source(source))?;
-        let bytes = payload.len();
-        lengthen(buffer, bytes);
-        buffer[..bytes].copy_from_slice(payload.bytes());
-        network.pool.put(payload);
-        Ok(Received { bytes, from: from.to_addr(), more })
+        self.scheduler.network().udp_receive_available(SocketId::from_source(source), buffer)
     }
 
     fn close(&self, source: Source) {

@@ -11,11 +11,12 @@ use std::net::IpAddr;
 use sim_core::driver::{Family, Membership, SocketOption};
 
 use crate::address::{Endpoint, Ip};
+use crate::agenda::Place;
 use crate::errno::{
     self, EACCES, EADDRINUSE, EADDRNOTAVAIL, EBADF, EINVAL, ENETUNREACH, ENOBUFS, ENODEV, EPROTO,
 };
 use crate::network::Network;
-use crate::packet::{Body, Packet};
+use crate::packet::Body;
 use crate::socket_table::SocketId;
 use crate::trace::DropReason;
 
@@ -269,7 +270,8 @@ impl Network {
     /// A datagram to many has arrived: every socket on the port gets a copy. Nobody is told if there is
     /// none (RFC 1122 §3.2.2).
     #[cold]
-    pub(crate) fn udp_arrival_for_many(&mut self, packet: Packet) {
+    pub(crate) fn udp_arrival_for_many(&mut self, place: Place) {
+        let packet = self.wire.agenda.take_packet(place);
         let (host, target) = (packet.to_host, packet.target);
         let wildcard = Ip::any(target.ip.family());
         let interface = match packet.source.ip.is_loopback() {
@@ -284,13 +286,12 @@ impl Network {
             .collect();
         let mut is_taken = false;
         for id in takers {
-            let Body::Udp { payload, counted } = &packet.body else {
-                return;
-            };
-            if self.udp_takes(id, packet.source) {
-                let body = Body::Udp { payload: payload.part(0, payload.len()), counted: *counted };
-                self.udp_deliver(id, Packet { body, ..packet });
+            let place = self.wire.agenda.reserve();
+            self.wire.agenda.place(place, packet.copy());
+            if self.udp_deliver(id, place) {
                 is_taken = true;
+            } else {
+                drop(self.wire.agenda.take(place));
             }
         }
         if !is_taken && target.ip.is_multicast() {

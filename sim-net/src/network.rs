@@ -8,7 +8,7 @@ use sim_core::Time;
 use sim_core::driver::{Family, Next, Readiness, Token};
 
 use crate::address::{Endpoint, Ip, Route};
-use crate::agenda::Event;
+use crate::agenda::{Event, Place};
 use crate::buffer::{Payload, Pool};
 use crate::capture::icmp::read_quote;
 use crate::decisions::{Draws, Site};
@@ -22,7 +22,7 @@ use crate::packet::{Body, Icmp, Packet};
 use crate::plane::Plane;
 use crate::ready_hosts::ReadyHosts;
 use crate::scheduler::CONTROL;
-use crate::socket_table::{Kind, Ready, SocketId, SocketTable};
+use crate::socket_table::{Kind, Ready, Socket, SocketId, SocketTable};
 use crate::stream_faults::StreamFaults;
 use crate::stream_faults::inject::Injection;
 use crate::tcp::config::TcpConfig;
@@ -39,6 +39,7 @@ pub(crate) struct Network {
     /// What the TCP of every host is set to.
     pub(crate) tcp: TcpConfig,
     pub(crate) ready: ReadyHosts,
+    is_control_ready: bool,
     /// How many hosts have something to do as soon as their processor is free.
     pub(crate) delayed_hosts: usize,
     pub(crate) injection: Injection,
@@ -68,6 +69,7 @@ impl Network {
             pool: Pool::default(),
             tcp: TcpConfig::default(),
             ready: ReadyHosts::default(),
+            is_control_ready: false,
             delayed_hosts: 0,
             injection: Injection::default(),
             is_watched: false,
@@ -148,6 +150,7 @@ impl Network {
         host.number = number;
         host.life.moved = true;
         self.moved.insert(number, index);
+        self.wire.links.routes_changed();
         true
     }
 
@@ -228,28 +231,45 @@ impl Network {
     }
 
     /// Handles every event that is due now, up to an order of a plan, which it returns.
+    #[inline]
     pub(crate) fn run_due(&mut self) -> Option<u32> {
-        while let Some(event) = self.wire.agenda.pop_due(self.wire.now) {
-            match event {
-                Event::Arrival(packet) => self.arrive(packet),
-                Event::Delivery(packet) => self.judge_arrival(packet, true),
-                Event::Late(key) => self.late(key),
-                Event::Recalled => {}
-                Event::Order(order) => return Some(order),
-                Event::TcpTimer(id) => self.tcp_timer(id),
-                Event::HeldNews(id) => self.tell_held_news(id),
-                Event::LateEnd(id) => self.send_late_end(id),
-                Event::ForgedReset(id) => self.tcp_forged_reset(id),
-                Event::HostTimer(index) => self.host_timer(index),
-                Event::NameAnswer(id) => self.name_answer(id),
+        while let Some(place) = self.wire.agenda.next_due(self.wire.now) {
+            if let Some(packet) = self.wire.agenda.arriving(place) {
+                let to = packet.to_host as usize;
+                if !self.wire.links.judges_arrivals && !self.hosts[to].diverts {
+                    self.deliver(place);
+                    continue;
+                }
+            }
+            let order = self.run_event(place);
+            if order.is_some() {
+                return order;
             }
         }
         None
     }
 
-    /// A packet comes to the end of its way.
-    #[inline(always)]
-    pub(crate) fn arrive(&mut self, packet: Packet) {
+    /// Handles an event that is not just a packet for its host; returns an order of a plan.
+    fn run_event(&mut self, place: Place) -> Option<u32> {
+        match self.wire.agenda.take(place) {
+            Event::Arrival(packet) => self.arrive(packet),
+            Event::Delivery(packet) => self.judge_arrival(packet, true),
+            Event::Late(key) => self.late(key),
+            Event::Nothing => {}
+            Event::Order(order) => return Some(order),
+            Event::TcpTimer(id) => self.tcp_timer(id),
+            Event::HeldNews(id) => self.tell_held_news(id),
+            Event::LateEnd(id) => self.send_late_end(id),
+            Event::ForgedReset(id) => self.tcp_forged_reset(id),
+            Event::HostTimer(index) => self.host_timer(index),
+            Event::NameAnswer(id) => self.name_answer(id),
+        }
+        None
+    }
+
+    /// A packet comes to the end of its way, in a world where something may be in it.
+    #[cold]
+    fn arrive(&mut self, packet: Packet) {
         if self.wire.links.judges_arrivals {
             self.judge_arrival(packet, false);
         } else {
@@ -258,22 +278,29 @@ impl Network {
     }
 
     /// A packet is at its host.
-    #[inline(always)]
+    #[cold]
     pub(crate) fn take_in(&mut self, packet: Packet) {
         if self.hosts[packet.to_host as usize].diverts {
             self.divert(packet);
-            return;
+        } else {
+            self.deliver_moved(packet);
         }
-        self.deliver(packet);
     }
 
-    /// The network stack of its host takes a packet.
+    /// The network stack of its host takes a packet that is not on the agenda any more.
+    fn deliver_moved(&mut self, packet: Packet) {
+        let place = self.wire.agenda.reserve();
+        self.wire.agenda.place(place, packet);
+        self.deliver(place);
+    }
+
+    /// The network stack of its host takes a packet, from its place on the agenda.
     #[inline(always)]
-    fn deliver(&mut self, packet: Packet) {
-        match packet.body {
-            Body::Tcp(_) => self.tcp_arrival(packet),
-            Body::Udp { .. } => self.udp_arrival(packet),
-            Body::Icmp(icmp, _) => self.icmp_arrival(packet, icmp),
+    fn deliver(&mut self, place: Place) {
+        match self.wire.agenda.arriving(place).map(|packet| &packet.body) {
+            Some(Body::Tcp(_)) => self.tcp_arrival(place),
+            Some(Body::Udp { .. }) => self.udp_arrival(place),
+            _ => self.icmp_arrival(place),
         }
     }
 
@@ -286,12 +313,15 @@ impl Network {
         } else if host.has_interface() {
             self.interface_arrival(packet);
         } else {
-            self.deliver(packet);
+            self.deliver_moved(packet);
         }
     }
 
     /// ICMP arrived: the socket that it is about hears of it, if it is still there.
-    fn icmp_arrival(&mut self, packet: Packet, icmp: Icmp) {
+    #[cold]
+    fn icmp_arrival(&mut self, place: Place) {
+        let packet = self.wire.agenda.take_packet(place);
+        let Body::Icmp(icmp, _) = packet.body else { return };
         self.wire.record_packet(packet.to_host, &packet, Record::Delivered);
         let (to, icmp) = match &packet.body {
             Body::Icmp(_, Some(quote)) => self.icmp_by_quote(&packet, icmp, quote),
@@ -309,7 +339,7 @@ impl Network {
 
     /// The socket that ICMP is about, found by what it quotes, and what it says to that: no path is
     /// taken for narrower than the narrowest (`ip_rt_min_pmtu`; RFC 8200 §5).
-    fn icmp_by_quote(&self, packet: &Packet, icmp: Icmp, quote: &Payload) -> (SocketId, Icmp) {
+    fn icmp_by_quote(&mut self, packet: &Packet, icmp: Icmp, quote: &Payload) -> (SocketId, Icmp) {
         let least = if packet.source.ip.family() == Family::V4 { 552 } else { 1_280 };
         let icmp = match icmp {
             Icmp::FragmentationNeeded(mtu) => Icmp::FragmentationNeeded(mtu.max(least)),
@@ -341,20 +371,19 @@ impl Network {
     /// Tells the engine of a socket's host what has become possible.
     #[inline]
     pub(crate) fn notify_now(&mut self, id: SocketId, what: Ready) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            return;
-        };
-        // Before it is registered nobody listens; then it is told what is ready.
-        if socket.token.is_none() || what.is_none() {
-            return;
+        if let Some(socket) = self.sockets.get_mut(id)
+            && socket.becomes(what)
+        {
+            let host = socket.host;
+            self.list_ready(host, id);
         }
-        socket.ready = socket.ready.with(what);
-        if !socket.listed {
-            socket.listed = true;
-            let index = socket.host;
-            self.host(index).ready.push(id);
-            self.wake_host(index);
-        }
+    }
+
+    /// Puts a socket into its host's list of those with news.
+    #[inline]
+    pub(crate) fn list_ready(&mut self, index: u32, id: SocketId) {
+        self.host(index).ready.push(id);
+        self.wake_host(index);
     }
 
     /// Begins to report a socket's readiness, with what is ready now.
@@ -374,26 +403,20 @@ impl Network {
     }
 
     /// Moves a host's readiness into `events`.
+    #[inline]
     pub(crate) fn take_readiness(&mut self, index: u32, events: &mut Vec<Readiness>) {
-        let host = &mut self.hosts[index as usize];
-        for id in host.ready.drain(..) {
-            let Some(socket) = self.sockets.get_mut(id) else {
-                continue;
-            };
-            socket.listed = false;
-            let ready = std::mem::take(&mut socket.ready);
-            if let Some(token) = socket.token {
-                events.push(Readiness {
-                    token,
-                    readable: ready.has(Ready::READABLE),
-                    writable: ready.has(Ready::WRITABLE),
-                    read_closed: ready.has(Ready::READ_CLOSED),
-                });
+        let Self { hosts, sockets, .. } = self;
+        let listed = &mut hosts[index as usize].ready;
+        for &id in listed.iter() {
+            if let Some(event) = sockets.get_mut(id).and_then(Socket::take_news) {
+                events.push(event);
             }
         }
+        listed.clear();
     }
 
     /// A host has something to do: it gets a turn, now or when its processor is free.
+    #[inline]
     pub(crate) fn wake_host(&mut self, index: u32) {
         let now = self.wire.now;
         let host = self.host(index);
@@ -401,24 +424,45 @@ impl Network {
             return;
         }
         if host.busy_until > now {
-            if host.is_halted() {
-                host.miss_turn();
-                return;
-            }
-            host.delayed = true;
-            let at = host.busy_until;
-            self.delayed_hosts += 1;
-            self.arm_host_timer(index, at);
+            self.delay_host(index);
             return;
         }
         host.queued = true;
         // The control loop is not one of many: it goes before all hosts.
-        if index != CONTROL {
+        if index == CONTROL {
+            self.is_control_ready = true;
+        } else {
             self.ready.add(index);
         }
     }
 
+    /// A host whose processor is busy has something to do.
+    #[cold]
+    fn delay_host(&mut self, index: u32) {
+        let host = self.host(index);
+        if host.is_halted() {
+            host.miss_turn();
+            return;
+        }
+        host.delayed = true;
+        let at = host.busy_until;
+        self.delayed_hosts += 1;
+        self.arm_host_timer(index, at);
+    }
+
+    /// True once if the control loop has something to do.
+    #[inline]
+    pub(crate) fn take_control_ready(&mut self) -> bool {
+        if self.is_control_ready {
+            self.is_control_ready = false;
+            self.host(CONTROL).queued = false;
+            return true;
+        }
+        false
+    }
+
     /// Takes the host whose turn is next at this instant.
+    #[inline]
     pub(crate) fn next_ready(&mut self) -> Option<u32> {
         loop {
             match self.ready.take()? {
@@ -460,22 +504,22 @@ impl Network {
     }
 
     /// Notes when a host's engine wants its next turn.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn plan(&mut self, index: u32, next: Next) {
         match next {
             Next::Now => {
                 self.host(index).deadline = Time::NEVER;
                 self.wake_host(index);
             }
-            Next::At(at) => {
-                let at = self.wire.clocks.world(index, at);
-                self.set_deadline(index, at);
-            }
+            Next::At(at) => self.set_deadline(index, at),
             Next::Never => self.host(index).deadline = Time::NEVER,
         }
     }
 
-    fn set_deadline(&mut self, index: u32, deadline: Time) {
+    /// A host's engine wants a turn when the host's clock shows `local`.
+    #[inline(never)]
+    fn set_deadline(&mut self, index: u32, local: Time) {
+        let deadline = self.wire.clocks.world(index, local);
         self.host(index).deadline = deadline;
         if deadline != Time::NEVER {
             self.arm_host_timer(index, deadline);

@@ -114,6 +114,12 @@ impl Packet {
         self.headers() + self.record().bytes
     }
 
+    /// Takes its body. The one that it has then owns nothing.
+    #[inline(always)]
+    pub(crate) fn take_body(&mut self) -> Body {
+        std::mem::replace(&mut self.body, Body::Icmp(Icmp::PortUnreachable, None))
+    }
+
     /// A copy of it, which counts in nobody's buffer.
     pub(crate) fn copy(&self) -> Self {
         let body = match &self.body {

@@ -27,6 +27,8 @@ pub(crate) struct Bind {
 pub(crate) struct Ports {
     /// By port and socket. A sorted list: it is searched for each datagram and seldom changed.
     binds: Vec<((u16, SocketId), Bind)>,
+    /// The address that was last looked for, if one socket alone can have it.
+    last: Option<(Endpoint, SocketId)>,
 }
 
 impl Bind {
@@ -46,6 +48,7 @@ impl Ports {
 
     /// Binds a socket, or replaces its bind.
     pub(crate) fn insert(&mut self, port: u16, id: SocketId, bind: Bind) {
+        self.last = None;
         match self.place(port, id) {
             Ok(place) => self.binds[place].1 = bind,
             Err(place) => self.binds.insert(place, ((port, id), bind)),
@@ -53,12 +56,14 @@ impl Ports {
     }
 
     pub(crate) fn remove(&mut self, port: u16, id: SocketId) {
+        self.last = None;
         if let Ok(place) = self.place(port, id) {
             self.binds.remove(place);
         }
     }
 
     pub(crate) fn get_mut(&mut self, port: u16, id: SocketId) -> Option<&mut Bind> {
+        self.last = None;
         let place = self.place(port, id).ok()?;
         Some(&mut self.binds[place].1)
     }
@@ -82,12 +87,22 @@ impl Ports {
 
     /// The socket for an arrival at `local`: bound to the very address, else to the wildcard.
     /// Several that share it by `SO_REUSEPORT` are told apart by the sender.
-    pub(crate) fn find(&self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
+    #[inline(always)]
+    pub(crate) fn find(&mut self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
+        match self.last {
+            Some((last, id)) if last == local => Some(id),
+            _ => self.search(local, remote),
+        }
+    }
+
+    fn search(&mut self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
         let wildcard = Ip::any(local.ip.family());
         let mut matching =
             self.on(local.port).filter(|(_, bind)| bind.ip == local.ip || bind.ip == wildcard);
         let (first, bind) = matching.next()?;
         let Some((_, second)) = matching.next() else {
+            drop(matching);
+            self.last = Some((local, first));
             return Some(first);
         };
         let exact =

@@ -66,6 +66,8 @@ pub(crate) struct Scheduler {
     pub(crate) bell: Arc<Bell>,
     buffer: ReadBuffer,
     pub(crate) limits: Limits,
+    /// The last moment that the limits allow.
+    end: Time,
     panics: PanicPolicy,
     turns: Cell<u64>,
     current: Cell<u32>,
@@ -115,6 +117,7 @@ impl Scheduler {
             properties: RefCell::default(),
             bell,
             buffer: ReadBuffer::default(),
+            end: Time::ZERO + limits.live_until.unwrap_or(limits.max_time).min(limits.max_time),
             limits,
             panics,
             turns: Cell::new(0),
@@ -318,7 +321,10 @@ impl Scheduler {
                 break;
             }
             // Whoever is still at work when a world ends is not to blame.
-            seats.iter().filter_map(|seat| seat.process.as_ref()).for_each(|p| p.engine.die());
+            for process in seats.iter().filter_map(|seat| seat.process.as_ref()) {
+                process.driver.die();
+                process.engine.die();
+            }
             drop(seats);
             self.bury();
         }
@@ -330,6 +336,18 @@ impl Scheduler {
         self: &Rc<Self>,
         next: Next,
         events: &mut Vec<Readiness>,
+    ) -> Result<(), RunError> {
+        let mut host_events = self.events.take();
+        let result = self.run_hosts(next, events, &mut host_events);
+        self.events.set(host_events);
+        result
+    }
+
+    fn run_hosts(
+        self: &Rc<Self>,
+        next: Next,
+        events: &mut Vec<Readiness>,
+        host_events: &mut Vec<Readiness>,
     ) -> Result<(), RunError> {
         let mut network = self.network();
         network.plan(CONTROL, next);
@@ -351,12 +369,11 @@ impl Scheduler {
                 network = self.network();
                 continue;
             }
-            if std::mem::take(&mut network.host(CONTROL).queued) {
+            if network.take_control_ready() {
                 return self.begin_turn(&mut network, CONTROL, events);
             }
             if let Some(index) = network.next_ready() {
-                let mut host_events = self.events.take();
-                self.begin_turn(&mut network, index, &mut host_events)?;
+                self.begin_turn(&mut network, index, host_events)?;
                 let now = network.wire.local_time(index);
                 drop(network);
                 let next = self.turn(index, now, host_events);
@@ -410,11 +427,11 @@ impl Scheduler {
     ) -> Result<(), RunError> {
         let turns = self.turns.get() + 1;
         self.turns.set(turns);
-        let Limits { max_turns_per_instant, max_events, .. } = self.limits;
-        if turns > max_turns_per_instant {
+        let Limits { max_turns_per_instant, max_events, .. } = &self.limits;
+        if turns > *max_turns_per_instant {
             return Err(limit("max_turns_per_instant", format!("{max_turns_per_instant} turns")));
         }
-        if network.wire.trace.steps() >= max_events {
+        if network.wire.trace.steps() >= *max_events {
             return Err(limit("max_events", format!("{max_events} events")));
         }
         self.current.set(index);
@@ -425,7 +442,7 @@ impl Scheduler {
 
     /// Gives a host its turn, and says when it wants the next.
     #[inline]
-    fn turn(&self, index: u32, now: Time, mut events: Vec<Readiness>) -> Next {
+    fn turn(&self, index: u32, now: Time, events: &mut Vec<Readiness>) -> Next {
         /// Plans the host's next turn when a panic ends this one: what it had left stays queued.
         struct PlanAnyway<'a>(&'a Scheduler, u32, &'a Engine);
         impl Drop for PlanAnyway<'_> {
@@ -433,12 +450,13 @@ impl Scheduler {
                 self.0.network().plan(self.1, self.2.next());
             }
         }
-        let Some(engine) = self.engine_of(index) else { return Next::Never };
+        let Some(engine) = self.engine_of(index) else {
+            events.clear();
+            return Next::Never;
+        };
         let unfinished = PlanAnyway(self, index, &engine);
-        let next = engine.turn(now, &mut events);
+        let next = engine.turn(now, events);
         std::mem::forget(unfinished);
-        events.clear();
-        self.events.set(events);
         self.current.set(CONTROL);
         next
     }
@@ -446,15 +464,8 @@ impl Scheduler {
     /// Nothing is left to do at this instant: moves the clock to the next event.
     #[inline]
     fn advance(&self, network: &mut Network, at: Time) -> Result<(), RunError> {
-        let max_time = self.limits.max_time;
-        if at.since_epoch() > max_time {
-            return Err(limit("max_time", format!("{max_time:?} of virtual time")));
-        }
-        if let Some(until) = self.limits.live_until
-            && at.since_epoch() > until
-        {
-            let bound = format!("not done by {until:?}, long after the last fault");
-            return Err(limit("liveness", bound));
+        if at > self.end {
+            return Err(self.too_late(at));
         }
         self.now.set(at);
         network.wire.now = at;
@@ -465,8 +476,20 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Which limit the world's time has run into.
+    #[cold]
+    fn too_late(&self, at: Time) -> RunError {
+        let Limits { max_time, live_until, .. } = self.limits;
+        match live_until {
+            Some(until) if at <= Time::ZERO + max_time => {
+                limit("liveness", format!("not done by {until:?}, long after the last fault"))
+            }
+            _ => limit("max_time", format!("{max_time:?} of virtual time")),
+        }
+    }
+
     /// True if somebody waits for the world to be quiet, and it is.
-    #[inline]
+    #[cold]
     fn settles(&self, network: &Network) -> bool {
         !self.settlers.borrow().is_empty() && network.is_quiet()
     }

@@ -1,6 +1,6 @@
 //! Every socket of the world, by number.
 
-use sim_core::driver::{Family, Source, TcpOptions, Token};
+use sim_core::driver::{Family, Readiness, Source, TcpOptions, Token};
 use slab::Slab;
 
 use crate::address::Endpoint;
@@ -76,6 +76,32 @@ pub(crate) struct Socket {
     /// True while it stands in its host's list of ready sockets.
     pub(crate) listed: bool,
     pub(crate) kind: Kind,
+}
+
+impl Socket {
+    /// Notes what has become ready. True if it is to be put into its host's list of sockets with news.
+    #[inline]
+    pub(crate) fn becomes(&mut self, what: Ready) -> bool {
+        // Before it is registered nobody listens; then it is told what is ready.
+        if self.token.is_none() || what.is_none() {
+            return false;
+        }
+        self.ready = self.ready.with(what);
+        !std::mem::replace(&mut self.listed, true)
+    }
+
+    /// Takes what its engine is to hear.
+    #[inline]
+    pub(crate) fn take_news(&mut self) -> Option<Readiness> {
+        self.listed = false;
+        let ready = std::mem::take(&mut self.ready);
+        Some(Readiness {
+            token: self.token?,
+            readable: ready.has(Ready::READABLE),
+            writable: ready.has(Ready::WRITABLE),
+            read_closed: ready.has(Ready::READ_CLOSED),
+        })
+    }
 }
 
 /// What a socket is. It begins as `Unconnected` or `Datagrams`.

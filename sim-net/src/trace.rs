@@ -343,15 +343,15 @@ impl Trace {
     #[inline(always)]
     fn keep(&mut self, packed: Packed, packet: u32) {
         let place = self.steps as usize % TAIL;
-        if let Some(place) = self.tail.get_mut(place) {
-            packed.store(place);
+        if let Some(slot) = self.tail.get_mut(place) {
+            packed.store(slot);
         }
         self.steps += 1;
         if place == TAIL - 1 {
             self.end_lap();
         }
         if self.log.is_some() || tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
-            self.tell(packed, packet);
+            self.tell(place, packet);
         }
     }
 
@@ -360,9 +360,12 @@ impl Trace {
         self.hash = Packed::mix_all(&self.tail[..], self.hash);
     }
 
-    /// Passes a record on to the log and to `tracing`.
+    /// Passes the record at this place of the ring on to the log and to `tracing`.
     #[cold]
-    fn tell(&mut self, packed: Packed, packet: u32) {
+    fn tell(&mut self, place: usize, packet: u32) {
+        let Some(&packed) = self.tail.get(place) else {
+            return;
+        };
         let entry = packed.unpack(self.steps);
         if let Some(Kept { records, notes }) = self.log.as_deref_mut()
             && records.len() < self.log_max

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::io;
 
 use sim_core::Time;
-use sim_core::driver::Family;
+use sim_core::driver::{Family, Received, lengthen};
 
 use crate::address::{Endpoint, Ip, Route};
-use crate::buffer::Payload;
+use crate::agenda::Place;
+use crate::buffer::{Payload, Pool};
 use crate::errno::{
     self, EACCES, EADDRINUSE, EAFNOSUPPORT, ECONNREFUSED, EDESTADDRREQ, EINVAL, EMSGSIZE,
     ENETUNREACH,
@@ -20,9 +21,9 @@ use crate::multicast::Multicast;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet, udp_headers};
 use crate::ports::{Bind, ephemeral};
-use crate::socket_table::{Ready, SocketId};
+use crate::socket_table::{Kind, Ready, SocketId};
 use crate::trace::{DropReason, Record};
-use crate::wire::Path;
+use crate::wire::{Path, Wire};
 
 /// The largest payload: 65535 less the headers of IPv4 and UDP.
 const PAYLOAD_MAX: usize = 65_507;
@@ -51,17 +52,23 @@ pub(crate) struct Datagrams {
     queued: usize,
     pub(crate) receive_limit: usize,
     error: Option<i32>,
-    /// The flows to the addresses and hosts that datagrams went to, sorted by these.
+    /// The addresses and hosts that datagrams went to, sorted by these.
     peers: Vec<Peer>,
     /// The place of the peer that the last datagram went to.
     last_peer: usize,
 }
 
-/// The flow to an address, and what chance does to its packets.
+/// An address that datagrams went to: how they get there, under which name, and what chance does to
+/// them.
 #[derive(Debug)]
 struct Peer {
     /// The address, and the host that has it.
     key: (Endpoint, Option<u32>),
+    path: Path,
+    /// What datagrams to it come from.
+    source: Endpoint,
+    /// As of which version of the links `path` and `source` hold; 0 if they do not.
+    version: u32,
     flow: Flow,
     lane: Option<Box<Lane>>,
 }
@@ -107,21 +114,81 @@ impl Datagrams {
         !self.queue.is_empty() || self.error.is_some()
     }
 
-    /// Makes the peer with this key the last one; false if there is none.
+    /// True if the way to this address is known and still holds: then it is the last peer.
     #[inline]
-    fn find_peer(&mut self, key: (Endpoint, Option<u32>)) -> bool {
-        if self.peers.get(self.last_peer).is_some_and(|peer| peer.key == key) {
-            return true;
+    fn knows_way_to(&mut self, remote: Endpoint, version: u32) -> bool {
+        let last = self.peers.get(self.last_peer);
+        last.is_some_and(|peer| peer.version == version && peer.key.0 == remote)
+            || self.find_way_to(remote, version)
+    }
+
+    fn find_way_to(&mut self, remote: Endpoint, version: u32) -> bool {
+        // An address that has changed hands stands there several times.
+        let first = self.peers.partition_point(|peer| peer.key.0 < remote);
+        let mut here = self.peers[first..].iter().take_while(|peer| peer.key.0 == remote);
+        match here.position(|peer| peer.version == version) {
+            Some(place) => {
+                self.last_peer = first + place;
+                true
+            }
+            None => false,
         }
+    }
+
+    /// Makes the peer with this key the last one; false if there is none.
+    fn find_peer(&mut self, key: (Endpoint, Option<u32>)) -> bool {
         let place = self.peers.binary_search_by_key(&key, |peer| peer.key);
         self.last_peer = place.unwrap_or(self.last_peer);
         place.is_ok()
     }
 
-    fn add_peer(&mut self, key: (Endpoint, Option<u32>), flow: Flow) {
-        let place = self.peers.partition_point(|peer| peer.key < key);
-        self.peers.insert(place, Peer { key, flow, lane: None });
+    fn add_peer(&mut self, peer: Peer) {
+        let place = self.peers.partition_point(|known| known.key < peer.key);
+        self.peers.insert(place, peer);
         self.last_peer = place;
+    }
+
+    /// Takes the next datagram, with its sender.
+    #[inline]
+    fn take(&mut self) -> io::Result<(Payload, Endpoint)> {
+        if self.error.is_some() {
+            return Err(errno::os(self.error.take().unwrap_or_default()));
+        }
+        let (payload, from) = self.queue.pop_front().ok_or_else(errno::would_block)?;
+        self.queued -= payload.len() + OVERHEAD;
+        Ok((payload, from))
+    }
+
+    /// Sends a datagram to the last peer, from a free place on the agenda. The socket keeps account of
+    /// it if its buffer has a bound.
+    #[inline(always)]
+    fn dispatch(
+        &mut self,
+        id: SocketId,
+        target: Endpoint,
+        (place, payload): (Place, Payload),
+        wire: &mut Wire,
+        pool: &mut Pool,
+    ) -> Fate {
+        let counted = self.send_limit.is_some();
+        if counted {
+            self.on_the_way += payload.len() + OVERHEAD;
+        }
+        let Peer { path, source, flow, lane, .. } = &mut self.peers[self.last_peer];
+        let packet = Packet {
+            source: *source,
+            target,
+            to_host: path.host.unwrap_or(u32::MAX),
+            from: id,
+            to: SocketId::NONE,
+            flow: *flow,
+            offset: 0,
+            number: 0,
+            body: Body::Udp { payload, counted },
+        };
+        // Datagrams keep no order among themselves.
+        let mut last_arrival = Time::ZERO;
+        wire.send_from(place, path, packet, lane, &mut last_arrival, pool)
     }
 
     /// True if there is no room for so many bytes of data; whoever sends is told when there is.
@@ -131,6 +198,15 @@ impl Datagrams {
         let is_full = self.send_limit.is_some_and(|limit| self.on_the_way > 0 && after > limit);
         self.blocked |= is_full;
         is_full
+    }
+}
+
+/// The socket that keeps account of a datagram in its buffer, and how much it counts there.
+#[inline]
+fn counted_in(packet: &Packet) -> Option<(SocketId, usize)> {
+    match &packet.body {
+        Body::Udp { payload, counted: true } => Some((packet.from, payload.len() + OVERHEAD)),
+        _ => None,
     }
 }
 
@@ -205,6 +281,8 @@ impl Network {
             return Ok(());
         };
         (socket.source, socket.remote) = (Some(source), Some(remote));
+        // What it sends comes from another address now.
+        socket.peers.iter_mut().for_each(|peer| peer.version = 0);
         // One that is bound to a group's address goes on hearing of that alone.
         let hears_many = socket.local.is_some_and(|local| local.ip.is_to_many());
         if !hears_many {
@@ -216,6 +294,7 @@ impl Network {
         Ok(())
     }
 
+    /// Sends a datagram: to `to`, or to where the socket is connected.
     pub(crate) fn udp_send(
         &mut self,
         id: SocketId,
@@ -223,11 +302,36 @@ impl Network {
         data: &[u8],
         to: Option<Endpoint>,
     ) -> io::Result<usize> {
-        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
-        if let Some(error) = socket.error.take() {
-            return Err(errno::os(error));
+        let Self { sockets, wire, pool, .. } = self;
+        let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        if socket.error.is_some() {
+            return Err(errno::os(socket.error.take().unwrap_or_default()));
         }
         let remote = to.or(socket.remote).ok_or_else(|| errno::os(EDESTADDRREQ))?;
+        if !socket.knows_way_to(remote, wire.links.version) || wire.links.is_special {
+            return self.udp_send_anywhere(id, host, data, remote);
+        }
+        if data.len() > PAYLOAD_MAX {
+            return Err(errno::os(EMSGSIZE));
+        }
+        if socket.is_full(data.len()) {
+            return Err(errno::would_block());
+        }
+        let place = wire.agenda.reserve();
+        let fate = socket.dispatch(id, remote, (place, pool.copy(data)), wire, pool);
+        debug_assert!(fate == Fate::OnTheWay, "a link that is not special loses nothing");
+        Ok(data.len())
+    }
+
+    /// Sends a datagram to an address that was not the last one, or over links that look at packets.
+    fn udp_send_anywhere(
+        &mut self,
+        id: SocketId,
+        host: u32,
+        data: &[u8],
+        remote: Endpoint,
+    ) -> io::Result<usize> {
+        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
         if remote.ip.family() != socket.family {
             return Err(errno::os(EAFNOSUPPORT));
         }
@@ -260,16 +364,44 @@ impl Network {
         Ok(data.len())
     }
 
-    /// Takes the next datagram, with its sender, and whether a receive would get something again.
+    /// Takes the next datagram to the front of `buffer`; what does not fit is cut off, as `recvfrom`
+    /// does.
+    pub(crate) fn udp_receive(
+        &mut self,
+        id: SocketId,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, Endpoint)> {
+        let Self { sockets, pool, .. } = self;
+        let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        let (payload, from) = socket.take()?;
+        let length = payload.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&payload.bytes()[..length]);
+        pool.put(payload);
+        Ok((length, from))
+    }
+
+    /// Takes the next datagram whole to the front of `buffer`.
     #[inline]
-    pub(crate) fn udp_take(&mut self, id: SocketId) -> io::Result<(Payload, Endpoint, bool)> {
-        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
-        if let Some(error) = socket.error.take() {
-            return Err(errno::os(error));
+    pub(crate) fn udp_receive_available(
+        &mut self,
+        id: SocketId,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Received> {
+        let Self { sockets, pool, .. } = self;
+        let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        if socket.error.is_some() {
+            return Err(errno::os(socket.error.take().unwrap_or_default()));
         }
-        let (payload, from) = socket.queue.pop_front().ok_or_else(errno::would_block)?;
-        socket.queued -= payload.len() + OVERHEAD;
-        Ok((payload, from, socket.may_receive()))
+        let Some((payload, from)) = socket.queue.pop_front() else {
+            return Err(errno::would_block());
+        };
+        let bytes = payload.len();
+        socket.queued -= bytes + OVERHEAD;
+        let more = !socket.queue.is_empty();
+        lengthen(buffer, bytes);
+        buffer[..bytes].copy_from_slice(payload.bytes());
+        pool.put(payload);
+        Ok(Received { bytes, from: from.to_addr(), more })
     }
 
     pub(crate) fn udp_close(&mut self, id: SocketId, host: u32) {
@@ -296,11 +428,6 @@ impl Network {
         path: Path,
         payload: Payload,
     ) {
-        let key = (remote, path.host);
-        let socket = self.sockets.datagrams(id).expect("the socket that sends");
-        if !socket.find_peer(key) {
-            self.udp_open_flow(id, host, key);
-        }
         let source = match path.host {
             // To one of its own addresses, the host sends from that address.
             Some(to) if to == host && local.ip.is_any() && !remote.ip.is_loopback() => {
@@ -308,50 +435,34 @@ impl Network {
             }
             _ => self.source_endpoint(host, local, remote.ip),
         };
+        // To where nobody is, or everybody, the way is looked for each time.
+        let lasts = path.host.is_some() && !remote.ip.is_to_many();
+        let version = if lasts { self.wire.links.version } else { 0 };
+        let key = (remote, path.host);
+        let socket = self.sockets.datagrams(id).expect("the socket that sends");
+        if !socket.find_peer(key) {
+            let flow = self.open_flow(host, key.1, key.0.port, true);
+            let socket = self.sockets.datagrams(id).expect("the socket that sends");
+            socket.add_peer(Peer { key, path, source, version, flow, lane: None });
+        }
         let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).expect("the socket that sends");
+        let peer = &mut socket.peers[socket.last_peer];
+        (peer.path, peer.source, peer.version) = (path, source, version);
         let size = payload.len() + OVERHEAD;
         let counted = socket.send_limit.is_some();
-        if counted {
-            socket.on_the_way += size;
-        }
-        let peer = &mut socket.peers[socket.last_peer];
-        let packet = Packet {
-            source,
-            target: remote,
-            to_host: path.host.unwrap_or(u32::MAX),
-            from: id,
-            to: SocketId::NONE,
-            flow: peer.flow,
-            offset: 0,
-            number: 0,
-            body: Body::Udp { payload, counted },
-        };
-        if path.host.is_none() {
-            self.udp_left(&packet);
-            self.wire.lose(host, packet, &mut self.pool);
-            return;
-        }
-        // Datagrams keep no order among themselves.
-        let mut last_arrival = Time::ZERO;
-        let fate = wire.send(path, packet, &mut peer.lane, &mut last_arrival, pool);
+        let place = wire.agenda.reserve();
+        let fate = socket.dispatch(id, remote, (place, payload), wire, pool);
         if fate == Fate::Gone && counted {
             self.udp_gone(id, size);
         }
     }
 
-    #[cold]
-    fn udp_open_flow(&mut self, id: SocketId, host: u32, key: (Endpoint, Option<u32>)) {
-        let flow = self.open_flow(host, key.1, key.0.port, true);
-        if let Some(socket) = self.sockets.datagrams(id) {
-            socket.add_peer(key, flow);
-        }
-    }
-
     /// A datagram has left its sender's buffer.
+    #[inline]
     pub(crate) fn udp_left(&mut self, packet: &Packet) {
-        if let Body::Udp { payload, counted: true } = &packet.body {
-            self.udp_gone(packet.from, payload.len() + OVERHEAD);
+        if let Some((sender, size)) = counted_in(packet) {
+            self.udp_gone(sender, size);
         }
     }
 
@@ -366,48 +477,64 @@ impl Network {
     }
 
     /// A datagram arrived at its host.
-    #[inline]
-    pub(crate) fn udp_arrival(&mut self, packet: Packet) {
-        self.udp_left(&packet);
-        let host = packet.to_host;
-        if packet.target.ip.is_to_many() {
-            self.udp_arrival_for_many(packet);
-            return;
-        }
-        let found = self.hosts[host as usize].udp.find(packet.target, packet.source);
-        match found.filter(|&id| self.udp_takes(id, packet.source)) {
-            Some(id) => self.udp_deliver(id, packet),
-            None => self.udp_refuse(packet),
-        }
-    }
-
-    /// True unless the socket is connected to somebody else.
-    #[inline]
-    pub(crate) fn udp_takes(&mut self, id: SocketId, source: Endpoint) -> bool {
-        let socket = self.sockets.datagrams(id);
-        socket.is_some_and(|socket| socket.remote.is_none_or(|remote| remote == source))
-    }
-
-    #[inline]
-    pub(crate) fn udp_deliver(&mut self, id: SocketId, packet: Packet) {
-        let Self { sockets, wire, .. } = self;
-        let socket = sockets.datagrams(id).expect("the table of ports holds datagram sockets");
-        let size = packet.record().bytes as usize + OVERHEAD;
-        if socket.queued + size > socket.receive_limit && socket.queued > 0 {
-            self.drop_packet(packet.to_host, packet, DropReason::ReceiveBuffer);
-            return;
-        }
-        wire.record_packet(packet.to_host, &packet, Record::Delivered);
-        let Body::Udp { payload, .. } = packet.body else {
+    pub(crate) fn udp_arrival(&mut self, place: Place) {
+        let Some(packet) = self.wire.agenda.arriving(place) else {
             return;
         };
-        socket.queued += size;
-        socket.queue.push_back((payload, packet.source));
-        self.notify(id, Ready::READABLE);
+        let (host, target, source) = (packet.to_host, packet.target, packet.source);
+        if let Some((sender, size)) = counted_in(packet) {
+            self.udp_gone(sender, size);
+        }
+        if target.ip.is_to_many() {
+            self.udp_arrival_for_many(place);
+            return;
+        }
+        let found = self.hosts[host as usize].udp.find(target, source);
+        if !found.is_some_and(|id| self.udp_deliver(id, place)) {
+            self.udp_refuse(place);
+        }
+    }
+
+    /// Gives a datagram to a socket; false if the socket is connected to somebody else.
+    #[inline(always)]
+    pub(crate) fn udp_deliver(&mut self, id: SocketId, place: Place) -> bool {
+        let Self { sockets, wire, .. } = self;
+        let Wire { agenda, trace, now, .. } = wire;
+        let (Some(packet), Some(socket)) = (agenda.arriving(place), sockets.get_mut(id)) else {
+            return false;
+        };
+        let (Kind::Datagrams(taker), Body::Udp { payload, .. }) = (&mut socket.kind, &packet.body)
+        else {
+            return false;
+        };
+        if taker.remote.is_some_and(|remote| remote != packet.source) {
+            return false;
+        }
+        let (host, size) = (packet.to_host, payload.len() + OVERHEAD);
+        if taker.queued + size > taker.receive_limit && taker.queued > 0 {
+            let packet = agenda.take_packet(place);
+            self.drop_packet(host, packet, DropReason::ReceiveBuffer);
+            return true;
+        }
+        trace.record_packet(*now, host, Record::Delivered(packet.record()), packet.number);
+        let Body::Udp { payload, .. } = packet.take_body() else {
+            return false;
+        };
+        taker.queued += size;
+        taker.queue.push_back((payload, packet.source));
+        agenda.give_back(place);
+        if self.injection.is_on {
+            self.notify(id, Ready::READABLE);
+        } else if socket.becomes(Ready::READABLE) {
+            self.list_ready(host, id);
+        }
+        true
     }
 
     /// Nobody has the port: the sender's host hears of it (RFC 1122 §4.1.3.1).
-    fn udp_refuse(&mut self, packet: Packet) {
+    #[cold]
+    fn udp_refuse(&mut self, place: Place) {
+        let packet = self.wire.agenda.take_packet(place);
         let host = packet.to_host;
         let answer = packet.answer(Icmp::PortUnreachable);
         self.drop_packet(host, packet, DropReason::NoSocket);

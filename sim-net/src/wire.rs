@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sim_core::Time;
 
-use crate::agenda::{Agenda, Event};
+use crate::agenda::{Agenda, Event, Place};
 use crate::buffer::Pool;
 use crate::capture::Capture;
 use crate::clock::Clocks;
@@ -157,40 +157,73 @@ impl Wire {
         path.loopback || self.links.is_constant(path.from, path.host)
     }
 
-    /// Sends a packet on its path. `lane` is that of its flow; `last_arrival` is when the last
-    /// segment of its connection arrives, if it is one.
+    /// Sends a packet on its path, from a free place on the agenda. `lane` is that of its flow;
+    /// `last_arrival` is when the last segment of its connection arrives, if it is one.
     #[inline(always)]
-    pub(crate) fn send(
+    pub(crate) fn send_from(
         &mut self,
-        path: Path,
-        mut packet: Packet,
+        place: Place,
+        path: &Path,
+        packet: Packet,
         lane: &mut Option<Box<Lane>>,
         last_arrival: &mut Time,
         pool: &mut Pool,
     ) -> Fate {
+        let (record, is_segment) = (packet.record(), matches!(packet.body, Body::Tcp(_)));
+        self.agenda.place(place, packet);
+        if path.host.is_none() || self.links.is_special && !path.loopback {
+            let packet = self.agenda.take_packet(place);
+            return self.send_specially(*path, packet, lane, last_arrival, pool);
+        }
         let delay = if path.loopback {
-            LOOPBACK_DELAY
-        } else if self.links.is_special {
-            return self.pass(path, packet, lane, last_arrival, pool);
+            LOOPBACK_DELAY.as_nanos() as u64
         } else if self.links.spread == 0 {
             self.links.least
         } else {
-            self.drawn_delay((path.from, packet.to_host), packet.flow, lane)
+            self.drawn_delay(path, record.flow, lane)
         };
-        let mut arrival = self.now + delay;
-        if matches!(packet.body, Body::Tcp(_)) {
+        let mut arrival = Time::from_nanos(self.now.as_nanos().saturating_add(delay));
+        if is_segment {
             arrival = arrival.max(*last_arrival);
             *last_arrival = arrival;
         }
-        if self.is_observed {
-            self.observe_sent(path.from, &mut packet);
-        }
-        self.record_packet(path.from, &packet, Record::Sent);
-        self.agenda.push(arrival, Event::Arrival(packet));
+        let number = if self.is_observed { self.observe_placed(path.from, place) } else { 0 };
+        self.trace.record_packet(self.now, path.from, Record::Sent(record), number);
+        self.agenda.schedule(arrival, place);
         Fate::OnTheWay
     }
 
-    /// Sends a packet where links only delay, in a run that has a plane: what [`send`](Self::send)
+    /// Sends a packet on its path.
+    pub(crate) fn send(
+        &mut self,
+        path: Path,
+        packet: Packet,
+        lane: &mut Option<Box<Lane>>,
+        last_arrival: &mut Time,
+        pool: &mut Pool,
+    ) -> Fate {
+        let place = self.agenda.reserve();
+        self.send_from(place, &path, packet, lane, last_arrival, pool)
+    }
+
+    /// Sends a packet over links that are more than a delay, or to an address that no host has.
+    #[cold]
+    fn send_specially(
+        &mut self,
+        path: Path,
+        packet: Packet,
+        lane: &mut Option<Box<Lane>>,
+        last_arrival: &mut Time,
+        pool: &mut Pool,
+    ) -> Fate {
+        if path.host.is_none() {
+            self.lose(path.from, packet, pool);
+            return Fate::Gone;
+        }
+        self.pass(path, packet, lane, last_arrival, pool)
+    }
+
+    /// Sends a packet where links only delay, in a run that has a plane: what [`send_from`](Self::send_from)
     /// does, and the same records.
     pub(crate) fn send_plain(
         &mut self,
@@ -213,7 +246,7 @@ impl Wire {
             self.record(from, Record::Draw { site: Site::PacketDelay, value });
             self.note_delay((from, packet.to_host), passage, value);
         }
-        let mut arrival = self.now + self.links.least + Duration::from_nanos(value);
+        let mut arrival = self.now + Duration::from_nanos(self.links.least.saturating_add(value));
         if matches!(packet.body, Body::Tcp(_)) {
             arrival = arrival.max(*last_arrival);
             *last_arrival = arrival;
@@ -243,6 +276,19 @@ impl Wire {
         self.pass_one(path.from, packet, lane, last_arrival, pool, Passage::default())
     }
 
+    /// Shows a packet that is about to be scheduled to whoever looks; returns the number that it gets.
+    #[cold]
+    fn observe_placed(&mut self, from: u32, place: Place) -> u32 {
+        let Self { agenda, trace, capture, observed, now, .. } = self;
+        let Some(packet) = agenda.arriving(place) else { return 0 };
+        observe(packet, observed, trace, |packet, about| {
+            if let Some(capture) = capture {
+                capture.sent(*now, from, packet, about);
+            }
+        });
+        packet.number
+    }
+
     /// Gives a packet its number, if somebody looks, and puts it into the capture, if there is one:
     /// once each, where it leaves its sender.
     #[cold]
@@ -250,13 +296,12 @@ impl Wire {
         if !self.is_observed {
             return;
         }
-        let about = packet.number;
-        self.observed = self.observed.saturating_add(1);
-        packet.number = self.observed;
-        self.trace.note_sent(packet.number, about, packet.data());
-        if let Some(capture) = &mut self.capture {
-            capture.sent(self.now, from, packet, about);
-        }
+        let Self { trace, capture, observed, now, .. } = self;
+        observe(packet, observed, trace, |packet, about| {
+            if let Some(capture) = capture {
+                capture.sent(*now, from, packet, about);
+            }
+        });
     }
 
     /// Notes what became of a packet in the capture, if there is one.
@@ -266,21 +311,17 @@ impl Wire {
         }
     }
 
-    /// How long the next packet of a flow takes where all links have the same uniform delay.
-    fn drawn_delay(
-        &mut self,
-        link: (u32, u32),
-        flow: Flow,
-        lane: &mut Option<Box<Lane>>,
-    ) -> Duration {
+    /// How many nanoseconds the next packet of a flow takes where all links have the same uniform delay.
+    fn drawn_delay(&mut self, path: &Path, flow: Flow, lane: &mut Option<Box<Lane>>) -> u64 {
         let lane = lane.get_or_insert_with(|| Lane::new(self.flow_entity(flow)));
         let ordinal = lane.next();
         let mut value = below(lane.delay(ordinal, &self.decisions), self.links.spread);
         if self.plane.is_some() {
+            let link = (path.from, path.host.unwrap_or(u32::MAX));
             value = self.delay_by_plan(link, flow, lane, value);
         }
-        self.record(link.0, Record::Draw { site: Site::PacketDelay, value });
-        self.links.least + Duration::from_nanos(value)
+        self.record(path.from, Record::Draw { site: Site::PacketDelay, value });
+        self.links.least.saturating_add(value)
     }
 
     /// Sends a packet that no socket of its flow sends.
@@ -328,4 +369,18 @@ impl Wire {
             pool.put(payload);
         }
     }
+}
+
+/// Gives a packet its number, and tells the log and the capture of it.
+fn observe(
+    packet: &mut Packet,
+    observed: &mut u32,
+    trace: &mut Trace,
+    capture: impl FnOnce(&Packet, u32),
+) {
+    let about = packet.number;
+    *observed = observed.saturating_add(1);
+    packet.number = *observed;
+    trace.note_sent(packet.number, about, packet.data());
+    capture(packet, about);
 }

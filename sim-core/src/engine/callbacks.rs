@@ -130,10 +130,14 @@ impl Callbacks {
     }
 
     /// Drops cancelled entries from the head, and all of them when they are many.
+    #[inline]
     pub(crate) fn clean(&mut self) {
-        if self.cancelled == 0 {
-            return;
+        if self.cancelled > 0 {
+            self.drop_cancelled();
         }
+    }
+
+    fn drop_cancelled(&mut self) {
         if self.queue.len() > SWEEP_FROM && self.cancelled > self.queue.len() / 2 {
             self.sweep();
         }
@@ -153,10 +157,16 @@ impl Callbacks {
     }
 
     /// The earliest live deadline.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_deadline(&mut self) -> Option<Time> {
         self.clean();
         self.queue.peek().map(|due| due.at).filter(|&at| at != Time::NEVER)
+    }
+
+    /// True if a timer is due at `now`, or was before it was cancelled.
+    #[inline]
+    pub(crate) fn may_be_due(&self, now: Time) -> bool {
+        self.queue.peek().is_some_and(|due| due.at <= now)
     }
 
     /// Takes the next timer that is due at `now` from the queue; its callback stays in the table.

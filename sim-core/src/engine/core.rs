@@ -120,7 +120,9 @@ pub(crate) struct Core {
     pub(super) tasks: RefCell<Arena<Rc<dyn AnyTask>>>,
     pub(crate) sources: RefCell<Arena<Registered>>,
     /// Sources whose last read did not empty them.
-    pub(super) still_readable: RefCell<VecDeque<Key>>,
+    pub(super) still_readable: RefCell<Vec<Key>>,
+    /// True while `still_readable` is not empty: it is asked twice a turn.
+    pub(super) is_still_readable: Cell<bool>,
     pub(crate) current_task: RefCell<Option<Rc<dyn AnyTask>>>,
     pub(super) in_turn: Cell<bool>,
     pub(super) spent: Cell<bool>,
@@ -164,6 +166,7 @@ impl Core {
             tasks: RefCell::new(Arena::new()),
             sources: RefCell::new(Arena::new()),
             still_readable: RefCell::default(),
+            is_still_readable: Cell::new(false),
             current_task: RefCell::new(None),
             in_turn: Cell::new(false),
             spent: Cell::new(false),
@@ -205,7 +208,7 @@ impl Core {
     /// Queues an entry for the next iteration.
     #[inline]
     pub(crate) fn push(&self, entry: Ready) {
-        self.inbox.advance();
+        self.inbox.advance(1);
         self.ready.borrow_mut().push(entry.into());
         self.woke_from_outside();
     }
@@ -225,7 +228,8 @@ impl Core {
     }
 
     pub(crate) fn push_still_readable(&self, source: Key) {
-        self.still_readable.borrow_mut().push_back(source);
+        self.still_readable.borrow_mut().push(source);
+        self.is_still_readable.set(true);
         self.woke_from_outside();
     }
 
@@ -420,6 +424,7 @@ impl Core {
         let flow = self.flow.take();
         drop(flow);
         self.still_readable.borrow_mut().clear();
+        self.is_still_readable.set(false);
         let callbacks = self.callbacks.borrow_mut().take_all();
         for action in callbacks {
             match action {

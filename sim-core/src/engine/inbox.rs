@@ -52,10 +52,10 @@ impl Inbox {
         }
     }
 
-    /// Counts an entry of the ready queue. The loop's thread alone writes the count.
+    /// Counts entries of the ready queue. The loop's thread alone writes the count.
     #[inline]
-    pub(crate) fn advance(&self) {
-        self.position.store(self.position() + 1, Ordering::Relaxed);
+    pub(crate) fn advance(&self, entries: u64) {
+        self.position.store(self.position() + entries, Ordering::Relaxed);
     }
 
     #[inline]

@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use super::core::{Core, Queued, Ready};
 use super::report::ErrorContext;
-use super::sources::{self, Flow};
-use crate::driver::{Next, Readiness, Token};
+use super::sources::{self, Flow, Registered};
+use crate::arena::Key;
+use crate::driver::{Next, Readiness};
 use crate::trace::Record;
 use crate::{Time, current, task};
 
@@ -42,16 +43,15 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
     let _current = current::enter(core);
     let _in_turn = InTurn::begin(core);
     if core.batch_left.get() == 0 {
-        core.batch.borrow_mut().clear();
-        if core.inbox.is_waiting() {
-            merge_wakeups(core);
+        if let Some((source, event)) = lone_source(core, now, events) {
+            run_alone(core, source, event.as_ref());
+            return next(core);
         }
-        queue_still_readable(core);
-        queue_readiness(core, events);
-        queue_due_timers(core, now);
-        take_snapshot(core);
+        take_snapshot(core, now, events);
     } else {
-        queue_readiness(core, events);
+        // The snapshot of an earlier turn is not done: what is ready waits for the next.
+        let waiting = queue_readiness(core, events, &mut core.ready.borrow_mut());
+        core.inbox.advance(waiting);
     }
     // Crossings outside any turn come first in it (ruling 1); what they queue is not part of it.
     drain_flow(core);
@@ -67,13 +67,14 @@ fn is_cut_short(core: &Core) -> bool {
     core.spent.replace(false) && (core.is_dead() || core.busy_until().is_some())
 }
 
+#[inline(always)]
 pub(super) fn next(core: &Core) -> Next {
     let busy = core.busy_until();
     let is_ready = core.batch_left.get() > 0
         || !core.ready.borrow().is_empty()
         || core.inbox.is_waiting()
         || core.flow_waits.get()
-        || !core.still_readable.borrow().is_empty();
+        || core.is_still_readable.get();
     if is_ready {
         return busy.map_or(Next::Now, Next::At);
     }
@@ -83,11 +84,81 @@ pub(super) fn next(core: &Core) -> Next {
     }
 }
 
+/// The usual turn: one source is ready or has more to read, and nothing else waits. Such a turn needs no
+/// queue. Says which source it is, and its readiness if that is new.
+#[inline]
+fn lone_source(
+    core: &Core,
+    now: Time,
+    events: &mut Vec<Readiness>,
+) -> Option<(Key, Option<Readiness>)> {
+    let is_alone = core.ready.borrow().is_empty()
+        && !core.inbox.is_waiting()
+        && !core.flow_waits.get()
+        && !core.spent.get()
+        && !core.timed.get()
+        && !core.callbacks.borrow().may_be_due(now);
+    if !is_alone {
+        return None;
+    }
+    match (&events[..], core.is_still_readable.get()) {
+        (&[event], false) => {
+            events.clear();
+            Some((Key::from_bits(event.token.0), Some(event)))
+        }
+        (&[], true) => {
+            let mut still_readable = core.still_readable.borrow_mut();
+            let &[source] = &still_readable[..] else {
+                return None;
+            };
+            still_readable.clear();
+            core.is_still_readable.set(false);
+            Some((source, None))
+        }
+        _ => None,
+    }
+}
+
+/// Runs the handles of a source that is ready alone.
+#[inline]
+fn run_alone(core: &Rc<Core>, source: Key, event: Option<&Readiness>) {
+    let Some(source) = sources::find(core, source) else {
+        return;
+    };
+    let (read, write) = match event {
+        Some(event) => source.note(event),
+        None => (source.begin_read(), false),
+    };
+    if read || write {
+        sources::run_io(core, &source, read, write);
+        drain_flow(core);
+        is_cut_short(core);
+    }
+}
+
+/// Makes the snapshot: what was queued, what is ready, the timers that are due. No user code runs
+/// here.
+#[inline]
+fn take_snapshot(core: &Core, now: Time, events: &mut Vec<Readiness>) {
+    let mut batch = core.batch.borrow_mut();
+    batch.clear();
+    if core.inbox.is_waiting() {
+        merge_wakeups(core, &mut batch);
+    } else {
+        std::mem::swap(&mut *core.ready.borrow_mut(), &mut *batch);
+    }
+    let mut arisen = queue_still_readable(core, &mut batch);
+    arisen += queue_readiness(core, events, &mut batch);
+    arisen += queue_due_timers(core, now, &mut batch);
+    core.inbox.advance(arisen);
+    core.batch_left.set(batch.len());
+}
+
 /// Begins the snapshot with the queued handles and the woken tasks, each where it was woken.
-fn merge_wakeups(core: &Core) {
+fn merge_wakeups(core: &Core, batch: &mut Vec<Queued>) {
     let mut woken = core.woken.take();
     core.inbox.take(&mut woken);
-    let (mut ready, mut batch) = (core.ready.borrow_mut(), core.batch.borrow_mut());
+    let mut ready = core.ready.borrow_mut();
     let mut wakeups = woken.drain(..).peekable();
     let first = core.inbox.position() - ready.len() as u64;
     for (position, entry) in (first..).zip(ready.drain(..)) {
@@ -97,58 +168,61 @@ fn merge_wakeups(core: &Core) {
         batch.push(entry);
     }
     batch.extend(wakeups.map(|wakeup| Queued::from(Ready::Task(wakeup.task))));
-    drop((ready, batch));
+    drop(ready);
     core.woken.replace(woken);
 }
 
-/// Ends the snapshot with what is queued.
-fn take_snapshot(core: &Core) {
-    let (mut ready, mut batch) = (core.ready.borrow_mut(), core.batch.borrow_mut());
-    if batch.is_empty() {
-        std::mem::swap(&mut *ready, &mut *batch);
-    } else {
-        batch.append(&mut ready);
-    }
-    core.batch_left.set(batch.len());
-}
-
 /// Sources that a read left with more to read come before new readiness, in the order of those
-/// reads (the key that contract A-27 asks for).
-fn queue_still_readable(core: &Core) {
-    let waiting = core.still_readable.borrow().len();
-    for _ in 0..waiting {
-        let Some(source) = core.still_readable.borrow_mut().pop_front() else {
-            break;
-        };
-        if sources::begin_read(core, source) {
-            core.push(Ready::Io { source, read: true, write: false });
+/// reads (the key that contract A-27 asks for). Says how many entries it queued.
+#[inline]
+fn queue_still_readable(core: &Core, queue: &mut Vec<Queued>) -> u64 {
+    if !core.is_still_readable.replace(false) {
+        return 0;
+    }
+    let mut queued = 0;
+    let sources = core.sources.borrow();
+    for source in core.still_readable.borrow_mut().drain(..) {
+        if sources.get(source).is_some_and(Registered::begin_read) {
+            queue.push(Ready::Io { source, read: true, write: false }.into());
+            queued += 1;
         }
     }
+    queued
 }
 
-#[inline(always)]
-fn queue_readiness(core: &Core, events: &mut Vec<Readiness>) {
-    for event in events.drain(..) {
-        let source = key_of(event.token);
-        let (read, write) = sources::note_readiness(core, source, &event);
+/// Queues the handles of new readiness. Says how many entries it queued.
+#[inline]
+fn queue_readiness(core: &Core, events: &mut Vec<Readiness>, queue: &mut Vec<Queued>) -> u64 {
+    if events.is_empty() {
+        return 0;
+    }
+    let mut queued = 0;
+    let sources = core.sources.borrow();
+    for event in events.iter() {
+        let source = Key::from_bits(event.token.0);
+        let (read, write) = sources.get(source).map_or((false, false), |it| it.note(event));
         if read || write {
-            core.push(Ready::Io { source, read, write });
+            queue.push(Ready::Io { source, read, write }.into());
+            queued += 1;
         }
     }
+    drop(sources);
+    events.clear();
+    queued
 }
 
-fn key_of(token: Token) -> crate::arena::Key {
-    crate::arena::Key::from_bits(token.0)
-}
-
-fn queue_due_timers(core: &Core, now: Time) {
+/// Queues the timers that are due. Says how many entries it queued.
+#[inline]
+fn queue_due_timers(core: &Core, now: Time, queue: &mut Vec<Queued>) -> u64 {
+    let mut callbacks = core.callbacks.borrow_mut();
     // Here and not only before a wait, since a loop that is always ready never waits.
-    core.callbacks.borrow_mut().clean();
-    loop {
-        let due = core.callbacks.borrow_mut().pop_due(now);
-        let Some(key) = due else { break };
-        core.push(Ready::Callback(key));
+    callbacks.clean();
+    let mut queued = 0;
+    while let Some(key) = callbacks.pop_due(now) {
+        queue.push(Ready::Callback(key).into());
+        queued += 1;
     }
+    queued
 }
 
 fn run_batch(core: &Rc<Core>) {
@@ -207,12 +281,16 @@ fn run(core: &Rc<Core>, entry: Ready) {
     match entry {
         Ready::Callback(key) => run_callback(core, key),
         Ready::Task(key) => task::step(core, key),
-        Ready::Io { source, read, write } => sources::run_io(core, source, read, write),
+        Ready::Io { source, read, write } => {
+            if let Some(source) = sources::find(core, source) {
+                sources::run_io(core, &source, read, write);
+            }
+        }
         Ready::Life(source, step) => sources::run_life(core, source, step),
     }
 }
 
-fn run_callback(core: &Rc<Core>, key: crate::arena::Key) {
+fn run_callback(core: &Rc<Core>, key: Key) {
     use super::callbacks::Action;
 
     let Some((action, deadline)) = core.callbacks.borrow_mut().take(key) else {

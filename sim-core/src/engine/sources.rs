@@ -29,6 +29,28 @@ pub(crate) enum Flow {
 }
 
 impl Registered {
+    /// Takes readiness in, and only notes it: no user code runs. Says whether a read and a write handle
+    /// are to be queued for it.
+    #[inline]
+    pub(super) fn note(&self, event: &Readiness) -> (bool, bool) {
+        match self {
+            Self::Waiting(watch) => (false, watch.note_readiness(event)),
+            Self::Stream(stream) => stream.note_readiness(event),
+            Self::Endpoint(endpoint) => endpoint.note_readiness(event),
+            Self::Listener(listener) => (listener.note_readable(event.readable), false),
+        }
+    }
+
+    /// It had more to read: says whether a read handle is to be queued for it.
+    pub(super) fn begin_read(&self) -> bool {
+        match self {
+            Self::Waiting(_) => false,
+            Self::Stream(stream) => stream.begin_read(),
+            Self::Endpoint(endpoint) => endpoint.begin_read(),
+            Self::Listener(listener) => listener.note_readable(true),
+        }
+    }
+
     /// The loop is closed: closes the socket without a callback.
     pub(crate) fn release(self) {
         match self {
@@ -40,38 +62,17 @@ impl Registered {
     }
 }
 
-fn find(core: &Core, source: Key) -> Option<Registered> {
+/// The source with this key.
+pub(super) fn find(core: &Core, source: Key) -> Option<Registered> {
     core.sources.borrow().get(source).cloned()
 }
 
-/// Takes readiness in. Says whether a read and a write handle are to be queued for it.
-pub(super) fn note_readiness(core: &Core, source: Key, event: &Readiness) -> (bool, bool) {
-    // It only notes: no user code runs under this borrow.
-    match core.sources.borrow().get(source) {
-        None => (false, false),
-        Some(Registered::Waiting(watch)) => (false, watch.note_readiness(event)),
-        Some(Registered::Stream(stream)) => stream.note_readiness(event),
-        Some(Registered::Endpoint(endpoint)) => endpoint.note_readiness(event),
-        Some(Registered::Listener(listener)) => (listener.note_readable(event.readable), false),
-    }
-}
-
-/// A source that had more to read: says whether a read handle is to be queued for it.
-pub(super) fn begin_read(core: &Core, source: Key) -> bool {
-    match find(core, source) {
-        None | Some(Registered::Waiting(_)) => false,
-        Some(Registered::Stream(stream)) => stream.begin_read(),
-        Some(Registered::Endpoint(endpoint)) => endpoint.begin_read(),
-        Some(Registered::Listener(listener)) => listener.note_readable(true),
-    }
-}
-
 /// Runs the I/O handles of a source, the read handle before the write handle (contract A-26).
-pub(super) fn run_io(core: &Rc<Core>, source: Key, read: bool, write: bool) {
-    match find(core, source) {
-        None => {}
-        Some(Registered::Waiting(watch)) => watch.on_ready(),
-        Some(Registered::Stream(stream)) => {
+#[inline]
+pub(super) fn run_io(core: &Rc<Core>, source: &Registered, read: bool, write: bool) {
+    match source {
+        Registered::Waiting(watch) => watch.on_ready(),
+        Registered::Stream(stream) => {
             if read {
                 stream.on_readable();
             }
@@ -80,7 +81,7 @@ pub(super) fn run_io(core: &Rc<Core>, source: Key, read: bool, write: bool) {
                 stream.on_writable();
             }
         }
-        Some(Registered::Endpoint(endpoint)) => {
+        Registered::Endpoint(endpoint) => {
             if read {
                 endpoint.on_readable();
             }
@@ -89,7 +90,7 @@ pub(super) fn run_io(core: &Rc<Core>, source: Key, read: bool, write: bool) {
                 endpoint.on_writable();
             }
         }
-        Some(Registered::Listener(listener)) => listener.on_readable(),
+        Registered::Listener(listener) => listener.on_readable(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use sim_core::Time;
 use slab::Slab;
@@ -25,14 +24,14 @@ const ANSWERED_MAX: usize = 4_096;
 /// The links of a world.
 #[derive(Debug)]
 pub(crate) struct LinkTable {
-    /// What packets take between any hosts, while `is_special` is false.
-    pub(crate) least: Duration,
+    /// What packets take between any hosts, in nanoseconds, while `is_special` is false.
+    pub(crate) least: u64,
     pub(crate) spread: u64,
     /// Packets do not take the short way: links differ, or somebody watches.
     pub(crate) is_special: bool,
     /// Some link is more than a delay, or differs from the others.
     pub(crate) differs: bool,
-    /// Counts the changes, so that connections notice them.
+    /// Counts the changes, of links and of who has which address, so that sockets notice them.
     pub(crate) version: u32,
     /// Something can stop packets at the end of their way.
     pub(crate) judges_arrivals: bool,
@@ -100,7 +99,7 @@ impl LinkTable {
     /// Links as `everywhere`, save where the rules say otherwise.
     pub(crate) fn new(everywhere: Link, rules: Vec<LinkRule>) -> Self {
         let mut table = Self {
-            least: Duration::ZERO,
+            least: 0,
             spread: 0,
             is_special: false,
             differs: false,
@@ -240,6 +239,11 @@ impl LinkTable {
         self.look_again();
     }
 
+    /// Addresses belong to other hosts than before.
+    pub(crate) fn routes_changed(&mut self) {
+        self.version += 1;
+    }
+
     /// Names the faults that can happen everywhere.
     pub(crate) fn enable(&self, faults: &mut Faults) {
         self.everywhere.faults().for_each(|name| faults.enable(name));
@@ -256,7 +260,8 @@ impl LinkTable {
     fn look_again(&mut self) {
         self.version += 1;
         let plain = self.everywhere.plain();
-        (self.least, self.spread) = plain.unwrap_or_default();
+        let (least, spread) = plain.unwrap_or_default();
+        (self.least, self.spread) = (u64::try_from(least.as_nanos()).unwrap_or(u64::MAX), spread);
         let (sent, arrived) = self.is_watched;
         let stops_arrivals = !(self.cuts.is_empty() && self.downlinks.is_empty());
         let alike = self.pairs.is_empty() && self.uplinks.is_empty();

@@ -28,24 +28,24 @@ pub(crate) enum Icmp {
 }
 
 impl Connection {
-    /// A segment arrived (RFC 9293 §3.10.7).
+    /// A segment arrived (RFC 9293 §3.10.7). Its payload is taken out of it.
     #[inline]
-    pub(crate) fn on_segment(&mut self, mut segment: Segment, now: Time, pool: &mut Pool) {
+    pub(crate) fn on_segment(&mut self, segment: &mut Segment, now: Time, pool: &mut Pool) {
         let is_expected = self.state == State::Established
             && segment.flags == Flags::ACK
-            && self.receive.is_next(&segment)
+            && self.receive.is_next(segment)
             && segment.ack.at_most(self.send.nxt)
-            && self.stamps.is_recent(&segment, self.heard_at, now)
+            && self.stamps.is_recent(segment, self.heard_at, now)
             && self.soft_error.is_none();
         if is_expected {
-            self.take_segment(&mut segment, now, pool);
+            self.take_segment(segment, now, pool);
             if let Some(payload) = segment.payload.take() {
                 self.receive.accept(payload, now);
                 self.signals = self.signals.with(Ready::READABLE);
             }
             return;
         }
-        self.on_unexpected(&mut segment, now, pool);
+        self.on_unexpected(segment, now, pool);
         if let Some(payload) = segment.payload.take() {
             pool.put(payload);
         }

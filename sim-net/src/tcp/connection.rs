@@ -23,7 +23,7 @@ use super::segment::{Flags, Segment, Seq, SynOptions};
 use super::send::{Cut, End, Sender};
 use super::stamps::Stamps;
 use super::time_wait::Remains;
-use crate::buffer::{LARGE, Pool};
+use crate::buffer::{LARGE, Payload, Pool};
 use crate::errno::EPIPE;
 use crate::socket_table::Ready;
 
@@ -261,6 +261,19 @@ impl Connection {
         (self.receive.nxt.minus(u32::from(ended)), ended)
     }
 
+    /// The last payload that waits to be read, if it has this length.
+    #[inline]
+    pub(super) fn latest_payload(&self, length: usize) -> Option<&Payload> {
+        self.receive.latest_payload(length)
+    }
+
+    /// True if `bytes` are, in memory, those that were written first of what is not acknowledged, from
+    /// number `at` on.
+    #[inline]
+    pub(super) fn begins_with(&self, at: Seq, bytes: &Payload) -> bool {
+        self.send.begins_with(at, bytes)
+    }
+
     /// The last `length` bytes that wait to be read, in order.
     pub(super) fn latest(&self, length: usize) -> impl Iterator<Item = &[u8]> {
         self.receive.latest(length)
@@ -291,6 +304,20 @@ impl Connection {
             || self.syn_pending
             || self.probe_pending
             || self.reset.is_some()
+    }
+
+    /// The next segment to send, if it is the step of a dialogue: a message that fits into a segment,
+    /// with nothing on its way. It is what [`transmit`](Self::transmit) would give, with less to look at.
+    #[inline(always)]
+    pub(crate) fn transmit_step(&mut self, now: Time) -> Option<Segment> {
+        let is_usual = matches!(self.state, State::Established | State::CloseWait)
+            && !(self.syn_pending || self.probe_pending || self.reset.is_some())
+            && !(self.receive.has_beyond() || self.send.flights.lost > 0 || self.send.probe_now);
+        if !is_usual {
+            return None;
+        }
+        let cut = self.send.next_step(now)?;
+        Some(self.carry(cut, now))
     }
 
     /// The next segment to send.

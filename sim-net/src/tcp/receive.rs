@@ -163,6 +163,12 @@ impl Receiver {
         self.queue.push_back(payload);
     }
 
+    /// The last payload of the queue, if it has this length.
+    #[inline]
+    pub(super) fn latest_payload(&self, length: usize) -> Option<&Payload> {
+        self.queue.back().filter(|payload| payload.len() == length)
+    }
+
     /// The last `length` bytes of the queue, in order; nothing if it has fewer.
     pub(super) fn latest(&self, length: usize) -> impl Iterator<Item = &[u8]> {
         let mut first = self.queue.len();
@@ -321,7 +327,8 @@ impl Receiver {
         let limit = self.limit.now;
         let free = limit.saturating_sub(self.queued);
         let least = (limit / 16).max((self.mss as usize).min(limit));
-        let offered = if free < least { 0 } else { free.next_multiple_of(1 << self.scale) };
+        let unit = 1 << self.scale;
+        let offered = if free < least { 0 } else { (free + unit - 1) & !(unit - 1) };
         (offered as u32).min(FIELD_MAX << self.scale).max(self.window())
     }
 

@@ -231,6 +231,12 @@ impl Sender {
         (self.tail.since(self.nxt) as i32).max(0) as usize
     }
 
+    /// How much more the peer's window takes.
+    #[inline]
+    fn window_left(&self) -> usize {
+        (self.una.plus(self.wnd).since(self.nxt) as i32).max(0) as usize
+    }
+
     /// True if data, a FIN or a repetition waits to be sent.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
@@ -370,11 +376,7 @@ impl Sender {
     /// ever offered (RFC 9293 §3.8.6.2.1).
     #[inline(always)]
     pub(super) fn next(&mut self, size_max: usize, now: Time, pool: &mut Pool) -> Option<Cut> {
-        let window = (self.una.plus(self.wnd).since(self.nxt) as i32).max(0) as usize;
-        let unsent = self.unsent();
-        if let Some(cut) = self.next_short(unsent, window, now) {
-            return Some(cut);
-        }
+        let (window, unsent) = (self.window_left(), self.unsent());
         let mut payload = None;
         let seq = self.nxt;
         if unsent > 0 {
@@ -416,10 +418,11 @@ impl Sender {
 
     /// A message that fits into a segment, with nothing on its way: the step of a dialogue.
     #[inline(always)]
-    fn next_short(&mut self, unsent: usize, window: usize, now: Time) -> Option<Cut> {
+    pub(super) fn next_step(&mut self, now: Time) -> Option<Cut> {
+        let unsent = self.unsent();
         let fits = unsent > 0
             && unsent <= self.mss as usize
-            && unsent <= window
+            && unsent <= self.window_left()
             && self.una == self.nxt
             && self.end == End::Open;
         if !fits || self.must_restart(now) {
@@ -524,6 +527,13 @@ impl Sender {
     /// The number behind the last byte that was written.
     pub(super) fn written_to(&self) -> Seq {
         self.tail
+    }
+
+    /// True if `bytes` are a part of the first chunk itself, from number `at` on.
+    #[inline]
+    pub(super) fn begins_with(&self, at: Seq, bytes: &Payload) -> bool {
+        let first = self.queue.front();
+        first.is_some_and(|chunk| bytes.is_part_of(&chunk.data, at.since(chunk.start)))
     }
 
     /// Where `bytes` from number `at` on are others than the queue has, counted from `at`; bytes that

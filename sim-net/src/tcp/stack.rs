@@ -12,10 +12,10 @@ use super::arrival;
 use super::config::{BufferSize, Config, TIMESTAMPS};
 use super::connection::{Connection, State};
 use super::segment::{Flags, Segment, Seq};
-use super::stream::{News, Stream};
+use super::stream::Stream;
 use super::time_wait::Verdict;
 use crate::address::{Endpoint, Ip};
-use crate::agenda::{Event, LazyTimer};
+use crate::agenda::{Event, LazyTimer, Place};
 use crate::buffer::LARGE;
 use crate::decisions::Site;
 use crate::errno::{
@@ -23,12 +23,13 @@ use crate::errno::{
     EISCONN, ENETUNREACH, ENOTCONN,
 };
 use crate::flow::Flow;
+use crate::host::Host;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet};
 use crate::ports::{Bind, ephemeral, on_port};
-use crate::socket_table::{Kind, Options, Ready, Socket, SocketId, Unconnected};
+use crate::socket_table::{Kind, Options, Ready, Socket, SocketId, SocketTable, Unconnected};
 use crate::trace::{DropReason, Record};
-use crate::wire::Path;
+use crate::wire::{Path, Wire};
 
 /// A socket that accepts connections.
 #[derive(Debug)]
@@ -331,8 +332,8 @@ impl Network {
         id: SocketId,
         pieces: impl Iterator<Item = &'a [u8]>,
     ) -> io::Result<usize> {
-        let Self { sockets, wire, pool, .. } = self;
-        let (host, stream) = sockets.host_and_stream(id).ok_or_else(|| errno::os(errno::EPIPE))?;
+        let Self { sockets, pool, .. } = self;
+        let stream = sockets.stream(id).ok_or_else(|| errno::os(errno::EPIPE))?;
         let mut taken = 0;
         for piece in pieces {
             let of_piece = stream.connection.write(piece, pool).map_err(errno::os)?;
@@ -344,8 +345,7 @@ impl Network {
         if taken == 0 {
             return Err(errno::would_block());
         }
-        let news = stream.flush(id, host, wire, pool);
-        self.tcp_tell(id, news);
+        self.tcp_flush(id);
         Ok(taken)
     }
 
@@ -401,18 +401,20 @@ impl Network {
     /// Sends what a connection has to send, tells its engine what is ready, arms its timer, and
     /// buries it if it is over. To be called after anything was done to a connection.
     pub(crate) fn tcp_flush(&mut self, id: SocketId) {
-        let Self { sockets, wire, pool, .. } = self;
-        if let Some((host, stream)) = sockets.host_and_stream(id) {
-            let news = stream.flush(id, host, wire, pool);
-            self.tcp_tell(id, news);
-        }
-    }
-
-    /// Passes on what came of a connection's [`flush`](Stream::flush).
-    #[inline]
-    fn tcp_tell(&mut self, id: SocketId, news: News) {
+        let Self { sockets, wire, pool, injection, .. } = self;
+        let Some(socket) = sockets.get_mut(id) else {
+            return;
+        };
+        let (host, Kind::Stream(stream)) = (socket.host, &mut socket.kind) else {
+            return;
+        };
+        let news = stream.flush(id, wire, pool);
         if !news.signals.is_none() {
-            self.tcp_signal(id, news.signals);
+            if stream.parent.is_some() || injection.is_on {
+                self.tcp_signal(id, news.signals);
+            } else if socket.becomes(news.signals) {
+                self.list_ready(host, id);
+            }
         }
         if news.is_over {
             self.tcp_bury(id);
@@ -508,48 +510,33 @@ impl Network {
 // Segments in.
 impl Network {
     /// A segment arrived at its host.
-    pub(crate) fn tcp_arrival(&mut self, packet: Packet) {
-        let Some(id) = self.tcp_connection_for(&packet) else {
+    pub(crate) fn tcp_arrival(&mut self, place: Place) {
+        let Self { sockets, hosts, wire, pool, .. } = self;
+        let Wire { agenda, clocks, trace, now, .. } = wire;
+        let Some(packet) = agenda.arriving(place) else {
+            return;
+        };
+        let host = packet.to_host;
+        let Some(id) = tcp_connection_for(packet, sockets, &hosts[host as usize]) else {
+            let packet = agenda.take_packet(place);
             self.tcp_arrival_at_no_connection(packet);
             return;
         };
-        let Self { sockets, wire, pool, .. } = self;
-        let host = packet.to_host;
-        wire.record_packet(host, &packet, Record::Delivered);
-        let Body::Tcp(segment) = packet.body else {
+        trace.record_packet(*now, host, Record::Delivered(packet.record()), packet.number);
+        let Body::Tcp(segment) = &mut packet.body else {
             return;
         };
         let stream = sockets.stream(id).expect("the table of connections holds streams");
         stream.peer = packet.from;
         let before = stream.connection.taken_in();
-        stream.connection.on_segment(segment, wire.local_time(host), pool);
-        if stream.connection.taken_in() != before {
+        stream.connection.on_segment(segment, clocks.local(host, *now), pool);
+        let is_moved = stream.connection.taken_in() != before;
+        drop(packet.take_body());
+        agenda.give_back(place);
+        if is_moved {
             self.check_stream(id, before.0);
         }
-        let Self { sockets, wire, pool, .. } = self;
-        let stream = sockets.stream(id).expect("the table of connections holds streams");
-        let news = stream.flush(id, host, wire, pool);
-        self.tcp_tell(id, news);
-    }
-
-    /// The connection that takes a segment.
-    #[inline]
-    fn tcp_connection_for(&mut self, packet: &Packet) -> Option<SocketId> {
-        let is_open = |stream: &mut Stream| stream.mapped && stream.parent.is_none();
-        if self.sockets.stream(packet.to).is_some_and(is_open) {
-            return Some(packet.to);
-        }
-        let pair = (packet.target, packet.source);
-        let id = self.host(packet.to_host).connections.get(&pair).copied()?;
-        (!self.overflows(id, segment_of(packet))).then_some(id)
-    }
-
-    /// True if a segment would complete a handshake while as many connections wait as may: the
-    /// listener does not hear it, and its SYN-ACK is sent again (L-08).
-    fn overflows(&mut self, id: SocketId, segment: &Segment) -> bool {
-        let parent = self.sockets.stream(id).filter(|it| it.connection.completes(segment));
-        let listener = parent.and_then(|stream| stream.parent);
-        listener.and_then(|id| self.sockets.listener(id)).is_some_and(|it| it.is_full())
+        self.tcp_flush(id);
     }
 
     #[cold]
@@ -698,6 +685,25 @@ impl Network {
             self.pool.put(payload);
         }
     }
+}
+
+/// The connection that takes a segment at `host`.
+#[inline]
+fn tcp_connection_for(packet: &Packet, sockets: &mut SocketTable, host: &Host) -> Option<SocketId> {
+    let is_open = |stream: &Stream| stream.mapped && stream.parent.is_none();
+    if sockets.get_stream(packet.to).is_some_and(is_open) {
+        return Some(packet.to);
+    }
+    let id = host.connections.get(&(packet.target, packet.source)).copied()?;
+    (!overflows(sockets, id, segment_of(packet))).then_some(id)
+}
+
+/// True if a segment would complete a handshake while as many connections wait as may: the
+/// listener does not hear it, and its SYN-ACK is sent again (L-08).
+fn overflows(sockets: &mut SocketTable, id: SocketId, segment: &Segment) -> bool {
+    let parent = sockets.get_stream(id).filter(|it| it.connection.completes(segment));
+    let listener = parent.and_then(|stream| stream.parent);
+    listener.and_then(|id| sockets.listener(id)).is_some_and(|it| it.is_full())
 }
 
 fn segment_of(packet: &Packet) -> &Segment {

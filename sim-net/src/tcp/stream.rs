@@ -6,7 +6,7 @@ use sim_core::Time;
 use super::connection::{Connection, State};
 use super::segment::Segment;
 use crate::address::Endpoint;
-use crate::agenda::{Event, LazyTimer};
+use crate::agenda::{Event, LazyTimer, Place};
 use crate::buffer::Pool;
 use crate::flow::Flow;
 use crate::link::lane::Lane;
@@ -73,29 +73,45 @@ impl Stream {
     }
 
     /// Sends what there is to send and arms the timer. To be called after anything was done to the
-    /// connection; `id` and `host` are its own.
-    pub(super) fn flush(
-        &mut self,
-        id: SocketId,
-        host: u32,
-        wire: &mut Wire,
-        pool: &mut Pool,
-    ) -> News {
+    /// connection; `id` is its own.
+    #[inline]
+    pub(super) fn flush(&mut self, id: SocketId, wire: &mut Wire, pool: &mut Pool) -> News {
         if self.links_seen != wire.links.version {
             self.look_at_links(wire);
         }
-        let now = wire.local_time(host);
-        while self.connection.has_output() {
-            let Some(segment) = self.connection.transmit(now, pool) else { break };
-            self.send(segment, id, host, wire, pool);
+        if self.connection.has_output() {
+            self.transmit(id, wire, pool);
         }
-        let deadline = wire.clocks.world(host, self.connection.deadline());
+        let deadline = wire.clocks.world(self.path.from, self.connection.deadline());
         if deadline != Time::NEVER && self.timer.arm(deadline) {
             wire.agenda.push(deadline, Event::TcpTimer(id));
         }
         News {
             signals: self.connection.take_signals(),
             is_over: matches!(self.connection.state(), State::Closed | State::TimeWait),
+        }
+    }
+
+    /// Sends what there is to send.
+    #[inline(never)]
+    fn transmit(&mut self, id: SocketId, wire: &mut Wire, pool: &mut Pool) {
+        let now = wire.local_time(self.path.from);
+        let place = wire.agenda.reserve();
+        match self.connection.transmit_step(now) {
+            Some(segment) => self.send(place, segment, id, wire, pool),
+            None => wire.agenda.give_back(place),
+        }
+        if self.connection.has_output() {
+            self.transmit_all(id, now, wire, pool);
+        }
+    }
+
+    #[inline(never)]
+    fn transmit_all(&mut self, id: SocketId, now: Time, wire: &mut Wire, pool: &mut Pool) {
+        while self.connection.has_output() {
+            let Some(segment) = self.connection.transmit(now, pool) else { break };
+            let place = wire.agenda.reserve();
+            self.send(place, segment, id, wire, pool);
         }
     }
 
@@ -106,12 +122,13 @@ impl Stream {
         self.connection.allow_trains(wire.is_constant(self.path));
     }
 
+    /// Sends a segment from a free place on the agenda.
     #[inline(always)]
     fn send(
         &mut self,
+        place: Place,
         segment: Segment,
         id: SocketId,
-        host: u32,
         wire: &mut Wire,
         pool: &mut Pool,
     ) {
@@ -126,11 +143,8 @@ impl Stream {
             number: 0,
             body: Body::Tcp(segment),
         };
-        if self.path.host.is_none() {
-            wire.lose(host, packet, pool);
-            return;
-        }
+        let Self { path, lane, last_arrival, .. } = self;
         // A lost segment is sent again when its timer says so, so nothing is to be done now.
-        let _ = wire.send(self.path, packet, &mut self.lane, &mut self.last_arrival, pool);
+        let _ = wire.send_from(place, path, packet, lane, last_arrival, pool);
     }
 }

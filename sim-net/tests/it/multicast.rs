@@ -396,3 +396,33 @@ fn a_broadcast_goes_by_an_interface() {
     };
     Sim::new(1).run(all).unwrap();
 }
+
+/// A socket that sends to one host and to a group, by turns, while others join the group and leave it.
+#[test]
+fn a_socket_that_knows_its_ways_notices_who_has_joined() {
+    let (second, third) = Sim::new(1)
+        .run(|world| async move {
+            let hosts = ["a", "b", "c"].map(|name| world.host(name));
+            let [a, b, c] = &hosts;
+            let (one, two, three) = (any(a).await?, any(b).await?, any(c).await?);
+            let (two_alone, group_of) = (Some(([10, 0, 0, 2], PORT).into()), group());
+            let say = async |text: &[u8]| {
+                for _ in 0..2 {
+                    one.transport().send_to(text, two_alone)?;
+                    one.transport().send_to(text, place())?;
+                }
+                world.settle().await;
+                io::Result::Ok(())
+            };
+            say(b"1").await?;
+            three.transport().join_multicast(group_of, None)?;
+            say(b"2").await?;
+            two.transport().join_multicast(group_of, None)?;
+            three.transport().leave_multicast(group_of, None)?;
+            say(b"3").await?;
+            io::Result::Ok((texts(&two), texts(&three)))
+        })
+        .unwrap();
+    assert_eq!(second, ["1", "1", "2", "2", "3", "3", "3", "3"]);
+    assert_eq!(third, ["2", "2"]);
+}

@@ -1,8 +1,12 @@
 //! Datagrams between hosts.
 
+use std::cell::RefCell;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
-use sim_net::Sim;
+use sim_core::{Cx, DatagramProtocol, DatagramTransport, Loop, Time};
+use sim_net::{LinkRule, Sim};
 
 use crate::protocols::{Datagrams, Name, endpoint, ms, udp_echo};
 
@@ -171,4 +175,96 @@ fn a_full_receive_buffer_drops() {
     let log = report.log.clone().unwrap().to_string();
     assert_eq!(log.matches("the receive buffer is full").count(), 100 - 19);
     assert_eq!(report.unwrap(), 19);
+}
+
+/// What endpoints heard, in order.
+type Heard = Rc<RefCell<Vec<String>>>;
+
+/// Puts down what it hears.
+struct Listener(Heard);
+
+impl DatagramProtocol for Listener {
+    fn datagram_received(
+        &mut self,
+        _: &mut Cx<'_, Self, DatagramTransport>,
+        data: &[u8],
+        _: SocketAddr,
+    ) {
+        self.0.borrow_mut().push(String::from_utf8_lossy(data).into_owned());
+    }
+}
+
+/// A socket sends to an address that it has sent to before, whose host has another by now, and to the
+/// new one.
+#[test]
+fn a_socket_notices_that_a_host_has_moved() {
+    let simulation = Sim::new(1).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let heard = Heard::default();
+    let list = heard.clone();
+    let run = simulation.run(async move {
+        let client = world.host("client");
+        world.boot("server", move |lp: Loop| {
+            let list = list.clone();
+            async move {
+                let _sink = lp
+                    .datagram()
+                    .local(("0.0.0.0", 9))
+                    .bind(move || Listener(list.clone()))
+                    .await?;
+                std::future::pending::<io::Result<()>>().await
+            }
+        });
+        world.sleep(ms(10)).await;
+        let server = operator.host("server");
+        let old = server.addresses()[0];
+        let socket = endpoint(&client, Some(("0.0.0.0", 0)), ANY, Datagrams::default).await?;
+        let send = |text: &str, to: IpAddr| {
+            socket.transport().send_to(text.as_bytes(), Some((to, 9).into()))
+        };
+        send("one", old)?;
+        send("two", old)?;
+        world.sleep(ms(10)).await;
+        assert!(server.crash() && server.move_addresses() && server.start());
+        world.sleep(ms(10)).await;
+        send("to nobody", old)?;
+        send("three", server.addresses()[0])?;
+        send("to nobody again", old)?;
+        send("four", server.addresses()[0])?;
+        world.sleep(ms(10)).await;
+        io::Result::Ok(())
+    });
+    run.unwrap();
+    assert_eq!(heard.take(), ["one", "two", "three", "four"]);
+}
+
+/// A link that changes between two datagrams to the same address, and back.
+#[test]
+fn a_socket_notices_that_a_link_has_changed() {
+    let simulation = Sim::new(1).build();
+    let (world, links) = (simulation.world(), simulation.links());
+    let (received, errors) = simulation
+        .run(async move {
+            let (a, b) = (world.host("a"), world.host("b"));
+            let sink = endpoint(&b, Some(("b", 9)), ANY, Datagrams::default).await?;
+            let socket = endpoint(&a, ANY, Some(("b", 9)), Datagrams::default).await?;
+            let rules = ["latency=1ms", "latency=7ms", "latency=1ms,mtu=1000", "latency=2ms"];
+            for rule in rules {
+                links.set(rule.parse::<LinkRule>().unwrap()).unwrap();
+                for length in [1, 1_200] {
+                    socket.transport().send_to(&vec![0; length], None)?;
+                }
+                world.sleep(ms(10)).await;
+            }
+            let received = sink.with(|it, _| {
+                let told = |(data, _, at): &(Vec<u8>, SocketAddr, Time)| {
+                    (data.len(), at.since_epoch().as_millis())
+                };
+                it.received.iter().map(told).collect::<Vec<_>>()
+            });
+            io::Result::Ok((received, socket.with(|it, _| it.errors.len())))
+        })
+        .unwrap();
+    assert_eq!(received, [(1, 1), (1_200, 1), (1, 17), (1_200, 17), (1, 21), (1, 32), (1_200, 32)]);
+    assert_eq!(errors, 1);
 }

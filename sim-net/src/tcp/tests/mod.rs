@@ -244,9 +244,9 @@ impl Pair {
         self.flush();
     }
 
-    fn deliver(&mut self, end: usize, segment: Segment) {
+    fn deliver(&mut self, end: usize, mut segment: Segment) {
         match &mut self.ends[end] {
-            Some(connection) => connection.on_segment(segment, self.now, &mut self.pool),
+            Some(connection) => connection.on_segment(&mut segment, self.now, &mut self.pool),
             None if segment.flags.has(Flags::SYN) && self.listens => {
                 let server = Connection::accept(&segment, self.now, Seq(77), self.second);
                 self.ends[end] = Some(server);
