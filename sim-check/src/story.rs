@@ -4,7 +4,9 @@ use sim_core::trace::{Callback, Record as EngineRecord};
 use sim_net::{Class, Entry, Log, Record};
 
 /// How many records are told, at most.
-const TOLD_MAX: usize = 14;
+const TOLD_MAX: usize = 12;
+/// How many of the last records are told, whatever they are.
+const LAST: usize = 2;
 /// How many of them are faults, at most.
 const FAULTS_MAX: usize = 6;
 
@@ -15,6 +17,10 @@ pub(crate) fn story(log: &Log) -> Vec<String> {
         log.entries().filter(|entry| is_fault(&entry.record)).take(FAULTS_MAX).collect();
     let room = TOLD_MAX - told.len();
     told.extend(log.entries().rev().filter(|entry| is_message(&entry.record)).take(room));
+    // Whatever was last is nearest to what failed.
+    if !told.is_empty() {
+        told.extend(log.entries().rev().take(LAST));
+    }
     told.sort_by_key(|entry| entry.step);
     told.dedup_by_key(|entry| entry.step);
     let mut lines = Vec::with_capacity(told.len() + 2);
@@ -99,7 +105,7 @@ mod tests {
         let plan: Plan = "cut a b 20s..22s".parse().unwrap();
         let log = Sim::new(1).replay(&plan).unwrap().trace(true).run(sends).log.unwrap();
         let lines = story(&log);
-        assert!(lines.len() <= TOLD_MAX + 2, "{lines:#?}");
+        assert!(lines.len() <= TOLD_MAX + LAST + 2, "{lines:#?}");
         let drops = lines.iter().filter(|line| line.contains("drop")).count();
         let delivered = lines.iter().filter(|line| line.contains("deliver")).count();
         assert_eq!(drops + delivered, TOLD_MAX, "{lines:#?}");

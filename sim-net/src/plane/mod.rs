@@ -145,6 +145,11 @@ impl Plane {
         self.is_planned && self.until.is_none_or(|until| now < until)
     }
 
+    /// True if a plan may hold packets back, whatever links do.
+    pub(crate) fn holds_back(&self, now: Time) -> bool {
+        self.decides(now) && !self.is_calm
+    }
+
     /// The faults of the run are over: nothing new is injected.
     pub(crate) fn calm(&mut self) {
         self.is_calm = true;

@@ -135,8 +135,9 @@ impl Wire {
         pool: &mut Pool,
     ) -> Fate {
         let passage = self.begin_passage(from, watch, &mut packet, mss);
-        // Packets that are held back wait for this one to go by.
-        let is_bare = !self.links.differs && lane.held_back.is_empty();
+        // Where a plan holds packets back, they wait for this one to go by.
+        let holds = || self.plane.as_ref().is_some_and(|plane| plane.holds_back(self.now));
+        let is_bare = !self.links.differs && (lane.held_back.is_empty() || !holds());
         if is_bare && passage.chosen.is_none_or(|chosen| chosen.is_harmless()) {
             return self.send_plain(from, packet, lane, last_arrival, &passage);
         }
