@@ -55,8 +55,14 @@ async fn complaints(world: World, links: Links, tun: Tun) -> io::Result<()> {
 
     let refused = client.datagram().remote(("foreign", 9)).bind(|| Quiet).await?;
     refused.transport().send_to(b"in bytes", None)?;
-    tun.readable().await;
-    let (_, mut packet) = tun.receive().expect("it is readable");
+    // What is for everybody reached the device, too.
+    let mut packet = loop {
+        tun.readable().await;
+        let (_, packet) = tun.receive().expect("it is readable");
+        if packet[16] != 239 {
+            break packet;
+        }
+    };
     let mut answer = packet.clone();
     // A header that is as long as the packet and 28 more, from there to here, of ICMP.
     (answer[2], answer[3], answer[9]) = (0, packet.len() as u8 + 28, 1);

@@ -202,7 +202,10 @@ fn icmp_quotes_the_datagram_that_it_is_about() {
 
 /// What tshark says about a capture: a line of fields for each packet.
 fn tshark(bytes: &[u8], fields: &[&str]) -> Option<Vec<Vec<String>>> {
-    let path = env::temp_dir().join(format!("capture-{}.pcapng", process::id()));
+    // Of each test by itself: they run at once.
+    let test = std::thread::current().name().map(|name| name.replace("::", "-"));
+    let name = format!("capture-{}-{}.pcapng", process::id(), test.unwrap_or_default());
+    let path = env::temp_dir().join(name);
     let mut command = Command::new("tshark");
     command.arg("-r").arg(&path).args(["-n", "-T", "fields"]);
     // What is in the streams is nobody's protocol, whatever their ports.
