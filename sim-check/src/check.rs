@@ -271,6 +271,23 @@ impl Check {
     }
 
     /// Runs one plan, and tells what it does.
+    ///
+    /// ```
+    /// use sim_check::check;
+    /// use sim_core::World;
+    /// use std::time::Duration;
+    ///
+    /// async fn is_on_time(world: World) {
+    ///     let lp = world.host("n1");
+    ///     lp.sleep(Duration::from_secs(2)).await;
+    ///     sim_core::always!(world.time().since_epoch() < Duration::from_secs(3), "on time");
+    /// }
+    ///
+    /// let paused = "pause n1 1s for 5s\n".parse()?;
+    /// let verdict = check("is_on_time").replay(&paused, is_on_time);
+    /// assert_eq!(verdict.failures[0].error.split(',').next(), Some("on time"));
+    /// # Ok::<(), sim_net::plan::PlanErrors>(())
+    /// ```
     pub fn replay<S, F>(&self, plan: &Plan, scenario: S) -> Verdict
     where
         S: Fn(World) -> F + Sync,

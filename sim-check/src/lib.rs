@@ -32,6 +32,7 @@
 //! | `subject` | a scenario with everything that a run of it takes |
 //! | `single` | one fault at a time, at every place of a calm run: [`Coverage`] |
 //! | `search` | the runs, in parallel |
+//! | `jobs` | how many worlds run at once in the whole process |
 //! | `determinism` | two runs of one thing, held against each other |
 //! | `signature` | what makes two failures the same: [`Signature`] |
 //! | [`shrink`] | makes a failing plan small |
@@ -47,6 +48,7 @@ mod corpus;
 mod determinism;
 mod explain;
 mod files;
+mod jobs;
 mod panics;
 mod places;
 mod profile;

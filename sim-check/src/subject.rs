@@ -8,6 +8,7 @@ use sim_core::{Outcome, World};
 use sim_net::plan::PlanError;
 use sim_net::{Log, Plan, Record, Recording, Report, Sim};
 
+use crate::jobs::Permit;
 use crate::panics::Listening;
 use crate::profile::{Calm, Family, Profile};
 use crate::signature::Signature;
@@ -124,6 +125,7 @@ impl<'a> Subject<'a> {
 
     /// Runs a simulation, and hears where it panicked.
     pub(crate) fn run(&self, sim: &Sim, listening: &Listening) -> Ran {
+        let _permit = Permit::wait();
         let report = (self.run)(sim);
         Ran { report, place: listening.take_place() }
     }

@@ -1,0 +1,83 @@
+//! How many worlds run at once in the whole process, whatever the number of checks: `cargo test` runs
+//! tests in parallel, and each check has threads of its own.
+
+use std::cell::Cell;
+use std::num::NonZeroUsize;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// How many are running. Process-wide by nature, as the machine is.
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ONE_LESS: Condvar = Condvar::new();
+
+thread_local! {
+    /// This thread runs a world already: one that is run inside another's needs no permit of its own.
+    static HAS_PERMIT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The right to run a world, until it is dropped.
+pub(crate) struct Permit {
+    is_nested: bool,
+}
+
+impl Permit {
+    /// Waits until fewer worlds run than the process may run at once: one for each core, or as many as
+    /// `SIM_JOBS` says.
+    pub(crate) fn wait() -> Self {
+        if HAS_PERMIT.replace(true) {
+            return Self { is_nested: true };
+        }
+        let most = most();
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        while *running >= most {
+            running = ONE_LESS.wait(running).unwrap_or_else(PoisonError::into_inner);
+        }
+        *running += 1;
+        Self { is_nested: false }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.is_nested {
+            return;
+        }
+        HAS_PERMIT.set(false);
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ONE_LESS.notify_one();
+    }
+}
+
+fn most() -> usize {
+    static MOST: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *MOST.get_or_init(|| {
+        let said = std::env::var("SIM_JOBS").ok().and_then(|jobs| jobs.parse().ok());
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        said.filter(|&jobs| jobs > 0).unwrap_or_else(cores)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn no_more_run_at_once_than_may() {
+        let (now, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 * most() {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let _permit = Permit::wait();
+                        // Inside, another world may be run at once.
+                        drop(Permit::wait());
+                        peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert!((1..=most()).contains(&peak.into_inner()));
+    }
+}
