@@ -30,6 +30,7 @@
 //! | [`Loop`], [`EventLoop`] | asyncio's loop, as a handle and as an owned value with a life cycle |
 //! | [`Task`], [`LoopFuture`], [`combinators`], [`catch_cancel`] | asyncio's tasks, futures and their combinators |
 //! | [`World`], [`Scenario`] | named hosts, and what runs over them |
+//! | [`history`] | what clients were told, and whether that can be: linearizability |
 //! | [`property`] | what always holds, sometimes happens, is reached, holds in the end |
 //! | [`engine`], [`driver`] | the iteration, and the seam below it |
 //! | [`trace`] | what an engine does, step by step |
@@ -58,6 +59,7 @@ mod error;
 mod event_loop;
 mod future;
 mod handle;
+pub mod history;
 mod multicast;
 mod names;
 pub mod property;

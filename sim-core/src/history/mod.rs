@@ -1,0 +1,240 @@
+//! What clients asked of something shared and what they were told, and whether that can be.
+//!
+//! A [`History`] is recorded while a scenario runs. [`check`] asks whether it is *linearizable*
+//! (Herlihy and Wing, 1990): whether each operation can be given a moment between its call and its
+//! return such that a sequential [`Model`] would have answered the same. It searches as Wing and Gong
+//! do (1993), remembers what it has seen (Lowe, 2017), and takes the parts of a history that have
+//! nothing to do with each other one by one.
+//!
+//! An operation whose client was told nothing, because of a timeout or a crash, may have happened or not, at
+//! any time after its call. It stays open for ever, and the client goes on under a new process number.
+//! Order is that of the recording, which is one order for all hosts of a world, and never a clock.
+//!
+//! ```
+//! use sim_core::history::{self, History, Model, Verdict};
+//!
+//! /// A register: `Some` writes, `None` reads.
+//! struct Register;
+//! impl Model for Register {
+//!     type Input = Option<u64>;
+//!     type Output = u64;
+//!     type State = u64;
+//!     fn initial(&self) -> u64 {
+//!         0
+//!     }
+//!     fn step(&self, state: &u64, input: &Option<u64>, output: Option<&u64>) -> Option<u64> {
+//!         match input {
+//!             Some(written) => Some(*written),
+//!             None => output.is_none_or(|read| read == state).then_some(*state),
+//!         }
+//!     }
+//! }
+//!
+//! let history = History::new();
+//! let write = history.call(1, Some(7));
+//! let read = history.call(2, None);
+//! history.returns(read, 7); // it overlaps the write
+//! history.returns(write, 0);
+//! assert!(matches!(history::check(&Register, &history), Verdict::Linearizable));
+//!
+//! let stale = history.call(2, None);
+//! history.returns(stale, 0); // after the write has returned
+//! assert!(matches!(history::check(&Register, &history), Verdict::Violated(_)));
+//! ```
+
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::fmt::{self, Debug};
+use std::rc::Rc;
+
+pub use self::search::{check, check_within};
+
+/// What a shared thing does if operations come one after the other.
+pub trait Model {
+    /// What is asked.
+    type Input: Clone + Debug;
+    /// What is answered.
+    type Output: Clone + Debug;
+    /// What it remembers.
+    type State: Clone + Ord + Debug;
+
+    /// What it remembers before the first operation.
+    fn initial(&self) -> Self::State;
+
+    /// What it remembers after an operation; `None` if it would not have answered so. `output` is
+    /// `None` if nobody knows what it answered.
+    fn step(
+        &self,
+        state: &Self::State,
+        input: &Self::Input,
+        output: Option<&Self::Output>,
+    ) -> Option<Self::State>;
+
+    /// The part of the thing that an operation is about. Operations about different parts have nothing
+    /// to do with each other, as those on different keys of a map: they are checked one part at a time.
+    fn part(&self, input: &Self::Input) -> u64 {
+        let _ = input;
+        0
+    }
+}
+
+/// An operation of a history.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Call(usize);
+
+/// How an operation ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ended<O> {
+    /// It was answered, at this step.
+    Ok(O, u64),
+    /// It did not happen, and its client knows.
+    Failed,
+    /// Nobody knows whether it happened: it timed out, its client crashed, or the run is over.
+    Maybe,
+}
+
+/// What was asked and answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Operation<I, O> {
+    /// Who asked. A process has one operation at a time.
+    pub process: u64,
+    /// What.
+    pub input: I,
+    /// At which step of the history.
+    pub called: u64,
+    /// How it ended.
+    pub ended: Ended<O>,
+}
+
+/// A record of operations, shared by all who make them: clones are the same history.
+pub struct History<I, O>(Rc<RefCell<Recorded<I, O>>>);
+
+struct Recorded<I, O> {
+    operations: Vec<Operation<I, O>>,
+    steps: u64,
+}
+
+/// Whether a history can be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// There is an order in which the model answers the same.
+    Linearizable,
+    /// There is none.
+    Violated(Violation),
+    /// The search was ended by its limit: never to be taken for a yes.
+    Unknown {
+        /// How many configurations were looked at.
+        looked_at: usize,
+    },
+}
+
+/// A history that cannot be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// The longest order that was found, an operation each.
+    pub longest: Vec<String>,
+    /// What could not come next.
+    pub stuck: Vec<String>,
+}
+
+impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
+    /// Nothing was asked yet.
+    pub fn new() -> Self {
+        Self(Rc::new(RefCell::new(Recorded { operations: Vec::new(), steps: 0 })))
+    }
+
+    /// A process asks for something. Until it returns, nobody knows whether it happens.
+    ///
+    /// # Panics
+    ///
+    /// If the process has an operation that is open: one that may have happened ends its process, and
+    /// the client goes on under another number.
+    #[track_caller]
+    pub fn call(&self, process: u64, input: I) -> Call {
+        let mut recorded = self.0.borrow_mut();
+        let is_open =
+            |it: &Operation<I, O>| it.process == process && matches!(it.ended, Ended::Maybe);
+        let open = recorded.operations.iter().any(is_open);
+        assert!(!open, "History::call: process {process} has an operation that is open");
+        recorded.steps += 1;
+        let called = recorded.steps;
+        recorded.operations.push(Operation { process, input, called, ended: Ended::Maybe });
+        Call(recorded.operations.len() - 1)
+    }
+
+    /// It was answered.
+    pub fn returns(&self, call: Call, output: O) {
+        let mut recorded = self.0.borrow_mut();
+        recorded.steps += 1;
+        let at = recorded.steps;
+        recorded.operations[call.0].ended = Ended::Ok(output, at);
+    }
+
+    /// It did not happen, for sure.
+    pub fn fails(&self, call: Call) {
+        self.0.borrow_mut().operations[call.0].ended = Ended::Failed;
+    }
+
+    /// The operations, in the order of their calls.
+    pub fn operations(&self) -> Vec<Operation<I, O>> {
+        self.0.borrow().operations.clone()
+    }
+}
+
+impl<I: Clone + Debug, O: Clone + Debug> Default for History<I, O> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<I, O> Clone for History<I, O> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<I, O> Debug for History<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.borrow().operations.len();
+        f.debug_struct("History").field("operations", &count).finish_non_exhaustive()
+    }
+}
+
+impl<I: Debug, O: Debug> fmt::Display for Operation<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, input, called, ended } = self;
+        write!(f, "{called}.. process {process}: {input:?}")?;
+        match ended {
+            Ended::Ok(output, at) => write!(f, " -> {output:?} at {at}"),
+            Ended::Failed => f.write_str(" failed"),
+            Ended::Maybe => f.write_str(" -> ?"),
+        }
+    }
+}
+
+impl Verdict {
+    /// True if the history can be: not if that is unknown.
+    pub fn is_yes(&self) -> bool {
+        *self == Self::Linearizable
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Linearizable => f.write_str("linearizable"),
+            Self::Unknown { looked_at } => {
+                write!(f, "unknown: the search was ended after {looked_at} configurations")
+            }
+            Self::Violated(Violation { longest, stuck }) => {
+                write!(f, "not linearizable; the longest order that was found:")?;
+                longest.iter().try_for_each(|line| write!(f, "\n  {line}"))?;
+                write!(f, "\nand none of these can come next:")?;
+                stuck.iter().try_for_each(|line| write!(f, "\n  {line}"))
+            }
+        }
+    }
+}
