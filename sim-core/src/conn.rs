@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::cell::{ProtocolCell, StreamCallbacks};
-use crate::{Cx, DatagramTransport, Loop, SharedError, Transport};
+use crate::{Cx, DatagramAddress, DatagramTransport, Loop, SharedError, Transport};
 
 /// What [`Transport`] and [`DatagramTransport`] have in common.
 ///
@@ -32,7 +32,7 @@ pub trait AnyTransport: Clone + sealed::Sealed + 'static {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for crate::Transport {}
-    impl Sealed for crate::DatagramTransport {}
+    impl<A: crate::DatagramAddress> Sealed for crate::DatagramTransport<A> {}
 }
 
 impl AnyTransport for Transport {
@@ -51,19 +51,19 @@ impl AnyTransport for Transport {
     }
 }
 
-impl AnyTransport for DatagramTransport {
+impl<A: DatagramAddress> AnyTransport for DatagramTransport<A> {
     type Callbacks<P: 'static> = ();
 
     fn event_loop(&self) -> &Loop {
-        &self.0.lp
+        &self.endpoint.lp
     }
 
     fn connection_number(&self) -> u32 {
-        self.0.number()
+        self.endpoint.number()
     }
 
     fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
-        self.0.poll_outcome(waker)
+        self.endpoint.poll_outcome(waker)
     }
 }
 

@@ -58,12 +58,14 @@ mod error;
 mod event_loop;
 mod future;
 mod handle;
+mod pipe;
 pub mod property;
 mod protocol;
 mod rng;
 mod scenario;
 mod server;
 mod socket;
+mod socket_file;
 mod store;
 mod task;
 pub mod testing;
@@ -72,9 +74,11 @@ pub mod time_queue;
 mod timer;
 pub mod trace;
 mod transport;
+mod unix_addr;
+mod unix_endpoint;
 mod world;
 
-pub use address::{HostPort, ToHostPort};
+pub use address::{Address, DatagramAddress, HostPort, ToHostPort};
 pub use conn::{Closed, Conn};
 pub use connect::Connecting;
 pub use current::{current_host, current_time};
@@ -88,6 +92,7 @@ pub use error::{
 pub use event_loop::{EventLoop, StopHandle};
 pub use future::{DoneCallbackId, FutureError, LoopFuture};
 pub use handle::{HostView, Loop, PanicPolicy};
+pub use pipe::{PipeEnd, PipeReader, PipeWriter};
 pub use protocol::{Attach, BufferedProtocol, DatagramProtocol, Eof, Protocol};
 pub use rng::Rng;
 pub use scenario::{Failure, FaultMix, Outcome, Scenario, Serving};
@@ -98,6 +103,8 @@ pub use task::{Sleep, Task, catch_cancel};
 pub use time::Time;
 pub use timer::{Handle, Timer};
 pub use transport::{Transport, WriteBufferLimits};
+pub use unix_addr::{ToUnixAddr, UnixAddr};
+pub use unix_endpoint::UnixDatagramBuilder;
 pub use world::{Boot, World, WorldBackend};
 
 #[doc = include_str!("../docs/contract.md")]
