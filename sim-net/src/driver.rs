@@ -1,6 +1,6 @@
 //! What a simulated host offers its engine.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefMut};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sim_core::driver::{
     Alarm, Driver, Family, Next, Read, Readiness, Received, Resolution, SocketKind, SocketOption,
-    Source, Token, lengthen,
+    Source, Token, UnixSockets, lengthen,
 };
 use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
@@ -23,6 +23,7 @@ use crate::errno::{
     self, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EINVAL, EIO, EMFILE, ENETUNREACH, ENOTCONN,
     EOPNOTSUPP,
 };
+use crate::network::Network;
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, Options, SocketId, Unconnected};
 use crate::tcp::connection::State;
@@ -77,7 +78,7 @@ impl HostDriver {
 
     /// Something went out: a write, a datagram, a connect, an end of stream, a close.
     #[inline]
-    fn acted(&self) {
+    pub(crate) fn acted(&self) {
         if self.fuse.get() > 0 {
             self.burn();
         }
@@ -93,8 +94,34 @@ impl HostDriver {
 
     /// Room for one more socket.
     fn has_descriptor(&self) -> io::Result<()> {
-        let full = self.descriptors.get() >= self.scheduler.limits.max_descriptors;
+        self.has_descriptors(1)
+    }
+
+    fn has_descriptors(&self, count: u32) -> io::Result<()> {
+        let full = self.descriptors.get() + count > self.scheduler.limits.max_descriptors;
         if full { Err(errno::os(EMFILE)) } else { Ok(()) }
+    }
+
+    /// Whether so many more sockets can be opened.
+    pub(crate) fn may_open(&self, count: u32) -> io::Result<()> {
+        if self.is_dead() { Err(errno::os(EBADF)) } else { self.has_descriptors(count) }
+    }
+
+    /// Notes that so many more sockets are open.
+    pub(crate) fn opened(&self, count: u32) {
+        self.descriptors.set(self.descriptors.get() + count);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.get()
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
+    pub(crate) fn network(&self) -> RefMut<'_, Network> {
+        self.scheduler.network()
     }
 
     /// Closes a socket; a stream's peer hears a reset if so asked.
@@ -110,6 +137,7 @@ impl HostDriver {
         }
         match network.sockets.get(id).map(|socket| &socket.kind) {
             Some(Kind::Datagrams(_)) => network.udp_close(id, self.index),
+            Some(Kind::Unix(_)) => network.unix_close(id, self.index),
             _ => network.tcp_close(id, self.index, reset),
         }
         drop(network);
@@ -177,6 +205,11 @@ impl Driver for HostDriver {
                 SocketOption::ReceiveBuffer(bytes) => stream.set_receive_buffer(bytes),
                 _ => {}
             },
+            Kind::Unix(socket) => {
+                if let SocketOption::SendBuffer(bytes) = option {
+                    socket.set_send_buffer(bytes);
+                }
+            }
             Kind::Listener(_) => {}
         }
         Ok(())
@@ -248,12 +281,9 @@ impl Driver for HostDriver {
     }
 
     fn read_hint(&self, source: Source) -> usize {
-        let mut network = self.scheduler.network();
-        match network.sockets.get_mut(SocketId::from_source(source)).map(|socket| &socket.kind) {
-            Some(Kind::Stream(stream)) => stream.connection.available(),
-            Some(Kind::Datagrams(datagrams)) => datagrams.next_len(),
-            _ => 0,
-        }
+        let network = self.scheduler.network();
+        let socket = network.sockets.get(SocketId::from_source(source));
+        socket.map_or(0, |socket| socket.kind.available())
     }
 
     #[inline]
@@ -367,6 +397,7 @@ impl Driver for HostDriver {
             Some(Kind::Listener(listener)) => return Ok(listener.local().to_addr()),
             Some(Kind::Stream(stream)) => return Ok(stream.local.to_addr()),
             Some(Kind::Datagrams(socket)) => (socket.local, socket.family()),
+            Some(Kind::Unix(_)) => return Err(errno::os(EAFNOSUPPORT)),
             None => return Err(errno::os(EBADF)),
         };
         Ok(local.map_or(family.unspecified(), Endpoint::to_addr))
@@ -385,6 +416,10 @@ impl Driver for HostDriver {
             None => return Err(errno::os(EBADF)),
         };
         remote.map(Endpoint::to_addr).ok_or_else(|| errno::os(ENOTCONN))
+    }
+
+    fn unix(&self) -> io::Result<&dyn UnixSockets> {
+        Ok(self)
     }
 
     fn register(&self, source: Source, token: Token) -> io::Result<()> {

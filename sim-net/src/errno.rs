@@ -2,6 +2,8 @@
 
 use std::io;
 
+pub(crate) const EPERM: i32 = 1;
+pub(crate) const ENOENT: i32 = 2;
 pub(crate) const EIO: i32 = 5;
 pub(crate) const EFBIG: i32 = 27;
 pub(crate) const EACCES: i32 = 13;
@@ -14,6 +16,7 @@ pub(crate) const EMFILE: i32 = 24;
 pub(crate) const EPIPE: i32 = 32;
 pub(crate) const EDESTADDRREQ: i32 = 89;
 pub(crate) const EMSGSIZE: i32 = 90;
+pub(crate) const EPROTOTYPE: i32 = 91;
 pub(crate) const EOPNOTSUPP: i32 = 95;
 pub(crate) const EAFNOSUPPORT: i32 = 97;
 pub(crate) const EADDRINUSE: i32 = 98;

@@ -203,7 +203,9 @@ impl Network {
         data: &[u8],
         to: Option<Endpoint>,
     ) -> io::Result<usize> {
-        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        let Some(socket) = self.sockets.datagrams(id) else {
+            return self.unix_send(id, host, data, None);
+        };
         if let Some(error) = socket.error.take() {
             return Err(errno::os(error));
         }

@@ -76,8 +76,9 @@ pub trait UnixSockets {
     /// again. Else as [`connect`](Self::connect), and `EMSGSIZE`.
     fn send_to(&self, source: Source, data: &[u8], to: &UnixAddr) -> io::Result<usize>;
 
-    /// Takes one datagram whole to the front of `buffer`, as
-    /// [`Driver::receive_available`](super::Driver::receive_available) does.
+    /// Takes one datagram to the front of `buffer`, as
+    /// [`Driver::receive_available`](super::Driver::receive_available) does. What is over
+    /// [`READ_MAX`](super::READ_MAX) bytes of it is cut off, as asyncio does.
     ///
     /// # Errors
     ///

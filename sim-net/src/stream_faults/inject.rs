@@ -11,10 +11,10 @@ use crate::agenda::Event;
 use crate::decisions::{Entity, Site, below};
 use crate::errno::{self, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS};
 use crate::faults::Faults;
-use crate::flow::Flow;
 use crate::link::Probability;
 use crate::network::Network;
 use crate::socket_table::{Kind, Ready, SocketId};
+use crate::unix::Directions;
 
 /// What a network knows of the faults of its streams.
 #[derive(Debug, Default)]
@@ -132,21 +132,29 @@ impl Network {
 
     /// What is known of a stream that an application has; nothing of one that it has let go.
     fn injected(&mut self, id: SocketId) -> Option<(u32, &mut Injected)> {
-        let (host, stream) = self.sockets.host_and_stream(id)?;
-        if stream.connection.is_orphan() {
-            return None;
-        }
-        let flow = stream.flow();
+        let socket = self.sockets.get(id)?;
+        let host = socket.host;
+        let (directions, is_read) = match &socket.kind {
+            Kind::Stream(stream) if stream.connection.is_orphan() => return None,
+            Kind::Stream(stream) => (Err(stream.flow()), true),
+            Kind::Unix(socket) => (Ok(socket.directions()?), socket.is_read_from()),
+            _ => return None,
+        };
         if !self.injection.sockets.contains_key(&id) {
-            let new = self.inject_into(host, flow);
+            let directions = directions.unwrap_or_else(|flow| Directions {
+                out: self.wire.flow_entity(flow),
+                inward: self.wire.flow_entity(flow.reversed()),
+            });
+            let new = self.inject_into(host, directions, is_read);
             self.injection.sockets.insert(id, new);
         }
         Some((host, self.injection.sockets.get_mut(&id)?))
     }
 
-    fn inject_into(&mut self, host: u32, flow: Flow) -> Injected {
-        let (out, inward) = (self.wire.flow_entity(flow), self.wire.flow_entity(flow.reversed()));
+    fn inject_into(&mut self, host: u32, directions: Directions, is_read: bool) -> Injected {
+        let Directions { out, inward } = directions;
         let StreamFaults { boundaries, boundary, .. } = self.injection.config;
+        let boundaries = if is_read { boundaries } else { Probability::default() };
         let rest = self.fault(host, Site::ReadBoundary, boundaries, inward, 0);
         let boundary = rest.map(|rest| match (boundary, below(rest, 5)) {
             (Boundary::Drawn, 0) => Boundary::Byte,
@@ -200,6 +208,21 @@ impl Network {
         }
     }
 
+    /// How many bytes wait to be read.
+    fn available(&self, id: SocketId) -> usize {
+        self.sockets.get(id).map_or(0, |socket| socket.kind.available())
+    }
+
+    /// The other end of a stream, or `NONE`.
+    fn other_end(&self, id: SocketId) -> SocketId {
+        let peer = match self.sockets.get(id).map(|socket| &socket.kind) {
+            Some(Kind::Stream(stream)) => Some(stream.peer()),
+            Some(Kind::Unix(socket)) => socket.peer(),
+            _ => None,
+        };
+        peer.unwrap_or(SocketId::NONE)
+    }
+
     /// [`tcp_read_available`](Self::tcp_read_available) up to the next boundary.
     #[cold]
     pub(crate) fn read_available_to_boundary(
@@ -207,7 +230,7 @@ impl Network {
         id: SocketId,
         buffer: &mut Vec<u8>,
     ) -> io::Result<Read> {
-        let available = self.sockets.stream(id).map_or(0, |stream| stream.connection.available());
+        let available = self.available(id);
         let wanted = (available as u64).min(self.readable_now(id)).min(READ_MAX as u64) as usize;
         lengthen(buffer, wanted);
         let read = self.tcp_read(id, &mut buffer[..wanted.max(usize::from(available == 0))]);
@@ -220,7 +243,7 @@ impl Network {
     /// [`tcp_read`](Self::tcp_read) up to the next boundary.
     #[cold]
     pub(crate) fn read_to_boundary(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
-        let available = self.sockets.stream(id).map_or(0, |stream| stream.connection.available());
+        let available = self.available(id);
         let most = (buf.len() as u64).min(self.readable_now(id)) as usize;
         let bytes = self.tcp_read(id, &mut buf[..most])?;
         self.note_read(id, bytes, bytes > 0 && bytes < available && bytes < buf.len());
@@ -247,7 +270,10 @@ impl Network {
         injected.write_calls += 1;
         let (out, call) = (injected.out, injected.write_calls);
         let part = |rest: u64| 1 + below(rest, length as u64) as usize;
-        if let Some(rest) = self.fault(host, Site::StreamReset, resets, out, call) {
+        // Nothing on the way could reset a Unix stream or a pipe.
+        if self.sockets.get_stream(id).is_some()
+            && let Some(rest) = self.fault(host, Site::StreamReset, resets, out, call)
+        {
             return (part(rest), Some(below(rest << 8, 3)));
         }
         if length > 1
@@ -264,7 +290,7 @@ impl Network {
         let Some((host, injected)) = self.injected(id) else { return };
         injected.written += bytes as u64;
         let (written, out, call) = (injected.written, injected.out, injected.write_calls);
-        let peer = self.sockets.stream(id).map_or(SocketId::NONE, |stream| stream.peer());
+        let peer = self.other_end(id);
         if let Some((_, peer)) = self.injected(peer)
             && peer.boundary == Some(Boundary::Writes)
         {
@@ -310,11 +336,9 @@ impl Network {
         if let Some((_, injected)) = self.injected(id) {
             injected.is_held = false;
         }
-        let ready = match self.sockets.get(id).map(|socket| &socket.kind) {
-            Some(Kind::Stream(stream)) => stream.connection.readiness(),
-            _ => return,
-        };
-        self.notify_now(id, ready);
+        if let Some(ready) = self.sockets.get(id).map(|socket| socket.kind.readiness()) {
+            self.notify_now(id, ready);
+        }
     }
 
     /// True if the end of a stream is sent later, by itself.
@@ -339,7 +363,7 @@ impl Network {
     /// Something on the way resets a connection: behind what `id` has sent, its peer hears of it
     /// (`who` is 0 or 2), and so does `id` itself (0 or 1).
     pub(crate) fn reset_by_middlebox(&mut self, id: SocketId, who: u64) {
-        let peer = self.sockets.stream(id).map_or(SocketId::NONE, |stream| stream.peer());
+        let peer = self.other_end(id);
         if who != 1 {
             self.tcp_forge_reset(id, peer);
         }
@@ -352,9 +376,16 @@ impl Network {
     #[cold]
     pub(crate) fn accept_error(&mut self, listener: SocketId, host: u32) -> Option<io::Error> {
         let likely = self.injection.config.accept_errors;
-        let port = self.sockets.listener(listener)?.local().port;
+        let entity = match &self.sockets.get(listener)?.kind {
+            Kind::Listener(listener) => {
+                self.entity_of(host, format_args!("accept:{}", listener.local().port))
+            }
+            Kind::Unix(socket) => {
+                self.entity_of(host, format_args!("accept:unix:{}", socket.local()))
+            }
+            _ => return None,
+        };
         let ordinal = next(&mut self.injection.accepts, listener);
-        let entity = self.entity_of(host, format_args!("accept:{port}"));
         let rest = self.fault(host, Site::AcceptError, likely, entity, ordinal)?;
         Some(errno::os([EMFILE, ENFILE, ENOBUFS][below(rest, 3) as usize]))
     }
@@ -362,11 +393,21 @@ impl Network {
     /// The error that a connect fails with at once, if it does.
     #[cold]
     pub(crate) fn connect_error(&mut self, host: u32) -> Option<io::Error> {
+        self.one_of_connect_errors(host, [ENOBUFS, EADDRNOTAVAIL, EMFILE])
+    }
+
+    /// The error that a connect to a Unix socket fails with, if it does.
+    #[cold]
+    pub(crate) fn unix_connect_error(&mut self, host: u32) -> Option<io::Error> {
+        self.one_of_connect_errors(host, [ENOBUFS, ENFILE, EMFILE])
+    }
+
+    fn one_of_connect_errors(&mut self, host: u32, errors: [i32; 3]) -> Option<io::Error> {
         let likely = self.injection.config.connect_errors;
         let ordinal = next(&mut self.injection.connects, host);
         let entity = self.entity_of(host, format_args!("connect"));
         let rest = self.fault(host, Site::ConnectError, likely, entity, ordinal)?;
-        Some(errno::os([ENOBUFS, EADDRNOTAVAIL, EMFILE][below(rest, 3) as usize]))
+        Some(errno::os(errors[below(rest, 3) as usize]))
     }
 
     /// Whether a connection that was just accepted is reset.
