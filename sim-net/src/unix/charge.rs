@@ -45,7 +45,7 @@ fn head(bytes: usize) -> usize {
 pub(crate) fn of_stream(bytes: usize, send_buffer: usize) -> (usize, usize) {
     let taken = bytes.min(send_buffer / 2 - 64).min(HEAD_MAX + PAGES_MAX);
     let in_pages = taken.saturating_sub(HEAD_MAX).next_multiple_of(PAGE).min(taken);
-    (taken, head(taken - in_pages) + in_pages)
+    (taken, head(taken - in_pages) + in_pages.next_multiple_of(PAGE))
 }
 
 /// What a datagram costs.
