@@ -310,9 +310,7 @@ impl Driver for MioDriver {
     #[inline]
     fn write(&self, source: Source, data: &[u8]) -> io::Result<usize> {
         match self.sockets.borrow().get(source)? {
-            Descriptor::Socket(socket) => {
-                Ok(rustix::net::send(socket, data, SendFlags::NOSIGNAL)?)
-            }
+            Descriptor::Socket(socket) => Ok(rustix::net::send(socket, data, SendFlags::NOSIGNAL)?),
             Descriptor::Pipe { end, .. } => Ok(rustix::io::write(end, data)?),
         }
     }

@@ -66,7 +66,8 @@ impl Sockets {
         }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.entries.insert(Entry { descriptor, generation, token: None, is_selected: false });
+        let index =
+            self.entries.insert(Entry { descriptor, generation, token: None, is_selected: false });
         Ok(Source(u64::from(generation) << 32 | index as u64))
     }
 

@@ -19,9 +19,7 @@ use crate::task::Task;
 use crate::timer::{Handle, Timer};
 use crate::trace::{Callback, Record};
 use crate::transport::stream::{ReadInto, StreamHandler};
-use crate::{
-    Address, Cx, DatagramAddress, DatagramProtocol, DatagramTransport, Time, Transport,
-};
+use crate::{Address, Cx, DatagramAddress, DatagramProtocol, DatagramTransport, Time, Transport};
 
 /// A closure for a protocol.
 pub(crate) type PostedFn<P, T> = Box<dyn FnOnce(&mut P, &mut Cx<'_, P, T>)>;

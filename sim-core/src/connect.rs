@@ -108,11 +108,11 @@ impl Connecting {
             let text = "a Unix connection comes from no host and port: bind a Socket and adopt it";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let mut socket = Socket::open_unix(&self.lp, SocketKind::Stream)?;
+        let socket = Socket::open_unix(&self.lp, SocketKind::Stream)?;
         for &option in &self.options {
             socket.set_option(option)?;
         }
-        socket.connect(remote).await?;
+        socket.connect_unix(remote)?;
         self.start(socket, factory).await
     }
 

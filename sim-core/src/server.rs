@@ -21,8 +21,8 @@ use crate::error::{AddressError, Cancelled};
 use crate::handle::closed_error;
 use crate::protocol::Attach;
 use crate::socket::Socket;
-use crate::timer::Timer;
 use crate::socket_file::SocketFile;
+use crate::timer::Timer;
 use crate::transport::Medium;
 use crate::transport::stream::Stream;
 use crate::{Address, Loop, SharedError, ToUnixAddr, Transport, UnixAddr};
@@ -183,7 +183,7 @@ impl ServerBuilder {
         let path = path.to_unix_addr()?;
         let socket = Socket::open_unix(&self.lp, SocketKind::Stream)?;
         SocketFile::remove_stale(&self.lp, &path);
-        socket.bind(path)?;
+        socket.bind_unix(path)?;
         self.into_server(vec![socket], attach_from(factory))
     }
 

@@ -15,7 +15,7 @@ use crate::engine::sources::Registered;
 use crate::error::AddressError;
 use crate::handle::closed_error;
 use crate::transport::Medium;
-use crate::{Address, Loop, UnixAddr};
+use crate::{Loop, ToUnixAddr, UnixAddr};
 
 /// A socket of a loop's driver, owned: closed when dropped, unless a transport took it.
 ///
@@ -125,32 +125,25 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// `AddrInUse`, `AddrNotAvailable`, with the address in the text; `InvalidInput` for an address
-    /// of the other kind.
-    pub fn bind(&self, local: impl Into<Address>) -> io::Result<()> {
-        let (driver, local) = (&self.lp.core.driver, local.into());
-        self.check_kind_of(&local)?;
-        let bound = match &local {
-            Address::Ip(local) => driver.bind(self.source(), *local),
-            Address::Unix(local) => driver.unix()?.bind(self.source(), local),
-        };
+    /// `AddrInUse`, `AddrNotAvailable`, with the address in the text; `InvalidInput` for a Unix
+    /// socket.
+    pub fn bind(&self, local: SocketAddr) -> io::Result<()> {
+        self.expect(Medium::Internet, "bind_unix")?;
+        let bound = self.lp.core.driver.bind(self.source(), local);
         bound.map_err(|error| AddressError::wrap("bind to", local, error))
     }
 
-    fn check_kind_of(&self, addr: &Address) -> io::Result<()> {
-        let text = match (self.medium, addr) {
-            (Medium::Internet, Address::Unix(addr)) => {
-                format!("{addr} is a Unix address, and the socket is an internet socket")
-            }
-            (Medium::Unix, Address::Ip(addr)) => {
-                format!("{addr} is an internet address, and the socket is a Unix socket")
-            }
-            (_, Address::Unix(addr)) if addr.is_unnamed() => {
-                "no socket can be bound or connected to an unnamed address: name a path".to_owned()
-            }
-            _ => return Ok(()),
-        };
-        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+    /// Gives a Unix socket a path, where it makes a file, or an abstract name.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if there is a file already, even of a socket that is gone; with the address in the
+    /// text. `InvalidInput` for an internet socket, and for what is no address.
+    pub fn bind_unix(&self, local: impl ToUnixAddr) -> io::Result<()> {
+        self.expect(Medium::Unix, "bind")?;
+        let local = named(local)?;
+        let bound = self.lp.core.driver.unix()?.bind(self.source(), &local);
+        bound.map_err(|error| AddressError::wrap("bind to", local, error))
     }
 
     /// Makes it accept connections, up to `backlog` of them waiting.
@@ -217,26 +210,16 @@ impl Socket {
 
     /// Connects it: asyncio's `sock_connect`.
     ///
-    /// A Unix socket is connected at once or not at all. asyncio takes a full backlog for a connect
-    /// in progress, and reports success; here it is an error (G-56).
-    ///
     /// # Errors
     ///
-    /// Why the connect failed, with the address in the text (contract E-06): on a Unix socket
-    /// `NotFound`, `ConnectionRefused`, or `WouldBlock` if the listener's backlog is full (E-42).
-    /// `InvalidInput` for an address of the other kind.
-    pub async fn connect(&mut self, remote: impl Into<Address>) -> io::Result<()> {
-        let remote = remote.into();
-        self.check_kind_of(&remote)?;
-        let named = |error| AddressError::wrap("connect to", remote.clone(), error);
+    /// Why the connect failed, with the address in the text (contract E-06). `InvalidInput` for a Unix
+    /// socket.
+    pub async fn connect(&mut self, remote: SocketAddr) -> io::Result<()> {
+        self.expect(Medium::Internet, "connect_unix")?;
+        let named = |error| AddressError::wrap("connect to", remote, error);
         let (lp, source) = (self.lp.clone(), self.source());
         let driver = &lp.core.driver;
-        match &remote {
-            Address::Ip(remote) => driver.connect(source, *remote).map_err(named)?,
-            Address::Unix(remote) => {
-                return driver.unix()?.connect(source, remote).map_err(named);
-            }
-        }
+        driver.connect(source, remote).map_err(named)?;
         if self.kind == SocketKind::Datagram {
             return Ok(());
         }
@@ -249,6 +232,22 @@ impl Socket {
                 outcome => return outcome.map_err(named),
             }
         }
+    }
+
+    /// Connects a Unix socket, at once or not at all.
+    ///
+    /// A listener whose backlog is full makes it fail: asyncio takes that for a connect in progress,
+    /// and reports success (G-56).
+    ///
+    /// # Errors
+    ///
+    /// With the address in the text: `NotFound`, `ConnectionRefused`, or `WouldBlock` if the backlog
+    /// is full (E-42). `InvalidInput` for an internet socket, and for what is no address.
+    pub fn connect_unix(&self, remote: impl ToUnixAddr) -> io::Result<()> {
+        self.expect(Medium::Unix, "connect")?;
+        let remote = named(remote)?;
+        let connected = self.lp.core.driver.unix()?.connect(self.source(), &remote);
+        connected.map_err(|error| AddressError::wrap("connect to", remote, error))
     }
 
     /// The address it is bound to.
@@ -350,6 +349,16 @@ impl Socket {
         core.driver.register(watch.source, Token(key.to_bits()))?;
         Ok(watch)
     }
+}
+
+/// An address that names a socket.
+fn named(addr: impl ToUnixAddr) -> io::Result<UnixAddr> {
+    let addr = addr.to_unix_addr()?;
+    if addr.is_unnamed() {
+        let text = "an unnamed address is nobody's: name a path";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(addr)
 }
 
 impl Drop for Socket {
@@ -454,7 +463,7 @@ mod tests {
             ));
             let mut socket = Socket::open(&lp, SocketKind::Stream, Family::V4).unwrap();
             let source = socket.source();
-            let remote: SocketAddr = ([192, 0, 2, 2], 2).into();
+            let remote = ([192, 0, 2, 2], 2).into();
             let task = lp.create_task(async move { socket.connect(remote).await });
             for _ in 0..3 {
                 driver.notify_in_vain(source);

@@ -71,18 +71,18 @@ impl UnixDatagramBuilder {
             return Err(closed_error());
         }
         let (local, remote) = (self.local.transpose()?, self.remote.transpose()?);
-        let mut socket = Socket::open_unix(&self.lp, SocketKind::Datagram)?;
+        let socket = Socket::open_unix(&self.lp, SocketKind::Datagram)?;
         for &option in &self.options {
             socket.set_option(option)?;
         }
         if let Some(local) = local {
             SocketFile::remove_stale(&self.lp, &local);
-            socket.bind(local)?;
+            socket.bind_unix(local)?;
         }
         let remote = match remote {
             None => Remote::Any,
             Some(remote) => {
-                socket.connect(remote.clone()).await?;
+                socket.connect_unix(&remote)?;
                 Remote::Connected(remote.into())
             }
         };

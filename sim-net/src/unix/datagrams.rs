@@ -126,9 +126,7 @@ impl Network {
         }
         let from = sender.local.clone();
         let target = match (to, peer) {
-            (Some(to), _) => {
-                self.unix_find(host, to, SocketKind::Datagram).map_err(errno::os)?
-            }
+            (Some(to), _) => self.unix_find(host, to, SocketKind::Datagram).map_err(errno::os)?,
             (None, peer) => peer.unwrap_or(SocketId::NONE),
         };
         let Some(receiver) = self.unix_datagrams(target) else {

@@ -26,9 +26,7 @@ use self::datagrams::Datagrams;
 use self::pipe::{Reader, Writer};
 use self::stream::{Listener, Stream, Unconnected};
 use crate::decisions::Entity;
-use crate::errno::{
-    self, EADDRINUSE, ECONNREFUSED, EINVAL, ENOENT, ENOTCONN, EPIPE, EPROTOTYPE,
-};
+use crate::errno::{self, EADDRINUSE, ECONNREFUSED, EINVAL, ENOENT, ENOTCONN, EPIPE, EPROTOTYPE};
 use crate::network::Network;
 use crate::socket_table::{Kind, Ready, SocketId};
 

@@ -66,7 +66,12 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    fn new(names: [UnixAddr; 2], peer: SocketId, directions: Directions, send_buffer: usize) -> Self {
+    fn new(
+        names: [UnixAddr; 2],
+        peer: SocketId,
+        directions: Directions,
+        send_buffer: usize,
+    ) -> Self {
         let [local, remote] = names;
         Self {
             local,
