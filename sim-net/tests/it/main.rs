@@ -13,3 +13,4 @@ mod stream_faults;
 mod tcp;
 mod tun;
 mod udp;
+mod unix;

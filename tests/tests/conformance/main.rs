@@ -1,6 +1,7 @@
 //! The contract, statement by statement, on both loops.
 
 mod accepting;
+mod adopted_pipes;
 mod adopting;
 mod awaiting;
 mod buffered;

@@ -88,3 +88,44 @@ impl Stream {
         self.force_close(Some(error));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::driver::{Driver, Family, SocketKind};
+    use crate::engine::{Engine, ReadBuffer};
+    use crate::testing::ScriptDriver;
+    use crate::{Cx, EventLoop, PipeReader, Protocol};
+
+    struct Quiet;
+
+    impl Protocol for Quiet {
+        fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {}
+    }
+
+    /// G-03: a failed read of a pipe is reported, even if the error is the operating system's, but for
+    /// that of a terminal whose other end is gone; `connection_lost` gets it in either case.
+    #[test]
+    fn a_failed_read_of_a_pipe_is_reported_unless_a_terminal_hung_up() {
+        for (code, reports) in [(5, 0), (104, 1)] {
+            let driver = Rc::new(ScriptDriver::new());
+            let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, ReadBuffer::default());
+            let lp = EventLoop::new(engine);
+            let heard = Rc::new(RefCell::new(0));
+            let count = Rc::clone(&heard);
+            lp.set_exception_handler(Some(Rc::new(move |_, _| *count.borrow_mut() += 1)));
+            let source = driver.open(SocketKind::Stream, Family::V4).unwrap();
+            driver.feed_error(source, code);
+            let (handle, reader) = ((*lp).clone(), PipeReader::from_source(&lp, source));
+            let lost = async move {
+                let conn = handle.connect_read_pipe(reader, || Quiet).await.unwrap();
+                conn.closed().await.unwrap_err().raw_os_error()
+            };
+            assert_eq!(lp.run_until_complete(lost).unwrap(), Some(code));
+            assert_eq!(*heard.borrow(), reports, "os error {code}");
+        }
+    }
+}
