@@ -119,7 +119,8 @@ fn from_kernel(addr: Option<SocketAddrAny>) -> io::Result<UnixAddr> {
         return Ok(UnixAddr::UNNAMED);
     };
     let addr = SocketAddrUnix::try_from(addr)?;
-    if let Some(name) = addr.abstract_name() {
+    // What is unnamed is read as an empty abstract name.
+    if let Some(name) = addr.abstract_name().filter(|name| !name.is_empty()) {
         return UnixAddr::new([&[0], name].concat());
     }
     addr.path_bytes().map_or(Ok(UnixAddr::UNNAMED), UnixAddr::new)

@@ -37,13 +37,15 @@ impl UnixAddr {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if it is empty or longer than 107 bytes, or if a path has a NUL byte in it.
+    /// `InvalidInput` if there is nothing in it, or nothing but the NUL byte; if it is longer than 107
+    /// bytes; if a path has a NUL byte in it.
     pub fn new(name: impl AsRef<[u8]>) -> io::Result<Self> {
         let name = name.as_ref();
         let invalid = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         let (length, shown) = (name.len(), Shown(name));
         match name.first() {
             None => invalid("a Unix socket's path is empty: name a file, or \"\\0name\"".into()),
+            Some(0) if length == 1 => invalid("a Unix socket's abstract name is empty".into()),
             Some(_) if length > LENGTH_MAX => invalid(format!(
                 "the path {shown} of a Unix socket has {length} bytes: at most {LENGTH_MAX} fit"
             )),
@@ -152,14 +154,17 @@ mod tests {
 
     #[test]
     fn what_no_kernel_takes_is_refused_with_a_reason() {
-        for (name, reason) in
-            [("", "empty"), ("a\0b", "NUL"), (&"x".repeat(108), "108 bytes: at most 107")]
-        {
+        for (name, reason) in [
+            ("", "empty"),
+            ("\0", "empty"),
+            ("a\0b", "NUL"),
+            (&"x".repeat(108), "108 bytes: at most 107"),
+        ] {
             let error = UnixAddr::new(name).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             assert!(error.to_string().contains(reason), "{error}");
         }
-        for name in ["a", "\0", "\0a\0b", &"x".repeat(107)] {
+        for name in ["a", "\0\0", "\0a\0b", &"x".repeat(107)] {
             assert_eq!(UnixAddr::new(name).unwrap().as_bytes(), name.as_bytes());
         }
     }

@@ -98,8 +98,8 @@ impl HostDriver {
     }
 
     fn has_descriptors(&self, count: u32) -> io::Result<()> {
-        let full = self.descriptors.get() + count > self.scheduler.limits.max_descriptors;
-        if full { Err(errno::os(EMFILE)) } else { Ok(()) }
+        let left = self.scheduler.limits.max_descriptors.saturating_sub(self.descriptors.get());
+        if count > left { Err(errno::os(EMFILE)) } else { Ok(()) }
     }
 
     /// Whether so many more sockets can be opened.

@@ -71,8 +71,14 @@ both_loops! {
             let queued = queued.clone();
             cx.call_soon(move |_, _| queued.push("queued"));
         });
-        let conn = lp.create_unix_connection(&path, || client).await?;
-        log.push("task");
+        let (connecting, own) = (lp.clone(), log.clone());
+        // A task of the host: the scenario's own runs between its turns.
+        let task = lp.create_task(async move {
+            let conn = connecting.create_unix_connection(&path, || client).await;
+            own.push("task");
+            conn
+        });
+        let conn = task.await.expect("nobody cancels it")?;
         world.settle().await;
         assert_eq!(log.text(), "CM queued task DR");
         assert_eq!(conn.with(|recorder, _| recorder.data.clone()), b"hello");
