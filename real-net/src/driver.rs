@@ -16,7 +16,6 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 use sim_core::driver::{
     Alarm, Driver, Family, Next, Readiness, Resolution, SocketKind, SocketOption, Source, Token,
-    UnixSockets,
 };
 use sim_core::trace::Record;
 use sim_core::{Rng, RunError, Storage, Time};
@@ -361,7 +360,7 @@ impl Driver for MioDriver {
         self.with(source, |socket| internet_address(rustix::net::getpeername(socket)?))
     }
 
-    fn unix(&self) -> io::Result<&dyn UnixSockets> {
+    fn unix(&self) -> io::Result<&dyn sim_core::driver::UnixSockets> {
         Ok(self)
     }
 

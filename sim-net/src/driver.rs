@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sim_core::driver::{
     Alarm, Driver, Family, Next, Read, Readiness, Received, Resolution, SocketKind, SocketOption,
-    Source, Token, UnixSockets, lengthen,
+    Source, Token, lengthen,
 };
 use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
@@ -418,7 +418,7 @@ impl Driver for HostDriver {
         remote.map(Endpoint::to_addr).ok_or_else(|| errno::os(ENOTCONN))
     }
 
-    fn unix(&self) -> io::Result<&dyn UnixSockets> {
+    fn unix(&self) -> io::Result<&dyn sim_core::driver::UnixSockets> {
         Ok(self)
     }
 

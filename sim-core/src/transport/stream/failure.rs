@@ -94,7 +94,6 @@ mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    use super::*;
     use crate::driver::{Driver, Family, SocketKind};
     use crate::engine::{Engine, ReadBuffer};
     use crate::testing::ScriptDriver;
