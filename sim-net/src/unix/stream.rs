@@ -7,10 +7,10 @@ use sim_core::UnixAddr;
 use sim_core::driver::SocketKind;
 
 use super::{Directions, Socket, charge};
-use crate::buffer::Payload;
+use crate::buffer::{Payload, Pool};
 use crate::errno::{self, ECONNREFUSED, ECONNRESET, EINVAL, EISCONN, ENOTCONN, EPIPE};
 use crate::network::Network;
-use crate::socket_table::{Kind, Ready, SocketId};
+use crate::socket_table::{Kind, Ready, SocketId, SocketTable};
 
 /// The longest queue of connections that wait to be accepted (`net.core.somaxconn`).
 const BACKLOG_MAX: u32 = 4_096;
@@ -108,7 +108,7 @@ impl Stream {
     }
 
     /// Fills `buf` from the queue, and says how much that was and what it cost the peer.
-    fn take(&mut self, buf: &mut [u8], mut free: impl FnMut(Payload)) -> (usize, usize) {
+    fn take(&mut self, buf: &mut [u8], pool: &mut Pool) -> (usize, usize) {
         let (mut taken, mut freed) = (0, 0);
         while taken < buf.len()
             && let Some((payload, cost)) = self.queue.front_mut()
@@ -122,7 +122,7 @@ impl Stream {
             }
             freed += *cost;
             if let Some((payload, _)) = self.queue.pop_front() {
-                free(payload);
+                pool.put(payload);
             }
         }
         self.available -= taken;
@@ -130,12 +130,19 @@ impl Stream {
     }
 }
 
-impl Network {
-    fn unix_stream(&mut self, id: SocketId) -> Option<&mut Stream> {
-        match self.unix(id)? {
+fn stream_of(sockets: &mut SocketTable, id: SocketId) -> Option<&mut Stream> {
+    match &mut sockets.get_mut(id)?.kind {
+        Kind::Unix(socket) => match &mut **socket {
             Socket::Stream(stream) => Some(stream),
             _ => None,
-        }
+        },
+        _ => None,
+    }
+}
+
+impl Network {
+    fn unix_stream(&mut self, id: SocketId) -> Option<&mut Stream> {
+        stream_of(&mut self.sockets, id)
     }
 
     /// Two streams that are connected to each other.
@@ -212,7 +219,8 @@ impl Network {
     }
 
     pub(super) fn unix_read_stream(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
-        let Some(stream) = self.unix_stream(id) else {
+        let Self { sockets, pool, .. } = self;
+        let Some(stream) = stream_of(sockets, id) else {
             return Err(errno::os(EINVAL));
         };
         if stream.queue.is_empty() {
@@ -222,10 +230,8 @@ impl Network {
                 None => Err(errno::would_block()),
             };
         }
-        let mut used = Vec::new();
-        let (taken, freed) = stream.take(buf, |payload| used.push(payload));
+        let (taken, freed) = stream.take(buf, pool);
         let peer = stream.peer;
-        used.into_iter().for_each(|payload| self.pool.put(payload));
         self.unix_refund(peer, freed);
         Ok(taken)
     }
@@ -306,6 +312,7 @@ impl Network {
     /// Ends the connections that wait in a listener that is gone (contract E-25).
     pub(super) fn unix_end_listener(&mut self, listener: Listener) {
         for child in listener.waiting {
+            self.injection.forget(child);
             let kind = self.sockets.remove(child).map(|socket| socket.kind);
             if let Some(Kind::Unix(socket)) = kind
                 && let Socket::Stream(stream) = *socket
