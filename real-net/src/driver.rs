@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::alarm::Bell;
 use crate::files::StoreFile;
 use crate::multicast;
 use crate::resolver::Resolver;
-use crate::sockets::{self, Sockets};
+use crate::sockets::{self, Descriptor, Sockets};
 
 /// What the selector calls the alarm; sockets have the indices of their table.
 const ALARM: mio::Token = mio::Token(usize::MAX);
@@ -35,6 +36,8 @@ const EVENTS_MAX: usize = 1_024;
 const READ_BYTES: usize = 256 * 1_024;
 /// The longest wait, as asyncio's (contract A-25).
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a datagram waits for a full receiver that will not tell when it has room.
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 /// The most pieces that one call takes: the kernel's `UIO_MAXIOV`.
 const PIECES_MAX: usize = 1_024;
 
@@ -74,6 +77,8 @@ pub struct MioDriver {
     deadline: Cell<Option<(Time, Duration)>>,
     shares_ports: Cell<bool>,
     store_dir: RefCell<Option<PathBuf>>,
+    /// Sockets whose readiness the selector does not tell: the next wait does, soon.
+    untold: RefCell<Vec<Source>>,
 }
 
 impl MioDriver {
@@ -97,6 +102,7 @@ impl MioDriver {
             deadline: Cell::new(None),
             shares_ports: Cell::new(false),
             store_dir: RefCell::new(None),
+            untold: RefCell::default(),
         })
     }
 
@@ -125,6 +131,19 @@ impl MioDriver {
         self.insert(stream.into())
     }
 
+    /// Takes in a Unix stream that was made elsewhere, connected or not.
+    ///
+    /// [`Socket::from_unix_source`](sim_core::Socket::from_unix_source) makes an owned socket of the
+    /// loop over this driver of it.
+    ///
+    /// # Errors
+    ///
+    /// What `fcntl` gives: the stream is made non-blocking.
+    pub fn adopt_unix(&self, stream: UnixStream) -> io::Result<Source> {
+        stream.set_nonblocking(true)?;
+        self.insert(stream.into())
+    }
+
     /// Keeps the files of [`Loop::store`](sim_core::Loop::store) in `directory`. Without one there are
     /// no stores.
     pub fn set_store_dir(&self, directory: Option<PathBuf>) {
@@ -132,8 +151,20 @@ impl MioDriver {
     }
 
     /// Takes in a socket that is non-blocking already.
-    fn insert(&self, socket: Socket) -> io::Result<Source> {
-        self.sockets.borrow_mut().insert(socket)
+    pub(crate) fn insert(&self, socket: Socket) -> io::Result<Source> {
+        self.insert_descriptor(Descriptor::Socket(socket))
+    }
+
+    pub(crate) fn insert_descriptor(&self, descriptor: Descriptor) -> io::Result<Source> {
+        self.sockets.borrow_mut().insert(descriptor)
+    }
+
+    /// Reports a socket as ready a moment from now, since the selector will not.
+    pub(crate) fn tell_readiness_of(&self, source: Source) {
+        let mut untold = self.untold.borrow_mut();
+        if !untold.contains(&source) {
+            untold.push(source);
+        }
     }
 
     /// Makes every wait after `limit` from now fail, so that a run cannot hang.
@@ -167,15 +198,15 @@ impl MioDriver {
         Ok(Some(at.map_or(Duration::ZERO, |at| (at.min(deadline) - now).min(WAIT_MAX))))
     }
 
-    fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         source: Source,
         call: impl FnOnce(&Socket) -> io::Result<T>,
     ) -> io::Result<T> {
-        call(self.sockets.borrow().get(source)?)
+        call(self.sockets.borrow().socket(source)?)
     }
 
-    fn take(&self, source: Source) -> Option<Socket> {
+    fn take(&self, source: Source) -> Option<Descriptor> {
         self.sockets.borrow_mut().remove(self.poll.borrow().registry(), source)
     }
 }
@@ -280,21 +311,30 @@ impl Driver for MioDriver {
 
     #[inline]
     fn read(&self, source: Source, buf: &mut [u8]) -> io::Result<usize> {
-        self.with(source, |socket| {
-            let (length, _) = rustix::net::recv(socket, buf, RecvFlags::empty())?;
-            Ok(length)
-        })
+        match self.sockets.borrow().get(source)? {
+            Descriptor::Socket(socket) => {
+                let (length, _) = rustix::net::recv(socket, buf, RecvFlags::empty())?;
+                Ok(length)
+            }
+            Descriptor::Pipe { end, .. } => Ok(rustix::io::read(end, buf)?),
+        }
     }
 
     #[inline]
     fn write(&self, source: Source, data: &[u8]) -> io::Result<usize> {
-        self.with(source, |socket| Ok(rustix::net::send(socket, data, SendFlags::NOSIGNAL)?))
+        match self.sockets.borrow().get(source)? {
+            Descriptor::Socket(socket) => Ok(rustix::net::send(socket, data, SendFlags::NOSIGNAL)?),
+            Descriptor::Pipe { end, .. } => Ok(rustix::io::write(end, data)?),
+        }
     }
 
     fn write_vectored(&self, source: Source, data: &[IoSlice<'_>]) -> io::Result<usize> {
         let pieces = &data[..data.len().min(PIECES_MAX)];
         let flags = SendFlags::NOSIGNAL.bits() as i32;
-        self.with(source, |socket| socket.send_vectored_with_flags(pieces, flags))
+        match self.sockets.borrow().get(source)? {
+            Descriptor::Socket(socket) => socket.send_vectored_with_flags(pieces, flags),
+            Descriptor::Pipe { end, .. } => Ok(rustix::io::writev(end, pieces)?),
+        }
     }
 
     fn shutdown_write(&self, source: Source) -> io::Result<()> {
@@ -321,7 +361,7 @@ impl Driver for MioDriver {
     }
 
     fn reset(&self, source: Source) {
-        if let Some(socket) = self.take(source) {
+        if let Some(Descriptor::Socket(socket)) = self.take(source) {
             sockets::reset_on_close(&socket);
         }
     }
@@ -334,12 +374,23 @@ impl Driver for MioDriver {
         self.with(source, |socket| internet_address(rustix::net::getpeername(socket)?))
     }
 
+    fn unix(&self) -> io::Result<&dyn sim_core::driver::UnixSockets> {
+        Ok(self)
+    }
+
     fn register(&self, source: Source, token: Token) -> io::Result<()> {
-        self.sockets.borrow_mut().register(self.poll.borrow().registry(), source, token)
+        let mut sockets = self.sockets.borrow_mut();
+        if !sockets.register(self.poll.borrow().registry(), source, token)? {
+            self.tell_readiness_of(source);
+        }
+        Ok(())
     }
 
     fn wait(&self, next: Next, events: &mut Vec<Readiness>) -> Result<(), RunError> {
-        let timeout = self.timeout(next)?;
+        let mut timeout = self.timeout(next)?;
+        if !self.untold.borrow().is_empty() {
+            timeout = Some(timeout.map_or(RETRY_AFTER, |timeout| timeout.min(RETRY_AFTER)));
+        }
         let mut ready = self.ready.borrow_mut();
         match self.poll.borrow_mut().poll(&mut ready, timeout) {
             Ok(()) => {}
@@ -351,8 +402,16 @@ impl Driver for MioDriver {
         for event in &*ready {
             if event.token() == ALARM {
                 self.bell.heard();
-            } else if let Some(token) = sockets.token(event.token().0) {
-                events.push(readiness(token, event));
+            } else if let Some((token, hears_end)) = sockets.token(event.token().0) {
+                let readiness = readiness(token, event);
+                let read_closed = readiness.read_closed && hears_end;
+                events.push(Readiness { read_closed, ..readiness });
+            }
+        }
+        for source in self.untold.borrow_mut().drain(..) {
+            if let Some(token) = sockets.token_of(source) {
+                let (readable, writable) = (true, true);
+                events.push(Readiness { token, readable, writable, read_closed: false });
             }
         }
         Ok(())

@@ -45,15 +45,18 @@ mod block;
 mod driver;
 mod files;
 mod multicast;
+mod pipes;
 mod remote;
 mod resolver;
 mod run;
 mod signals;
 mod sockets;
+mod unix;
 mod workers;
 mod world;
 
 pub use driver::MioDriver;
+pub use pipes::NotTaken;
 pub use remote::{LoopClosed, Remote};
 pub use run::{
     ContainedPanics, LIMIT_DEFAULT, Report, Runner, TimedOut, new_loop, new_loop_and_driver, run,

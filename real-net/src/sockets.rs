@@ -1,7 +1,7 @@
 //! The sockets of a driver: a table of descriptors under numbers that are not reused.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -24,9 +24,32 @@ pub(crate) struct Sockets {
 /// A socket, and what the selector knows it as.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) socket: Socket,
+    descriptor: Descriptor,
     generation: u32,
     token: Option<Token>,
+    /// The selector knows it.
+    is_selected: bool,
+}
+
+/// What a descriptor is of.
+#[derive(Debug)]
+pub(crate) enum Descriptor {
+    Socket(Socket),
+    /// An end of a pipe, or what serves as one.
+    Pipe {
+        end: OwnedFd,
+        /// Its hanging up means that the other end is gone.
+        hears_end: bool,
+    },
+}
+
+impl Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Socket(socket) => socket.as_raw_fd(),
+            Self::Pipe { end, .. } => end.as_raw_fd(),
+        }
+    }
 }
 
 /// The most sockets of one driver: an index fills half of a [`Source`].
@@ -38,37 +61,62 @@ impl Sockets {
     /// # Errors
     ///
     /// `EMFILE` when the table is full, which no kernel allows to happen.
-    pub(crate) fn insert(&mut self, socket: Socket) -> io::Result<Source> {
+    pub(crate) fn insert(&mut self, descriptor: Descriptor) -> io::Result<Source> {
         if self.entries.len() >= SOCKETS_MAX {
             return Err(Errno::MFILE.into());
         }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.entries.insert(Entry { socket, generation, token: None });
+        let index =
+            self.entries.insert(Entry { descriptor, generation, token: None, is_selected: false });
         Ok(Source(u64::from(generation) << 32 | index as u64))
+    }
+
+    /// What `source` is.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if it was closed.
+    #[inline]
+    pub(crate) fn get(&self, source: Source) -> io::Result<&Descriptor> {
+        self.entry(source).map(|entry| &entry.descriptor).ok_or_else(|| Errno::BADF.into())
     }
 
     /// The socket `source`.
     ///
     /// # Errors
     ///
-    /// `EBADF` if it was closed.
+    /// `EBADF` if it was closed, `ENOTSOCK` if it is an end of a pipe.
     #[inline]
-    pub(crate) fn get(&self, source: Source) -> io::Result<&Socket> {
-        let entry = self.entries.get(index_of(source));
-        match entry.filter(|entry| entry.generation == generation_of(source)) {
-            Some(entry) => Ok(&entry.socket),
-            None => Err(Errno::BADF.into()),
+    pub(crate) fn socket(&self, source: Source) -> io::Result<&Socket> {
+        match self.get(source)? {
+            Descriptor::Socket(socket) => Ok(socket),
+            Descriptor::Pipe { .. } => Err(Errno::NOTSOCK.into()),
         }
     }
 
-    /// The token of the socket that the selector calls `index`, if it is still there.
     #[inline]
-    pub(crate) fn token(&self, index: usize) -> Option<Token> {
-        self.entries.get(index)?.token
+    fn entry(&self, source: Source) -> Option<&Entry> {
+        let entry = self.entries.get(index_of(source));
+        entry.filter(|entry| entry.generation == generation_of(source))
     }
 
-    /// Puts the socket into the selector, once, for edges of both directions.
+    /// The token of the socket that the selector calls `index`, if it is still there, and whether its
+    /// hanging up means the end of what is read from it.
+    #[inline]
+    pub(crate) fn token(&self, index: usize) -> Option<(Token, bool)> {
+        let Entry { descriptor, token, .. } = self.entries.get(index)?;
+        let hears_end = !matches!(descriptor, Descriptor::Pipe { hears_end: false, .. });
+        token.map(|token| (token, hears_end))
+    }
+
+    /// The token of a socket, if it is registered.
+    pub(crate) fn token_of(&self, source: Source) -> Option<Token> {
+        self.entry(source)?.token
+    }
+
+    /// Puts the socket into the selector, once, for edges of both directions. False for a device that
+    /// is always ready, such as `/dev/null`, which no selector takes.
     ///
     /// # Errors
     ///
@@ -78,31 +126,40 @@ impl Sockets {
         registry: &Registry,
         source: Source,
         token: Token,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let index = index_of(source);
-        let fd = self.get(source)?.as_raw_fd();
+        let descriptor = self.get(source)?;
         let both = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut SourceFd(&fd), mio::Token(index), both)?;
-        self.entries[index].token = Some(token);
-        Ok(())
+        let fd = descriptor.as_raw_fd();
+        let is_selected = match registry.register(&mut SourceFd(&fd), mio::Token(index), both) {
+            Ok(()) => true,
+            Err(error)
+                if matches!(descriptor, Descriptor::Pipe { .. })
+                    && error.raw_os_error() == Some(Errno::PERM.raw_os_error()) =>
+            {
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        let entry = &mut self.entries[index];
+        entry.token = Some(token);
+        entry.is_selected = is_selected;
+        Ok(is_selected)
     }
 
     /// Takes the socket out of the selector and out of the table.
     ///
     /// A duplicate of its descriptor may live on elsewhere (an adopted socket's, a child's), and
     /// would keep the registration alive: so it is taken out before it is closed.
-    pub(crate) fn remove(&mut self, registry: &Registry, source: Source) -> Option<Socket> {
-        let index = index_of(source);
-        if self.entries.get(index)?.generation != generation_of(source) {
-            return None;
-        }
-        let Entry { socket, token, .. } = self.entries.remove(index);
-        if token.is_some()
-            && let Err(error) = registry.deregister(&mut SourceFd(&socket.as_raw_fd()))
+    pub(crate) fn remove(&mut self, registry: &Registry, source: Source) -> Option<Descriptor> {
+        self.entry(source)?;
+        let Entry { descriptor, is_selected, .. } = self.entries.remove(index_of(source));
+        if is_selected
+            && let Err(error) = registry.deregister(&mut SourceFd(&descriptor.as_raw_fd()))
         {
             tracing::warn!(target: "real_net", %error, "deregistering a socket failed");
         }
-        Some(socket)
+        Some(descriptor)
     }
 
     /// How many there are.

@@ -1,6 +1,9 @@
-//! Host names and ports, as calls take them.
+//! Host names and ports, as calls take them, and addresses of every kind.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::UnixAddr;
 
 /// A host, by name or address, and a port.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -98,6 +101,105 @@ impl ToHostPort for (Ipv6Addr, u16) {
 impl ToHostPort for SocketAddr {
     fn to_host_port(self) -> HostPort {
         HostPort { host: self.ip().to_string(), port: self.port().into() }
+    }
+}
+
+/// The address of a socket of either kind.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Address {
+    /// Of an internet socket.
+    Ip(SocketAddr),
+    /// Of a Unix socket.
+    Unix(UnixAddr),
+}
+
+impl Address {
+    /// The internet address, if it is one.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(addr) => Some(*addr),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The Unix address, if it is one.
+    pub fn unix(&self) -> Option<&UnixAddr> {
+        match self {
+            Self::Ip(_) => None,
+            Self::Unix(addr) => Some(addr),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(addr: SocketAddr) -> Self {
+        Self::Ip(addr)
+    }
+}
+
+impl From<UnixAddr> for Address {
+    fn from(addr: UnixAddr) -> Self {
+        Self::Unix(addr)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(addr) => addr.fmt(f),
+            Self::Unix(addr) => addr.fmt(f),
+        }
+    }
+}
+
+/// What datagrams are sent to: internet addresses, or those of Unix sockets.
+///
+/// Sealed: [`SocketAddr`] and [`UnixAddr`] are all there are. A [`DatagramTransport`] and a
+/// [`DatagramProtocol`] are for one of them, and for internet addresses if they do not say.
+///
+/// [`DatagramTransport`]: crate::DatagramTransport
+/// [`DatagramProtocol`]: crate::DatagramProtocol
+pub trait DatagramAddress: Clone + fmt::Debug + Into<Address> + sealed::Sealed + 'static {
+    /// Who sent a datagram. A Unix socket need not have a name.
+    type Sender;
+
+    #[doc(hidden)]
+    fn sender(from: Address) -> Self::Sender;
+
+    #[doc(hidden)]
+    fn of(addr: &Address) -> Option<Self>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for std::net::SocketAddr {}
+    impl Sealed for crate::UnixAddr {}
+}
+
+impl DatagramAddress for SocketAddr {
+    type Sender = Self;
+
+    #[inline]
+    fn sender(from: Address) -> Self {
+        Self::of(&from).expect("an internet endpoint hears of internet addresses alone")
+    }
+
+    #[inline]
+    fn of(addr: &Address) -> Option<Self> {
+        addr.ip()
+    }
+}
+
+impl DatagramAddress for UnixAddr {
+    /// `None` if its socket was never bound.
+    type Sender = Option<Self>;
+
+    fn sender(from: Address) -> Option<Self> {
+        Self::of(&from).filter(|addr| !addr.is_unnamed())
+    }
+
+    fn of(addr: &Address) -> Option<Self> {
+        addr.unix().cloned()
     }
 }
 

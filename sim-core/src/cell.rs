@@ -4,7 +4,6 @@
 use std::any::{Any, type_name};
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
 use slab::Slab;
@@ -20,7 +19,7 @@ use crate::task::Task;
 use crate::timer::{Handle, Timer};
 use crate::trace::{Callback, Record};
 use crate::transport::stream::{ReadInto, StreamHandler};
-use crate::{Cx, DatagramProtocol, DatagramTransport, Time, Transport};
+use crate::{Address, Cx, DatagramAddress, DatagramProtocol, DatagramTransport, Time, Transport};
 
 /// A closure for a protocol.
 pub(crate) type PostedFn<P, T> = Box<dyn FnOnce(&mut P, &mut Cx<'_, P, T>)>;
@@ -376,13 +375,17 @@ impl<P: 'static> StreamHandler for ProtocolCell<P, Transport> {
     }
 }
 
-impl<P: DatagramProtocol> DatagramHandler for ProtocolCell<P, DatagramTransport> {
+impl<A, P> DatagramHandler for ProtocolCell<P, DatagramTransport<A>>
+where
+    A: DatagramAddress,
+    P: DatagramProtocol<A>,
+{
     fn connection_made(&self) {
         self.enter(|protocol, cx| protocol.connection_made(cx));
     }
 
-    fn datagram_received(&self, data: &[u8], from: SocketAddr) {
-        self.enter(|protocol, cx| protocol.datagram_received(cx, data, from));
+    fn datagram_received(&self, data: &[u8], from: Address) {
+        self.enter(|protocol, cx| protocol.datagram_received(cx, data, A::sender(from)));
     }
 
     fn error_received(&self, error: io::Error) {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::cell::{ProtocolCell, StreamCallbacks};
-use crate::{Cx, DatagramTransport, Loop, SharedError, Transport};
+use crate::{Cx, DatagramAddress, DatagramTransport, Loop, SharedError, Transport};
 
 /// What [`Transport`] and [`DatagramTransport`] have in common.
 ///
@@ -36,7 +36,7 @@ pub trait AnyTransport: Clone + sealed::Sealed + 'static {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for crate::Transport {}
-    impl Sealed for crate::DatagramTransport {}
+    impl<A: crate::DatagramAddress> Sealed for crate::DatagramTransport<A> {}
 }
 
 impl AnyTransport for Transport {
@@ -59,7 +59,7 @@ impl AnyTransport for Transport {
     }
 }
 
-impl AnyTransport for DatagramTransport {
+impl<A: DatagramAddress> AnyTransport for DatagramTransport<A> {
     // The others are found by the type alone.
     type Callbacks<P: 'static> = fn(&P) -> Option<String>;
 
@@ -68,15 +68,15 @@ impl AnyTransport for DatagramTransport {
     }
 
     fn event_loop(&self) -> &Loop {
-        &self.0.lp
+        &self.endpoint.lp
     }
 
     fn connection_number(&self) -> u32 {
-        self.0.number()
+        self.endpoint.number()
     }
 
     fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
-        self.0.poll_outcome(waker)
+        self.endpoint.poll_outcome(waker)
     }
 }
 

@@ -8,13 +8,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::address::{HostPort, ToHostPort};
-use crate::driver::{Family, SocketKind, SocketOption};
+use crate::driver::{Family, SocketKind, SocketOption, Source};
 use crate::handle::closed_error;
 use crate::names::Hints;
 use crate::protocol::Attach;
-use crate::socket::Socket;
+use crate::socket::{Registration, Socket};
+use crate::transport::Medium;
 use crate::transport::stream::Stream;
-use crate::{Conn, Loop, Transport};
+use crate::{Conn, Loop, ToUnixAddr, Transport};
 
 /// A connection to be made, with options; [`Loop::connection`] makes one.
 ///
@@ -106,6 +107,32 @@ impl Connecting {
         Err(combine(errors))
     }
 
+    /// Connects to a Unix socket; see [`Loop::create_unix_connection`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Loop::create_unix_connection`]; `InvalidInput` if a local address was given.
+    pub async fn connect_unix<P, K>(
+        self,
+        path: impl ToUnixAddr,
+        factory: impl FnOnce() -> P,
+    ) -> io::Result<Conn<P>>
+    where
+        P: Attach<K>,
+    {
+        let remote = path.to_unix_addr()?;
+        if self.local.is_some() {
+            let text = "a Unix connection comes from no host and port: bind a Socket and adopt it";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let socket = Socket::open_unix(&self.lp, SocketKind::Stream)?;
+        for &option in &self.options {
+            socket.set_option(option)?;
+        }
+        socket.connect_unix(remote)?;
+        self.start(socket, factory).await
+    }
+
     /// Makes a connected or accepted socket's transport (contract E-12, E-14).
     ///
     /// The socket is the call's from here on: it is closed if the call fails or is dropped (E-13).
@@ -172,13 +199,26 @@ impl Connecting {
     {
         // A panic of the factory leaves the socket to its destructor: it is closed (C-19).
         let protocol = factory();
-        let (source, registered) = socket.into_parts()?;
-        let stream = Stream::new(&self.lp, source, None);
-        let conn = protocol.attach(&Transport(Rc::clone(&stream)));
-        stream.start(registered);
-        made(&stream).await;
-        Ok(conn)
+        let medium = socket.medium();
+        start(&self.lp, protocol, socket.into_parts()?, medium).await
     }
+}
+
+/// Makes the transport of a source and waits for `connection_made`.
+pub(crate) async fn start<P, K>(
+    lp: &Loop,
+    protocol: P,
+    (source, registered): (Source, Option<Registration>),
+    medium: Medium,
+) -> io::Result<Conn<P>>
+where
+    P: Attach<K>,
+{
+    let stream = Stream::new(lp, source, medium, None);
+    let conn = protocol.attach(&Transport(Rc::clone(&stream)));
+    stream.start(registered);
+    made(&stream).await;
+    Ok(conn)
 }
 
 /// Waits until `connection_made` has returned. Giving up closes the connection (C-16).

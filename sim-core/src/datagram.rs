@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,27 +13,35 @@ use std::task::Waker;
 
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
-use crate::driver::{Readiness, Received, SocketOption, Source, Token};
+use crate::driver::{Readiness, Received, ReceivedUnix, SocketOption, Source, Token};
 use crate::engine::callbacks::Action;
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::{Flow, Registered};
 use crate::trace::{Callback, Control, Record};
-use crate::transport::WriteBufferLimits;
-use crate::{Conn, Loop, SharedError};
+use crate::transport::{Medium, WriteBufferLimits};
+use crate::{Address, Conn, DatagramAddress, Loop, SharedError};
 
 /// What each queued datagram counts beside its payload, in bytes (contract D-12, ruling 13).
 const HEADER: usize = 8;
 /// From this many dropped sends on, each is logged (D-15, C-69).
 const DROPPED_SENDS_LOGGED_FROM: u32 = 5;
+
 /// A handle of a datagram endpoint: asyncio's datagram transport.
 ///
-/// Handles are clones of each other. Every method acts at once, and none runs user code.
-#[derive(Clone)]
-pub struct DatagramTransport(pub(crate) Rc<Endpoint>);
+/// Handles are clones of each other. Every method acts at once, and none runs user code. `A` is what
+/// it sends to: internet addresses, or [`UnixAddr`](crate::UnixAddr)esses.
+pub struct DatagramTransport<A: DatagramAddress = SocketAddr> {
+    pub(crate) endpoint: Rc<Endpoint>,
+    addresses: PhantomData<A>,
+}
 
-impl DatagramTransport {
+impl<A: DatagramAddress> DatagramTransport<A> {
+    pub(crate) fn new(endpoint: &Rc<Endpoint>) -> Self {
+        Self { endpoint: Rc::clone(endpoint), addresses: PhantomData }
+    }
+
     /// Sends `data` as one datagram: to `to`, or to the remote address that the endpoint was made
     /// with. An empty datagram is sent too (contract D-04).
     ///
@@ -44,54 +53,54 @@ impl DatagramTransport {
     ///
     /// `InvalidInput` if `to` is missing and the endpoint has no remote address (D-06), or if it
     /// is another address than the one that the endpoint is connected to (D-05).
-    pub fn send_to(&self, data: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
-        self.0.send_to(data, to)
+    pub fn send_to(&self, data: &[u8], to: Option<A>) -> io::Result<()> {
+        self.endpoint.send_to(data, to.map(A::into))
     }
 
     /// Closes the endpoint: receiving stops, what is queued is sent, then `connection_lost(None)`
     /// comes (D-13). Idempotent.
     pub fn close(&self) {
-        self.0.close();
+        self.endpoint.close();
     }
 
     /// Closes the endpoint at once; what is queued is dropped (D-14). Idempotent.
     pub fn abort(&self) {
-        self.0.abort();
+        self.endpoint.abort();
     }
 
     /// True from `close` or `abort` on.
     pub fn is_closing(&self) -> bool {
-        self.0.is_closing()
+        self.endpoint.is_closing()
     }
 
     /// Stops `datagram_received` (D-17). Idempotent.
     pub fn pause_reading(&self) {
-        self.0.pause_reading();
+        self.endpoint.pause_reading();
     }
 
     /// Undoes [`pause_reading`](Self::pause_reading).
     pub fn resume_reading(&self) {
-        self.0.resume_reading();
+        self.endpoint.resume_reading();
     }
 
     /// True unless paused or closing.
     pub fn is_reading(&self) -> bool {
-        !self.0.paused_reading.get() && !self.0.is_closing()
+        !self.endpoint.paused_reading.get() && !self.endpoint.is_closing()
     }
 
     /// True while at most the high-water mark is queued, and the endpoint is not closing.
     pub fn is_writable(&self) -> bool {
-        !self.0.paused_writing.get() && !self.0.is_closing()
+        !self.endpoint.paused_writing.get() && !self.endpoint.is_closing()
     }
 
     /// How much is queued: payload and 8 bytes for each datagram (D-12).
     pub fn write_buffer_size(&self) -> usize {
-        self.0.queued.get()
+        self.endpoint.queued.get()
     }
 
     /// The water marks.
     pub fn write_buffer_limits(&self) -> WriteBufferLimits {
-        self.0.limits.get()
+        self.endpoint.limits.get()
     }
 
     /// Sets the water marks, as [`Transport::set_write_buffer_limits`] does.
@@ -103,51 +112,57 @@ impl DatagramTransport {
     /// [`Transport::set_write_buffer_limits`]: crate::Transport::set_write_buffer_limits
     pub fn set_write_buffer_limits(&self, limits: WriteBufferLimits) -> io::Result<()> {
         let limits = WriteBufferLimits::new(limits.high, limits.low)?;
-        if self.0.phase.get() != Phase::Lost {
-            self.0.limits.set(limits);
-            self.0.judge_pause();
+        if self.endpoint.phase.get() != Phase::Lost {
+            self.endpoint.limits.set(limits);
+            self.endpoint.judge_pause();
         }
         Ok(())
     }
 
     /// The protocol in charge, if its type is `P`; `None` after the loss.
     pub fn protocol<P: 'static>(&self) -> Option<Conn<P, Self>> {
-        let handler = self.0.handler()?;
+        let handler = self.endpoint.handler()?;
         let cell = handler.as_any().downcast::<ProtocolCell<P, Self>>().ok()?;
         Some(Conn::new(cell))
     }
 
-    /// The local address.
-    pub fn sockname(&self) -> Option<SocketAddr> {
-        self.0.sockname
+    /// The local address. A Unix socket that was never bound is unnamed.
+    pub fn sockname(&self) -> Option<A> {
+        self.endpoint.sockname.as_ref().and_then(A::of)
     }
 
     /// The address it is connected to; `None` if it is not (D-23).
-    pub fn peername(&self) -> Option<SocketAddr> {
-        self.0.peername
+    pub fn peername(&self) -> Option<A> {
+        self.endpoint.peername.as_ref().and_then(A::of)
     }
 
     /// The number that the loop gave this transport, counted from 1.
     pub fn number(&self) -> u32 {
-        self.0.number
+        self.endpoint.number
     }
 
     /// The loop it belongs to.
     pub fn event_loop(&self) -> &Loop {
-        &self.0.lp
+        &self.endpoint.lp
     }
 }
 
-impl PartialEq for DatagramTransport {
+impl<A: DatagramAddress> Clone for DatagramTransport<A> {
+    fn clone(&self) -> Self {
+        Self::new(&self.endpoint)
+    }
+}
+
+impl<A: DatagramAddress> PartialEq for DatagramTransport<A> {
     /// True for handles of the same endpoint.
     fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
+        Rc::ptr_eq(&self.endpoint, &other.endpoint)
     }
 }
 
-impl Eq for DatagramTransport {}
+impl<A: DatagramAddress> Eq for DatagramTransport<A> {}
 
-impl fmt::Debug for DatagramTransport {
+impl<A: DatagramAddress> fmt::Debug for DatagramTransport<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DatagramTransport")
             .field("number", &self.number())
@@ -160,7 +175,7 @@ impl fmt::Debug for DatagramTransport {
 /// What an endpoint calls: a protocol without its type.
 pub(crate) trait DatagramHandler {
     fn connection_made(&self);
-    fn datagram_received(&self, data: &[u8], from: SocketAddr);
+    fn datagram_received(&self, data: &[u8], from: Address);
     fn error_received(&self, error: io::Error);
     fn pause_writing(&self);
     fn resume_writing(&self);
@@ -180,20 +195,20 @@ enum Phase {
 }
 
 /// Where an endpoint sends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Remote {
     /// To whom each datagram says.
     Any,
     /// To the address that its socket is connected to.
-    Connected(SocketAddr),
+    Connected(Address),
     /// To this address unless a datagram says otherwise; not connected, so that broadcasts and
     /// their answers work (D-20).
-    Default(SocketAddr),
+    Default(Address),
 }
 
 struct Queued {
     data: Box<[u8]>,
-    to: Option<SocketAddr>,
+    to: Option<Address>,
 }
 
 pub(crate) struct Endpoint {
@@ -201,8 +216,9 @@ pub(crate) struct Endpoint {
     source: Source,
     number: u32,
     key: Cell<Key>,
-    sockname: Option<SocketAddr>,
-    peername: Option<SocketAddr>,
+    medium: Medium,
+    sockname: Option<Address>,
+    peername: Option<Address>,
     remote: Remote,
     handler: RefCell<Option<Rc<dyn DatagramHandler>>>,
     phase: Cell<Phase>,
@@ -224,15 +240,17 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(lp: &Loop, source: Source, remote: Remote) -> Rc<Self> {
+    pub(crate) fn new(lp: &Loop, source: Source, medium: Medium, remote: Remote) -> Rc<Self> {
         let core = &lp.core;
+        let (sockname, peername) = medium.names(&*core.driver, source);
         Rc::new(Self {
             lp: lp.clone(),
             source,
             number: core.next_connection(),
             key: Cell::new(Key::from_bits(u64::MAX)),
-            sockname: core.driver.local_addr(source).ok(),
-            peername: core.driver.peer_addr(source).ok(),
+            medium,
+            sockname,
+            peername,
             remote,
             handler: RefCell::new(None),
             phase: Cell::new(Phase::New),
@@ -344,8 +362,8 @@ impl Endpoint {
         }
         let core = self.core();
         let mut buffer = core.buffer.take();
-        match core.driver.receive_available(self.source, &mut buffer) {
-            Ok(Received { bytes, from, more }) => {
+        match self.receive(&mut buffer) {
+            Ok((bytes, from, more)) => {
                 self.readable.set(more);
                 self.call(Callback::DatagramReceived, bytes, |handler| {
                     handler.datagram_received(&buffer[..bytes], from);
@@ -357,6 +375,19 @@ impl Endpoint {
         }
         core.buffer.put_back(buffer);
         self.rearm_read();
+    }
+
+    /// Takes a datagram: its length, its sender, and whether there may be another.
+    #[inline]
+    fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<(usize, Address, bool)> {
+        let driver = &self.core().driver;
+        if self.medium == Medium::Unix {
+            let ReceivedUnix { bytes, from, more } =
+                driver.unix()?.receive_available(self.source, buffer)?;
+            return Ok((bytes, Address::Unix(from), more));
+        }
+        let Received { bytes, from, more } = driver.receive_available(self.source, buffer)?;
+        Ok((bytes, Address::Ip(from), more))
     }
 
     pub(crate) fn deliver_error(&self, error: io::Error) {
@@ -392,28 +423,28 @@ impl Endpoint {
     // Sending.
 
     /// Where a datagram goes, as the driver wants it (D-05, D-06).
-    fn destination(&self, to: Option<SocketAddr>) -> io::Result<Option<SocketAddr>> {
+    fn destination(&self, to: Option<Address>) -> io::Result<Option<Address>> {
         let wrong = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        match (self.remote, to) {
+        match (&self.remote, to) {
+            (Remote::Any, Some(Address::Unix(to))) if to.is_unnamed() => {
+                wrong("send_to: the address is unnamed, so nothing can be sent to it".into())
+            }
             (Remote::Any, Some(to)) => Ok(Some(to)),
             (Remote::Any, None) => {
                 wrong("send_to(None): the endpoint has no remote address".into())
             }
-            (Remote::Connected(remote), Some(to)) if to != remote => {
+            (Remote::Connected(remote) | Remote::Default(remote), Some(to)) if to != *remote => {
                 wrong(format!("invalid address {to}: must be None or {remote}"))
             }
             (Remote::Connected(_), _) => Ok(None),
-            (Remote::Default(remote), Some(to)) if to != remote => {
-                wrong(format!("invalid address {to}: must be None or {remote}"))
-            }
-            (Remote::Default(remote), _) => Ok(Some(remote)),
+            (Remote::Default(remote), _) => Ok(Some(remote.clone())),
         }
     }
 
-    fn send_to(self: &Rc<Self>, data: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
+    fn send_to(self: &Rc<Self>, data: &[u8], to: Option<Address>) -> io::Result<()> {
         let to = match (&self.remote, to) {
             (Remote::Connected(_), None) => None,
-            (Remote::Any, Some(to)) => Some(to),
+            (Remote::Any, Some(to @ Address::Ip(_))) => Some(to),
             (_, to) => self.destination(to)?,
         };
         if self.is_closing() {
@@ -422,7 +453,7 @@ impl Endpoint {
         }
         self.core().trace(Record::Write { connection: self.number, bytes: data.len() as u64 });
         if self.queue.borrow().is_empty() {
-            match self.send_now(data, to) {
+            match self.send_now(data, to.as_ref()) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
@@ -457,9 +488,15 @@ impl Endpoint {
         }
     }
 
-    fn send_now(&self, data: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
+    fn send_now(&self, data: &[u8], to: Option<&Address>) -> io::Result<()> {
+        let driver = &self.core().driver;
         loop {
-            match self.core().driver.send_to(self.source, data, to) {
+            let sent = match to {
+                None => driver.send_to(self.source, data, None),
+                Some(Address::Ip(to)) => driver.send_to(self.source, data, Some(*to)),
+                Some(Address::Unix(to)) => driver.unix()?.send_to(self.source, data, to),
+            };
+            match sent {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result.map(drop),
             }
@@ -488,7 +525,7 @@ impl Endpoint {
             let Some(next) = self.queue.borrow_mut().pop_front() else {
                 break;
             };
-            match self.send_now(&next.data, next.to) {
+            match self.send_now(&next.data, next.to.as_ref()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.queue.borrow_mut().push_front(next);
                     break;

@@ -12,6 +12,8 @@
 //!    [`read`](Driver::read), [`write`](Driver::write), [`shutdown_write`](Driver::shutdown_write),
 //!    [`send_to`](Driver::send_to), [`receive_from`](Driver::receive_from),
 //!    [`close`](Driver::close), [`reset`](Driver::reset), and the addresses.
+//!    A backend with Unix sockets and pipes has [`unix`](Driver::unix) too: [`UnixSockets`] lists
+//!    what they add. One without them does nothing.
 //! 3. **Readiness**, edge-triggered: after [`register`](Driver::register) every change from "would
 //!    block" to "would not" is reported once, as a [`Readiness`], until
 //!    [`close`](Driver::close). Reporting too often is harmless; never reporting is a hang.
@@ -32,6 +34,10 @@
 //! The module [`testing`](crate::testing) has the smallest complete driver: one socket, scripted.
 //!
 //! [`Engine::turn`]: crate::engine::Engine::turn
+
+mod unix;
+
+pub use self::unix::{ReceivedUnix, UnixSockets};
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -79,9 +85,9 @@ pub struct Readiness {
 /// Streams of bytes or datagrams.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SocketKind {
-    /// TCP.
+    /// TCP, or a Unix stream.
     Stream,
-    /// UDP.
+    /// UDP, or Unix datagrams.
     Datagram,
 }
 
@@ -419,6 +425,16 @@ pub trait Driver {
     ///
     /// `NotConnected`.
     fn peer_addr(&self, source: Source) -> io::Result<SocketAddr>;
+
+    /// The Unix sockets and pipes of the machine.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` from a driver without them.
+    fn unix(&self) -> io::Result<&dyn UnixSockets> {
+        let text = "this loop has no Unix sockets and no pipes";
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
 
     // 3. Readiness.
 

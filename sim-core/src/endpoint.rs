@@ -14,7 +14,7 @@ use crate::error::AddressError;
 use crate::handle::closed_error;
 use crate::names::Hints;
 use crate::socket::Socket;
-use crate::{Conn, DatagramProtocol, DatagramTransport, Loop};
+use crate::{Conn, DatagramAddress, DatagramProtocol, DatagramTransport, Loop};
 
 /// A datagram endpoint to be made, with options; [`Loop::datagram`] makes one.
 ///
@@ -116,7 +116,7 @@ impl DatagramBuilder {
         let mut first_error = None;
         for pair in self.pairs().await? {
             match self.open(pair) {
-                Ok((socket, remote)) => return self.start(socket, remote, factory).await,
+                Ok((socket, remote)) => return start(socket, remote, factory).await,
                 // Of several pairs that fail, the first error is the answer (D-21).
                 Err(error) => _ = first_error.get_or_insert(error),
             }
@@ -183,38 +183,43 @@ impl DatagramBuilder {
         }
         let remote = match remote {
             None => Remote::Any,
-            Some(remote) if self.broadcast => Remote::Default(remote),
+            Some(remote) if self.broadcast => Remote::Default(remote.into()),
             Some(remote) => {
                 let connected = self.lp.core.driver.connect(socket.source(), remote);
                 connected.map_err(|error| AddressError::wrap("connect to", remote, error))?;
-                Remote::Connected(remote)
+                Remote::Connected(remote.into())
             }
         };
         Ok((socket, remote))
     }
+}
 
-    async fn start<P: DatagramProtocol>(
-        &self,
-        socket: Socket,
-        remote: Remote,
-        factory: impl FnOnce() -> P,
-    ) -> io::Result<Conn<P, DatagramTransport>> {
-        struct CloseUnlessMade<'a>(&'a Rc<Endpoint>, bool);
-        impl Drop for CloseUnlessMade<'_> {
-            fn drop(&mut self) {
-                if !self.1 {
-                    self.0.close();
-                }
+/// Makes the transport of a socket and waits for `connection_made`.
+pub(crate) async fn start<A, P>(
+    socket: Socket,
+    remote: Remote,
+    factory: impl FnOnce() -> P,
+) -> io::Result<Conn<P, DatagramTransport<A>>>
+where
+    A: DatagramAddress,
+    P: DatagramProtocol<A>,
+{
+    struct CloseUnlessMade<'a>(&'a Rc<Endpoint>, bool);
+    impl Drop for CloseUnlessMade<'_> {
+        fn drop(&mut self) {
+            if !self.1 {
+                self.0.close();
             }
         }
-        let protocol = factory();
-        let endpoint = Endpoint::new(&self.lp, socket.into_source(), remote);
-        let cell = ProtocolCell::new(protocol, DatagramTransport(Rc::clone(&endpoint)), P::digest);
-        endpoint.start(Rc::clone(&cell) as _)?;
-        let mut guard = CloseUnlessMade(&endpoint, false);
-        poll_fn(|cx| if endpoint.poll_made(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })
-            .await;
-        guard.1 = true;
-        Ok(Conn::new(cell))
     }
+    let protocol = factory();
+    let (lp, medium) = (socket.event_loop().clone(), socket.medium());
+    let endpoint = Endpoint::new(&lp, socket.into_source(), medium, remote);
+    let cell = ProtocolCell::new(protocol, DatagramTransport::new(&endpoint), P::digest);
+    endpoint.start(Rc::clone(&cell) as _)?;
+    let mut guard = CloseUnlessMade(&endpoint, false);
+    poll_fn(|cx| if endpoint.poll_made(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })
+        .await;
+    guard.1 = true;
+    Ok(Conn::new(cell))
 }

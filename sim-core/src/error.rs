@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::Address;
 
 /// Why a `run_*` call ended without the value that was asked for.
 #[derive(Debug)]
@@ -234,19 +235,24 @@ impl Error for SharedError {
 #[derive(Debug, Clone)]
 pub struct AddressError {
     doing: &'static str,
-    addr: SocketAddr,
+    addr: Address,
     error: SharedError,
 }
 
 impl AddressError {
     /// `error`, of its own kind, with what was tried and the address in its text.
-    pub(crate) fn wrap(doing: &'static str, addr: SocketAddr, error: io::Error) -> io::Error {
-        io::Error::new(error.kind(), Self { doing, addr, error: SharedError::new(error) })
+    pub(crate) fn wrap(
+        doing: &'static str,
+        addr: impl Into<Address>,
+        error: io::Error,
+    ) -> io::Error {
+        let (kind, error) = (error.kind(), SharedError::new(error));
+        io::Error::new(kind, Self { doing, addr: addr.into(), error })
     }
 
     /// The address.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    pub fn addr(&self) -> &Address {
+        &self.addr
     }
 
     /// The operating system's code, if it was its error.

@@ -1,5 +1,7 @@
 //! The handle of a loop: asyncio's loop methods, without its life cycle.
 
+mod unix;
+
 use std::fmt;
 use std::future::Future;
 use std::io;

@@ -40,7 +40,7 @@ impl DatagramTransport {
     /// `ENOBUFS` for more than 20 groups; on a closed endpoint.
     pub fn join_multicast(&self, group: IpAddr, interface: Option<IpAddr>) -> io::Result<()> {
         let membership = self.membership(group, interface)?;
-        self.0.set_option(SocketOption::JoinMulticast(membership))
+        self.endpoint.set_option(SocketOption::JoinMulticast(membership))
     }
 
     /// Undoes [`join_multicast`](Self::join_multicast) with the same arguments.
@@ -50,7 +50,7 @@ impl DatagramTransport {
     /// As there; `EADDRNOTAVAIL` if it is not joined.
     pub fn leave_multicast(&self, group: IpAddr, interface: Option<IpAddr>) -> io::Result<()> {
         let membership = self.membership(group, interface)?;
-        self.0.set_option(SocketOption::LeaveMulticast(membership))
+        self.endpoint.set_option(SocketOption::LeaveMulticast(membership))
     }
 
     /// Whether what the endpoint sends to groups is received on its own host, too, where they are
@@ -61,7 +61,7 @@ impl DatagramTransport {
     ///
     /// On a closed endpoint.
     pub fn set_multicast_loop(&self, on: bool) -> io::Result<()> {
-        self.0.set_option(SocketOption::MulticastLoop(on))
+        self.endpoint.set_option(SocketOption::MulticastLoop(on))
     }
 
     /// How far what the endpoint sends to groups travels: 0 keeps it on its host, 1 on its network, as
@@ -71,7 +71,7 @@ impl DatagramTransport {
     ///
     /// On a closed endpoint.
     pub fn set_multicast_hops(&self, hops: u8) -> io::Result<()> {
-        self.0.set_option(SocketOption::MulticastHops(hops))
+        self.endpoint.set_option(SocketOption::MulticastHops(hops))
     }
 
     /// Sends what goes to groups by the interface with this address. From the start, it is that of the
@@ -83,7 +83,7 @@ impl DatagramTransport {
     /// it; on a closed endpoint.
     pub fn set_multicast_interface(&self, interface: IpAddr) -> io::Result<()> {
         self.check_family(interface)?;
-        self.0.set_option(SocketOption::MulticastInterface(interface))
+        self.endpoint.set_option(SocketOption::MulticastInterface(interface))
     }
 
     /// Whether datagrams may go to a broadcast address: without, they end in `EACCES`, as
@@ -93,7 +93,7 @@ impl DatagramTransport {
     ///
     /// On a closed endpoint.
     pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
-        self.0.set_option(SocketOption::Broadcast(on))
+        self.endpoint.set_option(SocketOption::Broadcast(on))
     }
 
     fn membership(&self, group: IpAddr, interface: Option<IpAddr>) -> io::Result<Membership> {

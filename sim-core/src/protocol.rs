@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::cell::{ProtocolCell, ReadMode, StreamCallbacks};
-use crate::{Conn, Cx, DatagramTransport, Transport};
+use crate::{Conn, Cx, DatagramAddress, DatagramTransport, Transport};
 
 /// What to do at the peer's end of stream, answered by `eof_received`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -175,39 +175,61 @@ pub trait BufferedProtocol: Sized + 'static {
 /// }
 /// # drop(Echo);
 /// ```
-pub trait DatagramProtocol: Sized + 'static {
+///
+/// Over Unix sockets, `A` is [`UnixAddr`], and a sender that was never bound is `None` (D-22):
+///
+/// ```
+/// # use sim_core::{Cx, DatagramProtocol, DatagramTransport, UnixAddr};
+/// struct Answer;
+/// impl DatagramProtocol<UnixAddr> for Answer {
+///     fn datagram_received(
+///         &mut self,
+///         cx: &mut Cx<'_, Self, DatagramTransport<UnixAddr>>,
+///         data: &[u8],
+///         from: Option<UnixAddr>,
+///     ) {
+///         if from.is_some() {
+///             cx.send_to(data, from).expect("the endpoint is not connected");
+///         }
+///     }
+/// }
+/// # drop(Answer);
+/// ```
+///
+/// [`UnixAddr`]: crate::UnixAddr
+pub trait DatagramProtocol<A: DatagramAddress = SocketAddr>: Sized + 'static {
     /// The endpoint exists.
-    fn connection_made(&mut self, cx: &mut Cx<'_, Self, DatagramTransport>) {
+    fn connection_made(&mut self, cx: &mut Cx<'_, Self, DatagramTransport<A>>) {
         let _ = cx;
     }
 
     /// A datagram arrived, whole; it may be empty (D-02, D-03).
     fn datagram_received(
         &mut self,
-        cx: &mut Cx<'_, Self, DatagramTransport>,
+        cx: &mut Cx<'_, Self, DatagramTransport<A>>,
         data: &[u8],
-        from: SocketAddr,
+        from: A::Sender,
     );
 
     /// A send or a receive failed; the endpoint stays open (D-07).
-    fn error_received(&mut self, cx: &mut Cx<'_, Self, DatagramTransport>, error: io::Error) {
+    fn error_received(&mut self, cx: &mut Cx<'_, Self, DatagramTransport<A>>, error: io::Error) {
         let _ = (cx, error);
     }
 
     /// More than the high-water mark waits to be sent (D-11).
-    fn pause_writing(&mut self, cx: &mut Cx<'_, Self, DatagramTransport>) {
+    fn pause_writing(&mut self, cx: &mut Cx<'_, Self, DatagramTransport<A>>) {
         let _ = cx;
     }
 
     /// At most the low-water mark is left.
-    fn resume_writing(&mut self, cx: &mut Cx<'_, Self, DatagramTransport>) {
+    fn resume_writing(&mut self, cx: &mut Cx<'_, Self, DatagramTransport<A>>) {
         let _ = cx;
     }
 
     /// The endpoint is closed.
     fn connection_lost(
         &mut self,
-        cx: &mut Cx<'_, Self, DatagramTransport>,
+        cx: &mut Cx<'_, Self, DatagramTransport<A>>,
         error: Option<io::Error>,
     ) {
         let _ = (cx, error);

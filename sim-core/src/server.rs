@@ -22,9 +22,11 @@ use crate::handle::closed_error;
 use crate::names::Hints;
 use crate::protocol::Attach;
 use crate::socket::Socket;
+use crate::socket_file::SocketFile;
 use crate::timer::Timer;
+use crate::transport::Medium;
 use crate::transport::stream::Stream;
-use crate::{Loop, SharedError, Transport};
+use crate::{Address, Loop, SharedError, ToUnixAddr, Transport, UnixAddr};
 
 /// Makes the protocol of an accepted connection.
 type Accept = dyn Fn(&Rc<Stream>);
@@ -52,6 +54,7 @@ pub struct ServerBuilder {
     backlog: u32,
     start_serving: bool,
     family: Option<Family>,
+    cleanup_socket: bool,
     options: Vec<SocketOption>,
 }
 
@@ -62,6 +65,7 @@ impl ServerBuilder {
             backlog: 100,
             start_serving: true,
             family: None,
+            cleanup_socket: true,
             options: vec![SocketOption::ReuseAddress(true)],
         }
     }
@@ -94,6 +98,12 @@ impl ServerBuilder {
     /// Whether other sockets may listen at the same address, and share its connections.
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.options.push(SocketOption::ReusePort(reuse));
+        self
+    }
+
+    /// Whether the file of a Unix socket is removed when the server closes (E-41). True by default.
+    pub fn cleanup_socket(mut self, cleanup: bool) -> Self {
+        self.cleanup_socket = cleanup;
         self
     }
 
@@ -161,12 +171,30 @@ impl ServerBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
         }
         let sockets = self.bind_sockets(&locals, &optional)?;
-        let factory = RefCell::new(factory);
-        let accept = Rc::new(move |stream: &Rc<Stream>| {
-            let protocol = (factory.borrow_mut())();
-            protocol.attach(&Transport(Rc::clone(stream)));
-        });
-        self.into_server(sockets, accept)
+        self.into_server(sockets, attach_from(factory))
+    }
+
+    /// Listens on a Unix socket; see [`Loop::create_unix_server`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Loop::create_unix_server`].
+    pub fn bind_unix<P, K>(
+        self,
+        path: impl ToUnixAddr,
+        factory: impl FnMut() -> P + 'static,
+    ) -> io::Result<Server>
+    where
+        P: Attach<K>,
+    {
+        if self.lp.core.is_closed() {
+            return Err(closed_error());
+        }
+        let path = path.to_unix_addr()?;
+        let socket = Socket::open_unix(&self.lp, SocketKind::Stream)?;
+        SocketFile::remove_stale(&self.lp, &path);
+        socket.bind_unix(path)?;
+        self.into_server(vec![socket], attach_from(factory))
     }
 
     /// Binds a socket to each address; one of the `optional` may be of a family that the machine
@@ -203,6 +231,14 @@ impl ServerBuilder {
         Ok(socket)
     }
 
+    /// The switches that are about sizes of buffers.
+    fn buffer_options(&self) -> Vec<SocketOption> {
+        let is_size = |option: &SocketOption| {
+            matches!(option, SocketOption::SendBuffer(_) | SocketOption::ReceiveBuffer(_))
+        };
+        self.options.iter().copied().filter(is_size).collect()
+    }
+
     fn into_server(self, sockets: Vec<Socket>, accept: Rc<Accept>) -> io::Result<Server> {
         let state = Rc::new(ServerState {
             lp: self.lp.clone(),
@@ -216,7 +252,7 @@ impl ServerBuilder {
             wakers: RefCell::default(),
         });
         for socket in sockets {
-            let listener = Listener::new(&state, socket, &accept)?;
+            let listener = Listener::new(&state, socket, &accept, &self)?;
             state.listeners.borrow_mut().push(listener);
         }
         let server = Server(state);
@@ -247,9 +283,15 @@ pub(crate) struct ServerState {
 }
 
 impl Server {
-    /// The addresses it listens at; none after [`close`](Self::close).
+    /// The internet addresses it listens at; none after [`close`](Self::close).
     pub fn sockets(&self) -> Vec<SocketAddr> {
-        self.0.listeners.borrow().iter().map(|listener| listener.local).collect()
+        self.0.listeners.borrow().iter().filter_map(|listener| listener.local.ip()).collect()
+    }
+
+    /// The addresses of the Unix sockets it listens at; none after [`close`](Self::close).
+    pub fn unix_sockets(&self) -> Vec<UnixAddr> {
+        let listeners = self.0.listeners.borrow();
+        listeners.iter().filter_map(|listener| listener.local.unix().cloned()).collect()
     }
 
     /// True while it listens.
@@ -335,6 +377,7 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("sockets", &self.sockets())
+            .field("unix_sockets", &self.unix_sockets())
             .field("serving", &self.is_serving())
             .field("connections", &self.connection_count())
             .finish_non_exhaustive()
@@ -350,7 +393,7 @@ impl ServerState {
         for listener in listeners {
             if let Err(error) = listener.listen(self) {
                 self.close();
-                return Err(AddressError::wrap("listen at", listener.local, error));
+                return Err(AddressError::wrap("listen at", listener.local.clone(), error));
             }
         }
         Ok(())
@@ -416,7 +459,12 @@ pub(crate) struct Listener {
     server: RefCell<Option<Rc<ServerState>>>,
     accept: Rc<Accept>,
     source: Source,
-    local: SocketAddr,
+    medium: Medium,
+    local: Address,
+    /// What is to be removed at the end.
+    file: Option<SocketFile>,
+    /// Switches of accepted connections, which inherit none of a Unix listener.
+    options: Vec<SocketOption>,
     key: Cell<Option<Key>>,
     closed: Cell<bool>,
     accepted: RefCell<VecDeque<Source>>,
@@ -425,15 +473,30 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    fn new(server: &ServerState, socket: Socket, accept: &Rc<Accept>) -> io::Result<Rc<Self>> {
-        let local = socket.local_addr()?;
+    fn new(
+        server: &ServerState,
+        socket: Socket,
+        accept: &Rc<Accept>,
+        builder: &ServerBuilder,
+    ) -> io::Result<Rc<Self>> {
+        let medium = socket.medium();
+        let (local, file, options) = if medium == Medium::Unix {
+            let path = socket.unix_local_addr()?;
+            let file = builder.cleanup_socket.then(|| SocketFile::at(&server.lp, &path)).flatten();
+            (Address::Unix(path), file, builder.buffer_options())
+        } else {
+            (Address::Ip(socket.local_addr()?), None, Vec::new())
+        };
         Ok(Rc::new(Self {
             lp: server.lp.clone(),
             backlog: server.backlog,
             server: RefCell::new(None),
             accept: Rc::clone(accept),
             source: socket.into_source(),
+            medium,
             local,
+            file,
+            options,
             key: Cell::new(None),
             closed: Cell::new(false),
             accepted: RefCell::default(),
@@ -442,8 +505,22 @@ impl Listener {
         }))
     }
 
-    pub(crate) fn local_addr(&self) -> SocketAddr {
-        self.local
+    pub(crate) fn local_addr(&self) -> &Address {
+        &self.local
+    }
+
+    fn accept_one(&self) -> io::Result<Source> {
+        let driver = &self.lp.core.driver;
+        if self.medium == Medium::Internet {
+            return driver.accept(self.source).map(|(source, _peer)| source);
+        }
+        let (source, _peer) = driver.unix()?.accept(self.source)?;
+        for &option in &self.options {
+            if let Err(error) = driver.set_option(source, option) {
+                tracing::warn!(target: "sim_core", %error, ?option, "an accepted socket refuses it");
+            }
+        }
+        Ok(source)
     }
 
     fn listen(self: &Rc<Self>, server: &Rc<ServerState>) -> io::Result<()> {
@@ -479,8 +556,8 @@ impl Listener {
         };
         let core = &self.lp.core;
         for _ in 0..self.backlog.max(1) {
-            match core.driver.accept(self.source) {
-                Ok((source, _peer)) => {
+            match self.accept_one() {
+                Ok(source) => {
                     self.accepted.borrow_mut().push_back(source);
                     core.push(Ready::Life(key, Life::Accepted));
                 }
@@ -535,7 +612,7 @@ impl Listener {
             return;
         };
         let core = &self.lp.core;
-        let stream = Stream::new(&self.lp, source, Some(Rc::clone(&server)));
+        let stream = Stream::new(&self.lp, source, self.medium, Some(Rc::clone(&server)));
         server.attach(&stream);
         let unmade = Unmade(&server, &stream);
         match core.contain(|| (self.accept)(&stream)) {
@@ -562,6 +639,9 @@ impl Listener {
             core.driver.reset(source);
         }
         core.driver.close(self.source);
+        if let Some(file) = &self.file {
+            file.remove(&self.lp);
+        }
         let registered = self.key.take().map(|key| core.sources.borrow_mut().remove(key));
         let server = self.server.take();
         // The loop was closed, and with it all that listened.
@@ -576,6 +656,18 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// What gives each connection a protocol from `factory`.
+fn attach_from<P, K>(factory: impl FnMut() -> P + 'static) -> Rc<Accept>
+where
+    P: Attach<K>,
+{
+    let factory = RefCell::new(factory);
+    Rc::new(move |stream: &Rc<Stream>| {
+        let protocol = (factory.borrow_mut())();
+        protocol.attach(&Transport(Rc::clone(stream)));
+    })
 }
 
 /// EAFNOSUPPORT, EADDRNOTAVAIL: the machine has no addresses of that family.

@@ -8,13 +8,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use crate::Loop;
 use crate::arena::Key;
 use crate::driver::{Family, Readiness, SocketKind, SocketOption, Source, TcpOptions, Token};
 use crate::engine::core::Core;
 use crate::engine::sources::Registered;
 use crate::error::AddressError;
 use crate::handle::closed_error;
+use crate::transport::Medium;
+use crate::{Loop, ToUnixAddr, UnixAddr};
 
 /// A socket of a loop's driver, owned: closed when dropped, unless a transport took it.
 ///
@@ -47,6 +48,7 @@ use crate::handle::closed_error;
 pub struct Socket {
     lp: Loop,
     kind: SocketKind,
+    medium: Medium,
     source: Option<Source>,
     /// Once something was awaited of it.
     watch: Option<Rc<Watch>>,
@@ -66,12 +68,48 @@ impl Socket {
             return Err(closed_error());
         }
         let source = lp.core.driver.open(kind, family)?;
-        Ok(Self { lp: lp.clone(), kind, source: Some(source), watch: None })
+        Ok(Self::new(lp, kind, Medium::Internet, source))
     }
 
-    /// Takes over a stream of the loop's driver: for drivers that adopt sockets made elsewhere.
+    /// A new Unix socket: not bound, not connected.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); `Unsupported` on a loop without Unix sockets.
+    pub fn open_unix(lp: &Loop, kind: SocketKind) -> io::Result<Self> {
+        if lp.core.is_closed() {
+            return Err(closed_error());
+        }
+        let source = lp.core.driver.unix()?.open(kind)?;
+        Ok(Self::new(lp, kind, Medium::Unix, source))
+    }
+
+    /// Two Unix stream sockets that are connected to each other, both unnamed: `socketpair`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_unix`](Self::open_unix).
+    pub fn pair(lp: &Loop) -> io::Result<(Self, Self)> {
+        if lp.core.is_closed() {
+            return Err(closed_error());
+        }
+        let (one, other) = lp.core.driver.unix()?.pair()?;
+        let end = |source| Self::new(lp, SocketKind::Stream, Medium::Unix, source);
+        Ok((end(one), end(other)))
+    }
+
+    fn new(lp: &Loop, kind: SocketKind, medium: Medium, source: Source) -> Self {
+        Self { lp: lp.clone(), kind, medium, source: Some(source), watch: None }
+    }
+
+    /// Takes over a TCP stream of the loop's driver: for drivers that adopt sockets made elsewhere.
     pub fn from_source(lp: &Loop, source: Source) -> Self {
-        Self { lp: lp.clone(), kind: SocketKind::Stream, source: Some(source), watch: None }
+        Self::new(lp, SocketKind::Stream, Medium::Internet, source)
+    }
+
+    /// Takes over a Unix stream of the loop's driver.
+    pub fn from_unix_source(lp: &Loop, source: Source) -> Self {
+        Self::new(lp, SocketKind::Stream, Medium::Unix, source)
     }
 
     /// Sets a switch. What is set on a listener its connections have from the start.
@@ -97,9 +135,24 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// `AddrInUse`, `AddrNotAvailable`, with the address in the text.
+    /// `AddrInUse`, `AddrNotAvailable`, with the address in the text; `InvalidInput` for a Unix
+    /// socket.
     pub fn bind(&self, local: SocketAddr) -> io::Result<()> {
+        self.expect(Medium::Internet, "bind_unix")?;
         let bound = self.lp.core.driver.bind(self.source(), local);
+        bound.map_err(|error| AddressError::wrap("bind to", local, error))
+    }
+
+    /// Gives a Unix socket a path, where it makes a file, or an abstract name.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if there is a file already, even of a socket that is gone; with the address in the
+    /// text. `InvalidInput` for an internet socket, and for what is no address.
+    pub fn bind_unix(&self, local: impl ToUnixAddr) -> io::Result<()> {
+        self.expect(Medium::Unix, "bind")?;
+        let local = named(local)?;
+        let bound = self.lp.core.driver.unix()?.bind(self.source(), &local);
         bound.map_err(|error| AddressError::wrap("bind to", local, error))
     }
 
@@ -119,11 +172,33 @@ impl Socket {
     ///
     /// When it does not listen, there is no descriptor left, or the loop is closed.
     pub async fn accept(&mut self) -> io::Result<(Self, SocketAddr)> {
-        let (lp, source) = (self.lp.clone(), self.source());
+        self.expect(Medium::Internet, "accept_unix")?;
+        let driver = Rc::clone(&self.lp.core.driver);
+        let (accepted, peer) = self.accept_by(|listener| driver.accept(listener)).await?;
+        Ok((Self::from_source(&self.lp, accepted), peer))
+    }
+
+    /// [`accept`](Self::accept) of a Unix socket. The peer is unnamed if it was never bound.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    pub async fn accept_unix(&mut self) -> io::Result<(Self, UnixAddr)> {
+        self.expect(Medium::Unix, "accept")?;
+        let driver = Rc::clone(&self.lp.core.driver);
+        let (accepted, peer) = self.accept_by(|listener| driver.unix()?.accept(listener)).await?;
+        Ok((Self::from_unix_source(&self.lp, accepted), peer))
+    }
+
+    async fn accept_by<A>(
+        &mut self,
+        accept: impl Fn(Source) -> io::Result<(Source, A)>,
+    ) -> io::Result<(Source, A)> {
+        let source = self.source();
         let watch = self.watch()?;
         loop {
-            match lp.core.driver.accept(source) {
-                Ok((accepted, peer)) => return Ok((Self::from_source(&lp, accepted), peer)),
+            match accept(source) {
+                Ok(accepted) => return Ok(accepted),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => watch.readiness().await?,
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
@@ -133,12 +208,24 @@ impl Socket {
         }
     }
 
+    /// For calls that only one kind of socket has.
+    fn expect(&self, medium: Medium, instead: &str) -> io::Result<()> {
+        if self.medium == medium {
+            return Ok(());
+        }
+        let kind = if medium == Medium::Unix { "an internet" } else { "a Unix" };
+        let text = format!("this is {kind} socket: call {instead}");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+    }
+
     /// Connects it: asyncio's `sock_connect`.
     ///
     /// # Errors
     ///
-    /// Why the connect failed, with the address in the text (contract E-06).
+    /// Why the connect failed, with the address in the text (contract E-06). `InvalidInput` for a Unix
+    /// socket.
     pub async fn connect(&mut self, remote: SocketAddr) -> io::Result<()> {
+        self.expect(Medium::Internet, "connect_unix")?;
         let named = |error| AddressError::wrap("connect to", remote, error);
         let (lp, source) = (self.lp.clone(), self.source());
         let driver = &lp.core.driver;
@@ -157,12 +244,29 @@ impl Socket {
         }
     }
 
+    /// Connects a Unix socket, at once or not at all.
+    ///
+    /// A listener whose backlog is full makes it fail: asyncio takes that for a connect in progress,
+    /// and reports success (G-56).
+    ///
+    /// # Errors
+    ///
+    /// With the address in the text: `NotFound`, `ConnectionRefused`, or `WouldBlock` if the backlog
+    /// is full (E-42). `InvalidInput` for an internet socket, and for what is no address.
+    pub fn connect_unix(&self, remote: impl ToUnixAddr) -> io::Result<()> {
+        self.expect(Medium::Unix, "connect")?;
+        let remote = named(remote)?;
+        let connected = self.lp.core.driver.unix()?.connect(self.source(), &remote);
+        connected.map_err(|error| AddressError::wrap("connect to", remote, error))
+    }
+
     /// The address it is bound to.
     ///
     /// # Errors
     ///
-    /// What `getsockname` gives.
+    /// What `getsockname` gives; `InvalidInput` for a Unix socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.expect(Medium::Internet, "unix_local_addr")?;
         self.lp.core.driver.local_addr(self.source())
     }
 
@@ -170,9 +274,30 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// `NotConnected`.
+    /// `NotConnected`; `InvalidInput` for a Unix socket.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.expect(Medium::Internet, "unix_peer_addr")?;
         self.lp.core.driver.peer_addr(self.source())
+    }
+
+    /// The address that a Unix socket is bound to, if any.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname` gives; `InvalidInput` for an internet socket.
+    pub fn unix_local_addr(&self) -> io::Result<UnixAddr> {
+        self.expect(Medium::Unix, "local_addr")?;
+        self.lp.core.driver.unix()?.local_addr(self.source())
+    }
+
+    /// The address that a Unix socket is connected to; unnamed if the peer was never bound.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`; `InvalidInput` for an internet socket.
+    pub fn unix_peer_addr(&self) -> io::Result<UnixAddr> {
+        self.expect(Medium::Unix, "peer_addr")?;
+        self.lp.core.driver.unix()?.peer_addr(self.source())
     }
 
     /// The loop whose driver it is of.
@@ -182,6 +307,10 @@ impl Socket {
 
     pub(crate) fn kind(&self) -> SocketKind {
         self.kind
+    }
+
+    pub(crate) fn medium(&self) -> Medium {
+        self.medium
     }
 
     pub(crate) fn source(&self) -> Source {
@@ -230,6 +359,16 @@ impl Socket {
         core.driver.register(watch.source, Token(key.to_bits()))?;
         Ok(watch)
     }
+}
+
+/// An address that names a socket.
+fn named(addr: impl ToUnixAddr) -> io::Result<UnixAddr> {
+    let addr = addr.to_unix_addr()?;
+    if addr.is_unnamed() {
+        let text = "an unnamed address is nobody's: name a path";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(addr)
 }
 
 impl Drop for Socket {

@@ -80,6 +80,10 @@ impl File {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn change(&mut self, change: Change) {
         change.apply(&mut self.content);
         self.unsynced.push(change);

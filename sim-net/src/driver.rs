@@ -1,6 +1,6 @@
 //! What a simulated host offers its engine.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefMut};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -25,6 +25,7 @@ use crate::errno::{
 };
 use crate::names::lookup::resolution;
 use crate::names::query::{Answer, gone};
+use crate::network::Network;
 use crate::plan::RESET_BOTH;
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, SocketId, Unconnected};
@@ -81,7 +82,7 @@ impl HostDriver {
 
     /// Something went out: a write, a datagram, a connect, an end of stream, a close.
     #[inline]
-    fn acted(&self) {
+    pub(crate) fn acted(&self) {
         if self.fuse.get() > 0 {
             self.burn();
         }
@@ -114,8 +115,34 @@ impl HostDriver {
 
     /// Room for one more socket.
     fn has_descriptor(&self) -> io::Result<()> {
-        let full = self.descriptors.get() >= self.scheduler.limits.max_descriptors;
-        if full { Err(errno::os(EMFILE)) } else { Ok(()) }
+        self.has_descriptors(1)
+    }
+
+    fn has_descriptors(&self, count: u32) -> io::Result<()> {
+        let left = self.scheduler.limits.max_descriptors.saturating_sub(self.descriptors.get());
+        if count > left { Err(errno::os(EMFILE)) } else { Ok(()) }
+    }
+
+    /// Whether so many more sockets can be opened.
+    pub(crate) fn may_open(&self, count: u32) -> io::Result<()> {
+        if self.is_dead() { Err(errno::os(EBADF)) } else { self.has_descriptors(count) }
+    }
+
+    /// Notes that so many more sockets are open.
+    pub(crate) fn opened(&self, count: u32) {
+        self.descriptors.set(self.descriptors.get() + count);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.get()
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
+    pub(crate) fn network(&self) -> RefMut<'_, Network> {
+        self.scheduler.network()
     }
 
     /// Closes a socket; a stream's peer hears a reset if so asked.
@@ -131,6 +158,7 @@ impl HostDriver {
         }
         match network.sockets.get(id).map(|socket| &socket.kind) {
             Some(Kind::Datagrams(_)) => network.udp_close(id, self.index),
+            Some(Kind::Unix(_)) => network.unix_close(id, self.index),
             _ => network.tcp_close(id, self.index, reset),
         }
         drop(network);
@@ -254,12 +282,9 @@ impl Driver for HostDriver {
     }
 
     fn read_hint(&self, source: Source) -> usize {
-        let mut network = self.scheduler.network();
-        match network.sockets.get_mut(SocketId::from_source(source)).map(|socket| &socket.kind) {
-            Some(Kind::Stream(stream)) => stream.connection.available(),
-            Some(Kind::Datagrams(datagrams)) => datagrams.next_len(),
-            _ => 0,
-        }
+        let network = self.scheduler.network();
+        let socket = network.sockets.get(SocketId::from_source(source));
+        socket.map_or(0, |socket| socket.kind.available())
     }
 
     #[inline]
@@ -360,6 +385,7 @@ impl Driver for HostDriver {
             Some(Kind::Listener(listener)) => return Ok(listener.local().to_addr()),
             Some(Kind::Stream(stream)) => return Ok(stream.local.to_addr()),
             Some(Kind::Datagrams(socket)) => (socket.local, socket.family()),
+            Some(Kind::Unix(_)) => return Err(errno::os(EAFNOSUPPORT)),
             None => return Err(errno::os(EBADF)),
         };
         Ok(local.map_or(family.unspecified(), Endpoint::to_addr))
@@ -378,6 +404,10 @@ impl Driver for HostDriver {
             None => return Err(errno::os(EBADF)),
         };
         remote.map(Endpoint::to_addr).ok_or_else(|| errno::os(ENOTCONN))
+    }
+
+    fn unix(&self) -> io::Result<&dyn sim_core::driver::UnixSockets> {
+        Ok(self)
     }
 
     fn register(&self, source: Source, token: Token) -> io::Result<()> {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+pub(crate) const EPERM: i32 = 1;
+pub(crate) const ENOENT: i32 = 2;
 pub(crate) const EIO: i32 = 5;
 pub(crate) const EFBIG: i32 = 27;
 pub(crate) const EACCES: i32 = 13;
@@ -16,6 +18,7 @@ pub(crate) const EPIPE: i32 = 32;
 pub(crate) const EPROTO: i32 = 71;
 pub(crate) const EDESTADDRREQ: i32 = 89;
 pub(crate) const EMSGSIZE: i32 = 90;
+pub(crate) const EPROTOTYPE: i32 = 91;
 pub(crate) const ENOPROTOOPT: i32 = 92;
 pub(crate) const EOPNOTSUPP: i32 = 95;
 pub(crate) const EAFNOSUPPORT: i32 = 97;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sim_core::Time;
+use sim_core::{Time, UnixAddr};
 
 use crate::agenda::LazyTimer;
 use crate::decisions::{Draws, Entity, NameHash};
@@ -13,6 +13,7 @@ use crate::ports::Ports;
 use crate::socket_table::SocketId;
 use crate::tcp::time_wait::{Pair, TimeWaits};
 use crate::tun::interface::Interface;
+use crate::unix::names::Names;
 
 /// When a world begins: 1 January 2000, 00:00 UTC.
 const EPOCH: Duration = Duration::from_secs(946_684_800);
@@ -31,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) connections: BTreeMap<Pair, SocketId>,
     pub(crate) time_waits: TimeWaits,
     pub(crate) udp: Ports,
+    /// What Unix sockets are bound to.
+    pub(crate) unix: Names,
     /// How many flows it has opened to each (host, port, datagrams).
     pub(crate) flows: BTreeMap<(u32, u16, bool), u32>,
     /// How many ephemeral ports it has drawn.
@@ -75,6 +78,7 @@ impl Host {
             connections: BTreeMap::new(),
             time_waits: TimeWaits::default(),
             udp: Ports::default(),
+            unix: Names::default(),
             flows: BTreeMap::new(),
             ports_drawn: 0,
             ready: Vec::new(),
@@ -107,6 +111,11 @@ impl Host {
     pub(crate) fn set_deaf(&mut self, deaf: bool) {
         self.deaf = deaf;
         self.diverts = deaf || self.interface.is_some();
+    }
+
+    /// True if a store of the host has the name that a Unix socket's path is: both are files.
+    pub(crate) fn has_file(&self, path: &UnixAddr) -> bool {
+        self.files.iter().any(|file| file.name().as_bytes() == path.as_bytes())
     }
 
     pub(crate) fn interface(&mut self) -> Option<&mut Interface> {
@@ -144,6 +153,7 @@ impl Host {
         self.incarnation += 1;
         self.entity = entity(name, self.incarnation);
         self.flows.clear();
+        self.unix.begin_incarnation();
         self.ports_drawn = 0;
         self.ranks = None;
     }

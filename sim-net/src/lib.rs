@@ -109,6 +109,7 @@ mod tcp;
 mod trace;
 mod tun;
 mod udp;
+mod unix;
 mod wire;
 
 pub use capture::Capture;

@@ -61,6 +61,7 @@ impl Host {
     fn wipe(&mut self) {
         self.tcp = Ports::default();
         self.udp = Ports::default();
+        self.unix.wipe();
         self.connections.clear();
         self.time_waits = TimeWaits::default();
         self.ready.clear();
@@ -117,6 +118,7 @@ impl Network {
             self.injection.forget(id);
             match self.sockets.get(id).map(|socket| &socket.kind) {
                 Some(Kind::Datagrams(_)) => self.udp_close(id, index),
+                Some(Kind::Unix(_)) => self.unix_close(id, index),
                 Some(Kind::Stream(stream)) if stream.connection.is_orphan() => {}
                 Some(_) => self.tcp_close(id, index, false),
                 None => {}

@@ -330,7 +330,7 @@ impl Network {
         match self.sockets.get(to).map(|socket| &socket.kind) {
             Some(Kind::Datagrams(_)) => self.udp_icmp(to, packet.source, icmp),
             Some(Kind::Stream(_)) => self.tcp_icmp(to, icmp),
-            Some(Kind::Unconnected(_) | Kind::Listener(_)) | None => {}
+            Some(Kind::Unconnected(_) | Kind::Listener(_) | Kind::Unix(_)) | None => {}
         }
         if let Body::Icmp(_, Some(quote)) = packet.body {
             self.pool.put(quote);
@@ -392,13 +392,7 @@ impl Network {
             return;
         };
         socket.token = Some(token);
-        let ready = match &socket.kind {
-            // As Linux has it: hung up, and reading says why (E-12).
-            Kind::Unconnected(_) => Ready::ALL,
-            Kind::Listener(listener) => listener.readiness(),
-            Kind::Stream(stream) => stream.connection.readiness(),
-            Kind::Datagrams(datagrams) => datagrams.readiness(),
-        };
+        let ready = socket.kind.readiness();
         self.notify(id, ready);
     }
 

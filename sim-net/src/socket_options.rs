@@ -21,6 +21,11 @@ impl Network {
             Kind::Unconnected(socket) => set_early(&mut socket.options, &mut socket.tcp, option),
             Kind::Listener(listener) => set_early(&mut listener.options, &mut listener.tcp, option),
             Kind::Datagrams(socket) => return set_of_datagrams(socket, option),
+            Kind::Unix(socket) => {
+                if let SocketOption::SendBuffer(bytes) = option {
+                    socket.set_send_buffer(bytes);
+                }
+            }
             Kind::Stream(stream) => {
                 let now = self.wire.local_time(host);
                 set_of_stream(stream, option, now);
@@ -37,7 +42,7 @@ impl Network {
             Kind::Unconnected(socket) => Ok(socket.tcp),
             Kind::Listener(listener) => Ok(listener.tcp),
             Kind::Stream(stream) => Ok(stream.connection.options()),
-            Kind::Datagrams(_) => Err(errno::os(ENOPROTOOPT)),
+            Kind::Datagrams(_) | Kind::Unix(_) => Err(errno::os(ENOPROTOOPT)),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::tcp::config::BufferSize;
 use crate::tcp::stack::Listener;
 use crate::tcp::stream::Stream;
 use crate::udp::Datagrams;
+use crate::unix;
 
 /// A socket: its slot, and a number that no other socket of the world ever has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -104,7 +105,7 @@ impl Socket {
     }
 }
 
-/// What a socket is. It begins as `Unconnected` or `Datagrams`.
+/// What a socket is. An internet socket begins as `Unconnected` or `Datagrams`.
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// A stream that is neither connected nor listening.
@@ -115,6 +116,32 @@ pub(crate) enum Kind {
     Stream(Box<Stream>),
     /// A datagram socket.
     Datagrams(Box<Datagrams>),
+    /// A Unix socket or an end of a pipe, of any kind.
+    Unix(Box<unix::Socket>),
+}
+
+impl Kind {
+    /// What can be done without blocking now.
+    pub(crate) fn readiness(&self) -> Ready {
+        match self {
+            // As Linux has it: hung up, and reading says why (E-12).
+            Self::Unconnected(_) => Ready::ALL,
+            Self::Listener(listener) => listener.readiness(),
+            Self::Stream(stream) => stream.connection.readiness(),
+            Self::Datagrams(datagrams) => datagrams.readiness(),
+            Self::Unix(socket) => socket.readiness(),
+        }
+    }
+
+    /// How many bytes the next read or receive gets at most.
+    pub(crate) fn available(&self) -> usize {
+        match self {
+            Self::Stream(stream) => stream.connection.available(),
+            Self::Datagrams(datagrams) => datagrams.next_len(),
+            Self::Unix(socket) => socket.available(),
+            Self::Unconnected(_) | Self::Listener(_) => 0,
+        }
+    }
 }
 
 /// A stream socket before `connect` or `listen`.

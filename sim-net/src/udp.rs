@@ -303,7 +303,9 @@ impl Network {
         to: Option<Endpoint>,
     ) -> io::Result<usize> {
         let Self { sockets, wire, pool, .. } = self;
-        let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        let Some(socket) = sockets.datagrams(id) else {
+            return self.unix_send(id, host, data, None);
+        };
         if socket.error.is_some() {
             return Err(errno::os(socket.error.take().unwrap_or_default()));
         }

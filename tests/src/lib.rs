@@ -6,6 +6,7 @@ pub mod echo;
 pub mod harness;
 pub mod linux_statements;
 pub mod recorder;
+pub mod socket_path;
 pub mod workloads;
 
 /// The README's code compiles and runs.

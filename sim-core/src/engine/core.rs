@@ -49,6 +49,8 @@ pub(crate) enum Life {
     ConnectionLost,
     /// A listener tries to accept again after it ran out of descriptors (E-29).
     RetryAccept,
+    /// A pipe that is read from has come to its end (G-01).
+    PipeEnded,
 }
 
 /// A [`Ready`] as the queue keeps it: in two words, which pass through registers. A copy of one
@@ -69,8 +71,13 @@ const WRITE: u64 = 2;
 const LIFE: u64 = 8;
 
 impl Life {
-    const ALL: [Self; 4] =
-        [Self::Accepted, Self::ConnectionMade, Self::ConnectionLost, Self::RetryAccept];
+    const ALL: [Self; 5] = [
+        Self::Accepted,
+        Self::ConnectionMade,
+        Self::ConnectionLost,
+        Self::RetryAccept,
+        Self::PipeEnded,
+    ];
 }
 
 impl From<Ready> for Queued {

@@ -98,6 +98,7 @@ pub(super) fn run_life(core: &Rc<Core>, source: Key, step: Life) {
     match (find(core, source), step) {
         (Some(Registered::Stream(stream)), Life::ConnectionMade) => stream.connection_made(),
         (Some(Registered::Stream(stream)), Life::ConnectionLost) => stream.connection_lost(),
+        (Some(Registered::Stream(stream)), Life::PipeEnded) => stream.pipe_ended(),
         (Some(Registered::Endpoint(endpoint)), Life::ConnectionMade) => endpoint.connection_made(),
         (Some(Registered::Endpoint(endpoint)), Life::ConnectionLost) => endpoint.connection_lost(),
         (Some(Registered::Listener(listener)), Life::Accepted) => listener.build_transport(),

@@ -11,6 +11,7 @@ use crate::cell::ProtocolCell;
 use crate::datagram::{Endpoint, Remote};
 use crate::driver::{Driver, Source};
 use crate::engine::{Engine, ReadBuffer};
+use crate::transport::Medium;
 use crate::{Conn, Cx, DatagramProtocol, DatagramTransport};
 
 /// The test's end of a datagram endpoint; [`drive_datagrams`] makes one.
@@ -49,8 +50,8 @@ pub fn drive_datagrams<P: DatagramProtocol>(protocol: P, window: usize) -> Datag
     let driver = shared();
     let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, ReadBuffer::default());
     let source = driver.add_socket(window);
-    let endpoint = Endpoint::new(&engine.handle(), source, Remote::Any);
-    let cell = ProtocolCell::new(protocol, DatagramTransport(Rc::clone(&endpoint)), P::digest);
+    let endpoint = Endpoint::new(&engine.handle(), source, Medium::Internet, Remote::Any);
+    let cell = ProtocolCell::new(protocol, DatagramTransport::new(&endpoint), P::digest);
     endpoint.start(Rc::clone(&cell) as _).expect("the scripted driver registers everything");
     let peer = DatagramPeer { engine, driver, source, conn: Conn::new(cell) };
     peer.settle();

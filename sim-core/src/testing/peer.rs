@@ -9,6 +9,7 @@ use super::script::{ScriptDriver, SocketEnd, shared};
 use crate::driver::{Driver, Next, Source};
 use crate::engine::{Engine, ReadBuffer};
 use crate::protocol::Attach;
+use crate::transport::Medium;
 use crate::transport::stream::Stream;
 use crate::{Conn, Cx, Loop, Transport};
 
@@ -37,7 +38,7 @@ pub fn drive_with_window<P: Attach<K>, K>(protocol: P, window: usize) -> Peer<P>
     let driver = shared();
     let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, ReadBuffer::default());
     let source = driver.add_socket(window);
-    let stream = Stream::new(&engine.handle(), source, None);
+    let stream = Stream::new(&engine.handle(), source, Medium::Internet, None);
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(None);
     let peer = Peer { engine, driver, source, conn };

@@ -179,7 +179,7 @@ impl ScriptDriver {
         })?
     }
 
-    pub(super) fn feed_error(&self, source: Source, code: i32) {
+    pub(crate) fn feed_error(&self, source: Source, code: i32) {
         self.push(source, Incoming::Error(code));
     }
 

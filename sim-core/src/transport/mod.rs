@@ -1,6 +1,7 @@
 //! Stream transports.
 
 mod limits;
+mod medium;
 mod socket;
 pub(crate) mod stream;
 
@@ -10,10 +11,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 pub use self::limits::WriteBufferLimits;
+pub(crate) use self::medium::Medium;
 pub use self::socket::TransportSocket;
 use self::stream::Stream;
 use crate::protocol::Attach;
-use crate::{Conn, Loop};
+use crate::{Address, Conn, Loop, PipeEnd, UnixAddr};
 
 /// A handle of one end of a stream connection: asyncio's transport.
 ///
@@ -38,7 +40,8 @@ impl Transport {
     ///
     /// # Panics
     ///
-    /// After [`write_eof`](Self::write_eof), even with no data (C-60).
+    /// After [`write_eof`](Self::write_eof), even with no data (C-60), unless it is a pipe's: there
+    /// the data is dropped (G-05). On the reading end of a pipe.
     #[track_caller]
     pub fn write(&self, data: &[u8]) {
         self.0.write(data);
@@ -73,14 +76,15 @@ impl Transport {
     }
 
     /// Closes the sending half after what was written. Reading goes on, and `is_closing` stays
-    /// false (C-72). Nothing on a second call or after [`close`](Self::close).
+    /// false (C-72). Nothing on a second call or after [`close`](Self::close). On the writing end of
+    /// a pipe it is [`close`](Self::close) (G-05).
     pub fn write_eof(&self) {
         self.0.write_eof();
     }
 
-    /// True: TCP has a half-close.
+    /// True, except on the reading end of a pipe: TCP and Unix streams have a half-close.
     pub fn can_write_eof(&self) -> bool {
-        true
+        self.0.medium != Medium::ReadPipe
     }
 
     /// Closes the connection gracefully: reading stops at once (C-35), what was written is sent,
@@ -91,6 +95,9 @@ impl Transport {
 
     /// Closes the connection at once: what waits is dropped, the peer gets a reset, and
     /// `connection_lost(None)` comes in the next iteration (C-77). Idempotent.
+    ///
+    /// Unix streams and pipes have no resets: their peers see what was sent before, then the end; of a
+    /// Unix stream with data that was not read, `ConnectionReset` instead of the end.
     pub fn abort(&self) {
         self.0.abort();
     }
@@ -182,14 +189,32 @@ impl Transport {
         self.0.protocol()
     }
 
-    /// The local address, as it was when the transport was made (C-95).
+    /// The local address, as it was when the transport was made (C-95). `None` if it has no internet
+    /// address: on a Unix socket, ask [`unix_sockname`](Self::unix_sockname).
     pub fn sockname(&self) -> Option<SocketAddr> {
-        self.0.sockname
+        self.0.sockname.as_ref().and_then(Address::ip)
     }
 
     /// The peer's address, as it was when the transport was made; `None` if it was not connected.
     pub fn peername(&self) -> Option<SocketAddr> {
-        self.0.peername
+        self.0.peername.as_ref().and_then(Address::ip)
+    }
+
+    /// The address of a Unix socket, as it was when the transport was made: its path, or unnamed, as
+    /// clients' are. `None` on any other transport (C-95).
+    pub fn unix_sockname(&self) -> Option<UnixAddr> {
+        self.0.sockname.as_ref().and_then(Address::unix).cloned()
+    }
+
+    /// The address of a Unix socket's peer, as it was when the transport was made: its path, or
+    /// unnamed. `None` if it was not connected, and on any other transport.
+    pub fn unix_peername(&self) -> Option<UnixAddr> {
+        self.0.peername.as_ref().and_then(Address::unix).cloned()
+    }
+
+    /// Which end of a pipe it is, if it is one (G-09).
+    pub fn pipe_end(&self) -> Option<PipeEnd> {
+        self.0.medium.pipe_end()
     }
 
     /// Its socket, to set options: keepalive, user timeout, no delay.
@@ -221,7 +246,7 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
             .field("number", &self.number())
-            .field("peername", &self.peername())
+            .field("peername", &self.0.peername)
             .field("closing", &self.is_closing())
             .field("write_buffer_size", &self.write_buffer_size())
             .finish_non_exhaustive()

@@ -1,15 +1,17 @@
 //! The state of one stream connection: reading, writing, flow control and its end.
 
+mod failure;
+mod pipe;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
 
-use super::{Transport, WriteBufferLimits};
+use super::{Medium, Transport, WriteBufferLimits};
+use crate::Address;
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
 use crate::driver::{READ_MAX, Read, Readiness, Source, Token};
@@ -17,7 +19,6 @@ use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::{Flow, Registered};
-use crate::error::CallbackPanicked;
 use crate::protocol::Eof;
 use crate::server::ServerState;
 use crate::trace::{Callback, Control, Record};
@@ -62,8 +63,9 @@ pub(crate) struct Stream {
     source: Source,
     number: u32,
     key: Cell<Key>,
-    pub(crate) sockname: Option<SocketAddr>,
-    pub(crate) peername: Option<SocketAddr>,
+    pub(crate) medium: Medium,
+    pub(crate) sockname: Option<Address>,
+    pub(crate) peername: Option<Address>,
     server: Option<Rc<ServerState>>,
     handler: RefCell<Option<Rc<dyn StreamHandler>>>,
     phase: Cell<Phase>,
@@ -98,16 +100,23 @@ fn length(pieces: &[IoSlice<'_>]) -> usize {
 }
 
 impl Stream {
-    /// A stream over a connected socket. It is registered, and `connection_made` is queued, by
-    /// [`start`](Self::start).
-    pub(crate) fn new(lp: &Loop, source: Source, server: Option<Rc<ServerState>>) -> Rc<Self> {
+    /// A stream over a connected socket or an end of a pipe. It is registered, and `connection_made`
+    /// is queued, by [`start`](Self::start).
+    pub(crate) fn new(
+        lp: &Loop,
+        source: Source,
+        medium: Medium,
+        server: Option<Rc<ServerState>>,
+    ) -> Rc<Self> {
         let core = &lp.core;
+        let (sockname, peername) = medium.names(&*core.driver, source);
         Rc::new(Self {
             source,
             number: core.next_connection(),
             key: Cell::new(Key::from_bits(u64::MAX)),
-            sockname: core.driver.local_addr(source).ok(),
-            peername: core.driver.peer_addr(source).ok(),
+            medium,
+            sockname,
+            peername,
             lp: lp.clone(),
             server,
             handler: RefCell::new(None),
@@ -118,12 +127,12 @@ impl Stream {
             read_closed: Cell::new(false),
             read_queued: Cell::new(false),
             in_still_readable: Cell::new(false),
-            eof_received: Cell::new(false),
+            eof_received: Cell::new(medium == Medium::WritePipe),
             buffer: RefCell::default(),
             limits: Cell::default(),
             paused_writing: Cell::new(false),
             pause_undelivered: Cell::new(false),
-            eof_written: Cell::new(false),
+            eof_written: Cell::new(medium == Medium::ReadPipe),
             dropped_writes: Cell::new(0),
             reset: Cell::new(false),
             reason: RefCell::new(None),
@@ -234,7 +243,7 @@ impl Stream {
         }
         let read = self.readable.get() && self.wants_read() && !self.in_still_readable.get();
         let read = read && !self.read_queued.replace(true);
-        let write = event.writable && !self.buffer.borrow().is_empty();
+        let write = event.writable && (!self.buffer.borrow().is_empty() || self.is_unread_pipe());
         (read, write)
     }
 
@@ -340,7 +349,7 @@ impl Stream {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
             Err(error) => {
-                self.force_close(Some(error));
+                self.read_failed(error);
                 None
             }
         }
@@ -349,6 +358,9 @@ impl Stream {
     fn on_eof(self: &Rc<Self>, handler: &dyn StreamHandler) {
         self.readable.set(false);
         self.eof_received.set(true);
+        if self.medium == Medium::ReadPipe {
+            return self.end_pipe();
+        }
         self.trace(Callback::EofReceived, 0);
         let answer = self.guard(Callback::EofReceived, handler, || handler.eof_received());
         if answer == Some(Eof::Close) {
@@ -382,11 +394,13 @@ impl Stream {
     #[inline]
     #[track_caller]
     fn begin_write(&self, bytes: usize) -> bool {
-        assert!(!self.eof_written.get(), "cannot call write() after write_eof()");
+        if self.eof_written.get() {
+            self.refuse_write();
+        }
         if bytes == 0 {
             return false;
         }
-        if self.phase.get() >= Phase::Losing {
+        if self.is_closing() && self.drops_writes_in(self.phase.get()) {
             self.drop_write();
             return false;
         }
@@ -496,7 +510,7 @@ impl Stream {
 
     pub(crate) fn on_writable(self: &Rc<Self>) {
         if self.buffer.borrow().is_empty() || self.phase.get() >= Phase::Losing {
-            return;
+            return self.on_reader_gone();
         }
         if !self.flush() {
             return;
@@ -549,6 +563,9 @@ impl Stream {
     }
 
     pub(crate) fn write_eof(self: &Rc<Self>) {
+        if self.medium == Medium::WritePipe {
+            return self.close();
+        }
         if self.is_closing() || self.eof_written.replace(true) {
             return;
         }
@@ -587,66 +604,6 @@ impl Stream {
         self.judge_pause();
     }
 
-    // Errors of callbacks.
-
-    /// Runs a callback whose failure costs the connection (C-32).
-    fn guard<R>(
-        self: &Rc<Self>,
-        callback: Callback,
-        handler: &dyn StreamHandler,
-        code: impl FnOnce() -> R,
-    ) -> Option<R> {
-        match self.core().contain(code) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                self.callback_panicked(callback, handler, message);
-                None
-            }
-        }
-    }
-
-    fn callback_panicked(
-        self: &Rc<Self>,
-        callback: Callback,
-        handler: &dyn StreamHandler,
-        message: Arc<str>,
-    ) {
-        let text = format!("Fatal error: protocol.{}() call failed.", callback.name());
-        let context = ErrorContext::panic(text, Arc::clone(&message));
-        self.core().report(context.on(self.number, handler.protocol_name()));
-        let error = CallbackPanicked { callback: callback.name(), message };
-        self.reset.set(true);
-        self.force_close(Some(io::Error::other(error)));
-    }
-
-    /// Runs `pause_writing` or `resume_writing`, whose failure is only reported (C-86).
-    fn flow_guard(&self, text: &str, handler: &dyn StreamHandler, code: impl FnOnce()) {
-        if let Err(message) = self.core().contain(code) {
-            let context = ErrorContext::panic(text, message);
-            self.core().report(context.on(self.number, handler.protocol_name()));
-        }
-    }
-
-    pub(crate) fn fail(self: &Rc<Self>, error: io::Error) {
-        if self.phase.get() >= Phase::Losing {
-            return;
-        }
-        self.control(Control::Fail);
-        self.fail_with(error);
-    }
-
-    /// Reports an error unless it is of the operating system's family, and closes.
-    fn fail_with(self: &Rc<Self>, error: io::Error) {
-        let shared = SharedError::new(error);
-        if shared.get().get_ref().is_some() {
-            let name = self.handler().map_or("no protocol", |handler| handler.protocol_name());
-            let context = ErrorContext::error("Fatal error on transport", shared.clone());
-            self.core().report(context.on(self.number, name));
-        }
-        self.reset.set(true);
-        self.force_close(Some(shared.to_io()));
-    }
-
     // The beginning and the end.
 
     pub(crate) fn connection_made(self: &Rc<Self>) {
@@ -662,6 +619,7 @@ impl Stream {
             self.phase.set(Phase::Open);
         }
         self.rearm_read();
+        self.look_for_reader();
         self.wake_all();
     }
 

@@ -140,6 +140,7 @@ impl SegmentClass {
 /// | a segment | `client@1→server:7000#2 data 1449 2nd`: second transmission of what begins at 1449 |
 /// | a bare acknowledgement | `client@1←server:7000#2 ack 2897 3rd` |
 /// | a place in a stream | `client@1→server:7000#2 @1449` |
+/// | a place in a Unix stream or pipe | `boundary client@1→unix:/run/app.sock#1 nr 1449` |
 /// | a datagram | `client@1→server:53/udp#1 dgram 0x00f31a90c21d5b7e 2nd` |
 /// | anything else | `tcp.isn client@1→server:7000#2 nr 0` |
 ///

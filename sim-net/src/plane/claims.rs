@@ -23,9 +23,7 @@ use sim_core::Time;
 use super::binding::{Bindings, Bound};
 use super::packets::{PacketClass, PacketEvent, PacketKey, key_of};
 use crate::decisions::Entity;
-use crate::plan::{
-    Action, Anchor, Deviation, Entry, EventId, Fault, FaultSite, FlowName, Near, Plan, Start,
-};
+use crate::plan::{Action, Anchor, Deviation, Entry, EventId, Fault, FaultSite, Near, Plan, Start};
 
 /// How far the number of a packet that is taken instead may lie from that of the right one.
 const NEAR: u64 = 8;
@@ -162,9 +160,13 @@ pub(crate) fn expected_event(deviation: &Deviation) -> Option<&'static str> {
     let about = subject(deviation.site);
     let fits = match &deviation.event {
         EventId::Draw { site, .. } if site != deviation.site.name() => false,
-        event @ EventId::Draw { .. } => {
-            about == About::Draw || about == About::Packet && key_of(event).is_some()
-        }
+        event @ EventId::Draw { .. } => match about {
+            About::Packet => key_of(event).is_some(),
+            // Nothing on the way could reset a Unix stream.
+            About::Stream => deviation.site != FaultSite::Reset,
+            About::Opening => false,
+            About::Draw => true,
+        },
         EventId::Stream { .. } => about == About::Stream,
         EventId::Segment { class, .. } => {
             about == About::Packet
@@ -221,6 +223,12 @@ impl Claims {
             (About::Stream, EventId::Stream { flow, offset }) => {
                 let places = self.places.entry((flow.entity(), *site)).or_default();
                 places.push((*offset, number));
+                self.names_streams = true;
+            }
+            // A place in a Unix stream or a pipe, which is no flow.
+            (About::Stream, EventId::Draw { entity, ordinal, .. }) => {
+                let places = self.places.entry((Entity::named(entity), *site)).or_default();
+                places.push((*ordinal, number));
                 self.names_streams = true;
             }
             (About::Opening, EventId::Segment { flow, .. }) => {
@@ -329,7 +337,7 @@ impl Claims {
         &mut self,
         (flow, site): (Entity, FaultSite),
         place: u64,
-        name: impl Fn() -> FlowName,
+        event: impl Fn() -> EventId,
     ) -> Option<u64> {
         if let Some((_, value)) = self.take_place((flow, site), place..=place) {
             return Some(value);
@@ -337,8 +345,7 @@ impl Claims {
         let places = self.places.get(&(flow, site))?;
         let &(_, number) = places.iter().find(|&&(_, number)| self.is_free(number))?;
         let value = self.deviation(number)?.value;
-        let event = EventId::Stream { flow: name(), offset: place };
-        self.bind_as(number as usize, Bound::Near { event, place: None });
+        self.bind_as(number as usize, Bound::Near { event: event(), place: None });
         Some(value)
     }
 

@@ -24,6 +24,7 @@ pub(crate) mod packets;
 pub(crate) mod passage;
 pub(crate) mod question;
 pub(crate) mod recording;
+pub(crate) mod stream_name;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -10,6 +10,7 @@ use crate::plan::{EventId, FaultSite, SegmentClass};
 use crate::plane::census::OfferedCall;
 use crate::plane::moment;
 use crate::plane::passage::schedule;
+use crate::plane::stream_name::StreamName;
 use crate::trace::Record;
 use crate::wire::Wire;
 
@@ -17,9 +18,9 @@ use crate::wire::Wire;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject<'a> {
     /// A place in a stream.
-    Place(Flow, Entity, u64),
+    Place(&'a StreamName, Entity, u64),
     /// A stream as a whole, whose sender has come to this place.
-    Stream(Flow, Entity, u64),
+    Stream(&'a StreamName, Entity, u64),
     /// The opening of a connection by this flow.
     Opening(Flow, Entity),
     /// A call, or something on a disk, by the key of its draw.
@@ -67,8 +68,9 @@ impl Network {
             Subject::Place(_, entity, place) => {
                 claims.take_place((entity, site), place..=place).map(|(_, value)| value)
             }
-            Subject::Stream(flow, entity, place) => {
-                claims.take_only((entity, site), place, || flow.to_name(&trace.hosts))
+            Subject::Stream(name, entity, place) => {
+                let event = || name.event(site, place, &trace.hosts);
+                claims.take_only((entity, site), place, event)
             }
             Subject::Opening(_, entity) => claims.take_draw(site, entity, 0),
             Subject::Draw(_, entity, ordinal) => claims.take_draw(site, entity, ordinal),
@@ -119,8 +121,8 @@ impl Network {
 /// What a plan calls the subject of a fault.
 fn event(subject: Subject<'_>, fault: FaultSite, hosts: &[Arc<str>]) -> EventId {
     match subject {
-        Subject::Place(flow, _, offset) | Subject::Stream(flow, _, offset) => {
-            EventId::Stream { flow: flow.to_name(hosts), offset }
+        Subject::Place(name, _, place) | Subject::Stream(name, _, place) => {
+            name.event(fault, place, hosts)
         }
         Subject::Opening(flow, _) => EventId::Segment {
             flow: flow.to_name(hosts),

@@ -5,28 +5,45 @@ use std::io;
 
 use crate::decisions::{Entity, Site, below};
 use crate::errno::{self, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS};
+use crate::flow::Flow;
 use crate::link::Probability;
 use crate::network::Network;
 use crate::plan::FaultSite;
 use crate::plane::question::{Question, Subject};
-use crate::socket_table::SocketId;
+use crate::socket_table::{Kind, SocketId};
 use crate::trace::Record;
 
 impl Network {
     /// The error that an accept fails with, if it does.
     #[cold]
     pub(crate) fn accept_error(&mut self, listener: SocketId, host: u32) -> Option<io::Error> {
-        let port = self.sockets.listener(listener)?.local().port;
         let errors = [EMFILE, ENFILE, ENOBUFS];
         let likely = self.injection.config.accept_errors;
-        let name = self.name_of_calls(host, format_args!("accept:{port}"));
+        let name = match &self.sockets.get(listener)?.kind {
+            Kind::Listener(listener) => {
+                self.name_of_calls(host, format_args!("accept:{}", listener.local().port))
+            }
+            Kind::Unix(socket) => {
+                self.name_of_calls(host, format_args!("accept:unix:{}", socket.local()))
+            }
+            _ => return None,
+        };
         self.call_error(host, (Site::AcceptError, FaultSite::Emfile, likely), &name, errors)
     }
 
     /// The error that a connect fails with at once, if it does.
     #[cold]
     pub(crate) fn connect_error(&mut self, host: u32) -> Option<io::Error> {
-        let errors = [ENOBUFS, EADDRNOTAVAIL, EMFILE];
+        self.one_of_connect_errors(host, [ENOBUFS, EADDRNOTAVAIL, EMFILE])
+    }
+
+    /// The error that a connect to a Unix socket fails with, if it does.
+    #[cold]
+    pub(crate) fn unix_connect_error(&mut self, host: u32) -> Option<io::Error> {
+        self.one_of_connect_errors(host, [ENOBUFS, ENFILE, EMFILE])
+    }
+
+    fn one_of_connect_errors(&mut self, host: u32, errors: [i32; 3]) -> Option<io::Error> {
         let likely = self.injection.config.connect_errors;
         let name = self.name_of_calls(host, format_args!("connect"));
         self.call_error(host, (Site::ConnectError, FaultSite::Connect, likely), &name, errors)
@@ -55,7 +72,8 @@ impl Network {
     pub(crate) fn resets_accepted(&mut self, id: SocketId) -> bool {
         let likely = self.injection.config.accept_resets;
         let Some((host, injected)) = self.injected(id) else { return false };
-        let (flow, entity) = (injected.flow.reversed(), injected.inward);
+        let entity = injected.inward;
+        let Some(flow) = injected.name.tcp().map(Flow::reversed) else { return false };
         let asked = Question {
             host,
             site: Site::AcceptReset,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Boundary, StreamFaults};
 use crate::decisions::{Entity, Site, below};
 use crate::faults::Faults;
-use crate::flow::Flow;
 use crate::network::Network;
-use crate::socket_table::SocketId;
+use crate::plane::stream_name::StreamName;
+use crate::socket_table::{Kind, SocketId};
 
 /// What a network knows of the faults of its streams.
 #[derive(Debug, Default)]
@@ -24,8 +24,9 @@ pub(crate) struct Injection {
 /// What it knows of one stream.
 #[derive(Debug)]
 pub(super) struct Injected {
-    /// What it sends, and what it receives.
-    pub(super) flow: Flow,
+    /// What it sends.
+    pub(super) name: StreamName,
+    /// What draws about what it sends and what it receives are keyed by.
     pub(super) out: Entity,
     pub(super) inward: Entity,
     pub(super) boundary: Option<Boundary>,
@@ -117,20 +118,28 @@ fn geometric(mut draw: u64, mean: u32) -> u64 {
 impl Network {
     /// What is known of a stream that an application has; nothing of one that it has let go.
     pub(super) fn injected(&mut self, id: SocketId) -> Option<(u32, &mut Injected)> {
-        let (host, stream) = self.sockets.host_and_stream(id)?;
-        if stream.connection.is_orphan() {
-            return None;
-        }
-        let flow = stream.flow();
-        if !self.injection.sockets.contains_key(&id) {
-            let new = self.inject_into(flow);
+        let socket = self.sockets.get(id)?;
+        let host = socket.host;
+        let is_known = self.injection.sockets.contains_key(&id);
+        let new = match &socket.kind {
+            Kind::Stream(stream) if stream.connection.is_orphan() => return None,
+            Kind::Stream(stream) => (!is_known).then(|| StreamName::Tcp(stream.flow())),
+            Kind::Unix(socket) => {
+                let flow = socket.flow()?;
+                (!is_known).then(|| StreamName::Local(flow.clone()))
+            }
+            _ => return None,
+        };
+        if let Some(name) = new {
+            let new = self.inject_into(name);
             self.injection.sockets.insert(id, new);
         }
         Some((host, self.injection.sockets.get_mut(&id)?))
     }
 
-    fn inject_into(&mut self, flow: Flow) -> Injected {
-        let (out, inward) = (self.wire.flow_entity(flow), self.wire.flow_entity(flow.reversed()));
+    fn inject_into(&mut self, name: StreamName) -> Injected {
+        let hosts = &self.wire.trace.hosts;
+        let (out, inward) = (name.entity(hosts), name.clone().reversed().entity(hosts));
         let StreamFaults { boundaries, boundary, .. } = self.injection.config;
         let rest = (!self.wire.is_planned())
             .then(|| boundaries.rest(self.wire.decisions.at(Site::ReadBoundary, inward, 0)));
@@ -143,7 +152,7 @@ impl Network {
             (chosen, _) => chosen,
         });
         Injected {
-            flow,
+            name,
             out,
             inward,
             boundary,

@@ -19,6 +19,11 @@ use crate::trace::Record;
 const HELD_NEWS_MAX: Duration = Duration::from_secs(1);
 
 impl Network {
+    /// How many bytes wait to be read.
+    fn available(&self, id: SocketId) -> usize {
+        self.sockets.get(id).map_or(0, |socket| socket.kind.available())
+    }
+
     /// How many bytes the next read may get.
     fn readable_now(&mut self, id: SocketId) -> u64 {
         let is_planned = self.wire.is_planned();
@@ -49,7 +54,8 @@ impl Network {
         if let Some((host, injected)) = self.injected(id) {
             let before = injected.read;
             injected.read += bytes as u64;
-            let (read, flow, inward) = (injected.read, injected.flow.reversed(), injected.inward);
+            let (read, name) = (injected.read, injected.name.clone());
+            let inward = injected.inward;
             injected.writes.retain(|&end| end + 1 > read);
             if bytes > 0 {
                 self.reach(host, inward, read);
@@ -57,7 +63,8 @@ impl Network {
             }
             if is_cut {
                 let (site, fault) = (Site::ReadBoundary, FaultSite::Boundary);
-                let subject = Subject::Place(flow, inward, read);
+                let name = name.reversed();
+                let subject = Subject::Place(&name, inward, read);
                 self.record(host, Record::Draw { site, value: 1 });
                 self.wire.faults.count(site.name());
                 self.note_stream_fault(fault, subject, 1);
@@ -86,7 +93,7 @@ impl Network {
         id: SocketId,
         buffer: &mut Vec<u8>,
     ) -> io::Result<Read> {
-        let available = self.sockets.stream(id).map_or(0, |stream| stream.connection.available());
+        let available = self.available(id);
         let wanted = (available as u64).min(self.readable_now(id)).min(READ_MAX as u64) as usize;
         lengthen(buffer, wanted);
         let read = self.tcp_read(id, &mut buffer[..wanted.max(usize::from(available == 0))]);
@@ -99,7 +106,7 @@ impl Network {
     /// [`tcp_read`](Self::tcp_read) up to the next boundary.
     #[cold]
     pub(crate) fn read_to_boundary(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
-        let available = self.sockets.stream(id).map_or(0, |stream| stream.connection.available());
+        let available = self.available(id);
         let most = (buf.len() as u64).min(self.readable_now(id)) as usize;
         let bytes = self.tcp_read(id, &mut buf[..most])?;
         self.note_read(id, bytes, bytes > 0 && bytes < available && bytes < buf.len());
@@ -111,9 +118,10 @@ impl Network {
     pub(crate) fn holds_back_news(&mut self, id: SocketId) -> bool {
         let StreamFaults { held_reads, held_for, stalls, stalled_for, .. } = self.injection.config;
         let is_planned = self.wire.is_planned();
-        let Some(waiting) = self.sockets.stream(id).map(|stream| stream.connection.waiting())
-        else {
-            return false;
+        let waiting = match self.sockets.get(id).map(|socket| &socket.kind) {
+            Some(Kind::Stream(stream)) => stream.connection.waiting(),
+            Some(Kind::Unix(socket)) => socket.available() as u64,
+            _ => return false,
         };
         let Some((host, injected)) = self.injected(id) else { return false };
         let come = injected.read + waiting;
@@ -127,7 +135,7 @@ impl Network {
         }
         let before = std::mem::replace(&mut injected.told, come);
         injected.arrivals += 1;
-        let (flow, inward) = (injected.flow.reversed(), injected.inward);
+        let (name, inward) = (injected.name.clone().reversed(), injected.inward);
         let arrival = injected.arrivals;
         let question = |site, fault, likely, place| Question {
             host,
@@ -136,7 +144,7 @@ impl Network {
             likely,
             entity: inward,
             ordinal: arrival,
-            subject: Subject::Place(flow, inward, place),
+            subject: Subject::Place(&name, inward, place),
         };
         // A plan names any place on the way here.
         let from = if before == 0 { 0 } else { before + 1 };
@@ -174,10 +182,8 @@ impl Network {
         if let Some((_, injected)) = self.injected(id) {
             injected.held = None;
         }
-        let ready = match self.sockets.get(id).map(|socket| &socket.kind) {
-            Some(Kind::Stream(stream)) => stream.connection.readiness(),
-            _ => return,
-        };
-        self.notify_now(id, ready);
+        if let Some(ready) = self.sockets.get(id).map(|socket| socket.kind.readiness()) {
+            self.notify_now(id, ready);
+        }
     }
 }

@@ -7,13 +7,13 @@ use super::inject::at_most;
 use super::{Boundary, StreamFaults};
 use crate::agenda::Event;
 use crate::decisions::{Entity, Site, below};
-use crate::flow::Flow;
 use crate::link::Probability;
 use crate::network::Network;
 use crate::plan::{FaultSite, RESET_BOTH, RESET_RECEIVER, RESET_SENDER};
 use crate::plane::moment;
 use crate::plane::question::{Question, Subject};
-use crate::socket_table::{Ready, SocketId};
+use crate::plane::stream_name::StreamName;
+use crate::socket_table::{Kind, Ready, SocketId};
 use crate::wire::Wire;
 
 /// What becomes of a write.
@@ -59,7 +59,10 @@ impl Network {
         pieces: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Written {
         let whole: usize = pieces.clone().map(<[u8]>::len).sum();
-        let room = self.sockets.stream(id).map_or(0, |stream| stream.connection.room());
+        let room = match self.sockets.stream(id) {
+            Some(stream) => stream.connection.room(),
+            None => self.unix_room(id, pieces.clone().map(<[u8]>::len)),
+        };
         let CutWrite { length, end } = match whole.min(room) {
             0 => CutWrite { length: whole, end: None },
             most => self.cut_write(id, whole, most),
@@ -97,10 +100,10 @@ impl Network {
         let all = CutWrite { length: whole, end: None };
         let Some((host, injected)) = self.injected(id) else { return all };
         injected.write_calls += 1;
-        let (flow, out) = (injected.flow, injected.out);
+        let (name, out) = (injected.name.clone(), injected.out);
         let (written, call) = (injected.written, injected.write_calls);
         if self.wire.is_planned() {
-            return self.cut_write_by_plan(host, (flow, out), written, (whole, most));
+            return self.cut_write_by_plan(host, (&name, out), written, (whole, most));
         }
         let part = |rest: u64| 1 + below(rest, most as u64);
         let mut length = 0;
@@ -111,11 +114,11 @@ impl Network {
             likely,
             entity: out,
             ordinal: call,
-            subject: Subject::Place(flow, out, place),
+            subject: Subject::Place(&name, out, place),
         };
         // The place is known when the draw is.
-        let draw =
-            (!resets.is_never()).then(|| self.wire.decisions.at(Site::StreamReset, out, call));
+        let draw = (!resets.is_never() && name.tcp().is_some())
+            .then(|| self.wire.decisions.at(Site::StreamReset, out, call));
         if let Some(rest) = draw.and_then(|draw| resets.rest(draw)) {
             let taken = part(rest);
             let ends = [RESET_BOTH, RESET_SENDER, RESET_RECEIVER][below(rest << 8, 3) as usize];
@@ -135,7 +138,7 @@ impl Network {
     fn cut_write_by_plan(
         &mut self,
         host: u32,
-        (flow, out): (Flow, Entity),
+        (name, out): (&StreamName, Entity),
         written: u64,
         (whole, most): (usize, usize),
     ) -> CutWrite {
@@ -164,7 +167,7 @@ impl Network {
             likely: Probability::NEVER,
             entity: out,
             ordinal: 0,
-            subject: Subject::Place(flow, out, place),
+            subject: Subject::Place(name, out, place),
         };
         // Whichever comes first in the stream.
         if let Some((place, length)) = short
@@ -179,11 +182,21 @@ impl Network {
         let length = (place - written) as usize;
         if fault == FaultSite::Fin {
             self.wire.faults.count(fault.name());
-            self.note_stream_fault(fault, Subject::Place(flow, out, place), 1);
+            self.note_stream_fault(fault, Subject::Place(name, out, place), 1);
             return CutWrite { length, end: Some(WriteEnd::Kill) };
         }
         self.happens(&question(Site::StreamReset, fault, place), value);
         CutWrite { length, end: Some(WriteEnd::Reset(value)) }
+    }
+
+    /// The other end of a stream, or `NONE`.
+    fn other_end(&self, id: SocketId) -> SocketId {
+        let peer = match self.sockets.get(id).map(|socket| &socket.kind) {
+            Some(Kind::Stream(stream)) => Some(stream.peer()),
+            Some(Kind::Unix(socket)) => socket.peer(),
+            _ => None,
+        };
+        peer.unwrap_or(SocketId::NONE)
     }
 
     /// Notes that a write took `bytes`, fewer than it was given if it `fell_short`: then there is
@@ -191,16 +204,18 @@ impl Network {
     fn note_write(&mut self, id: SocketId, bytes: usize, fell_short: bool) {
         let Some((host, injected)) = self.injected(id) else { return };
         injected.written += bytes as u64;
-        let (written, flow) = (injected.written, injected.flow);
+        let (written, name) = (injected.written, injected.name.clone());
         let (out, call) = (injected.out, injected.write_calls);
-        let peer = self.sockets.stream(id).map_or(SocketId::NONE, |stream| stream.peer());
+        let peer = self.other_end(id);
         if let Some((_, peer)) = self.injected(peer)
             && peer.boundary == Some(Boundary::Writes)
         {
             peer.writes.push(written);
         }
         let Wire { plane, trace, now, .. } = &mut self.wire;
-        if let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut()) {
+        if let Some(flow) = name.tcp()
+            && let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut())
+        {
             census.wrote(flow, written, moment(host, *now, trace.steps()));
         }
         self.reach(host, out, written);
@@ -214,7 +229,7 @@ impl Network {
             likely: self.injection.config.spurious,
             entity: out,
             ordinal: call,
-            subject: Subject::Place(flow, out, written),
+            subject: Subject::Place(&name, out, written),
         };
         if self.ask(&asked, |_| 1).is_some() {
             self.notify_now(id, Ready::READABLE.with(Ready::WRITABLE));
@@ -226,9 +241,12 @@ impl Network {
     pub(crate) fn delays_end(&mut self, id: SocketId) -> bool {
         let StreamFaults { late_ends, end_after, .. } = self.injection.config;
         let Some((host, injected)) = self.injected(id) else { return false };
-        let (flow, out, written) = (injected.flow, injected.out, injected.written);
+        let (name, out) = (injected.name.clone(), injected.out);
+        let written = injected.written;
         let Wire { plane, trace, now, .. } = &mut self.wire;
-        if let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut()) {
+        if let Some(flow) = name.tcp()
+            && let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut())
+        {
             census.ended(flow, written, moment(host, *now, trace.steps()));
         }
         let asked = Question {
@@ -238,7 +256,7 @@ impl Network {
             likely: late_ends,
             entity: out,
             ordinal: 0,
-            subject: Subject::Stream(flow, out, written),
+            subject: Subject::Stream(&name, out, written),
         };
         let Some(nanos) = self.ask(&asked, |rest| at_most(rest, end_after)) else { return false };
         let at = self.wire.now + Duration::from_nanos(nanos);

@@ -160,6 +160,7 @@ impl Network {
                 listener.backlog = backlog as usize;
                 return Ok(());
             }
+            Some(Kind::Unix(_)) => return self.unix_listen(id, backlog),
             _ => return Err(errno::os(EINVAL)),
         };
         let local = match socket.local {
@@ -293,8 +294,9 @@ impl Network {
 
     #[inline]
     pub(crate) fn tcp_read(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
-        let found = self.sockets.host_and_stream(id);
-        let (host, stream) = found.ok_or_else(|| errno::os(ENOTCONN))?;
+        let Some((host, stream)) = self.sockets.host_and_stream(id) else {
+            return self.unix_read(id, buf);
+        };
         let now = self.wire.local_time(host);
         let read = stream.connection.read(buf, now, &mut self.pool).map_err(errno::os)?;
         if stream.connection.has_output() {
@@ -310,8 +312,9 @@ impl Network {
         id: SocketId,
         buffer: &mut Vec<u8>,
     ) -> io::Result<Read> {
-        let found = self.sockets.host_and_stream(id);
-        let (host, stream) = found.ok_or_else(|| errno::os(ENOTCONN))?;
+        let Some((host, stream)) = self.sockets.host_and_stream(id) else {
+            return self.unix_read_available(id, buffer);
+        };
         let available = stream.connection.available();
         let wanted = available.min(READ_MAX);
         lengthen(buffer, wanted);
@@ -333,7 +336,9 @@ impl Network {
         pieces: impl Iterator<Item = &'a [u8]>,
     ) -> io::Result<usize> {
         let Self { sockets, pool, .. } = self;
-        let stream = sockets.stream(id).ok_or_else(|| errno::os(errno::EPIPE))?;
+        let Some(stream) = sockets.stream(id) else {
+            return self.unix_write(id, pieces);
+        };
         let mut taken = 0;
         for piece in pieces {
             let of_piece = stream.connection.write(piece, pool).map_err(errno::os)?;
@@ -350,7 +355,9 @@ impl Network {
     }
 
     pub(crate) fn tcp_shutdown_write(&mut self, id: SocketId) -> io::Result<()> {
-        let stream = self.sockets.stream(id).ok_or_else(|| errno::os(ENOTCONN))?;
+        let Some(stream) = self.sockets.stream(id) else {
+            return self.unix_shutdown_write(id);
+        };
         let state = stream.connection.state();
         if matches!(state, State::Closed | State::SynSent | State::SynReceived) {
             return Err(errno::os(ENOTCONN));
@@ -391,7 +398,9 @@ impl Network {
                 }
                 self.tcp_flush(id);
             }
-            Kind::Datagrams(_) => debug_assert!(false, "a datagram socket has its own close"),
+            Kind::Datagrams(_) | Kind::Unix(_) => {
+                debug_assert!(false, "a datagram or Unix socket has its own close");
+            }
         }
     }
 }

@@ -20,3 +20,4 @@ mod tcp;
 mod tun;
 mod tun_icmp;
 mod udp;
+mod unix;

@@ -1,6 +1,7 @@
 //! The contract, statement by statement, on both loops.
 
 mod accepting;
+mod adopted_pipes;
 mod adopting;
 mod awaiting;
 mod buffered;
@@ -20,6 +21,7 @@ mod loops;
 mod multicast;
 mod names;
 mod panics;
+mod pipes;
 mod queued_datagrams;
 mod receiving;
 mod reports;
@@ -33,6 +35,9 @@ mod timeouts;
 mod timer_model;
 mod timers;
 mod turns;
+mod unix_datagrams;
+mod unix_servers;
+mod unix_streams;
 mod warnings;
 mod watched;
 mod water_marks;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sim_core::driver::{
     Alarm, Driver, Family, Next, Question, Readiness, Resolution, SocketKind, SocketOption, Source,
-    TcpOptions, Token,
+    TcpOptions, Token, UnixSockets,
 };
 use sim_core::engine::{Engine, ReadBuffer};
 use sim_core::testing::ScriptDriver;
@@ -133,6 +133,10 @@ impl Driver for Watched {
 
     fn peer_addr(&self, source: Source) -> io::Result<SocketAddr> {
         self.inner.peer_addr(source)
+    }
+
+    fn unix(&self) -> io::Result<&dyn UnixSockets> {
+        self.inner.unix()
     }
 
     fn register(&self, source: Source, token: Token) -> io::Result<()> {

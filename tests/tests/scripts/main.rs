@@ -27,7 +27,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use sim_net::Sim;
 
-use play::{Seen, play};
+use play::{Over, Seen, play};
 use script::Script;
 
 /// How many scripts are played unless `PROPTEST_CASES` says otherwise.
@@ -54,16 +54,16 @@ fn for_all_scripts(holds: impl Fn(&Script) -> Result<(), String>) {
     }
 }
 
-fn simulated(script: &Script, seed: u64) -> Result<(Seen, u64), String> {
-    let report = Sim::new(seed).latency(LATENCY).run(|world| play(world, script.clone()));
+fn simulated(script: &Script, over: Over, seed: u64) -> Result<(Seen, u64), String> {
+    let report = Sim::new(seed).latency(LATENCY).run(|world| play(world, script.clone(), over));
     let tail = report.tail;
     let seen = report.outcome.map_err(|finding| format!("seed {seed}: {finding}\n{tail}"))?;
     Ok((seen, report.hash))
 }
 
-fn real(script: &Script) -> Result<Seen, String> {
+fn real(script: &Script, over: Over) -> Result<Seen, String> {
     let runner = real_net::Runner::new().limit(Duration::from_secs(60));
-    runner.run(|world| play(world, script.clone())).map_err(|error| format!("real: {error}"))
+    runner.run(|world| play(world, script.clone(), over)).map_err(|error| format!("real: {error}"))
 }
 
 fn same(one: &Seen, two: &Seen, what: &str) -> Result<(), String> {
@@ -78,13 +78,13 @@ fn same(one: &Seen, two: &Seen, what: &str) -> Result<(), String> {
 #[test]
 fn what_the_ends_see_does_not_depend_on_the_seed() {
     for_all_scripts(|script| {
-        let (first, hash) = simulated(script, 0)?;
-        let (again, hash_again) = simulated(script, 0)?;
+        let (first, hash) = simulated(script, Over::Tcp, 0)?;
+        let (again, hash_again) = simulated(script, Over::Tcp, 0)?;
         if (&again, hash_again) != (&first, hash) {
             return Err(format!("two runs of a seed differ:\n{first:?}\nand\n{again:?}"));
         }
         for seed in 1..4 {
-            let (other, other_hash) = simulated(script, seed)?;
+            let (other, other_hash) = simulated(script, Over::Tcp, seed)?;
             if other_hash == hash {
                 return Err(format!("seeds 0 and {seed} have one hash"));
             }
@@ -98,5 +98,16 @@ fn what_the_ends_see_does_not_depend_on_the_seed() {
 // on: sim, real
 #[test]
 fn what_the_ends_see_does_not_depend_on_the_loop() {
-    for_all_scripts(|script| same(&simulated(script, 7)?.0, &real(script)?, "sim and real"));
+    for_all_scripts(|script| {
+        same(&simulated(script, Over::Tcp, 7)?.0, &real(script, Over::Tcp)?, "sim and real")
+    });
+}
+
+/// K-08, E-43: and so on a Unix stream, where both ends are on one host.
+// on: sim, real
+#[test]
+fn what_the_ends_of_a_unix_stream_see_does_not_depend_on_the_loop() {
+    for_all_scripts(|script| {
+        same(&simulated(script, Over::Unix, 7)?.0, &real(script, Over::Unix)?, "sim and real")
+    });
 }

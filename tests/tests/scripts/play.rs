@@ -5,7 +5,8 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Eof, Loop, World};
+use sim_core::{Eof, Loop, Server, World};
+use tests::socket_path::SocketPath;
 
 use crate::actor::End;
 use crate::script::{Act, Reading, Round, Script, Side};
@@ -70,9 +71,21 @@ impl fmt::Debug for Seen {
     }
 }
 
+/// What a script is played over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Over {
+    /// A TCP connection between two hosts.
+    Tcp,
+    /// A Unix stream on one host.
+    Unix,
+}
+
 /// Plays a script in a world.
-pub(crate) async fn play(world: World, script: Script) -> io::Result<Seen> {
-    let play = Play::begin(&world, &script).await?;
+pub(crate) async fn play(world: World, script: Script, over: Over) -> io::Result<Seen> {
+    let play = match over {
+        Over::Tcp => Play::begin(&world, &script).await?,
+        Over::Unix => Play::begin_on_one_host(&world, &script).await?,
+    };
     let mut seen = vec![play.look().await];
     for round in &script.rounds {
         play.start(round);
@@ -130,13 +143,39 @@ impl Play {
                 drop(connecting.connect(ADDRESS, || client.buffered(size)).await?);
             }
         }
-        let play = Self { world: world.clone(), clock, ends };
-        play.quiet().await;
+        Self { world: world.clone(), clock, ends }.begun(&listening).await
+    }
+
+    async fn begin_on_one_host(world: &World, script: &Script) -> io::Result<Self> {
+        let ends = Side::BOTH.map(|side| End::new(side, script.character(side).clone()));
+        ends[0].introduce(&ends[1]);
+        ends[1].introduce(&ends[0]);
+        let [client, server] = ends.clone();
+
+        let (host, path) = (world.host("server"), SocketPath::new());
+        let builder = host.server().send_buffer(BUFFERS);
+        let listening = match server.character().reading {
+            Reading::Plain => builder.bind_unix(&path, move || server.actor())?,
+            Reading::Buffered(size) => builder.bind_unix(&path, move || server.buffered(size))?,
+        };
+        let connecting = host.connection().send_buffer(BUFFERS);
+        match client.character().reading {
+            Reading::Plain => drop(connecting.connect_unix(&path, || client.actor()).await?),
+            Reading::Buffered(size) => {
+                drop(connecting.connect_unix(&path, || client.buffered(size)).await?);
+            }
+        }
+        Self { world: world.clone(), clock: host, ends }.begun(&listening).await
+    }
+
+    /// It, when both ends are made.
+    async fn begun(self, listening: &Server) -> io::Result<Self> {
+        self.quiet().await;
         listening.close();
-        for end in &play.ends {
+        for end in &self.ends {
             assert!(end.is_made(), "a connection that was made has two ends");
         }
-        Ok(play)
+        Ok(self)
     }
 
     fn end(&self, side: Side) -> &Rc<End> {

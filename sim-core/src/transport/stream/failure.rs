@@ -1,0 +1,130 @@
+//! Errors of callbacks and reads: what is reported, and what costs the connection.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Phase, Stream, StreamHandler};
+use crate::SharedError;
+use crate::engine::report::ErrorContext;
+use crate::error::CallbackPanicked;
+use crate::trace::{Callback, Control};
+use crate::transport::Medium;
+
+/// What a terminal gives whose other end is gone.
+const EIO: i32 = 5;
+
+impl Stream {
+    /// Runs a callback whose failure costs the connection (C-32).
+    pub(super) fn guard<R>(
+        self: &Rc<Self>,
+        callback: Callback,
+        handler: &dyn StreamHandler,
+        code: impl FnOnce() -> R,
+    ) -> Option<R> {
+        match self.core().contain(code) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.callback_panicked(callback, handler, message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn callback_panicked(
+        self: &Rc<Self>,
+        callback: Callback,
+        handler: &dyn StreamHandler,
+        message: Arc<str>,
+    ) {
+        let text = format!("Fatal error: protocol.{}() call failed.", callback.name());
+        let context = ErrorContext::panic(text, Arc::clone(&message));
+        self.core().report(context.on(self.number, handler.protocol_name()));
+        let error = CallbackPanicked { callback: callback.name(), message };
+        self.reset.set(true);
+        self.force_close(Some(io::Error::other(error)));
+    }
+
+    /// Runs `pause_writing` or `resume_writing`, whose failure is only reported (C-86).
+    pub(super) fn flow_guard(&self, text: &str, handler: &dyn StreamHandler, code: impl FnOnce()) {
+        if let Err(message) = self.core().contain(code) {
+            let context = ErrorContext::panic(text, message);
+            self.core().report(context.on(self.number, handler.protocol_name()));
+        }
+    }
+
+    pub(crate) fn fail(self: &Rc<Self>, error: io::Error) {
+        if self.phase.get() >= Phase::Losing {
+            return;
+        }
+        self.control(Control::Fail);
+        self.fail_with(error);
+    }
+
+    /// Reports an error unless it is of the operating system's family, and closes.
+    pub(super) fn fail_with(self: &Rc<Self>, error: io::Error) {
+        let shared = SharedError::new(error);
+        if shared.get().get_ref().is_some() {
+            let name = self.handler().map_or("no protocol", |handler| handler.protocol_name());
+            let context = ErrorContext::error("Fatal error on transport", shared.clone());
+            self.core().report(context.on(self.number, name));
+        }
+        self.reset.set(true);
+        self.force_close(Some(shared.to_io()));
+    }
+
+    /// A read failed. Unlike on a socket, errors of the operating system are reported too, but for
+    /// that of a terminal whose other end is gone (G-03).
+    #[cold]
+    pub(super) fn read_failed(&self, error: io::Error) {
+        if self.medium == Medium::ReadPipe && error.raw_os_error() != Some(EIO) {
+            let shared = SharedError::new(error);
+            let name = self.handler().map_or("no protocol", |handler| handler.protocol_name());
+            let text = "Fatal read error on pipe transport";
+            let context = ErrorContext::error(text, shared.clone()).on(self.number, name);
+            self.core().report(context);
+            return self.force_close(Some(shared.to_io()));
+        }
+        self.force_close(Some(error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use crate::driver::{Driver, Family, SocketKind};
+    use crate::engine::{Engine, ReadBuffer};
+    use crate::testing::ScriptDriver;
+    use crate::{Cx, EventLoop, PipeReader, Protocol};
+
+    struct Quiet;
+
+    impl Protocol for Quiet {
+        fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {}
+    }
+
+    /// G-03: a failed read of a pipe is reported, even if the error is the operating system's, but for
+    /// that of a terminal whose other end is gone; `connection_lost` gets it in either case.
+    #[test]
+    fn a_failed_read_of_a_pipe_is_reported_unless_a_terminal_hung_up() {
+        for (code, reports) in [(5, 0), (104, 1)] {
+            let driver = Rc::new(ScriptDriver::new());
+            let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, ReadBuffer::default());
+            let lp = EventLoop::new(engine);
+            let heard = Rc::new(RefCell::new(0));
+            let count = Rc::clone(&heard);
+            lp.set_exception_handler(Some(Rc::new(move |_, _| *count.borrow_mut() += 1)));
+            let source = driver.open(SocketKind::Stream, Family::V4).unwrap();
+            driver.feed_error(source, code);
+            let (handle, reader) = ((*lp).clone(), PipeReader::from_source(&lp, source));
+            let lost = async move {
+                let conn = handle.connect_read_pipe(reader, || Quiet).await.unwrap();
+                conn.closed().await.unwrap_err().raw_os_error()
+            };
+            assert_eq!(lp.run_until_complete(lost).unwrap(), Some(code));
+            assert_eq!(*heard.borrow(), reports, "os error {code}");
+        }
+    }
+}
