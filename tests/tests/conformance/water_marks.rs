@@ -14,12 +14,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::Config;
+use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 use sim_core::{Cx, Eof, Protocol, World, WriteBufferLimits, testing};
 use sim_net::Sim;
 use tests::recorder::{Log, Recorder, lost_text};
 
-use self::model::Model;
+use self::model::{Model, Slip};
 use self::script::{Op, Script, Step, observed, pattern, scripts};
 use crate::connected::connect;
 
@@ -159,9 +159,9 @@ impl Protocol for Subject {
 }
 
 /// Runs a script on the scripted driver, step by step beside the model.
-fn compare_with_model(script: &Script) {
+fn compare_with_model(script: &Script, slip: Slip) {
     let log = Log::new();
-    let mut model = Model::new(script);
+    let mut model = Model::new(script, slip);
     let mut peer = testing::drive_with_window(Subject::new(&log, script), script.window);
     assert_eq!(log.entries(), model.log);
     for step in &script.steps {
@@ -255,7 +255,7 @@ proptest! {
     // on: engine
     #[test]
     fn water_marks_follow_the_model(script in scripts(1)) {
-        compare_with_model(&script);
+        compare_with_model(&script, Slip::None);
     }
 }
 
@@ -282,4 +282,22 @@ proptest! {
     fn water_marks_hold_on_real_sockets(script in scripts(1_000)) {
         real_net::run(|world| keep_the_law(world, script)).unwrap();
     }
+}
+
+/// The property finds an off-by-one, and shrinks to a case that a person can read: one side pauses or
+/// resumes where the other does not.
+#[test]
+fn an_off_by_one_is_found_and_its_case_is_short() {
+    let mut told = String::new();
+    for slip in [Slip::PausesAtHigh, Slip::ResumesBelowLow, Slip::PausesTwice] {
+        let config = Config { rng_seed: RngSeed::Fixed(7), ..cases(8, 1) };
+        let found = TestRunner::new(config).run(&scripts(1), |script| {
+            let compare = std::panic::AssertUnwindSafe(|| compare_with_model(&script, slip));
+            let compared = std::panic::catch_unwind(compare);
+            compared.map_err(|_| TestCaseError::fail("the model says something else"))
+        });
+        let Err(TestError::Fail(_, script)) = found else { panic!("{slip:?}: {found:?}") };
+        told += &format!("{slip:?}: {script:?}\n");
+    }
+    insta::assert_snapshot!(told);
 }

@@ -22,10 +22,24 @@ enum Incoming {
     Reset,
 }
 
+/// Mistakes that were made with water marks, to be planted: the property is to find each.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Slip {
+    #[default]
+    None,
+    /// `>=` for `>`: pauses at the high mark.
+    PausesAtHigh,
+    /// `<` for `<=`: does not resume at the low mark.
+    ResumesBelowLow,
+    /// Pauses again while it is paused.
+    PausesTwice,
+}
+
 /// The model of a connection that a script happens to.
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) log: Vec<String>,
+    slip: Slip,
     phase: Phase,
     /// Bytes that wait.
     size: usize,
@@ -53,9 +67,10 @@ pub(super) struct Model {
 
 impl Model {
     /// A connection that was made, and has come to rest.
-    pub(super) fn new(script: &Script) -> Self {
+    pub(super) fn new(script: &Script, slip: Slip) -> Self {
         let mut model = Self {
             log: vec!["CM".to_owned()],
+            slip,
             phase: Phase::Open,
             size: 0,
             window: script.window,
@@ -172,7 +187,11 @@ impl Model {
         if sent == 0 {
             return;
         }
-        if self.paused && self.size <= self.limits.low {
+        let is_low = match self.slip {
+            Slip::ResumesBelowLow => self.size < self.limits.low,
+            _ => self.size <= self.limits.low,
+        };
+        if self.paused && is_low {
             self.paused = false;
             self.log.push("RW".to_owned());
             let ops = self.on_resumed.pop_front().unwrap_or_default();
@@ -265,7 +284,11 @@ impl Model {
     }
 
     fn judge(&mut self) {
-        if self.size > self.limits.high && !self.paused {
+        let is_high = match self.slip {
+            Slip::PausesAtHigh => self.size >= self.limits.high,
+            _ => self.size > self.limits.high,
+        };
+        if is_high && (!self.paused || self.slip == Slip::PausesTwice) {
             self.paused = true;
             self.pause_undelivered = true;
         }
