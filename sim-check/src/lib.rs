@@ -38,6 +38,7 @@
 //! | [`shrink`] | makes a failing plan small |
 //! | `explain` | what a failure comes down to: [`Explanation`], [`Step`] |
 //! | `corpus`, `files`, `places` | plans that are kept, and what else a failure leaves behind: [`Files`] |
+//! | `strategies` | strategies for `proptest`, with the feature of that name |
 //! | `story` | the few records of a run that tell what happened |
 //! | `verdict`, `words` | what a check found, as a value and in words: [`Verdict`], [`Failed`] |
 //! | `report` | a run as a picture: [`Timeline`] |
@@ -59,6 +60,8 @@ pub mod shrink;
 mod signature;
 mod single;
 mod story;
+#[cfg(any(test, feature = "proptest"))]
+pub mod strategies;
 mod subject;
 mod verdict;
 mod words;
