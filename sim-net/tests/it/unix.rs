@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::{Cx, Eof, Loop, Protocol, World};
-use sim_net::{Boundary, Link, Probability, Report, Sim, StreamFaults};
+use sim_net::{Boundary, Link, Plan, Probability, Recording, Report, Sim, StreamFaults};
 
 use crate::protocols::{Echo, ms};
 
@@ -298,4 +298,79 @@ fn all_faults_together_break_no_unix_stream() {
         .spurious_readiness(often())
         .accept_errors(often());
     whole(faults, "stream.short-write");
+}
+
+/// The run that a plan says.
+fn replayed(plan: &Plan) -> (Report<()>, [Seen; 2]) {
+    let seen = [Rc::<RefCell<Seen>>::default(), Rc::default()];
+    let [echoed, piped] = seen.clone();
+    let sim = Sim::new(1).replay(plan).unwrap_or_else(|error| panic!("{error}"));
+    let report = sim.run(|world| exchange(world, echoed, piped));
+    (report, seen.map(|seen| seen.take()))
+}
+
+/// A plan names places in Unix streams and pipes by the name of the stream and the place; nothing
+/// else goes wrong with them.
+#[test]
+fn a_plan_names_places_in_unix_streams_and_pipes() {
+    let (clean, before) = replayed(&Plan::default());
+    clean.unwrap();
+    let plan: Plan = "boundary n@1←unix:/run/echo.sock#1 nr 3\n\
+         short-write n@1→unix:/run/echo.sock#1 nr 0 = 5\n\
+         stall n@1→unix:(unnamed)#1 nr 7 +2s\n\
+         delay-fin n@1→unix:/run/echo.sock#1 nr 300000 +3s"
+        .parse()
+        .unwrap();
+    assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
+    let (report, seen) = replayed(&plan);
+    for name in ["stream.boundary", "stream.short-write", "stream.stall", "stream.delay-fin"] {
+        assert_eq!(report.faults[name], 1, "{name}: {:?}", report.faults);
+    }
+    assert!(report.time.since_epoch() >= Duration::from_secs(3));
+    report.unwrap();
+    assert!(before.iter().zip(&seen).all(|(before, seen)| before.data == seen.data && seen.ended));
+    let reset = "rst n@1→unix:/run/echo.sock#1 nr 5 to both".parse::<Plan>().unwrap();
+    assert!(Sim::new(1).replay(&reset).is_err());
+}
+
+/// The process that writes is killed behind as many bytes as the plan says, whatever it wrote.
+#[test]
+fn a_plan_kills_a_writer_at_a_place_in_a_pipe() {
+    for place in [0, 1, 4_096, 70_000] {
+        let plan = format!("fin n@1→unix:(unnamed)#1 nr {place}").parse::<Plan>().unwrap();
+        let (report, _) = replayed(&plan);
+        assert_eq!(report.faults["stream.fin"], 1, "{place}");
+    }
+}
+
+/// What befell Unix streams in a run from a seed befalls them in the run from its record.
+#[test]
+fn a_record_gives_the_same_run_of_unix_streams() {
+    let faults = StreamFaults::new()
+        .boundaries(often(), Boundary::Drawn)
+        .short_writes(often())
+        .held_reads(often(), ms(40))
+        .stalls(Probability::percent(1).unwrap(), Duration::from_secs(3))
+        .late_ends(often(), Duration::from_secs(1))
+        .spurious_readiness(often())
+        .connect_errors(Probability::percent(20).unwrap())
+        .accept_errors(often());
+    for seed in 0..6 {
+        let run = |sim: Sim| {
+            let seen = [Rc::<RefCell<Seen>>::default(), Rc::default()];
+            let [echoed, piped] = seen.clone();
+            let mut report = sim.run(|world| exchange(world, echoed, piped));
+            let plan = report.recording.take();
+            report.faults.retain(|_, count| *count > 0);
+            (report.hash, report.faults, plan, seen.map(|seen| seen.take()))
+        };
+        let (hash, counts, plan, seen) =
+            run(Sim::new(seed).stream_faults(faults).record(Recording::new()));
+        let plan = plan.expect("it was recorded");
+        let plan: Plan = plan.to_string().parse().unwrap();
+        let again = run(Sim::new(seed).replay(&plan).unwrap());
+        assert_eq!(again.1, counts, "seed {seed}");
+        assert!(again.3 == seen, "seed {seed}");
+        assert_eq!(again.0, hash, "seed {seed}");
+    }
 }
