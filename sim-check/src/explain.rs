@@ -18,6 +18,9 @@ const ABLATED_MAX: usize = 12;
 
 /// How many single faults are tried for a failure that seems to need more than one.
 const SINGLES_MAX: usize = 4_000;
+/// The largest plan of which every entry must befall the twin, too. In a larger one the two part early,
+/// and what comes after binds to one of them alone.
+const SMALL: usize = 4;
 
 /// What a failure comes down to.
 #[derive(Clone, Debug)]
@@ -76,7 +79,14 @@ pub(crate) fn explain(
         Origin::Seed(seed) => recorded(subject, *seed)?,
         Origin::Single(plan) | Origin::Kept(_, plan) => plan.clone(),
     };
-    let judge = |plan: &Plan| judge(subject, twin, plan, &failed.signature);
+    let judge_up_to = |strict: usize, candidate: &Plan| {
+        let small = candidate.entries.len() <= strict;
+        judge(subject, twin, candidate, &failed.signature, small)
+    };
+    let entries = plan.entries.len();
+    let lenient = entries <= SMALL && !judge_up_to(SMALL, &plan).interesting;
+    let strict = if lenient { entries.saturating_sub(1) } else { SMALL };
+    let judge = |candidate: &Plan| judge_up_to(strict, candidate);
     let shrunk = shrink(&plan, &judge, jobs, bounds);
     if !shrunk.reproduced {
         let of_twin = if twin.is_some() { ", or it fails for its twin, too" } else { "" };
@@ -128,12 +138,14 @@ fn recorded(subject: &Subject<'_>, seed: u64) -> Result<Plan, String> {
     report.recording.ok_or_else(|| "its run was not written down".to_owned())
 }
 
-/// Whether a plan fails in the same way, and not for the twin.
+/// Whether a plan fails in the same way, and not for the twin. If `all_bind`, then all that befalls the
+/// one must befall the twin, too: one that never meets the fault has stood up to nothing.
 fn judge(
     subject: &Subject<'_>,
     twin: Option<&Subject<'_>>,
     plan: &Plan,
     signature: &Signature,
+    all_bind: bool,
 ) -> Trial {
     let listening = Listening::begin();
     let Ok(sim) = subject.replay(plan) else { return Trial::default() };
@@ -144,16 +156,22 @@ fn judge(
         None => ran.signature().as_ref() == Some(signature),
     };
     let mut events = ran.report.events;
+    let unbound = unbound(&ran);
     if let (true, Some(twin)) = (interesting, twin) {
         let passes = twin.replay(plan).is_ok_and(|sim| {
             let ran = twin.run(&sim, &listening);
             events += ran.report.events;
-            ran.report.outcome.is_ok()
+            let binds = || self::unbound(&ran).iter().all(|place| unbound.contains(place));
+            ran.report.outcome.is_ok() && (!all_bind || binds())
         });
         interesting = passes;
     }
-    let unbound = ran.report.bindings.unbound().map(|(number, _)| number - 1).collect();
     Trial { interesting, unbound, events }
+}
+
+/// The entries that bound to nothing in a run, by their place in the plan.
+fn unbound(ran: &Ran) -> Vec<usize> {
+    ran.report.bindings.unbound().map(|(number, _)| number - 1).collect()
 }
 
 /// Runs the small plan once more, with everything kept, and asks what each entry is for.
@@ -170,7 +188,7 @@ fn show(
         return Err("it does not fail when it is looked at".to_owned());
     };
     let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
-    let fails = |plan: &Plan| judge(subject, twin, plan, signature).interesting;
+    let fails = |plan: &Plan| judge(subject, twin, plan, signature, false).interesting;
     let plan = &shrunk.plan;
     let is_small = (2..=ABLATED_MAX).contains(&plan.entries.len());
     let steps = plan.entries.iter().enumerate().map(|(number, entry)| {

@@ -68,14 +68,11 @@ impl<'a> Subject<'a> {
 
     fn look(&mut self) {
         let listening = Listening::begin();
-        let sim = self.calm_simulation(0);
-        let Report { hosts, time, events, .. } = self.run(&sim, &listening).report;
+        let sim = self.calm_simulation(0).trace_first(MOMENTS_MAX as usize);
+        let Report { hosts, time, events, log, .. } = self.run(&sim, &listening).report;
         let length = time.since_epoch().max(Duration::from_millis(1));
         self.calm = Calm { hosts, length, moments: Vec::new() };
-        if events > MOMENTS_MAX {
-            return;
-        }
-        let Some(log) = self.run(&sim.trace(true), &listening).report.log else { return };
+        let Some(log) = log.filter(|_| events <= MOMENTS_MAX) else { return };
         self.calm.moments = log.entries().map(|entry| entry.time).collect();
         self.timers = timers(&log);
     }

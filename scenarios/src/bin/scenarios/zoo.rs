@@ -30,6 +30,8 @@ struct Found {
     lines: usize,
     shrinking: Duration,
     plan: String,
+    /// The twin passes under the small plan, and all of its entries befall the twin, too.
+    twin_binds: bool,
 }
 
 pub(crate) fn zoo(options: &Zoo) -> Done {
@@ -91,6 +93,10 @@ fn look_for(specimen: &Specimen, number: u64, options: &Zoo) -> Result<Option<Fo
     let shrinking = processor_time().saturating_sub(begun);
     let explanation = verdict.explanation.as_ref();
     let plan = explanation.map(|it| it.shrunk.plan.to_string());
+    let twin_binds = explanation.is_some_and(|it| {
+        let replayed = search.replay(&it.shrunk.plan, |world| twin.run(world));
+        replayed.is_green() && replayed.corpus.stale.is_empty()
+    });
     Ok(Some(Found {
         stage,
         runs: verdict.seeds + singles,
@@ -99,10 +105,12 @@ fn look_for(specimen: &Specimen, number: u64, options: &Zoo) -> Result<Option<Fo
         lines: explanation.map_or(0, |it| it.steps.len() + it.story.len() + 1),
         shrinking,
         plan: plan.or(verdict.unexplained).unwrap_or_default(),
+        twin_binds,
     }))
 }
 
-const HEAD: &str = "id   stage         runs   cpu ms  deviations  minimum  lines  shrink ms  bug";
+const HEAD: &str =
+    "id   stage         runs   cpu ms  deviations  minimum  lines  shrink ms   twin  bug";
 
 impl Row {
     fn found(&self) -> Vec<&Found> {
@@ -136,13 +144,19 @@ impl Row {
         let deviations =
             if deviations == usize::MAX { "?".to_owned() } else { deviations.to_string() };
         format!(
-            "{id}  {:<12}  {:>4}  {:>7.1}  {deviations:>10}  {minimum:>7}  {:>5}  {:>9.1}  {bug}",
+            "{id}  {:<12}  {:>4}  {:>7.1}  {deviations:>10}  {minimum:>7}  {:>5}  {:>9.1}  {:>5}  {bug}",
             self.stage(),
             self.median(|found| found.runs),
             ms(self.median(|found| found.cpu)),
             self.median(|found| found.lines),
             ms(self.median(|found| found.shrinking)),
+            format!("{}/{}", self.twins(), self.searches.len()),
         )
+    }
+
+    /// In how many searches the twin stands up to all that the small plan does.
+    fn twins(&self) -> usize {
+        self.found().iter().filter(|found| found.twin_binds).count()
     }
 
     fn json(&self) -> serde_json::Value {
@@ -162,6 +176,7 @@ impl Row {
                 .map(|_| self.median(|found| found.deviations.unwrap_or(usize::MAX))),
             "lines": self.median(|found| found.lines),
             "minimum": self.specimen.minimum,
+            "twin_binds": self.twins() == self.searches.len(),
             "shrink_ms": ms(self.median(|found| found.shrinking)),
             "shrink_ms_max": found.iter().map(|found| ms(found.shrinking)).fold(0.0, f64::max),
             "plan": found.first().map(|found| &found.plan),
