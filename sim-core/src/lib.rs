@@ -29,6 +29,7 @@
 //! | [`Cx`], [`Conn`], [`Transport`], [`DatagramTransport`] | how a protocol acts, from inside and from outside |
 //! | [`Loop`], [`EventLoop`] | asyncio's loop, as a handle and as an owned value with a life cycle |
 //! | [`Task`], [`LoopFuture`], [`combinators`], [`catch_cancel`] | asyncio's tasks, futures and their combinators |
+//! | [`stream`] | connections for tasks: readers, writers, and the traits of `futures` |
 //! | [`sync`], [`queue`] | locks, events, semaphores, barriers and queues, fair and cancel-safe |
 //! | [`World`], [`Scenario`] | named hosts, and what runs over them |
 //! | [`history`] | what clients were told, and whether that can be: linearizability |
@@ -73,6 +74,7 @@ mod server;
 mod socket;
 mod socket_file;
 mod store;
+pub mod stream;
 pub mod sync;
 mod task;
 mod tcp_options;

@@ -32,6 +32,8 @@ mod semaphores;
 mod servers;
 mod serving;
 mod socket_options;
+mod stream_readers;
+mod stream_writers;
 mod tasks;
 mod threads;
 mod timeouts;

@@ -14,12 +14,15 @@ use std::task::{Context, Poll, Wake, Waker};
 
 type Body = Pin<Box<dyn Future<Output = ()>>>;
 
+/// Says what is wrong, if something is.
+type Check = Box<dyn Fn(&Ending) -> Option<String>>;
+
 /// Some tasks, and what is to be true when nothing more happens.
 #[derive(Default)]
 pub(crate) struct Program {
     tasks: Vec<(String, Body)>,
     /// Says what is wrong at the end, given which tasks still wait.
-    at_end: Option<Box<dyn Fn(&Ending) -> Option<String>>>,
+    at_end: Option<Check>,
     wrong: Wrong,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim_core::queue::Queue;
 use sim_core::sync::{Condition, Lock};
-use sim_core::{Cancelled, EventLoop, Loop, Task, TaskError, catch_cancel, testing};
+use sim_core::{EventLoop, Loop, Task, TaskError, catch_cancel, testing};
 
 /// So many turns are tried; all that these programs do is over before.
 const TURNS: usize = 12;
@@ -26,9 +26,8 @@ async fn wait(condition: &Condition, planted: bool) {
     }
     let mut waiting = Box::pin(condition.wait(guard));
     loop {
-        match catch_cancel(&mut waiting).await {
-            Ok(guard) => return drop(guard),
-            Err(Cancelled { .. }) => {}
+        if let Ok(guard) = catch_cancel(&mut waiting).await {
+            return drop(guard);
         }
     }
 }

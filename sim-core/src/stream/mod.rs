@@ -1,0 +1,167 @@
+//! asyncio's streams: connections for tasks, to read from and write to in turn.
+//!
+//! [`Loop::open_connection`] and [`Loop::start_server`] give a [`StreamReader`] and a [`StreamWriter`]. Both also have
+//! the traits of `futures`: [`AsyncRead`](futures::io::AsyncRead), [`AsyncBufRead`](futures::io::AsyncBufRead),
+//! [`AsyncWrite`](futures::io::AsyncWrite); [`Duplex`] has all of them in one value.
+//!
+//! Streams are a protocol, [`StreamProtocol`], over any stream transport: with a builder's options, over Unix
+//! sockets and pipes, connect with [`StreamProtocol::new`] and [split](StreamProtocol::split) the connection; serve
+//! with [`serving`].
+//!
+//! ```
+//! use sim_core::Loop;
+//! use sim_core::stream::{StreamReader, StreamWriter};
+//! use std::io;
+//!
+//! async fn shout(mut reader: StreamReader, writer: StreamWriter) -> io::Result<()> {
+//!     loop {
+//!         let line = reader.read_line().await?;
+//!         if line.is_empty() {
+//!             writer.close();
+//!             return writer.wait_closed().await;
+//!         }
+//!         writer.write(&line.to_ascii_uppercase());
+//!         writer.drain().await?;
+//!     }
+//! }
+//!
+//! async fn greet(server: Loop, client: Loop) -> io::Result<()> {
+//!     let _listening = server.start_server(("server", 7000), shout).await?;
+//!     let (mut reader, writer) = client.open_connection(("server", 7000)).await?;
+//!     writer.write(b"hello\n");
+//!     writer.write_eof();
+//!     assert_eq!(reader.read_to_end().await?, b"HELLO\n");
+//!     Ok(())
+//! }
+//! # drop(greet);
+//! ```
+
+mod duplex;
+mod error;
+mod protocol;
+mod reader;
+mod shared;
+mod writer;
+
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+
+pub use self::duplex::Duplex;
+pub use self::error::ReadError;
+pub use self::protocol::StreamProtocol;
+pub use self::reader::{Lines, StreamReader};
+pub use self::writer::StreamWriter;
+use crate::address::ToHostPort;
+use crate::engine::report::ErrorContext;
+use crate::{Loop, Outcome, Server, SharedError, ToUnixAddr};
+
+/// How many bytes a [`StreamReader`] keeps by default: 64 KiB (contract H-01).
+pub const DEFAULT_LIMIT: usize = 1 << 16;
+
+impl Loop {
+    /// Connects to `addr`, for a task to read from and write to: asyncio's `open_connection`.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_connection`](Self::create_connection).
+    pub async fn open_connection(
+        &self,
+        addr: impl ToHostPort,
+    ) -> io::Result<(StreamReader, StreamWriter)> {
+        let conn = self.create_connection(addr, StreamProtocol::new).await?;
+        Ok(StreamProtocol::split(&conn))
+    }
+
+    /// As [`open_connection`](Self::open_connection), to a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_unix_connection`](Self::create_unix_connection).
+    pub async fn open_unix_connection(
+        &self,
+        path: impl ToUnixAddr,
+    ) -> io::Result<(StreamReader, StreamWriter)> {
+        let conn = self.create_unix_connection(path, StreamProtocol::new).await?;
+        Ok(StreamProtocol::split(&conn))
+    }
+
+    /// Listens at `addr`, and runs `handler` as a task for each connection: asyncio's `start_server`.
+    ///
+    /// An error of the handler goes to the exception handler, and its connection is closed (contract H-25).
+    ///
+    /// # Errors
+    ///
+    /// As [`create_server`](Self::create_server).
+    pub async fn start_server<H, F>(&self, addr: impl ToHostPort, handler: H) -> io::Result<Server>
+    where
+        H: Fn(StreamReader, StreamWriter) -> F + 'static,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        self.create_server(addr, serving(handler)).await
+    }
+
+    /// As [`start_server`](Self::start_server), on a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_unix_server`](Self::create_unix_server).
+    pub async fn start_unix_server<H, F>(
+        &self,
+        path: impl ToUnixAddr,
+        handler: H,
+    ) -> io::Result<Server>
+    where
+        H: Fn(StreamReader, StreamWriter) -> F + 'static,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        self.create_unix_server(path, serving(handler)).await
+    }
+}
+
+/// A factory of protocols for a server that runs `handler` as a task for each connection: what
+/// [`Loop::start_server`] gives its server, for one with options.
+///
+/// ```
+/// use sim_core::Loop;
+/// use sim_core::stream::serving;
+///
+/// async fn serve_a_few(lp: Loop) -> std::io::Result<()> {
+///     let handler = serving(|_reader, writer| async move { writer.write(b"hello") });
+///     let server = lp.server().backlog(5).bind(("server", 7000), handler).await?;
+///     server.serve_forever().await?;
+///     Ok(())
+/// }
+/// # drop(serve_a_few);
+/// ```
+pub fn serving<H, F>(handler: H) -> impl FnMut() -> StreamProtocol + 'static
+where
+    H: Fn(StreamReader, StreamWriter) -> F + 'static,
+    F: Future + 'static,
+    F::Output: Outcome + 'static,
+{
+    let handler = Rc::new(handler);
+    move || {
+        let handler = Rc::clone(&handler);
+        StreamProtocol::new().on_connection(move |reader, writer| {
+            let transport = writer.transport().clone();
+            let lp = transport.event_loop().clone();
+            let reports = lp.clone();
+            let task = lp.create_named_task("stream handler", async move {
+                if let Err(error) = handler(reader, writer).await.into_result() {
+                    let error = SharedError::new(io::Error::other(error));
+                    let message = "Unhandled exception in client_connected_cb";
+                    let context = ErrorContext::error(message, error);
+                    reports.call_exception_handler(ErrorContext {
+                        transport: Some(transport.number()),
+                        ..context
+                    });
+                    transport.close();
+                }
+            });
+            drop(task);
+        })
+    }
+}

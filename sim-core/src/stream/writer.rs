@@ -1,0 +1,210 @@
+//! Writing to a connection in a task.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::io::AsyncWrite;
+
+use super::StreamProtocol;
+use super::shared::Shared;
+use crate::{Conn, Transport};
+
+/// The writing half of a stream: asyncio's `StreamWriter`.
+///
+/// [`write`](Self::write) never waits; [`drain`](Self::drain) after it does, while more than the transport's
+/// high-water mark waits to be sent. Dropping the writer closes the connection (contract H-26); in debug mode that
+/// is warned of.
+pub struct StreamWriter {
+    shared: Rc<Shared>,
+    conn: Conn<StreamProtocol>,
+    wrote_eof: Cell<bool>,
+}
+
+impl StreamWriter {
+    pub(super) fn new(shared: &Rc<Shared>, conn: Conn<StreamProtocol>) -> Self {
+        Self { shared: Rc::clone(shared), conn, wrote_eof: Cell::new(false) }
+    }
+
+    /// As [`Transport::write`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Transport::write`]: after [`write_eof`](Self::write_eof).
+    #[track_caller]
+    pub fn write(&self, data: &[u8]) {
+        self.transport().write(data);
+    }
+
+    /// As [`Transport::writelines`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Transport::write`]: after [`write_eof`](Self::write_eof).
+    #[track_caller]
+    pub fn writelines<I>(&self, lines: I)
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        self.transport().writelines(lines);
+    }
+
+    /// Waits until there is room to write: not at all if there is.
+    ///
+    /// # Errors
+    ///
+    /// The error that the connection was lost with (contract H-23); `ConnectionReset` if it is lost without one, so
+    /// that a loop which writes and drains ends (H-20, H-24); `ConnectionAborted` if that comes while this waits,
+    /// since data were lost then (H-22).
+    pub async fn drain(&self) -> io::Result<()> {
+        if let Some(error) = self.shared.error() {
+            return Err(error.to_io());
+        }
+        if self.is_closing() {
+            // The loss may be on its way.
+            self.transport().event_loop().sleep(Duration::ZERO).await;
+        }
+        match self.shared.lost() {
+            Some(None) => {
+                return Err(io::Error::new(io::ErrorKind::ConnectionReset, "Connection lost"));
+            }
+            Some(Some(error)) => return Err(error.to_io()),
+            None if self.transport().is_writable() => return Ok(()),
+            None => self.shared.drains.wait(|| ()).await,
+        }
+        match self.shared.lost() {
+            None => Ok(()),
+            Some(Some(error)) => Err(error.to_io()),
+            Some(None) => {
+                let text = "the connection was closed before all was sent";
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, text))
+            }
+        }
+    }
+
+    /// As [`Transport::write_eof`].
+    pub fn write_eof(&self) {
+        self.wrote_eof.set(true);
+        self.transport().write_eof();
+    }
+
+    /// As [`Transport::can_write_eof`].
+    pub fn can_write_eof(&self) -> bool {
+        self.transport().can_write_eof()
+    }
+
+    /// As [`Transport::close`]: what was written is still sent.
+    pub fn close(&self) {
+        self.transport().close();
+    }
+
+    /// True when the connection is closing, or lost.
+    pub fn is_closing(&self) -> bool {
+        self.transport().is_closing()
+    }
+
+    /// Waits until the connection is lost; may be awaited again.
+    ///
+    /// # Errors
+    ///
+    /// The error that it was lost with (contract H-23).
+    pub async fn wait_closed(&self) -> io::Result<()> {
+        self.conn.closed().await
+    }
+
+    /// The transport: addresses, socket options, water marks, `abort`.
+    pub fn transport(&self) -> &Transport {
+        self.conn.transport()
+    }
+
+    /// The error of a write that cannot be sent.
+    fn broken(&self) -> Option<io::Error> {
+        if let Some(lost) = self.shared.lost() {
+            return Some(lost.map_or(io::ErrorKind::BrokenPipe.into(), |error| error.to_io()));
+        }
+        (self.wrote_eof.get() || self.is_closing()).then(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.broken() {
+            return Poll::Ready(Err(error));
+        }
+        if self.transport().is_writable() {
+            return Poll::Ready(Ok(()));
+        }
+        self.shared.await_room(cx.waker());
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for StreamWriter {
+    /// Hands all of it to the transport when there is room.
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_room(cx).map_ok(|()| {
+            self.write(data);
+            data.len()
+        })
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_room(cx).map_ok(|()| {
+            self.transport().write_vectored(pieces);
+            pieces.iter().map(|piece| piece.len()).sum()
+        })
+    }
+
+    /// Ready when there is room to write: the transport sends without being asked.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.shared.lost() {
+            None if !self.transport().is_writable() => {
+                self.shared.await_room(cx.waker());
+                Poll::Pending
+            }
+            Some(Some(error)) => Poll::Ready(Err(error.to_io())),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ends the sending half, after what was written; where there is no such thing, closes.
+    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.can_write_eof() {
+            self.write_eof();
+        } else {
+            self.close();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for StreamWriter {
+    fn drop(&mut self) {
+        if self.is_closing() {
+            return;
+        }
+        let lp = self.transport().event_loop();
+        if lp.debug() && !lp.is_closed() {
+            let number = self.transport().number();
+            tracing::warn!(target: "sim_core", "the writer of transport #{number} was dropped without close()");
+        }
+        self.close();
+    }
+}
+
+impl fmt::Debug for StreamWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamWriter").field("transport", self.transport()).finish_non_exhaustive()
+    }
+}

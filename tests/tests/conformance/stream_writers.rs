@@ -1,0 +1,210 @@
+//! Writing to streams, and serving them (H.2).
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::io::AsyncWriteExt;
+use sim_core::stream::{Duplex, StreamReader, StreamWriter, serving};
+use sim_core::{World, WriteBufferLimits};
+use tests::both_loops;
+use tests::recorder::Log;
+use tests::socket_path::SocketPath;
+
+use crate::loops::reports_of;
+use crate::stream_readers::{Streamed, streamed};
+
+/// More than the buffers of both ends take.
+const FLOOD: usize = 16 << 20;
+
+/// Fills a stream whose peer does not read until writing is paused.
+async fn filled(world: &World) -> io::Result<Streamed> {
+    let stream = streamed(world, 100).await?;
+    stream.peer.transport().pause_reading();
+    stream.writer.write(&vec![b'x'; FLOOD]);
+    world.settle().await;
+    assert!(!stream.writer.transport().is_writable());
+    Ok(stream)
+}
+
+both_loops! {
+    /// H-20: a drain waits while writing is paused, and not at all otherwise.
+    async fn a_drain_waits_for_room(world: World) -> io::Result<()> {
+        let Streamed { lp, writer, peer, reader, .. } = filled(&world).await?;
+        let (log, drained) = (Log::new(), Log::new());
+        let noted = drained.clone();
+        let task = lp.create_task(async move {
+            let outcome = writer.drain().await;
+            noted.push("drained");
+            outcome.map(|()| writer)
+        });
+        world.settle().await;
+        assert_eq!(drained.text(), "");
+        log.push("resume");
+        peer.transport().resume_reading();
+        let writer = task.await.expect("nobody cancels it")?;
+        assert!(writer.transport().write_buffer_size() <= writer.transport().write_buffer_limits().low);
+        writer.drain().await?;
+        drop(reader);
+        Ok(())
+    }
+
+    /// H-21, J-16: several drains end together; one that is given up takes nothing from the others.
+    async fn several_drains_end_together(world: World) -> io::Result<()> {
+        let Streamed { lp, writer, peer, reader, .. } = filled(&world).await?;
+        let writer = Rc::new(writer);
+        let drains: Vec<_> = (0..3)
+            .map(|_| {
+                let writer = Rc::clone(&writer);
+                lp.create_task(async move { writer.drain().await })
+            })
+            .collect();
+        world.settle().await;
+        drains[1].cancel();
+        peer.transport().resume_reading();
+        let mut drains = drains.into_iter();
+        drains.next().unwrap().await.unwrap()?;
+        assert!(drains.next().unwrap().await.is_err());
+        drains.next().unwrap().await.unwrap()?;
+        drop(reader);
+        Ok(())
+    }
+
+    /// H-22: a drain that waits when the connection is closed ends in an error, since data were lost; those that
+    /// begin afterwards do, too.
+    async fn a_drain_that_is_cut_off_says_so(world: World) -> io::Result<()> {
+        let Streamed { lp, writer, reader, .. } = filled(&world).await?;
+        let writer = Rc::new(writer);
+        let waits = Rc::clone(&writer);
+        let task = lp.create_task(async move { waits.drain().await });
+        world.settle().await;
+        writer.transport().abort();
+        assert_eq!(task.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        writer.wait_closed().await?;
+        assert_eq!(writer.drain().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        drop(reader);
+        Ok(())
+    }
+
+    /// H-23: whoever waits when the connection is lost with an error hears of it, again and again.
+    async fn an_error_reaches_all_that_wait(world: World) -> io::Result<()> {
+        let Streamed { lp, mut reader, writer, peer, .. } = filled(&world).await?;
+        let writer = Rc::new(writer);
+        let waits = Rc::clone(&writer);
+        let draining = lp.create_task(async move { waits.drain().await.map_err(|error| error.kind()) });
+        let reading = lp.create_task(async move { reader.read(1).await.map_err(|error| error.kind()) });
+        world.settle().await;
+        peer.transport().abort();
+        assert_eq!(draining.await.unwrap(), Err(io::ErrorKind::ConnectionReset));
+        assert_eq!(reading.await.unwrap(), Err(io::ErrorKind::ConnectionReset));
+        for _ in 0..2 {
+            assert_eq!(writer.wait_closed().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+            assert_eq!(writer.drain().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        }
+        Ok(())
+    }
+
+    /// H-20, H-24, J-17: a loop that writes and drains ends when its peer is gone.
+    async fn writing_to_a_dead_peer_ends(world: World) -> io::Result<()> {
+        let Streamed { writer, peer, reader, .. } = streamed(&world, 100).await?;
+        peer.transport().abort();
+        let mut rounds = 0;
+        while writer.drain().await.is_ok() {
+            writer.write(b"are you there?");
+            world.settle().await;
+            rounds += 1;
+            assert!(rounds < 100, "it spins");
+        }
+        let Streamed { writer, reader: other, .. } = streamed(&world, 100).await?;
+        writer.close();
+        writer.wait_closed().await?;
+        assert_eq!(writer.drain().await.unwrap_err().to_string(), "Connection lost");
+        drop((reader, other));
+        Ok(())
+    }
+
+    /// H-25: a server runs a task for each connection; its error is reported, and its connection closed.
+    async fn a_handler_that_fails_is_reported(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let reports = reports_of(&server);
+        let handler = |mut reader: StreamReader, writer: StreamWriter| async move {
+            let line = reader.read_line().await?;
+            if line == b"fail\n" {
+                return Err(io::Error::other("as asked"));
+            }
+            writer.write(&line);
+            writer.drain().await?;
+            writer.close();
+            writer.wait_closed().await
+        };
+        let listening = server.start_server(("server", 0), handler).await?;
+        let addr = listening.sockets()[0];
+        for (line, answer) in [("hello\n", "hello\n"), ("fail\n", ""), ("again\n", "again\n")] {
+            let (mut reader, writer) = client.open_connection(addr).await?;
+            writer.write(line.as_bytes());
+            assert_eq!(reader.read_to_end().await?, answer.as_bytes());
+        }
+        assert_eq!(reports.text(), "Unhandled exception in client_connected_cb");
+        Ok(())
+    }
+
+    /// H-25: a server with options, and over a Unix socket.
+    async fn streams_over_unix_sockets(world: World) -> io::Result<()> {
+        let lp = world.host("server");
+        let path = SocketPath::new().hidden();
+        let echo = |mut reader: StreamReader, writer: StreamWriter| async move {
+            let all = reader.read_to_end().await?;
+            writer.write(&all);
+            io::Result::Ok(())
+        };
+        let listening = lp.server().backlog(5).bind_unix(path.clone(), serving(echo))?;
+        let (mut reader, writer) = lp.open_unix_connection(path).await?;
+        writer.writelines([b"one ", b"two "]);
+        writer.write_eof();
+        assert_eq!(reader.read_to_end().await?, b"one two ");
+        listening.close();
+        Ok(())
+    }
+
+    /// H-26: dropping a writer that nobody closed closes the connection, after what was written.
+    async fn dropping_a_writer_closes_it(world: World) -> io::Result<()> {
+        let Streamed { writer, peer, heard, reader, .. } = streamed(&world, 100).await?;
+        writer.write(b"last words");
+        drop(writer);
+        drop(reader);
+        peer.closed().await?;
+        assert_eq!(heard.text(), "CM DR ER CL(None)");
+        assert_eq!(peer.with(|peer, _| peer.data.clone()), b"last words");
+        Ok(())
+    }
+
+    /// H-20: the traits of the ecosystem write as the writer does: they wait for room, and end in an error when
+    /// nothing can be sent.
+    async fn the_traits_of_futures_write_the_same(world: World) -> io::Result<()> {
+        let Streamed { lp, reader, writer, peer, .. } = streamed(&world, 100).await?;
+        writer.transport().set_write_buffer_limits(WriteBufferLimits { low: 10, high: 100 })?;
+        let mut stream = Duplex::new(reader, writer);
+        peer.transport().pause_reading();
+        let body = vec![b'z'; FLOOD];
+        let length = body.len();
+        let writing = lp.create_task(async move {
+            for chunk in body.chunks(10_000) {
+                stream.write_all(chunk).await?;
+            }
+            stream.flush().await?;
+            stream.close().await?;
+            assert_eq!(stream.write(b"more").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+            io::Result::Ok(stream)
+        });
+        world.settle().await;
+        assert!(!writing.done(), "it waits for room");
+        peer.transport().resume_reading();
+        let stream = writing.await.expect("nobody cancels it")?;
+        lp.timeout(Duration::from_secs(60), peer.closed()).await??;
+        assert_eq!(peer.with(|peer, _| peer.data.len()), length);
+        let (mut reader, writer) = stream.into_halves();
+        assert_eq!(reader.read(1).await?, b"");
+        writer.close();
+        Ok(())
+    }
+}
