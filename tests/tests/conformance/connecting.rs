@@ -22,7 +22,7 @@ async fn connect(lp: &Loop, name: &str) -> io::Result<Conn<Recorder>> {
 }
 
 /// Serves at port 7000 of a host, and logs.
-async fn serve(world: &World, host: &str) -> io::Result<Log> {
+pub(crate) async fn serve(world: &World, host: &str) -> io::Result<Log> {
     let log = Log::new();
     let factory = {
         let log = log.clone();
@@ -33,7 +33,10 @@ async fn serve(world: &World, host: &str) -> io::Result<Log> {
 }
 
 /// A listener with a full backlog: connects to it stay pending. The connection fills it.
-async fn full_listener(world: &World, host: &str) -> io::Result<(Socket, Conn<Recorder>)> {
+pub(crate) async fn full_listener(
+    world: &World,
+    host: &str,
+) -> io::Result<(Socket, Conn<Recorder>)> {
     let listener = listen_by_hand(&world.host(host), host, 0).await?;
     let filler = connect(&world.host("filler"), host).await?;
     world.settle().await;
@@ -41,7 +44,7 @@ async fn full_listener(world: &World, host: &str) -> io::Result<(Socket, Conn<Re
 }
 
 /// The addresses of hosts.
-async fn addresses(world: &World, hosts: &[&str]) -> io::Result<Vec<IpAddr>> {
+pub(crate) async fn addresses(world: &World, hosts: &[&str]) -> io::Result<Vec<IpAddr>> {
     let mut addresses = Vec::new();
     for host in hosts {
         addresses.push(address_of(&world.host(host)).await?);

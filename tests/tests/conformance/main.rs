@@ -14,6 +14,7 @@ mod extra_info;
 mod flow;
 mod futures;
 mod groups;
+mod happy_eyeballs;
 mod instants;
 mod lifecycle;
 mod lifetimes;

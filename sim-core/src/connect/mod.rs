@@ -1,5 +1,7 @@
 //! Making connections.
 
+mod happy_eyeballs;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use self::happy_eyeballs::{interleave, staggered};
 use crate::address::{HostPort, ToHostPort};
 use crate::driver::{Family, SocketKind, SocketOption, Source};
 use crate::handle::closed_error;
@@ -37,11 +40,48 @@ pub struct Connecting {
     local: Option<HostPort>,
     family: Option<Family>,
     options: Vec<SocketOption>,
+    happy_eyeballs: Option<Duration>,
+    interleave: Option<usize>,
 }
 
 impl Connecting {
     pub(crate) fn new(lp: &Loop) -> Self {
-        Self { lp: lp.clone(), local: None, family: None, options: Vec::new() }
+        Self {
+            lp: lp.clone(),
+            local: None,
+            family: None,
+            options: Vec::new(),
+            happy_eyeballs: None,
+            interleave: None,
+        }
+    }
+
+    /// Tries the next address of a name when the one before has failed, or after `delay`, whichever is first; the
+    /// first that succeeds wins, and the others are closed (contract E-08, E-10; RFC 8305, which recommends
+    /// 250 ms). Families take turns then, unless [`interleave`](Self::interleave) says otherwise.
+    ///
+    /// ```
+    /// # use sim_core::{Cx, Loop, Protocol};
+    /// # use std::time::Duration;
+    /// # struct Hello;
+    /// # impl Protocol for Hello { fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {} }
+    /// async fn whichever_answers_first(client: Loop) -> std::io::Result<()> {
+    ///     let connecting = client.connection().happy_eyeballs(Duration::from_millis(250));
+    ///     let _conn = connecting.connect(("server", 80), || Hello).await?;
+    ///     Ok(())
+    /// }
+    /// # drop(whichever_answers_first);
+    /// ```
+    pub fn happy_eyeballs(mut self, delay: Duration) -> Self {
+        self.happy_eyeballs = Some(delay);
+        self
+    }
+
+    /// Has the families of a name's addresses take turns, after `first_count` of the family that comes first
+    /// (contract E-09); 0 leaves them in the resolver's order.
+    pub fn interleave(mut self, first_count: usize) -> Self {
+        self.interleave = Some(first_count);
+        self
     }
 
     /// The local address and port to connect from (contract E-07).
@@ -97,14 +137,14 @@ impl Connecting {
             Some(local) => Some(self.lp.getaddrinfo_with(local, hints).await?),
             None => None,
         };
-        let mut errors = Vec::new();
-        for remote in remotes {
-            match self.attempt(remote, locals.as_deref()).await {
-                Ok(socket) => return self.start(socket, factory).await,
-                Err(error) => errors.push(error),
-            }
-        }
-        Err(combine(errors))
+        let first_count = self.interleave.unwrap_or(usize::from(self.happy_eyeballs.is_some()));
+        let remotes = if first_count > 0 { interleave(&remotes, first_count) } else { remotes };
+        let attempts = remotes.into_iter().map(|remote| self.attempt(remote, locals.as_deref()));
+        let connected = match self.happy_eyeballs {
+            Some(delay) => staggered(&self.lp, delay, attempts).await,
+            None => one_by_one(attempts).await,
+        };
+        self.start(connected.map_err(combine)?, factory).await
     }
 
     /// Connects to a Unix socket; see [`Loop::create_unix_connection`].
@@ -202,6 +242,20 @@ impl Connecting {
         let medium = socket.medium();
         start(&self.lp, protocol, socket.into_parts()?, medium).await
     }
+}
+
+/// Makes one attempt after another (E-04).
+async fn one_by_one<T>(
+    attempts: impl Iterator<Item = impl Future<Output = io::Result<T>>>,
+) -> Result<T, Vec<io::Error>> {
+    let mut errors = Vec::new();
+    for attempt in attempts {
+        match attempt.await {
+            Ok(value) => return Ok(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    Err(errors)
 }
 
 /// Makes the transport of a source and waits for `connection_made`.
