@@ -1,6 +1,6 @@
 //! The driver over mio: sockets, one selector, one alarm, the monotonic clock.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,10 +19,11 @@ use sim_core::driver::{
     TcpOptions, Token,
 };
 use sim_core::trace::Record;
-use sim_core::{NameInfo, Rng, RunError, Storage, Time};
+use sim_core::{Executor, Job, NameInfo, Rng, RunError, Storage, Time};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::alarm::Bell;
+use crate::executor::{ThreadPool, default_threads};
 use crate::files::StoreFile;
 use crate::multicast;
 use crate::resolver::Resolver;
@@ -71,6 +72,7 @@ pub struct MioDriver {
     sockets: RefCell<Sockets>,
     bell: Arc<Bell>,
     resolver: Resolver,
+    executor: OnceCell<ThreadPool>,
     steps: Cell<u64>,
     protocol_steps: Cell<u64>,
     /// When the run must be over, and how long it was given.
@@ -97,6 +99,7 @@ impl MioDriver {
             sockets: RefCell::default(),
             bell: Arc::new(bell),
             resolver: Resolver::default(),
+            executor: OnceCell::new(),
             steps: Cell::new(0),
             protocol_steps: Cell::new(0),
             deadline: Cell::new(None),
@@ -440,6 +443,11 @@ impl Driver for MioDriver {
 
     fn name_of(&self, addr: SocketAddr) -> Resolution<NameInfo> {
         self.resolver.name_of(addr)
+    }
+
+    fn execute(&self, job: Job) -> io::Result<Option<Job>> {
+        let executor = self.executor.get_or_init(|| ThreadPool::new(default_threads()));
+        executor.execute(job).map(|()| None)
     }
 
     /// A stream seeded by the operating system, anew with every call.

@@ -25,6 +25,7 @@
 //! | [`new_loop`] | a bare loop, asyncio's `new_event_loop` |
 //! | [`run`], [`Runner`], [`run_report`] | a scenario in a world of named hosts on loopback |
 //! | [`workers`] | a loop per core, all serving one port |
+//! | [`ThreadPool`] | threads for what blocks, asyncio's executor |
 //! | [`Remote`] | callbacks from other threads, asyncio's `call_soon_threadsafe` |
 //! | [`shutdown_signal`] | `SIGTERM` and `SIGINT` as a future |
 //! | [`MioDriver`] | what the loop stands on |
@@ -43,9 +44,11 @@ compile_error!("real-net supports Linux only");
 mod alarm;
 mod block;
 mod driver;
+mod executor;
 mod files;
 mod multicast;
 mod pipes;
+mod pool;
 mod remote;
 mod resolver;
 mod run;
@@ -56,6 +59,7 @@ mod workers;
 mod world;
 
 pub use driver::MioDriver;
+pub use executor::ThreadPool;
 pub use pipes::NotTaken;
 pub use remote::{LoopClosed, Remote};
 pub use run::{

@@ -1,16 +1,14 @@
 //! Names to addresses and back, by the system's resolver on threads of its own.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use futures::channel::oneshot;
 use sim_core::driver::{Family, Question, Resolution, SocketKind};
 use sim_core::{NameInfo, Port, ResolveError, ResolveFailure};
+
+use crate::pool::{Job, Pool, Refused};
 
 /// How many lookups of one driver run at the same time, each on a thread.
 pub(crate) const LOOKUPS_MAX: usize = 4;
@@ -22,24 +20,13 @@ pub(crate) const WAITING_MAX: usize = 1_024;
 /// `getaddrinfo` and `getnameinfo` block, and know everything: `/etc/hosts`, `/etc/services`, search
 /// domains, the local cache. So they run on at most [`LOOKUPS_MAX`] threads called `resolver`, each of
 /// which ends when no lookup waits: a loop that has looked up its names has no threads left over.
-#[derive(Default)]
-pub(crate) struct Resolver {
-    shared: Arc<Mutex<Lookups>>,
-}
+#[derive(Debug)]
+pub(crate) struct Resolver(Pool);
 
-#[derive(Default)]
-struct Lookups {
-    waiting: VecDeque<Box<dyn Job>>,
-    threads: usize,
-}
-
-/// A lookup for a thread.
-trait Job: Send {
-    /// True while somebody waits for the answer.
-    fn is_wanted(&self) -> bool;
-
-    /// Looks it up and answers.
-    fn run(self: Box<Self>);
+impl Default for Resolver {
+    fn default() -> Self {
+        Self(Pool::new("resolver", LOOKUPS_MAX, WAITING_MAX))
+    }
 }
 
 struct Lookup<F, T> {
@@ -88,67 +75,16 @@ impl Resolver {
         look_up: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Resolution<T> {
         let (answer, answered) = oneshot::channel();
-        if let Err(error) = self.begin(name, Box::new(Lookup { look_up, answer })) {
-            return Resolution::Now(Err(error));
+        if let Err(refused) = self.0.run(Box::new(Lookup { look_up, answer })) {
+            return Resolution::Now(Err(match refused {
+                Refused::Full => given_up(name, "too many lookups are waiting"),
+                Refused::NoThread(error) => error,
+            }));
         }
         let name = name.to_owned();
         Resolution::Later(Box::pin(async move {
             answered.await.unwrap_or_else(|_| Err(given_up(&name, "the resolver's thread is gone")))
         }))
-    }
-
-    fn begin(&self, name: &str, job: Box<dyn Job>) -> io::Result<()> {
-        let mut lookups = lock(&self.shared);
-        lookups.waiting.retain(|waiting| waiting.is_wanted());
-        if lookups.waiting.len() >= WAITING_MAX {
-            return Err(given_up(name, "too many lookups are waiting"));
-        }
-        lookups.waiting.push_back(job);
-        if lookups.threads == LOOKUPS_MAX {
-            return Ok(());
-        }
-        let shared = Arc::clone(&self.shared);
-        match thread::Builder::new().name("resolver".into()).spawn(move || work(&shared)) {
-            Ok(_) => lookups.threads += 1,
-            // The threads that run already will get to it.
-            Err(_) if lookups.threads > 0 => {}
-            Err(error) => {
-                lookups.waiting.clear();
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Resolver {
-    fn drop(&mut self) {
-        // The lookups end outside the lock: an answer's receiver wakes a task when it is dropped.
-        let waiting = std::mem::take(&mut lock(&self.shared).waiting);
-        drop(waiting);
-    }
-}
-
-impl fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lookups = lock(&self.shared);
-        f.debug_struct("Resolver")
-            .field("waiting", &lookups.waiting.len())
-            .field("threads", &lookups.threads)
-            .finish()
-    }
-}
-
-/// A resolver's thread: looks names up until none waits.
-fn work(shared: &Mutex<Lookups>) {
-    loop {
-        let mut lookups = lock(shared);
-        let Some(job) = lookups.waiting.pop_front() else {
-            lookups.threads -= 1;
-            return;
-        };
-        drop(lookups);
-        job.run();
     }
 }
 
@@ -203,11 +139,6 @@ fn failed(name: &str, error: LookupError) -> io::Error {
 
 fn given_up(name: &str, why: &str) -> io::Error {
     ResolveError::new(name, ResolveFailure::Failed(why.to_owned())).into()
-}
-
-/// No thread panics while it holds the lock; if one did, the table is still whole.
-fn lock(shared: &Mutex<Lookups>) -> MutexGuard<'_, Lookups> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -273,12 +204,12 @@ mod tests {
     fn many_lookups_share_a_few_threads_and_leave_none() {
         let resolver = Resolver::default();
         let all: Vec<_> = (0..50).map(|_| ask(&resolver, "localhost", "7")).collect();
-        assert!(lock(&resolver.shared).threads <= LOOKUPS_MAX);
+        assert!(resolver.0.threads() <= LOOKUPS_MAX);
         for resolution in all {
             answer(resolution).unwrap();
         }
-        while lock(&resolver.shared).threads > 0 {
-            thread::yield_now();
+        while resolver.0.threads() > 0 {
+            std::thread::yield_now();
         }
     }
 
@@ -287,7 +218,7 @@ mod tests {
         let resolver = Resolver::default();
         let (answer, answered) = oneshot::channel();
         let late = Lookup { look_up: || Ok(()), answer };
-        lock(&resolver.shared).waiting.push_back(Box::new(late));
+        resolver.0.put_off(Box::new(late));
         drop(resolver);
         block_on(answered).unwrap_err();
     }

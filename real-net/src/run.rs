@@ -20,7 +20,9 @@ pub const LIMIT_DEFAULT: Duration = Duration::from_secs(120);
 
 /// Makes a loop on real sockets: asyncio's `new_event_loop`.
 ///
-/// Panics in its callbacks are [contained](sim_core::PanicPolicy::Contain) unless told otherwise.
+/// Panics in its callbacks are [contained](sim_core::PanicPolicy::Contain) unless told otherwise. Its
+/// [debug mode](sim_core::Loop::set_debug) is on if the environment has `LOOP_DEBUG` set to anything but 0 (contract
+///
 ///
 /// # Errors
 ///
@@ -43,7 +45,10 @@ pub fn new_loop() -> io::Result<EventLoop> {
 pub fn new_loop_and_driver() -> io::Result<(EventLoop, Rc<MioDriver>)> {
     let driver = Rc::new(MioDriver::new()?);
     let engine = Engine::new(Rc::clone(&driver) as Rc<_>, ReadBuffer::default());
-    Ok((EventLoop::new(engine), driver))
+    let lp = EventLoop::new(engine);
+    let debug = std::env::var_os("LOOP_DEBUG");
+    lp.set_debug(debug.is_some_and(|value| !value.is_empty() && value != "0"));
+    Ok((lp, driver))
 }
 
 /// Runs a scenario on real sockets over loopback, and returns what it yields.

@@ -22,7 +22,8 @@
 //!    inside it.
 //! 5. **Names.** [`resolve`](Driver::resolve): names of hosts and services to addresses;
 //!    [`name_of`](Driver::name_of): the way back.
-//! 6. **Identity.** [`rng`](Driver::rng): named streams of random numbers.
+//! 6. **Identity.** [`rng`](Driver::rng): named streams of random numbers. A backend with threads has
+//!    [`execute`](Driver::execute), for work that would block.
 //! 7. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine,
 //!    [`property`](Driver::property) what the code claims of itself, and
 //!    [`keep_state`](Driver::keep_state) what protocols say of theirs.
@@ -51,6 +52,7 @@ use crate::address::Port;
 pub use crate::tcp_options::TcpOptions;
 
 use crate::error::RunError;
+use crate::executor::Job;
 use crate::names::NameInfo;
 use crate::property::Property;
 use crate::store::Storage;
@@ -520,6 +522,16 @@ pub trait Driver {
     fn open_store(&self, host: &str, name: &str) -> io::Result<Rc<dyn Storage>> {
         let text = format!("store {name:?} of host {host:?}: this loop keeps no files");
         Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
+    /// Runs a job on a thread of the backend's own, now or when one is free (contract G-62). A backend without
+    /// threads gives it back, and it runs on the loop.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread to be had.
+    fn execute(&self, job: Job) -> io::Result<Option<Job>> {
+        Ok(Some(job))
     }
 
     // 7. Observation.

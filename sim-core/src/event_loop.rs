@@ -6,12 +6,16 @@ use std::future::{Future, poll_fn};
 use std::ops::Deref;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use crate::driver::{Next, Readiness};
 use crate::engine::Engine;
 use crate::engine::core::Core;
 use crate::error::TaskError;
-use crate::{Loop, RunError, current};
+use crate::task::AnyTask;
+use crate::task::completions::Completions;
+use crate::trace::TaskOutcome;
+use crate::{ErrorContext, Loop, RunError, current};
 
 /// A bare loop: it runs when told to, stops when told to, and is closed when dropped.
 ///
@@ -188,6 +192,29 @@ impl EventLoop {
     /// True between entry to and exit from a `run_*` call.
     pub fn is_running(&self) -> bool {
         self.engine.core().running.get()
+    }
+
+    /// Cancels all tasks, and waits for them and for the jobs of the executor; reports those that panic (I-05).
+    pub(crate) fn cancel_all(&self) -> Result<(), RunError> {
+        let tasks = self.engine.core().all_tasks();
+        let (lp, core) = (self.handle.clone(), Rc::clone(self.engine.core()));
+        self.run_until_complete(async move {
+            let ends = Completions::of_any(tasks.clone());
+            ends.cancel_all();
+            poll_fn(|cx| {
+                ends.wait(cx.waker());
+                if ends.is_done() { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            let panicked =
+                |task: &&Rc<dyn AnyTask>| task.header().outcome() == Some(TaskOutcome::Panicked);
+            for task in tasks.iter().filter(panicked) {
+                let name = task.header().name();
+                let text = "unhandled exception during the shutdown of a runner";
+                core.report(ErrorContext { task: Some(name), ..ErrorContext::message(text) });
+            }
+            lp.shutdown_default_executor().await;
+        })
     }
 
     /// Closes the loop for good: what is queued is discarded without running. Again does

@@ -1,7 +1,7 @@
 //! What the parts of an engine share.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +19,7 @@ use crate::arena::{Arena, Key};
 use crate::current;
 use crate::driver::Driver;
 use crate::error::{TaskError, panic_message};
+use crate::executor::Executors;
 use crate::handle::PanicPolicy;
 use crate::task::AnyTask;
 use crate::timer::{Handle, Timer};
@@ -112,6 +113,8 @@ impl From<Queued> for Ready {
 
 pub(crate) struct Core {
     pub(crate) driver: Rc<dyn Driver>,
+    /// Made when a job is run.
+    executors: OnceCell<Box<Executors>>,
     pub(crate) buffer: ReadBuffer,
     pub(crate) inbox: Arc<Inbox>,
     /// What the next snapshot begins with.
@@ -182,6 +185,7 @@ impl Core {
             stopping: Cell::new(false),
             closed: Cell::new(false),
             dead: Cell::new(false),
+            executors: OnceCell::new(),
             callback_cost: Cell::new(Duration::ZERO),
             timed: Cell::new(false),
             debug: Cell::new(false),
@@ -395,6 +399,10 @@ impl Core {
 
     pub(crate) fn pending_tasks(&self) -> Vec<String> {
         self.all_tasks().iter().map(|task| task.header().name()).collect()
+    }
+
+    pub(crate) fn executors(&self) -> &Executors {
+        self.executors.get_or_init(Box::default)
     }
 
     // Panics and reports.

@@ -23,7 +23,10 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn of<T: 'static>(tasks: &[Task<T>]) -> Rc<Self> {
-        let tasks: Vec<_> = tasks.iter().map(Task::as_any).collect();
+        Self::of_any(tasks.iter().map(Task::as_any).collect())
+    }
+
+    pub(crate) fn of_any(tasks: Vec<Rc<dyn AnyTask>>) -> Rc<Self> {
         let is_done = |place: &usize| tasks[*place].header().is_done();
         let ended: VecDeque<usize> = (0..tasks.len()).filter(is_done).collect();
         let pending = Cell::new(tasks.len() - ended.len());

@@ -29,6 +29,7 @@ mod queues;
 mod receiving;
 mod reports;
 mod resolving;
+mod runners;
 mod semaphores;
 mod servers;
 mod serving;
