@@ -28,7 +28,6 @@ use super::{Model, Operation, Verdict, Violation};
 ///     verdict.to_string(),
 ///     "not linearizable: a value was read after a later one was there\n  \
 ///      5.. process 2: Read(0) -> Some(\"old\") at 6\n  \
-///      1.. process 1: Write(0, \"new\") -> None at 4\n  \
 ///      2.. process 2: Read(0) -> Some(\"new\") at 3"
 /// );
 /// ```
