@@ -107,6 +107,26 @@ impl Check {
         self
     }
 
+    /// Whether it fails a run if something is still there when its scenario has succeeded, such as a timer or
+    /// a connection; see [`Sim::leftovers`]. It does not by default: a scenario that is written for it stops
+    /// what it has started.
+    ///
+    /// ```
+    /// use sim_check::check;
+    /// use sim_core::World;
+    /// use std::time::Duration;
+    ///
+    /// let forgets_its_timer = |world: World| async move {
+    ///     world.host("client").call_later(Duration::from_secs(60), || {}).detach();
+    /// };
+    /// assert!(check("forgetful").seeds(1).verdict(forgets_its_timer).is_green());
+    /// let verdict = check("forgetful").seeds(1).leftovers(true).verdict(forgets_its_timer);
+    /// assert_eq!(verdict.failures[0].error.lines().next(), Some("left over: timers 1"));
+    /// ```
+    pub fn leftovers(self, find: bool) -> Self {
+        self.sim(move |sim| sim.leftovers(find))
+    }
+
     /// Says what befalls the runs: nothing beyond the links' own by default.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;

@@ -25,6 +25,10 @@ impl Signature {
             (FindingKind::Panic, None) => format!("panic {}", without_numbers(message)),
             (FindingKind::Deadlock, _) => format!("deadlock {}", without_numbers(message)),
             (FindingKind::Limit, _) => format!("limit {}", without_numbers(message)),
+            (FindingKind::Leftover, _) => {
+                let kinds = message.lines().next().unwrap_or_default();
+                format!("leftovers {}", without_numbers(kinds))
+            }
             (_, _) => {
                 let claim = message.lines().next().unwrap_or_default();
                 format!("failure {}", without_numbers(claim))

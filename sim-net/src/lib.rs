@@ -64,6 +64,7 @@
 //! | [`plan`] | what goes wrong, as data and as text |
 //! | `plane` | who decides, the seed or a plan; recording and census |
 //! | `trace` | what happened: hash, tail, log |
+//! | `leftovers` | what is still there when a scenario is done |
 //! | `episodes` | what was so for a while, for a log |
 //! | `capture` | what was sent, as a file for Wireshark |
 
@@ -82,6 +83,7 @@ mod errno;
 mod faults;
 mod flow;
 mod host;
+mod leftovers;
 mod life;
 mod link;
 mod links;
@@ -115,6 +117,7 @@ mod wire;
 pub use capture::Capture;
 pub use decisions::{Class, Entity, Site};
 pub use flow::Flow;
+pub use leftovers::HostLeftovers;
 pub use link::{
     Chance, Corruption, Latency, Link, LinkError, LinkRule, Loss, Order, Oversize, Probability,
     Rate,

@@ -7,6 +7,7 @@ use std::fmt;
 use sim_core::{RunError, Time};
 
 use crate::capture::Capture;
+use crate::leftovers::HostLeftovers;
 use crate::plan::Plan;
 use crate::plane::binding::Bindings;
 use crate::plane::census::Census;
@@ -28,6 +29,9 @@ pub struct Report<T> {
     pub tail: Log,
     /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
     pub log: Option<Log>,
+    /// What is still there of timers, tasks, transports and buffers, by hosts; see
+    /// [`Sim::leftovers`](crate::Sim::leftovers), which makes a finding of it.
+    pub leftovers: Vec<HostLeftovers>,
     /// How often each fault bit, by its name; 0 for one that could have and did not.
     ///
     /// | name | what |
@@ -78,6 +82,8 @@ pub enum FindingKind {
     Panic,
     /// A [property](sim_core::property) that must hold did not.
     Property,
+    /// The scenario was done, and [something of it was still there](crate::Sim::leftovers).
+    Leftover,
     /// Nothing could ever happen again, and the scenario was not done.
     Deadlock,
     /// A bound of the simulation was reached.

@@ -17,6 +17,7 @@ use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 
 use crate::bell::Bell;
 use crate::driver::HostDriver;
+use crate::leftovers::HostLeftovers;
 use crate::network::Network;
 use crate::orders::Orders;
 use crate::properties::Properties;
@@ -135,6 +136,25 @@ impl Scheduler {
     #[inline]
     pub(crate) fn network(&self) -> RefMut<'_, Network> {
         self.network.borrow_mut()
+    }
+
+    /// The last moment that the limits allow.
+    pub(crate) fn last_moment(&self) -> Time {
+        self.end
+    }
+
+    /// What user code has left on the hosts that are up.
+    pub(crate) fn leftovers(&self) -> Vec<HostLeftovers> {
+        let hosts = self.network().hosts.len() as u32;
+        let engines = (0..hosts).filter_map(|index| Some((index, self.engine_of(index)?)));
+        let left = engines.filter_map(|(index, engine)| {
+            let mut items = engine.leftovers(&|address| self.network().name_of(address));
+            // What boots a host is there as long as the host.
+            items.retain(|item| item.place.is_none_or(|place| place.file() != file!()));
+            let host = self.network().wire.trace.hosts[index as usize].to_string();
+            (!items.is_empty()).then_some(HostLeftovers { host, items })
+        });
+        left.collect()
     }
 
     /// The host whose turn it is, or was when a panic ended it.

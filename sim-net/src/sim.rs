@@ -59,6 +59,7 @@ pub struct Sim {
     until: Option<Time>,
     recording: Option<Recording>,
     census: bool,
+    leftovers: bool,
 }
 
 impl Sim {
@@ -83,6 +84,7 @@ impl Sim {
             until: None,
             recording: None,
             census: false,
+            leftovers: false,
         }
     }
 
@@ -171,6 +173,37 @@ impl Sim {
     #[must_use]
     pub fn census(mut self, take: bool) -> Self {
         self.census = take;
+        self
+    }
+
+    /// Whether it is a finding if something is still there when the scenario has succeeded: a timer that
+    /// waits, a task that is not done, a transport that is not lost, bytes that were not sent. It is not by
+    /// default. [`Report::leftovers`] tells in any case.
+    ///
+    /// What the network has under way at that time comes to its end first, after the last fault if there
+    /// are any, in no more than 300 s; nothing else is waited for. A server that listens is no leftover, nor
+    /// is the function of a host that [boots](World::boot), nor anything of a host that is down.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sim_net::{FindingKind, Sim};
+    ///
+    /// let report = Sim::new(1).leftovers(true).run(|world| async move {
+    ///     let lp = world.host("server");
+    ///     let tick = lp.clone();
+    ///     lp.create_named_task("ticks", async move { tick.sleep(Duration::MAX).await });
+    /// });
+    /// let finding = report.finding().unwrap();
+    /// assert_eq!(finding.kind, FindingKind::Leftover);
+    /// assert!(finding.message.contains("host server: 1 task not done (\"ticks\", created at "));
+    /// ```
+    ///
+    /// # Determinism
+    ///
+    /// Of a run that leaves nothing over it changes neither times nor the hash.
+    #[must_use]
+    pub fn leftovers(mut self, find: bool) -> Self {
+        self.leftovers = find;
         self
     }
 
@@ -378,7 +411,7 @@ impl Sim {
         let scheduler = Scheduler::new(network, Orders::new(&self.plan), limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         scheduler.schedule_orders(self.quiesce);
-        Simulation::new(EventLoop::new(engine), scheduler, self.keep_log)
+        Simulation::new(EventLoop::new(engine), scheduler, self.keep_log, self.leftovers)
     }
 }
 

@@ -25,7 +25,10 @@ use crate::Time;
 /// assert!(leaders.leads(2, "n3").is_err());
 /// # Ok::<(), sim_core::history::Anomaly>(())
 /// ```
-pub struct Leaders<N>(Rc<RefCell<BTreeMap<u64, (N, Option<Time>)>>>);
+pub struct Leaders<N>(Rc<RefCell<Terms<N>>>);
+
+/// Who was the first to lead each term, and when.
+type Terms<N> = BTreeMap<u64, (N, Option<Time>)>;
 
 impl<N: PartialEq + Clone + Display> Leaders<N> {
     /// Nobody has led yet.

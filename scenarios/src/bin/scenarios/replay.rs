@@ -16,7 +16,7 @@ pub(crate) fn replay(options: &Replay) -> Done {
         return Err(wrong("it does not say what it is for: add a line `scenario NAME`".to_owned()));
     };
     let scenario = find(name)?;
-    let mut check: Check = check(scenario.name()).jobs(1);
+    let mut check: Check = check(scenario.name()).leftovers(true).jobs(1);
     if let Some(mix) = scenario.fault_mix().filter(|_| !options.calm) {
         check = check.profile(profile(mix)?);
     }
