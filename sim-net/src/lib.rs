@@ -65,6 +65,7 @@
 //! | `plane` | who decides, the seed or a plan; recording and census |
 //! | `trace` | what happened: hash, tail, log |
 //! | `leftovers` | what is still there when a scenario is done |
+//! | `stop_at` | where a run is stopped, to be looked at |
 //! | `episodes` | what was so for a while, for a log |
 //! | `capture` | what was sent, as a file for Wireshark |
 
@@ -106,6 +107,7 @@ mod sim;
 mod simulation;
 mod socket_options;
 mod socket_table;
+mod stop_at;
 mod stream_faults;
 mod tcp;
 mod trace;
@@ -140,6 +142,7 @@ pub use report::{Finding, FindingKind, Report};
 pub use schedule::{Interval, Schedule};
 pub use sim::{Sim, new_loop};
 pub use simulation::Simulation;
+pub use stop_at::{StopAt, StopAtError};
 pub use stream_faults::{Boundary, StreamFaults};
 pub use tcp::config::TcpConfig;
 pub use tcp::congestion::CongestionControl;

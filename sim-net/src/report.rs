@@ -14,6 +14,9 @@ use crate::plane::census::Census;
 use crate::properties::PropertyCount;
 use crate::trace::Log;
 
+/// The limit that stands for the place where a run is stopped.
+pub(crate) const STOP_AT: &str = "stop_at";
+
 /// What a run of a scenario ended with.
 #[derive(Debug)]
 pub struct Report<T> {
@@ -84,6 +87,8 @@ pub enum FindingKind {
     Property,
     /// The scenario was done, and [something of it was still there](crate::Sim::leftovers).
     Leftover,
+    /// The run was stopped [where it was to be](crate::Sim::stop_at).
+    Stopped,
     /// Nothing could ever happen again, and the scenario was not done.
     Deadlock,
     /// A bound of the simulation was reached.
@@ -100,6 +105,10 @@ impl Finding {
         let kind = match error {
             RunError::Panicked(_) => FindingKind::Panic,
             RunError::Deadlock { .. } => FindingKind::Deadlock,
+            RunError::Limit { name: STOP_AT, bound } => {
+                let message = format!("stopped at {bound}");
+                return Self { kind: FindingKind::Stopped, message, host, time };
+            }
             RunError::Limit { .. } => FindingKind::Limit,
             RunError::ForeignWake { .. } => FindingKind::ForeignWake,
             _ => FindingKind::Ended,

@@ -18,6 +18,7 @@ use crate::plane::recording::Recording;
 use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
 use crate::simulation::Simulation;
+use crate::stop_at::StopAt;
 use crate::stream_faults::StreamFaults;
 use crate::tcp::config::TcpConfig;
 
@@ -361,6 +362,32 @@ impl Sim {
         self
     }
 
+    /// Ends the run when it has come to this place: a [finding](crate::FindingKind::Stopped). Of a run that is
+    /// stopped at a step the log ends with it, though the rest of its turn has run.
+    ///
+    /// The function `sim_net::stop_at::reached` is called there, in the middle of whatever makes the record: a
+    /// breakpoint for a debugger. A log is kept for that, if only inside.
+    ///
+    /// ```
+    /// use sim_net::{FindingKind, Sim, StopAt};
+    ///
+    /// let sim = Sim::new(1).trace(true).stop_at(StopAt::Step(5));
+    /// let report = sim.run(|world| async move {
+    ///     let lp = world.host("client");
+    ///     for n in 0..10 {
+    ///         lp.sleep(std::time::Duration::from_secs(1)).await;
+    ///         lp.mark("n", n);
+    ///     }
+    /// });
+    /// assert_eq!(report.finding().unwrap().kind, FindingKind::Stopped);
+    /// assert_eq!(report.log.unwrap().entries().len(), 5);
+    /// ```
+    #[must_use]
+    pub fn stop_at(mut self, place: StopAt) -> Self {
+        self.limits.stop_at = Some(place);
+        self
+    }
+
     /// Runs a scenario to its end.
     ///
     /// A panic anywhere in it is a finding, not a panic of this method.
@@ -388,9 +415,14 @@ impl Sim {
     /// Builds the world without running anything.
     pub fn build(&self) -> Simulation {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
-        // The census reads its turns off the log.
-        let mut network = Network::new(self.seed, links, self.keep_log || self.census, 0);
+        // The census reads its turns off the log, and where a run stops is seen there.
+        let stops = matches!(self.limits.stop_at, Some(StopAt::Step(_)));
+        let keep_log = self.keep_log || self.census || stops;
+        let mut network = Network::new(self.seed, links, keep_log, 0);
         network.wire.trace.bound_log(self.log_max);
+        if let Some(StopAt::Step(step)) = self.limits.stop_at {
+            network.wire.trace.stop_at(step);
+        }
         if !self.keep_log {
             network.wire.trace.omit_notes();
         }

@@ -158,7 +158,7 @@ impl Simulation {
         }
         let calm_at = self.scheduler.limits.calm_at.map_or(Time::ZERO, |at| Time::ZERO + at);
         // A moment before the run would be ended for it.
-        let last = self.scheduler.last_moment() - Time::from_nanos(1_000_000);
+        let last = self.scheduler.time_max() - Time::from_nanos(1_000_000);
         let until = (self.time().max(calm_at) + LIVENESS).min(Time::ZERO + last);
         let mut pause = Duration::from_millis(1);
         loop {

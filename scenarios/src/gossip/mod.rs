@@ -150,6 +150,10 @@ async fn attend(
         }
         lp.sleep(PERIOD).await;
     }
+    if let Some(conn) = endpoint {
+        conn.transport().close();
+        conn.closed().await?;
+    }
     Ok(())
 }
 
