@@ -9,7 +9,23 @@ use sim_net::{Log, Report, StopAt};
 /// How many of the last records are shown.
 const RECORDS_SHOWN: usize = 30;
 
-/// A run that was to be stopped somewhere, as far as it came.
+/// A run that was to be stopped somewhere, as far as it came: what `SIM_STOP_AT` shows.
+///
+/// ```
+/// use sim_check::check;
+/// use sim_core::World;
+/// use std::time::Duration;
+///
+/// async fn waits(world: World) {
+///     world.host("n1").sleep(Duration::from_secs(5)).await;
+/// }
+///
+/// let stopped = check("waits").stopped(None, "2s".parse()?, waits)?;
+/// assert!(stopped.is_reached());
+/// assert!(stopped.to_string().starts_with("waits: stopped at 2s: step "));
+/// assert!(!check("waits").stopped(None, "6s".parse()?, waits)?.is_reached());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Stopped {
     name: String,
