@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use sim_core::history::Anomaly;
+
 /// An invariant of a scenario that did not hold: the text says which, and what was seen instead.
 ///
 /// The protocol or the loop below it is at fault, never the input.
@@ -23,6 +25,12 @@ impl fmt::Display for Violation {
 }
 
 impl Error for Violation {}
+
+impl From<Anomaly> for Violation {
+    fn from(anomaly: Anomaly) -> Self {
+        Self::new(anomaly.to_string())
+    }
+}
 
 /// Returns a [`Violation`] with the formatted text from the enclosing function unless the condition
 /// holds.

@@ -8,6 +8,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scenarios"));
     command.args(line.split_whitespace());
-    for variable in ["RUST_LOG", "SIM_SEED", "SIM_SEEDS", "SIM_BUDGET", "SIM_JOBS"] {
+    for variable in ["RUST_LOG", "SIM_SEED", "SIM_SEEDS", "SIM_BUDGET", "SIM_JOBS", "SIM_STOP_AT"] {
         command.env_remove(variable);
     }
     command
@@ -465,5 +466,36 @@ fn every_server_half_starts_and_stops() {
         let served = Served::start(scenario.name(), "");
         served.signal("TERM");
         assert_eq!(served.stopped().code(), Some(0), "{}", scenario.name());
+    }
+}
+
+/// `SIM_STOP_AT` ends a replay where it says, and shows what was before.
+#[test]
+fn a_replay_is_stopped_at_a_step_or_a_time() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stop.plan");
+    std::fs::write(&path, "plan 1.0\nscenario arq\nseed 7\ncut left right 5ms..40ms\n").unwrap();
+    let stop = |at: &str, more: &str| {
+        let mut command = command(&format!("replay {}{more}", path.display()));
+        let output = command.env("SIM_STOP_AT", at).output().expect("the command can be started");
+        let (said, told) = (text(&output.stdout).to_owned(), text(&output.stderr).to_owned());
+        (output.status.code(), said, told)
+    };
+    let (code, said, _) = stop("#30", "");
+    assert!(code == Some(1) && said.starts_with("arq: stopped at step 30: step 30, "), "{said}");
+    assert!(said.contains(" #30 ") && !said.contains(" #31 "), "{said}");
+    let (code, said, _) = stop("20ms", "");
+    assert!(code == Some(1) && said.starts_with("arq: stopped at 20ms: step "), "{said}");
+    assert!(said.contains("what protocols said of their state last:\n  left #1: sends "), "{said}");
+    let (code, said, _) = stop("5h", "");
+    assert!(
+        code == Some(1) && said.starts_with("arq: it never came to 5h: it was over at"),
+        "{said}"
+    );
+    for (at, more, wrong) in [
+        ("never", "", "SIM_STOP_AT=\"never\": give it a step, such as 2844, or a virtual time"),
+        ("30", " --json", "SIM_STOP_AT=step 30: it is for `replay`, without --json"),
+    ] {
+        let (code, said, told) = stop(at, more);
+        assert!(code == Some(2) && said.is_empty() && told.contains(wrong), "{told}");
     }
 }

@@ -8,17 +8,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sim_core::{Outcome, World};
-use sim_net::{Latency, Plan, Sim};
+use sim_net::{Latency, Plan, Sim, StopAt};
 
 use crate::corpus::{Corpus, Kept};
 use crate::explain::{self, Explanation};
 use crate::files::Files;
+use crate::panics::Listening;
 use crate::places;
 use crate::profile::Profile;
 use crate::search::Search;
 use crate::settings::{Settings, SettingsError};
 use crate::shrink::Bounds;
 use crate::single::Singles;
+use crate::stop::Stopped;
 use crate::subject::{self, Simulate, Subject};
 use crate::verdict::{Origin, Verdict};
 
@@ -107,6 +109,26 @@ impl Check {
         self
     }
 
+    /// Whether it fails a run if something is still there when its scenario has succeeded, such as a timer or
+    /// a connection; see [`Sim::leftovers`]. It does not by default: a scenario that is written for it stops
+    /// what it has started.
+    ///
+    /// ```
+    /// use sim_check::check;
+    /// use sim_core::World;
+    /// use std::time::Duration;
+    ///
+    /// let forgets_its_timer = |world: World| async move {
+    ///     world.host("client").call_later(Duration::from_secs(60), || {}).detach();
+    /// };
+    /// assert!(check("forgetful").seeds(1).verdict(forgets_its_timer).is_green());
+    /// let verdict = check("forgetful").seeds(1).leftovers(true).verdict(forgets_its_timer);
+    /// assert_eq!(verdict.failures[0].error.lines().next(), Some("left over: timers 1"));
+    /// ```
+    pub fn leftovers(self, find: bool) -> Self {
+        self.sim(move |sim| sim.leftovers(find))
+    }
+
     /// Says what befalls the runs: nothing beyond the links' own by default.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
@@ -157,7 +179,8 @@ impl Check {
     /// # Panics
     ///
     /// If a run fails: with what happened, what it comes down to, and the line that runs it again. If
-    /// something that is demanded never happened. If the environment says something of no use.
+    /// something that is demanded never happened. If the environment says something of no use. If it
+    /// says that the run is to be stopped somewhere: with what was before.
     #[track_caller]
     pub fn run<S, F>(mut self, scenario: S)
     where
@@ -172,6 +195,13 @@ impl Check {
             Ok(check) => check,
             Err(error) => panic!("{error}"),
         };
+        if let Some(at) = check.settings.stop_at {
+            match check.stopped(check.settings.plan.as_deref(), at, &scenario) {
+                Ok(stopped) if check.settings.trace => panic!("{stopped}\n{}", stopped.log()),
+                Ok(stopped) => panic!("{stopped}"),
+                Err(error) => panic!("SIM_STOP_AT={at}: {error}"),
+            }
+        }
         let verdict = match &check.settings.plan {
             Some(path) => match check.replay_file(path, &scenario) {
                 Ok(verdict) => verdict,
@@ -188,7 +218,7 @@ impl Check {
     }
 
     /// This check with what the environment overrides: `SIM_SEED`, `SIM_SEEDS`, `SIM_BUDGET` in
-    /// seconds, `SIM_JOBS`, `SIM_PLAN`, `SIM_TRACE`.
+    /// seconds, `SIM_JOBS`, `SIM_PLAN`, `SIM_TRACE`, `SIM_STOP_AT`.
     ///
     /// # Errors
     ///
@@ -330,6 +360,34 @@ impl Check {
         Ok(self.replay_one(&subject, path, &plan))
     }
 
+    /// Runs the plan in a file, or else the first seed, until it comes to a place.
+    ///
+    /// # Errors
+    ///
+    /// As [`replay_file`](Self::replay_file).
+    pub fn stopped<S, F>(
+        &self,
+        plan: Option<&Path>,
+        at: StopAt,
+        scenario: S,
+    ) -> Result<Stopped, String>
+    where
+        S: Fn(World) -> F + Sync,
+        F: Future + 'static,
+        F::Output: Outcome + 'static,
+    {
+        let run = subject::erased(&scenario);
+        let subject = Subject::new(&*self.simulate, &self.profile, &run);
+        let sim = match plan {
+            Some(path) => {
+                subject.replay(&self.plan_in(path)?).map_err(|error| error.to_string())?
+            }
+            None => subject.simulation(self.settings.first_seed),
+        };
+        let ran = subject.run(&sim.trace(true).stop_at(at), &Listening::begin());
+        Ok(Stopped::new(&self.name, at, ran.report))
+    }
+
     /// The plan in a file, if it is for this check.
     fn plan_in(&self, path: &Path) -> Result<Plan, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
@@ -414,7 +472,7 @@ impl Check {
                 let run = subject::erased(scenario);
                 let subject = Subject::new(&*self.simulate, &self.profile, &run);
                 let sim = subject.simulation(self.settings.first_seed).trace(true);
-                subject.run(&sim, &crate::panics::Listening::begin()).report.log
+                subject.run(&sim, &Listening::begin()).report.log
             }
             (None, false) => None,
         };

@@ -20,7 +20,8 @@
 //! The environment overrides what a test says, so that a failure can be run again without editing
 //! it: `SIM_SEED` runs one seed, `SIM_SEEDS` says how many, `SIM_BUDGET` for how many seconds,
 //! `SIM_JOBS` on how many threads; `SIM_PLAN` runs the plan in a file and nothing else, and `SIM_TRACE=1` prints
-//! every record of that, or of one seed.
+//! every record of that, or of one seed. `SIM_STOP_AT` stops that run at a step (`2844`) or at a virtual time
+//! (`1.2s`), and shows what was before; it is where `sim_net::stop_at::reached` is called, for a debugger.
 //!
 //! # The map
 //!
@@ -39,6 +40,7 @@
 //! | `explain` | what a failure comes down to: [`Explanation`], [`Step`] |
 //! | `corpus`, `files`, `places` | plans that are kept, and what else a failure leaves behind: [`Files`] |
 //! | `strategies` | strategies for `proptest`, with the feature of that name |
+//! | `stop` | a run that is stopped to be looked at: [`Stopped`] |
 //! | `story` | the few records of a run that tell what happened |
 //! | `verdict`, `words` | what a check found, as a value and in words: [`Verdict`], [`Failed`] |
 //! | `report` | a run as a picture: [`Timeline`] |
@@ -59,6 +61,7 @@ mod settings;
 pub mod shrink;
 mod signature;
 mod single;
+mod stop;
 mod story;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
@@ -72,7 +75,8 @@ pub use files::Files;
 pub use places::artifacts;
 pub use profile::{Family, Profile};
 pub use report::Timeline;
-pub use settings::SettingsError;
+pub use settings::{SettingsError, stop_at};
 pub use signature::Signature;
 pub use single::Coverage;
+pub use stop::Stopped;
 pub use verdict::{CorpusVerdict, Failed, Origin, Verdict};

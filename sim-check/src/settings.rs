@@ -6,6 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sim_net::StopAt;
+
 /// The bounds of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -23,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) plan: Option<PathBuf>,
     /// Every record is printed, of one seed or one plan.
     pub(crate) trace: bool,
+    /// Where the one seed or plan is to be stopped.
+    pub(crate) stop_at: Option<StopAt>,
 }
 
 impl Default for Settings {
@@ -37,6 +41,7 @@ impl Default for Settings {
             is_one_seed: false,
             plan: None,
             trace: false,
+            stop_at: None,
         }
     }
 }
@@ -56,6 +61,30 @@ impl fmt::Display for SettingsError {
 }
 
 impl Error for SettingsError {}
+
+const STOP_AT: &str = "SIM_STOP_AT";
+
+/// Where `SIM_STOP_AT` says that a run is to be stopped, if it is set.
+///
+/// # Errors
+///
+/// A value that names no place in a run.
+pub fn stop_at() -> Result<Option<StopAt>, SettingsError> {
+    read_stop_at(|name| std::env::var(name).ok())
+}
+
+fn read_stop_at(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<StopAt>, SettingsError> {
+    let wanted = "a step, such as 2844, or a virtual time, such as 1.2s";
+    match variable(STOP_AT).filter(|value| !value.is_empty()) {
+        None => Ok(None),
+        Some(value) => match value.parse() {
+            Ok(at) => Ok(Some(at)),
+            Err(_) => Err(SettingsError { variable: STOP_AT, value, wanted }),
+        },
+    }
+}
 
 /// A seed as people write it: decimal, or hexadecimal with `0x`.
 fn parse_seed(text: &str) -> Option<u64> {
@@ -97,6 +126,12 @@ impl Settings {
         let filled = |name: &str| variable(name).filter(|value| !value.is_empty());
         self.plan = filled("SIM_PLAN").map(PathBuf::from).or(self.plan);
         self.trace |= filled("SIM_TRACE").is_some_and(|value| value != "0");
+        self.stop_at = read_stop_at(&variable)?;
+        if let (Some(at), false, None) = (self.stop_at, self.is_one_seed, &self.plan) {
+            let wanted = "one run to stop, by SIM_SEED or SIM_PLAN";
+            let value = at.to_string();
+            return Err(SettingsError { variable: STOP_AT, value, wanted });
+        }
         Ok(self)
     }
 
@@ -132,6 +167,18 @@ mod tests {
         {
             let error = with(&[(variable, value)]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{variable}={value:?}: give it a ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_place_to_stop_at_is_read_and_needs_one_run() {
+        let settings = with(&[("SIM_SEED", "7"), ("SIM_STOP_AT", "#12")]).unwrap();
+        assert_eq!(settings.stop_at, Some(StopAt::Step(12)));
+        let settings = with(&[("SIM_PLAN", "x.plan"), ("SIM_STOP_AT", "1.5s")]).unwrap();
+        assert_eq!(settings.stop_at, Some(StopAt::Time(Duration::from_millis(1_500))));
+        for (value, wanted) in [("0", "a step"), ("1.5", "a step"), ("12", "one run to stop")] {
+            let error = with(&[("SIM_STOP_AT", value)]).unwrap_err().to_string();
+            assert!(error.starts_with("SIM_STOP_AT=") && error.contains(wanted), "{error}");
         }
     }
 

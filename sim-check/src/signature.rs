@@ -13,7 +13,7 @@ impl Signature {
     ///
     /// A property is known by its name, a panic by its place, anything else by its message. Numbers
     /// are left out of messages, since they change from run to run: `two leaders in term 3` is the
-    /// same as `two leaders in term 17`.
+    /// same as `two leaders in term 17`. So are all lines of a failure but the first, which tell who and when.
     pub(crate) fn of(finding: &Finding, place: Option<&str>) -> Self {
         let message = &finding.message;
         Self(match (finding.kind, place) {
@@ -25,7 +25,14 @@ impl Signature {
             (FindingKind::Panic, None) => format!("panic {}", without_numbers(message)),
             (FindingKind::Deadlock, _) => format!("deadlock {}", without_numbers(message)),
             (FindingKind::Limit, _) => format!("limit {}", without_numbers(message)),
-            (_, _) => format!("failure {}", without_numbers(message)),
+            (FindingKind::Leftover, _) => {
+                let kinds = message.lines().next().unwrap_or_default();
+                format!("leftovers {}", without_numbers(kinds))
+            }
+            (_, _) => {
+                let claim = message.lines().next().unwrap_or_default();
+                format!("failure {}", without_numbers(claim))
+            }
         })
     }
 
@@ -111,6 +118,9 @@ mod tests {
         assert_eq!(property, "property one leader");
         assert_eq!(of(FindingKind::Panic, "index 7", Some("a.rs:1:2")), "panic at a.rs:1:2");
         assert_eq!(of(FindingKind::Failure, "lost 7 of 9", None), "failure lost # of #");
+        let lines = "one leader a term: two lead term 3\n  n1: leads term 3\n  n2: leads term 3";
+        let expected = "failure one leader a term: two lead term #";
+        assert_eq!(of(FindingKind::Failure, lines, None), expected);
         assert_eq!(of(FindingKind::Limit, "not done by 60s", None), "limit not done by #s");
     }
 }

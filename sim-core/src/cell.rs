@@ -4,6 +4,7 @@
 use std::any::{Any, type_name};
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 use slab::Slab;
@@ -181,7 +182,12 @@ impl<P: 'static, T: AnyTransport> Posted for ProtocolCell<P, T> {
 /// lent out, the way through the protocol that it is a part of.
 pub(crate) trait Mailbox<P: 'static, T: AnyTransport> {
     fn post_soon(&self, closure: PostedFn<P, T>) -> Handle;
-    fn post_at(&self, at: Time, closure: PostedFn<P, T>) -> Timer;
+    fn post_at(
+        &self,
+        at: Time,
+        place: &'static Location<'static>,
+        closure: PostedFn<P, T>,
+    ) -> Timer;
     /// Remembers a task that is to be cancelled with the pair.
     fn adopt(&self, task: Task<()>);
     /// The cell itself; `None` for a part.
@@ -206,7 +212,12 @@ impl<P: 'static, T: AnyTransport> Mailbox<P, T> for ProtocolCell<P, T> {
         handle.expect("post queues it")
     }
 
-    fn post_at(&self, at: Time, closure: PostedFn<P, T>) -> Timer {
+    fn post_at(
+        &self,
+        at: Time,
+        place: &'static Location<'static>,
+        closure: PostedFn<P, T>,
+    ) -> Timer {
         let core = &self.transport.event_loop().core;
         if self.detached.get() {
             drop(closure);
@@ -214,7 +225,7 @@ impl<P: 'static, T: AnyTransport> Mailbox<P, T> for ProtocolCell<P, T> {
         }
         let mut timer = None;
         self.post(closure, |action| {
-            let armed = core.call_at(at, action);
+            let armed = core.call_at(at, Some(place), action);
             let key = armed.key();
             timer = Some(armed);
             (key, key.is_some())
@@ -277,8 +288,13 @@ impl<P: 'static, Q: 'static, T: AnyTransport> Mailbox<Q, T> for PartMailbox<'_, 
         self.whole.post_soon(self.widen(closure))
     }
 
-    fn post_at(&self, at: Time, closure: PostedFn<Q, T>) -> Timer {
-        self.whole.post_at(at, self.widen(closure))
+    fn post_at(
+        &self,
+        at: Time,
+        place: &'static Location<'static>,
+        closure: PostedFn<Q, T>,
+    ) -> Timer {
+        self.whole.post_at(at, place, self.widen(closure))
     }
 
     fn adopt(&self, task: Task<()>) {
@@ -299,8 +315,13 @@ impl<P: 'static, Q: 'static, T: AnyTransport> Mailbox<Q, T> for OwnedPartMailbox
         self.lent().post_soon(closure)
     }
 
-    fn post_at(&self, at: Time, closure: PostedFn<Q, T>) -> Timer {
-        self.lent().post_at(at, closure)
+    fn post_at(
+        &self,
+        at: Time,
+        place: &'static Location<'static>,
+        closure: PostedFn<Q, T>,
+    ) -> Timer {
+        self.lent().post_at(at, place, closure)
     }
 
     fn adopt(&self, task: Task<()>) {

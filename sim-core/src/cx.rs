@@ -4,6 +4,7 @@ use std::any::type_name;
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
+use std::panic::Location;
 use std::time::Duration;
 
 use crate::cell::{Mailbox, PartMailbox};
@@ -72,6 +73,7 @@ impl<'a, P: 'static, T: AnyTransport> Cx<'a, P, T> {
     }
 
     /// Runs `callback` on the protocol after `delay`. Dropping the timer cancels it.
+    #[track_caller]
     pub fn call_later<F>(&self, delay: Duration, callback: F) -> Timer
     where
         F: FnOnce(&mut P, &mut Cx<'_, P, T>) + 'static,
@@ -80,16 +82,18 @@ impl<'a, P: 'static, T: AnyTransport> Cx<'a, P, T> {
     }
 
     /// Runs `callback` on the protocol at `when`. Dropping the timer cancels it.
+    #[track_caller]
     pub fn call_at<F>(&self, when: Time, callback: F) -> Timer
     where
         F: FnOnce(&mut P, &mut Cx<'_, P, T>) + 'static,
     {
-        self.mailbox.post_at(when, Box::new(callback))
+        self.mailbox.post_at(when, Location::caller(), Box::new(callback))
     }
 
     /// Runs `future` as a task of the connection, and `then` on the protocol with its output.
     ///
     /// The task is cancelled when `connection_lost` has returned, or the protocol is replaced.
+    #[track_caller]
     pub fn spawn<F, C>(&self, future: F, then: C)
     where
         F: Future + 'static,

@@ -95,7 +95,7 @@ impl<A: DatagramAddress> DatagramTransport<A> {
 
     /// How much is queued: payload and 8 bytes for each datagram (D-12).
     pub fn write_buffer_size(&self) -> usize {
-        self.endpoint.queued.get()
+        self.endpoint.write_buffer_size()
     }
 
     /// The water marks.
@@ -217,8 +217,8 @@ pub(crate) struct Endpoint {
     number: u32,
     key: Cell<Key>,
     medium: Medium,
-    sockname: Option<Address>,
-    peername: Option<Address>,
+    pub(crate) sockname: Option<Address>,
+    pub(crate) peername: Option<Address>,
     remote: Remote,
     handler: RefCell<Option<Rc<dyn DatagramHandler>>>,
     phase: Cell<Phase>,
@@ -293,6 +293,16 @@ impl Endpoint {
 
     pub(crate) fn number(&self) -> u32 {
         self.number
+    }
+
+    /// How much is queued: payload and 8 bytes for each datagram.
+    pub(crate) fn write_buffer_size(&self) -> usize {
+        self.queued.get()
+    }
+
+    /// The type of its protocol, if it has one.
+    pub(crate) fn protocol_name(&self) -> Option<&'static str> {
+        self.handler().map(|handler| handler.protocol_name())
     }
 
     fn handler(&self) -> Option<Rc<dyn DatagramHandler>> {

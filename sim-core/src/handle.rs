@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -116,13 +117,15 @@ impl Loop {
     ///
     /// By deadline, equal deadlines in order of the calls; never before the deadline.
     /// A delay of zero is due in the next iteration, behind the callbacks queued before it.
+    #[track_caller]
     pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> Timer {
         self.call_at(self.time() + delay, callback)
     }
 
     /// Runs `callback` at `when` on the loop's clock. Dropping the timer cancels it.
+    #[track_caller]
     pub fn call_at(&self, when: Time, callback: impl FnOnce() + 'static) -> Timer {
-        self.core.call_at(when, Action::Call(Box::new(callback)))
+        self.core.call_at(when, Some(Location::caller()), Action::Call(Box::new(callback)))
     }
 
     /// Completes after `delay`; with a delay of zero, after one iteration (B-12).
@@ -133,6 +136,7 @@ impl Loop {
     // Tasks and futures.
 
     /// Runs `future` as a task. Its first step comes in the next iteration (B-10).
+    #[track_caller]
     pub fn create_task<F>(&self, future: F) -> Task<F::Output>
     where
         F: Future + 'static,
@@ -141,6 +145,7 @@ impl Loop {
     }
 
     /// [`create_task`](Self::create_task) with a name for reports.
+    #[track_caller]
     pub fn create_named_task<F>(&self, name: impl Into<String>, future: F) -> Task<F::Output>
     where
         F: Future + 'static,

@@ -594,7 +594,7 @@ impl Listener {
             }
         };
         let at = core.driver.now() + RETRY_ACCEPT_AFTER;
-        self.retry.replace(Some(core.call_at(at, Action::Call(Box::new(retry)))));
+        self.retry.replace(Some(core.call_at(at, None, Action::Call(Box::new(retry)))));
     }
 
     /// Makes the transport of the oldest accepted connection (E-31, C-19).

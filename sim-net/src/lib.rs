@@ -64,6 +64,8 @@
 //! | [`plan`] | what goes wrong, as data and as text |
 //! | `plane` | who decides, the seed or a plan; recording and census |
 //! | `trace` | what happened: hash, tail, log |
+//! | `leftovers` | what is still there when a scenario is done |
+//! | `stop_at` | where a run is stopped, to be looked at |
 //! | `episodes` | what was so for a while, for a log |
 //! | `capture` | what was sent, as a file for Wireshark |
 
@@ -82,6 +84,7 @@ mod errno;
 mod faults;
 mod flow;
 mod host;
+mod leftovers;
 mod life;
 mod link;
 mod links;
@@ -104,6 +107,7 @@ mod sim;
 mod simulation;
 mod socket_options;
 mod socket_table;
+mod stop_at;
 mod stream_faults;
 mod tcp;
 mod trace;
@@ -115,6 +119,7 @@ mod wire;
 pub use capture::Capture;
 pub use decisions::{Class, Entity, Site};
 pub use flow::Flow;
+pub use leftovers::HostLeftovers;
 pub use link::{
     Chance, Corruption, Latency, Link, LinkError, LinkRule, Loss, Order, Oversize, Probability,
     Rate,
@@ -137,6 +142,7 @@ pub use report::{Finding, FindingKind, Report};
 pub use schedule::{Interval, Schedule};
 pub use sim::{Sim, new_loop};
 pub use simulation::Simulation;
+pub use stop_at::{StopAt, StopAtError};
 pub use stream_faults::{Boundary, StreamFaults};
 pub use tcp::config::TcpConfig;
 pub use tcp::congestion::CongestionControl;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 
-use sim_core::Time;
 use sim_core::driver::{Family, Next, Readiness, Token};
+use sim_core::{Address, Time};
 
 use crate::address::{Endpoint, Ip, Route};
 use crate::agenda::{Event, Place};
@@ -495,6 +495,22 @@ impl Network {
             && self.wire.agenda.in_flight() == 0
             && !self.wire.links.holds_back()
             && self.name_service.is_idle()
+    }
+
+    /// True while the network goes on by itself: something is to be done at this instant or on its way, or
+    /// a connection has sent what is not acknowledged.
+    pub(crate) fn is_under_way(&self) -> bool {
+        !self.is_quiet() || self.sockets.streams().any(|stream| stream.connection.is_under_way())
+    }
+
+    /// What people call an address: by its host, if one has it.
+    pub(crate) fn name_of(&self, address: &Address) -> String {
+        let Address::Ip(addr) = address else { return address.to_string() };
+        let host = Ip::from_addr(addr.ip()).and_then(|ip| self.host_at(ip));
+        match host.and_then(|index| self.wire.trace.hosts.get(index as usize)) {
+            Some(host) => format!("{host}:{}", addr.port()),
+            None => addr.to_string(),
+        }
     }
 
     /// Notes when a host's engine wants its next turn.

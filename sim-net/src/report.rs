@@ -7,11 +7,15 @@ use std::fmt;
 use sim_core::{RunError, Time};
 
 use crate::capture::Capture;
+use crate::leftovers::HostLeftovers;
 use crate::plan::Plan;
 use crate::plane::binding::Bindings;
 use crate::plane::census::Census;
 use crate::properties::PropertyCount;
 use crate::trace::Log;
+
+/// The limit that stands for the place where a run is stopped.
+pub(crate) const STOP_AT: &str = "stop_at";
 
 /// What a run of a scenario ended with.
 #[derive(Debug)]
@@ -28,6 +32,9 @@ pub struct Report<T> {
     pub tail: Log,
     /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
     pub log: Option<Log>,
+    /// What is still there of timers, tasks, transports and buffers, by hosts; see
+    /// [`Sim::leftovers`](crate::Sim::leftovers), which makes a finding of it.
+    pub leftovers: Vec<HostLeftovers>,
     /// How often each fault bit, by its name; 0 for one that could have and did not.
     ///
     /// | name | what |
@@ -78,6 +85,10 @@ pub enum FindingKind {
     Panic,
     /// A [property](sim_core::property) that must hold did not.
     Property,
+    /// The scenario was done, and [something of it was still there](crate::Sim::leftovers).
+    Leftover,
+    /// The run was stopped [where it was to be](crate::Sim::stop_at).
+    Stopped,
     /// Nothing could ever happen again, and the scenario was not done.
     Deadlock,
     /// A bound of the simulation was reached.
@@ -94,6 +105,10 @@ impl Finding {
         let kind = match error {
             RunError::Panicked(_) => FindingKind::Panic,
             RunError::Deadlock { .. } => FindingKind::Deadlock,
+            RunError::Limit { name: STOP_AT, bound } => {
+                let message = format!("stopped at {bound}");
+                return Self { kind: FindingKind::Stopped, message, host, time };
+            }
             RunError::Limit { .. } => FindingKind::Limit,
             RunError::ForeignWake { .. } => FindingKind::ForeignWake,
             _ => FindingKind::Ended,

@@ -17,9 +17,12 @@ use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 
 use crate::bell::Bell;
 use crate::driver::HostDriver;
+use crate::leftovers::HostLeftovers;
 use crate::network::Network;
 use crate::orders::Orders;
 use crate::properties::Properties;
+use crate::report::STOP_AT;
+use crate::stop_at::{self, StopAt};
 use crate::trace::Record;
 
 /// The index of the control loop.
@@ -36,6 +39,31 @@ pub(crate) struct Limits {
     pub(crate) calm_at: Option<Duration>,
     /// By when the scenario must be done, if its faults end.
     pub(crate) live_until: Option<Duration>,
+    /// Where somebody wants to look at the run.
+    pub(crate) stop_at: Option<StopAt>,
+}
+
+impl Limits {
+    /// By when the scenario must be done.
+    fn time_max(&self) -> Time {
+        Time::ZERO + self.live_until.unwrap_or(self.max_time).min(self.max_time)
+    }
+
+    /// The last moment of the run.
+    fn end(&self) -> Time {
+        match self.stop_at {
+            Some(StopAt::Time(stop)) => self.time_max().min(Time::ZERO + stop),
+            Some(StopAt::Step(_)) | None => self.time_max(),
+        }
+    }
+
+    /// How many records the run may have.
+    fn events_max(&self) -> u64 {
+        match self.stop_at {
+            Some(StopAt::Step(step)) => self.max_events.min(step),
+            Some(StopAt::Time(_)) | None => self.max_events,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -47,6 +75,7 @@ impl Default for Limits {
             max_descriptors: u32::MAX,
             calm_at: None,
             live_until: None,
+            stop_at: None,
         }
     }
 }
@@ -68,6 +97,8 @@ pub(crate) struct Scheduler {
     pub(crate) limits: Limits,
     /// The last moment that the limits allow.
     end: Time,
+    /// How many records they allow.
+    events_max: u64,
     panics: PanicPolicy,
     turns: Cell<u64>,
     current: Cell<u32>,
@@ -117,7 +148,8 @@ impl Scheduler {
             properties: RefCell::default(),
             bell,
             buffer: ReadBuffer::default(),
-            end: Time::ZERO + limits.live_until.unwrap_or(limits.max_time).min(limits.max_time),
+            end: limits.end(),
+            events_max: limits.events_max(),
             limits,
             panics,
             turns: Cell::new(0),
@@ -135,6 +167,25 @@ impl Scheduler {
     #[inline]
     pub(crate) fn network(&self) -> RefMut<'_, Network> {
         self.network.borrow_mut()
+    }
+
+    /// By when the scenario must be done.
+    pub(crate) fn time_max(&self) -> Time {
+        self.limits.time_max()
+    }
+
+    /// What user code has left on the hosts that are up.
+    pub(crate) fn leftovers(&self) -> Vec<HostLeftovers> {
+        let hosts = self.network().hosts.len() as u32;
+        let engines = (0..hosts).filter_map(|index| Some((index, self.engine_of(index)?)));
+        let left = engines.filter_map(|(index, engine)| {
+            let mut items = engine.leftovers(&|address| self.network().name_of(address));
+            // What boots a host is there as long as the host.
+            items.retain(|item| item.place.is_none_or(|place| place.file() != file!()));
+            let host = self.network().wire.trace.hosts[index as usize].to_string();
+            (!items.is_empty()).then_some(HostLeftovers { host, items })
+        });
+        left.collect()
     }
 
     /// The host whose turn it is, or was when a panic ended it.
@@ -427,12 +478,12 @@ impl Scheduler {
     ) -> Result<(), RunError> {
         let turns = self.turns.get() + 1;
         self.turns.set(turns);
-        let Limits { max_turns_per_instant, max_events, .. } = &self.limits;
+        let Limits { max_turns_per_instant, .. } = &self.limits;
         if turns > *max_turns_per_instant {
             return Err(limit("max_turns_per_instant", format!("{max_turns_per_instant} turns")));
         }
-        if network.wire.trace.steps() >= *max_events {
-            return Err(limit("max_events", format!("{max_events} events")));
+        if network.wire.trace.steps() >= self.events_max {
+            return Err(self.too_many_events());
         }
         self.current.set(index);
         network.record(index, Record::Turn);
@@ -465,7 +516,7 @@ impl Scheduler {
     #[inline]
     fn advance(&self, network: &mut Network, at: Time) -> Result<(), RunError> {
         if at > self.end {
-            return Err(self.too_late(at));
+            return Err(self.too_late(network, at));
         }
         self.now.set(at);
         network.wire.now = at;
@@ -476,10 +527,29 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Which limit the world's trace has run into.
+    #[cold]
+    fn too_many_events(&self) -> RunError {
+        let Limits { max_events, stop_at, .. } = self.limits;
+        match stop_at {
+            Some(stop @ StopAt::Step(step)) if step <= max_events => {
+                limit(STOP_AT, stop.to_string())
+            }
+            _ => limit("max_events", format!("{max_events} events")),
+        }
+    }
+
     /// Which limit the world's time has run into.
     #[cold]
-    fn too_late(&self, at: Time) -> RunError {
-        let Limits { max_time, live_until, .. } = self.limits;
+    fn too_late(&self, network: &Network, at: Time) -> RunError {
+        let Limits { max_time, live_until, stop_at, .. } = self.limits;
+        if let Some(stop @ StopAt::Time(_)) = stop_at
+            && self.end < self.limits.time_max()
+        {
+            self.now.set(self.end);
+            stop_at::reached(network.wire.trace.steps(), self.end);
+            return limit(STOP_AT, stop.to_string());
+        }
         match live_until {
             Some(until) if at <= Time::ZERO + max_time => {
                 limit("liveness", format!("not done by {until:?}, long after the last fault"))

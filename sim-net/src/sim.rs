@@ -18,6 +18,7 @@ use crate::plane::recording::Recording;
 use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
 use crate::simulation::Simulation;
+use crate::stop_at::StopAt;
 use crate::stream_faults::StreamFaults;
 use crate::tcp::config::TcpConfig;
 
@@ -59,6 +60,7 @@ pub struct Sim {
     until: Option<Time>,
     recording: Option<Recording>,
     census: bool,
+    leftovers: bool,
 }
 
 impl Sim {
@@ -83,6 +85,7 @@ impl Sim {
             until: None,
             recording: None,
             census: false,
+            leftovers: false,
         }
     }
 
@@ -171,6 +174,37 @@ impl Sim {
     #[must_use]
     pub fn census(mut self, take: bool) -> Self {
         self.census = take;
+        self
+    }
+
+    /// Whether it is a finding if something is still there when the scenario has succeeded: a timer that
+    /// waits, a task that is not done, a transport that is not lost, bytes that were not sent. It is not by
+    /// default. [`Report::leftovers`] tells in any case.
+    ///
+    /// What the network has under way at that time comes to its end first, after the last fault if there
+    /// are any, in no more than 300 s; nothing else is waited for. A server that listens is no leftover, nor
+    /// is the function of a host that [boots](World::boot), nor anything of a host that is down.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sim_net::{FindingKind, Sim};
+    ///
+    /// let report = Sim::new(1).leftovers(true).run(|world| async move {
+    ///     let lp = world.host("server");
+    ///     let tick = lp.clone();
+    ///     lp.create_named_task("ticks", async move { tick.sleep(Duration::MAX).await });
+    /// });
+    /// let finding = report.finding().unwrap();
+    /// assert_eq!(finding.kind, FindingKind::Leftover);
+    /// assert!(finding.message.contains("host server: 1 task not done (\"ticks\", created at "));
+    /// ```
+    ///
+    /// # Determinism
+    ///
+    /// Of a run that leaves nothing over it changes neither times nor the hash.
+    #[must_use]
+    pub fn leftovers(mut self, find: bool) -> Self {
+        self.leftovers = find;
         self
     }
 
@@ -328,6 +362,32 @@ impl Sim {
         self
     }
 
+    /// Ends the run when it has come to this place: a [finding](crate::FindingKind::Stopped). Of a run that is
+    /// stopped at a step the log ends with it, though the rest of its turn has run.
+    ///
+    /// The function `sim_net::stop_at::reached` is called there, in the middle of whatever makes the record: a
+    /// breakpoint for a debugger. A log is kept for that, if only inside.
+    ///
+    /// ```
+    /// use sim_net::{FindingKind, Sim, StopAt};
+    ///
+    /// let sim = Sim::new(1).trace(true).stop_at(StopAt::Step(5));
+    /// let report = sim.run(|world| async move {
+    ///     let lp = world.host("client");
+    ///     for n in 0..10 {
+    ///         lp.sleep(std::time::Duration::from_secs(1)).await;
+    ///         lp.mark("n", n);
+    ///     }
+    /// });
+    /// assert_eq!(report.finding().unwrap().kind, FindingKind::Stopped);
+    /// assert_eq!(report.log.unwrap().entries().len(), 5);
+    /// ```
+    #[must_use]
+    pub fn stop_at(mut self, place: StopAt) -> Self {
+        self.limits.stop_at = Some(place);
+        self
+    }
+
     /// Runs a scenario to its end.
     ///
     /// A panic anywhere in it is a finding, not a panic of this method.
@@ -355,9 +415,14 @@ impl Sim {
     /// Builds the world without running anything.
     pub fn build(&self) -> Simulation {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
-        // The census reads its turns off the log.
-        let mut network = Network::new(self.seed, links, self.keep_log || self.census, 0);
+        // The census reads its turns off the log, and where a run stops is seen there.
+        let stops = matches!(self.limits.stop_at, Some(StopAt::Step(_)));
+        let keep_log = self.keep_log || self.census || stops;
+        let mut network = Network::new(self.seed, links, keep_log, 0);
         network.wire.trace.bound_log(self.log_max);
+        if let Some(StopAt::Step(step)) = self.limits.stop_at {
+            network.wire.trace.stop_at(step);
+        }
         if !self.keep_log {
             network.wire.trace.omit_notes();
         }
@@ -378,7 +443,7 @@ impl Sim {
         let scheduler = Scheduler::new(network, Orders::new(&self.plan), limits, self.panics);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         scheduler.schedule_orders(self.quiesce);
-        Simulation::new(EventLoop::new(engine), scheduler, self.keep_log)
+        Simulation::new(EventLoop::new(engine), scheduler, self.keep_log, self.leftovers)
     }
 }
 

@@ -15,6 +15,7 @@ use sim_core::{Boot, EventLoop, Loop, Outcome, Rng, Time, World, WorldBackend};
 
 use crate::capture::Capture;
 use crate::decisions::{Entity, Site, below};
+use crate::leftovers::{self, HostLeftovers};
 use crate::link::LinkError;
 use crate::links::{LinkHandle, Links};
 use crate::operator::Operator;
@@ -49,11 +50,18 @@ pub struct Simulation {
     scheduler: Rc<Scheduler>,
     /// The log is for the user.
     shows_log: bool,
+    /// What is left over is a finding.
+    seeks_leftovers: bool,
 }
 
 impl Simulation {
-    pub(crate) fn new(control: EventLoop, scheduler: Rc<Scheduler>, shows_log: bool) -> Self {
-        Self { control, scheduler, shows_log }
+    pub(crate) fn new(
+        control: EventLoop,
+        scheduler: Rc<Scheduler>,
+        shows_log: bool,
+        seeks_leftovers: bool,
+    ) -> Self {
+        Self { control, scheduler, shows_log, seeks_leftovers }
     }
 
     /// The world, to give to a scenario or to make hosts in.
@@ -108,7 +116,9 @@ impl Simulation {
     {
         let world = self.world();
         let future = self.contain(|| scenario(world));
-        let mut outcome = future.and_then(|future| self.run(future));
+        let outcome = future.and_then(|future| self.run(future));
+        let mut outcome = outcome.and_then(|value| self.wind_down().map(|()| value));
+        let leftovers = self.leftovers();
         let (time, events, hash) = (self.time(), self.events(), self.hash());
         let log = self.log();
         let (faults, absent_hosts) = (self.faults(), self.absent_hosts());
@@ -129,6 +139,7 @@ impl Simulation {
             hash,
             tail,
             log,
+            leftovers,
             faults,
             properties,
             hosts,
@@ -138,6 +149,44 @@ impl Simulation {
             recording,
             census,
         }
+    }
+
+    /// The scenario is done: lets what is under way come to its end, and finds what does not.
+    fn wind_down(&self) -> Result<(), Finding> {
+        if !self.seeks_leftovers {
+            return Ok(());
+        }
+        let calm_at = self.scheduler.limits.calm_at.map_or(Time::ZERO, |at| Time::ZERO + at);
+        // A moment before the run would be ended for it.
+        let last = self.scheduler.time_max() - Time::from_nanos(1_000_000);
+        let until = (self.time().max(calm_at) + LIVENESS).min(Time::ZERO + last);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let leftovers = self.leftovers();
+            let Some(first) = leftovers.first() else { return Ok(()) };
+            let now = self.time();
+            let is_over = now >= calm_at && !self.scheduler.network().is_under_way();
+            if is_over || now >= until {
+                return Err(Finding {
+                    kind: FindingKind::Leftover,
+                    message: leftovers::told(&leftovers),
+                    host: first.host.clone(),
+                    time: now,
+                });
+            }
+            let world = self.world();
+            let nap = pause.min(until - now);
+            self.run(async move { world.sleep(nap).await })?;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// What user code has left on the hosts until now: timers that wait, tasks that are not done,
+    /// transports that are not lost, and what these have not sent. Listeners and
+    /// [boot functions](World::boot) are there for ever, and are not among them; nor is anything of a host
+    /// that is down.
+    pub fn leftovers(&self) -> Vec<HostLeftovers> {
+        self.scheduler.leftovers()
     }
 
     /// Which entries of the plan have found what they are about until now.

@@ -193,6 +193,14 @@ impl SocketTable {
         self.sockets.get_mut(id.slot as usize).filter(|socket| socket.serial == id.serial)
     }
 
+    /// All streams.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.sockets.iter().filter_map(|(_, socket)| match &socket.kind {
+            Kind::Stream(stream) => Some(&**stream),
+            _ => None,
+        })
+    }
+
     /// The stream called `id`, if it is one.
     #[inline]
     pub(crate) fn stream(&mut self, id: SocketId) -> Option<&mut Stream> {

@@ -21,6 +21,7 @@ pub use self::notes::{Episode, EpisodeKind, State, When};
 use self::packed::Packed;
 use crate::decisions::Site;
 use crate::flow::Flow;
+use crate::stop_at;
 
 /// How many records a finding shows.
 pub(crate) const TAIL: usize = 64;
@@ -278,6 +279,8 @@ pub(crate) struct Trace {
     log_max: usize,
     /// Nothing is noted beside the records.
     is_bare: bool,
+    /// The step that somebody waits for, who keeps a log; 0 if nobody does.
+    stop: u64,
     pub(crate) hosts: Vec<Arc<str>>,
     /// The names of properties, by what stands for them.
     names: Names,
@@ -302,6 +305,7 @@ impl Trace {
             log: keep_log.then(Box::default),
             log_max: usize::MAX,
             is_bare: false,
+            stop: 0,
             hosts: Vec::new(),
             names: Names::new(),
         }
@@ -315,6 +319,12 @@ impl Trace {
     /// Keeps records alone in the log: for who reads it without showing it.
     pub(crate) fn omit_notes(&mut self) {
         self.is_bare = true;
+    }
+
+    /// Keeps the log until this step, and says so when it is there.
+    pub(crate) fn stop_at(&mut self, step: u64) {
+        self.stop = step;
+        self.bound_log(usize::try_from(step).unwrap_or(usize::MAX));
     }
 
     /// What `label` stands for.
@@ -375,6 +385,9 @@ impl Trace {
                 let after = When { time: entry.time, step: entry.step };
                 notes.add(packet, entry.host, &entry.record, after);
             }
+        }
+        if self.steps == self.stop {
+            stop_at::reached(entry.step, entry.time);
         }
         let host = self.hosts.get(entry.host as usize).map_or("?", |name| &**name);
         tracing::trace!(

@@ -49,6 +49,9 @@ enum Role {
 /// A request of a client that waits for its turn, with its answer.
 type Work = (Request, LoopFuture<Answer>);
 
+/// Answers that somebody waits for, and some that were given.
+type Awaited = Rc<RefCell<Vec<LoopFuture<Answer>>>>;
+
 /// One life of a node.
 struct Running {
     lp: Loop,
@@ -63,6 +66,8 @@ struct Running {
     peer: Client,
     witness: Client,
     queue: RefCell<VecDeque<Work>>,
+    /// The answers that clients wait for, in the queue or in a turn.
+    awaited: Awaited,
     /// Completes when something is queued.
     bell: RefCell<LoopFuture<()>>,
     flaw: Flaw,
@@ -90,6 +95,7 @@ pub(super) async fn run(
         }
     });
     let journal = journal.await?;
+    let awaited = Awaited::default();
     let node = Rc::new(Running {
         me,
         replica: RefCell::new(replica),
@@ -100,6 +106,7 @@ pub(super) async fn run(
         peer: Client::new(&lp, at.nodes[usize::from(other(me))]),
         witness: Client::new(&lp, at.witness),
         queue: RefCell::default(),
+        awaited: Rc::clone(&awaited),
         bell: RefCell::new(lp.create_future()),
         flaw,
         lp: lp.clone(),
@@ -125,7 +132,12 @@ pub(super) async fn run(
     // What the turns keep is given up now, in the middle of one.
     drop(turns);
     ended?;
-    stop_at(&ending, &lp, server).await
+    stop_at(&ending, &lp, server).await?;
+    // Nobody has a turn any more.
+    for answer in awaited.take() {
+        answer.cancel();
+    }
+    Ok(())
 }
 
 impl Running {
@@ -153,6 +165,10 @@ impl Running {
             client if self.queue.borrow().len() < QUEUE_MAX => {
                 let answer = self.lp.create_future();
                 self.queue.borrow_mut().push_back((client, answer.clone()));
+                let mut awaited = self.awaited.borrow_mut();
+                awaited.retain(|answer| !answer.done());
+                awaited.push(answer.clone());
+                drop(awaited);
                 let bell = self.bell.borrow().clone();
                 // It has rung already if something else is queued.
                 let _ = bell.set_result(());

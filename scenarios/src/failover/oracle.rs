@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sim_core::history::Leaders;
+
 use super::register::Node;
 use crate::Violation;
 use crate::violation::ensure;
@@ -14,7 +16,7 @@ use crate::violation::ensure;
 #[derive(Debug, Default)]
 pub struct Oracle {
     keys: BTreeMap<u32, Seen>,
-    primaries: BTreeMap<u64, Node>,
+    primaries: Leaders<String>,
 }
 
 #[derive(Debug, Default)]
@@ -60,9 +62,7 @@ impl Oracle {
     ///
     /// Another node did so before.
     pub fn acknowledged(&mut self, view: u64, node: Node) -> Result<(), Violation> {
-        let first = *self.primaries.entry(view).or_insert(node);
-        ensure!(first == node, "view {view} has two primaries: nodes {first} and {node}");
-        Ok(())
+        Ok(self.primaries.leads(view, format!("node-{node}"))?)
     }
 }
 

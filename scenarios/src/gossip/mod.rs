@@ -34,6 +34,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sim_core::history::Replicas;
 use sim_core::{Conn, DatagramTransport, Failure, FaultMix, Loop, Scenario, World};
 
 pub use self::message::{
@@ -149,6 +150,10 @@ async fn attend(
         }
         lp.sleep(PERIOD).await;
     }
+    if let Some(conn) = endpoint {
+        conn.transport().close();
+        conn.closed().await?;
+    }
     Ok(())
 }
 
@@ -169,20 +174,21 @@ async fn start(
 
 /// Waits until every member that is to be there takes exactly `dead` for dead.
 async fn agree(world: &World, seats: &[Seat], dead: &[Member]) -> Result<(), Failure> {
-    let disagrees = |seat: &&Seat| {
-        let swim = seat.swim.borrow();
-        !swim.as_ref().is_some_and(|swim| swim.borrow().dead().eq(dead.iter().copied()))
-    };
+    let views = Replicas::new();
     let deadline = world.time() + PATIENCE;
-    while let Some(seat) = seats.iter().filter(|seat| seat.wanted.get()).find(disagrees) {
-        ensure!(
-            world.time() < deadline,
-            "after {PATIENCE:?} a member's view has others than {dead:?} dead: {:?}",
-            seat.swim.borrow().as_ref().map(|swim| swim.borrow().dead().collect::<Vec<_>>())
-        );
-        world.sleep(PERIOD).await;
+    loop {
+        for (member, seat) in (0..).zip(seats).filter(|(_, seat)| seat.wanted.get()) {
+            match &*seat.swim.borrow() {
+                Some(swim) => views.holds(name(member), swim.borrow().dead().collect::<Vec<_>>()),
+                None => views.is_silent(name(member)),
+            }
+        }
+        match views.converged_on(&dead.to_vec()) {
+            Ok(()) => return Ok(()),
+            Err(anomaly) if world.time() >= deadline => return Err(anomaly.into()),
+            Err(_) => world.sleep(PERIOD).await,
+        }
     }
-    Ok(())
 }
 
 /// A group that lives in peace: how large it is, how long a period is, and how long it lives.

@@ -59,7 +59,7 @@ fn every_flaw_is_caught_by_some_trouble() {
         (Flaw::AckBeforeBackup, "a write was lost"),
         (Flaw::NoSync, "a write was lost"),
         (Flaw::NoFence, "a write was lost"),
-        (Flaw::NoWitness, "has two primaries"),
+        (Flaw::NoWitness, "two lead term"),
     ] {
         let twin = with_flaw(flaw);
         let troubles = KINDS.into_iter().flat_map(one_at_a_time).chain(both_nodes());

@@ -272,7 +272,7 @@ impl State {
             && !self.lp.is_closed()
         {
             let this = Rc::clone(self);
-            let key = self.lp.core.insert_timer(when, Action::Posted(this, 0));
+            let key = self.lp.core.insert_timer(when, None, Action::Posted(this, 0));
             self.timer.set(Some(key));
         }
     }

@@ -1,5 +1,6 @@
 //! Callbacks that wait, queued or timed.
 
+use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -33,9 +34,13 @@ impl Action {
     }
 }
 
+/// Where user code made something; `None` if the engine did.
+pub(crate) type Place = Option<&'static Location<'static>>;
+
 pub(crate) struct Callback {
     pub(crate) action: Action,
     timed: Timed,
+    place: Place,
 }
 
 /// What a callback has to do with time.
@@ -69,15 +74,15 @@ impl Callbacks {
 
     #[inline]
     pub(crate) fn insert(&mut self, action: Action) -> Key {
-        self.table.insert(Callback { action, timed: Timed::No })
+        self.table.insert(Callback { action, timed: Timed::No, place: None })
     }
 
     #[inline]
-    pub(crate) fn insert_timer(&mut self, at: Time, action: Action) -> Key {
+    pub(crate) fn insert_timer(&mut self, at: Time, place: Place, action: Action) -> Key {
         if self.queue.stamps_left() == 0 {
             self.renumber();
         }
-        let key = self.table.insert(Callback { action, timed: Timed::No });
+        let key = self.table.insert(Callback { action, timed: Timed::No, place });
         let stamp = self.queue.push(at, key.index);
         self.table.get_mut(key).expect("just inserted").timed = Timed::Waiting(at, stamp);
         key
@@ -117,6 +122,14 @@ impl Callbacks {
 
     pub(crate) fn contains(&self, key: Key) -> bool {
         self.table.get(key).is_some()
+    }
+
+    /// The timers that user code made and that wait, with their deadlines.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (Time, &'static Location<'static>)> {
+        self.table.iter().filter_map(|(_, callback)| match callback.timed {
+            Timed::Waiting(at, _) => Some((at, callback.place?)),
+            Timed::No | Timed::Due(_) => None,
+        })
     }
 
     pub(crate) fn action_mut(&mut self, key: Key) -> Option<&mut Action> {
@@ -198,7 +211,7 @@ mod tests {
     use super::*;
 
     fn timer(callbacks: &mut Callbacks, at: u64) -> Key {
-        callbacks.insert_timer(Time::from_nanos(at), Action::Wake(Waker::noop().clone()))
+        callbacks.insert_timer(Time::from_nanos(at), None, Action::Wake(Waker::noop().clone()))
     }
 
     /// a cancelled timer at the head is not the next deadline.

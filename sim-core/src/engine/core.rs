@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::ReadBuffer;
-use super::callbacks::{Action, Callbacks};
+use super::callbacks::{Action, Callbacks, Place};
 use super::inbox::{Inbox, Woken};
 use super::report::{ErrorContext, Reporter};
 use super::sources::{Flow, Registered};
@@ -309,16 +309,16 @@ impl Core {
         Handle::new(Rc::clone(self), key)
     }
 
-    pub(crate) fn call_at(self: &Rc<Self>, at: Time, action: Action) -> Timer {
+    pub(crate) fn call_at(self: &Rc<Self>, at: Time, place: Place, action: Action) -> Timer {
         if self.closed.get() {
             self.refuse("call_at", action);
             return Timer::cancelled_one(Rc::clone(self), at);
         }
-        Timer::new(Rc::clone(self), self.insert_timer(at, action), at)
+        Timer::new(Rc::clone(self), self.insert_timer(at, place, action), at)
     }
 
-    pub(crate) fn insert_timer(&self, at: Time, action: Action) -> Key {
-        let key = self.callbacks.borrow_mut().insert_timer(at, action);
+    pub(crate) fn insert_timer(&self, at: Time, place: Place, action: Action) -> Key {
+        let key = self.callbacks.borrow_mut().insert_timer(at, place, action);
         self.trace(Record::TimerArmed { at });
         self.woke_from_outside();
         key

@@ -13,6 +13,7 @@ pub(crate) mod callbacks;
 pub(crate) mod core;
 pub(crate) mod inbox;
 pub(crate) mod iteration;
+mod leftover;
 pub mod report;
 pub(crate) mod sources;
 
@@ -22,8 +23,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::core::Core;
+pub use self::leftover::{Leftover, LeftoverKind};
 use crate::driver::{Driver, Next, Readiness};
-use crate::{Loop, Time};
+use crate::{Address, Loop, Time};
 
 /// One loop's engine, owned. Dropping it closes the loop: tasks, timers and connections are
 /// dropped in order of creation, outside any borrow, and their sockets closed.
@@ -81,6 +83,25 @@ impl Engine {
     /// The names of the tasks that are not done, in order of creation: for deadlock reports.
     pub fn pending_tasks(&self) -> Vec<String> {
         self.core.pending_tasks()
+    }
+
+    /// What is there of user code: timers that wait, tasks that are not done, and transports with what
+    /// they have not sent, in this order, each kind in the order of creation or of deadlines. Listeners are
+    /// not among them, and what somebody awaits goes with the task. `name` says what to call an address.
+    ///
+    /// ```
+    /// use sim_core::engine::LeftoverKind;
+    /// use sim_core::testing;
+    /// use std::time::Duration;
+    ///
+    /// let engine = testing::engine();
+    /// engine.handle().call_later(Duration::from_secs(5), || {}).detach();
+    /// let leftovers = engine.leftovers(&|address| address.to_string());
+    /// assert_eq!(leftovers[0].kind, LeftoverKind::Timer);
+    /// assert_eq!(leftovers[0].due.unwrap().since_epoch(), Duration::from_secs(5));
+    /// ```
+    pub fn leftovers(&self, name: &dyn Fn(&Address) -> String) -> Vec<Leftover> {
+        leftover::of(&self.core, name)
     }
 
     /// The name of a foreign thread that woke a task, if the driver is a simulation and one did.

@@ -1,10 +1,25 @@
 //! What clients asked of something shared and what they were told, and whether that can be.
 //!
+//! | checker | claim | cost |
+//! | --- | --- | --- |
+//! | [`check`] | a history is linearizable, by any [`Model`] | a search, at worst exponential |
+//! | [`check`] with [`Register`], [`Set`], [`Queue`] | the same | *n* log *n*, where values differ |
+//! | [`Deliveries`] | messages are delivered exactly once, in order | *n* log *n* |
+//! | [`Leaders`] | a term has one leader at most | *n* log *n* |
+//! | [`Replicas`] | all hold the same in the end | *n* log *n* |
+//! | [`Sessions`] | a session reads its writes, and goes back in nothing | *n* log *n* |
+//!
+//! The cheaper ones say what is wrong as an [`Anomaly`], an error that names the operations: who, when in
+//! virtual time, and what.
+//!
+//! # Linearizability
+//!
 //! A [`History`] is recorded while a scenario runs. [`check`] asks whether it is *linearizable*
 //! (Herlihy and Wing, 1990): whether each operation can be given a moment between its call and its
 //! return such that a sequential [`Model`] would have answered the same. It searches as Wing and Gong
 //! do (1993), remembers what it has seen (Lowe, 2017), and takes the parts of a history that have
-//! nothing to do with each other one by one.
+//! nothing to do with each other one by one. Where a model knows a quicker way it takes that
+//! ([`Model::shortcut`]).
 //!
 //! An operation whose client was told nothing, because of a timeout or a crash, may have happened or not, at
 //! any time after its call. It stays open for ever, and the client goes on under a new process number.
@@ -42,15 +57,33 @@
 //! assert!(matches!(history::check(&Register, &history), Verdict::Violated(_)));
 //! ```
 
+mod anomaly;
+mod convergence;
+mod delivery;
+mod leadership;
+mod queue;
+mod register;
 mod search;
+mod session;
+mod set;
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::rc::Rc;
 
+pub use self::anomaly::{Anomaly, Deed};
+pub use self::convergence::Replicas;
+pub use self::delivery::{Deliveries, Promise, Sending};
+pub use self::leadership::Leaders;
+pub use self::queue::{Queue, QueueInput};
+pub use self::register::{Register, RegisterInput};
 pub use self::search::{check, check_within};
+pub use self::session::{Begun, Guarantee, Sessions};
+pub use self::set::{Set, SetInput};
+use crate::Time;
 
 /// What a shared thing does if operations come one after the other.
 pub trait Model {
@@ -79,6 +112,14 @@ pub trait Model {
         let _ = input;
         0
     }
+
+    /// The verdict about operations of one part, if there is a quicker way to it than a search: none by
+    /// default. Operations that failed are not among them; those of which nobody knows are. The verdict
+    /// must be the one that the search would come to.
+    fn shortcut(&self, operations: &[&Operation<Self::Input, Self::Output>]) -> Option<Verdict> {
+        let _ = operations;
+        None
+    }
 }
 
 /// An operation of a history.
@@ -105,6 +146,8 @@ pub struct Operation<I, O> {
     pub input: I,
     /// At which step of the history.
     pub called: u64,
+    /// When, on the clock of the loop whose turn it was; `None` outside any turn. It is no order.
+    pub time: Option<Time>,
     /// How it ended.
     pub ended: Ended<O>,
 }
@@ -114,6 +157,8 @@ pub struct History<I, O>(Rc<RefCell<Recorded<I, O>>>);
 
 struct Recorded<I, O> {
     operations: Vec<Operation<I, O>>,
+    /// The processes whose last operation has not returned.
+    open: BTreeSet<u64>,
     steps: u64,
 }
 
@@ -133,17 +178,31 @@ pub enum Verdict {
 
 /// A history that cannot be.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation {
-    /// The longest order that was found, an operation each.
-    pub longest: Vec<String>,
-    /// What could not come next.
-    pub stuck: Vec<String>,
+pub enum Violation {
+    /// A search found no order.
+    NoOrder {
+        /// The longest order that was found, an operation each.
+        longest: Vec<String>,
+        /// What could not come next.
+        stuck: Vec<String>,
+    },
+    /// Some operations contradict each other, whatever the others are.
+    Contradiction {
+        /// In which way.
+        why: &'static str,
+        /// Those operations.
+        operations: Vec<String>,
+    },
 }
 
 impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
     /// Nothing was asked yet.
     pub fn new() -> Self {
-        Self(Rc::new(RefCell::new(Recorded { operations: Vec::new(), steps: 0 })))
+        Self(Rc::new(RefCell::new(Recorded {
+            operations: Vec::new(),
+            open: BTreeSet::new(),
+            steps: 0,
+        })))
     }
 
     /// A process asks for something. Until it returns, nobody knows whether it happens.
@@ -155,13 +214,11 @@ impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
     #[track_caller]
     pub fn call(&self, process: u64, input: I) -> Call {
         let mut recorded = self.0.borrow_mut();
-        let is_open =
-            |it: &Operation<I, O>| it.process == process && matches!(it.ended, Ended::Maybe);
-        let open = recorded.operations.iter().any(is_open);
-        assert!(!open, "History::call: process {process} has an operation that is open");
+        let is_free = recorded.open.insert(process);
+        assert!(is_free, "History::call: process {process} has an operation that is open");
         recorded.steps += 1;
-        let called = recorded.steps;
-        recorded.operations.push(Operation { process, input, called, ended: Ended::Maybe });
+        let (called, time) = (recorded.steps, anomaly::now());
+        recorded.operations.push(Operation { process, input, called, time, ended: Ended::Maybe });
         Call(recorded.operations.len() - 1)
     }
 
@@ -170,17 +227,43 @@ impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
         let mut recorded = self.0.borrow_mut();
         recorded.steps += 1;
         let at = recorded.steps;
-        recorded.operations[call.0].ended = Ended::Ok(output, at);
+        recorded.end(call, Ended::Ok(output, at));
     }
 
     /// It did not happen, for sure.
     pub fn fails(&self, call: Call) {
-        self.0.borrow_mut().operations[call.0].ended = Ended::Failed;
+        self.0.borrow_mut().end(call, Ended::Failed);
     }
 
     /// The operations, in the order of their calls.
     pub fn operations(&self) -> Vec<Operation<I, O>> {
         self.0.borrow().operations.clone()
+    }
+}
+
+impl<I, O> Recorded<I, O> {
+    fn end(&mut self, call: Call, ended: Ended<O>) {
+        let operation = &mut self.operations[call.0];
+        operation.ended = ended;
+        self.open.remove(&operation.process);
+    }
+}
+
+impl<I, O> Operation<I, O> {
+    /// What it was answered, if anybody knows.
+    pub fn output(&self) -> Option<&O> {
+        match &self.ended {
+            Ended::Ok(output, _) => Some(output),
+            Ended::Failed | Ended::Maybe => None,
+        }
+    }
+
+    /// At which step it was answered, if it was.
+    pub fn returned(&self) -> Option<u64> {
+        match self.ended {
+            Ended::Ok(_, at) => Some(at),
+            Ended::Failed | Ended::Maybe => None,
+        }
     }
 }
 
@@ -205,8 +288,12 @@ impl<I, O> Debug for History<I, O> {
 
 impl<I: Debug, O: Debug> fmt::Display for Operation<I, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { process, input, called, ended } = self;
-        write!(f, "{called}.. process {process}: {input:?}")?;
+        let Self { process, input, called, time, ended } = self;
+        write!(f, "{called}.. process {process}")?;
+        if let Some(time) = time {
+            write!(f, " at {time}")?;
+        }
+        write!(f, ": {input:?}")?;
         match ended {
             Ended::Ok(output, at) => write!(f, " -> {output:?} at {at}"),
             Ended::Failed => f.write_str(" failed"),
@@ -229,11 +316,36 @@ impl fmt::Display for Verdict {
             Self::Unknown { looked_at } => {
                 write!(f, "unknown: the search was ended after {looked_at} configurations")
             }
-            Self::Violated(Violation { longest, stuck }) => {
-                write!(f, "not linearizable; the longest order that was found:")?;
-                longest.iter().try_for_each(|line| write!(f, "\n  {line}"))?;
-                write!(f, "\nand none of these can come next:")?;
-                stuck.iter().try_for_each(|line| write!(f, "\n  {line}"))
+            Self::Violated(violation) => write!(f, "not linearizable: {violation}"),
+        }
+    }
+}
+
+impl Violation {
+    fn contradiction<I: Debug, O: Debug>(
+        why: &'static str,
+        operations: &[&Operation<I, O>],
+    ) -> Verdict {
+        let operations = operations.iter().map(ToString::to_string).collect();
+        Verdict::Violated(Self::Contradiction { why, operations })
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = |f: &mut fmt::Formatter<'_>, lines: &[String]| {
+            lines.iter().try_for_each(|line| write!(f, "\n  {line}"))
+        };
+        match self {
+            Self::NoOrder { longest, stuck } => {
+                f.write_str("the longest order that was found:")?;
+                lines(f, longest)?;
+                f.write_str("\nand none of these can come next:")?;
+                lines(f, stuck)
+            }
+            Self::Contradiction { why, operations } => {
+                f.write_str(why)?;
+                lines(f, operations)
             }
         }
     }

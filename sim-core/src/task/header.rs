@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub(crate) struct Header {
     key: Key,
     number: u32,
     name: RefCell<Option<String>>,
+    /// Where it was made.
+    place: &'static Location<'static>,
     pub(super) wake_up: Arc<TaskWaker>,
     /// The waker of every step, made once.
     pub(super) waker: Waker,
@@ -77,13 +80,19 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(super) fn new(core: &Rc<Core>, key: Key, name: Option<String>) -> Self {
+    pub(super) fn new(
+        core: &Rc<Core>,
+        key: Key,
+        name: Option<String>,
+        place: &'static Location<'static>,
+    ) -> Self {
         let wake_up = Arc::new(TaskWaker::new(Arc::clone(&core.inbox), key));
         Self {
             core: Rc::clone(core),
             key,
             number: core.next_task(),
             name: RefCell::new(name),
+            place,
             waker: Waker::from(Arc::clone(&wake_up)),
             wake_up,
             outcome: Cell::new(None),
@@ -110,6 +119,11 @@ impl Header {
     /// Its name: given, or `task-N`.
     pub(crate) fn name(&self) -> String {
         self.name.borrow().clone().unwrap_or_else(|| format!("task-{}", self.number))
+    }
+
+    /// Where it was made.
+    pub(crate) fn place(&self) -> &'static Location<'static> {
+        self.place
     }
 
     pub(super) fn set_name(&self, name: String) {

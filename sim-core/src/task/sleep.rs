@@ -52,7 +52,7 @@ impl Future for Sleep {
             }
             State::New => {
                 let at: Time = core.driver.now() + self.delay;
-                let key = core.insert_timer(at, core.wake_up(cx.waker()));
+                let key = core.insert_timer(at, None, core.wake_up(cx.waker()));
                 self.state = State::Waiting(key);
                 Poll::Pending
             }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::{Future, Pending};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
@@ -18,6 +18,7 @@ use crate::trace::{Record, TaskOutcome};
 use crate::{Loop, current};
 
 /// Begins a task; its first step is queued (contract B-10).
+#[track_caller]
 pub(crate) fn spawn<F>(lp: &Loop, name: Option<String>, future: F) -> Task<F::Output>
 where
     F: Future + 'static,
@@ -29,9 +30,9 @@ where
         return refused(lp);
     }
     let mut made: Option<Rc<TaskCell<F>>> = None;
-    let future = Box::pin(future);
+    let (future, place) = (Box::pin(future), Location::caller());
     core.add_task(|key| {
-        let cell = TaskCell::new(Header::new(core, key, name), Some(future));
+        let cell = TaskCell::new(Header::new(core, key, name, place), Some(future));
         made = Some(Rc::clone(&cell));
         cell
     });
@@ -41,8 +42,9 @@ where
 }
 
 /// A task that ended cancelled before it began.
+#[track_caller]
 pub(crate) fn refused<T: 'static>(lp: &Loop) -> Task<T> {
-    let header = Header::new(&lp.core, Key::from_bits(u64::MAX), None);
+    let header = Header::new(&lp.core, Key::from_bits(u64::MAX), None, Location::caller());
     header.set_outcome(TaskOutcome::Cancelled);
     let cell: Rc<TaskCell<Pending<T>>> = TaskCell::new(header, None);
     cell.finish(TaskError::Cancelled);

@@ -181,6 +181,11 @@ impl Stream {
         self.number
     }
 
+    /// The type of its protocol, if it has one.
+    pub(crate) fn protocol_name(&self) -> Option<&'static str> {
+        self.handler().map(|handler| handler.protocol_name())
+    }
+
     fn handler(&self) -> Option<Rc<dyn StreamHandler>> {
         self.handler.borrow().clone()
     }

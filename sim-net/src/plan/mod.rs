@@ -45,7 +45,7 @@ mod error;
 mod event;
 mod fault;
 mod grammar;
-mod quantity;
+pub(crate) mod quantity;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ fn fraction(rest: u128, unit: u128) -> (usize, u128) {
 }
 
 /// A duration as text.
-pub(super) fn duration(duration: Duration) -> impl fmt::Display {
+pub(crate) fn duration(duration: Duration) -> impl fmt::Display {
     nanos(duration.as_nanos())
 }
 
@@ -102,7 +102,7 @@ pub(super) fn parse_time(text: &str) -> Result<Time, String> {
 }
 
 /// A duration.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let nanos = parse_nanos(text)?;
     let seconds = u64::try_from(nanos / 1_000_000_000);
     let seconds = seconds.map_err(|_| "a shorter time".to_owned())?;

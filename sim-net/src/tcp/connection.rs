@@ -401,6 +401,12 @@ impl Connection {
         self.state
     }
 
+    /// True while it has something to send, or has sent what is not acknowledged.
+    pub(crate) fn is_under_way(&self) -> bool {
+        let is_over = matches!(self.state, State::TimeWait | State::Closed);
+        !is_over && (self.send.una != self.send.nxt || self.has_output())
+    }
+
     pub(crate) fn is_orphan(&self) -> bool {
         self.orphan
     }

@@ -4,6 +4,7 @@ mod backlog;
 mod clocks;
 mod determinism;
 mod hosts;
+mod leftovers;
 mod links;
 mod multicast;
 mod names;

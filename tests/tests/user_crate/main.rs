@@ -101,6 +101,17 @@ fn a_wrong_protocol_is_explained_replayed_and_found_again() {
     let hash = |text: &str| text.split("trace hash ").nth(1).map(|rest| rest[..16].to_owned());
     assert_eq!(hash(&again), hash(&text));
 
+    // It can be stopped on its way.
+    let stop =
+        |at: &str| failing(&user.shell(&format!("SIM_STOP_AT={at} {}", behind("replay", &text))));
+    let stopped = stop("12");
+    let first = "counter::each_number_is_added_once: stopped at step 12: step 12, ";
+    assert!(stopped.contains(first) && stopped.contains("\nthe last records:\n"), "{stopped}");
+    assert!(stopped.contains(" #12 ") && !stopped.contains(" #13 "), "{stopped}");
+    let wrong =
+        "SIM_STOP_AT=\"soon\": give it a step, such as 2844, or a virtual time, such as 1.2s";
+    assert!(stop("soon").contains(wrong));
+
     // From now on the plan comes before any seed.
     let third = user.test();
     assert!(third.contains(broken) && third.contains("1 run failed, of 0 seeds"), "{third}");

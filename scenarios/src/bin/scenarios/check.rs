@@ -20,6 +20,7 @@ pub(crate) fn check(options: &Check) -> Done {
             .seeds(options.seeds)
             .first_seed(options.first_seed)
             .stop_at_first(options.first)
+            .leftovers(true)
             .singles(!options.no_singles)
             .progress(true);
         if let Some(budget) = options.budget {

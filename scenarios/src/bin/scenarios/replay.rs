@@ -1,7 +1,10 @@
 //! `scenarios replay`, `shrink` and `explain`: what is done with a plan in a file.
 
+use std::future::Future;
+
 use sim_check::{Check, Verdict, check};
-use sim_net::Plan;
+use sim_core::{Outcome, World};
+use sim_net::{Plan, StopAt};
 
 use crate::check::{profile, to_json, write};
 use crate::options::{How, Replay};
@@ -16,11 +19,14 @@ pub(crate) fn replay(options: &Replay) -> Done {
         return Err(wrong("it does not say what it is for: add a line `scenario NAME`".to_owned()));
     };
     let scenario = find(name)?;
-    let mut check: Check = check(scenario.name()).jobs(1);
+    let mut check: Check = check(scenario.name()).leftovers(true).jobs(1);
     if let Some(mix) = scenario.fault_mix().filter(|_| !options.calm) {
         check = check.profile(profile(mix)?);
     }
     let run = |world| scenario.run(world);
+    if let Some(at) = sim_check::stop_at().map_err(|error| Trouble::usage(error.to_string()))? {
+        return stop(&check, at, run, options);
+    }
     let verdict = match options.how {
         How::AsIs | How::Explain => check.replay_file(path, run),
         How::Shrink => check.shrink_file(path, run),
@@ -32,6 +38,26 @@ pub(crate) fn replay(options: &Replay) -> Done {
         How::Explain => explain(&verdict, options)?,
     }
     Ok(verdict.is_green())
+}
+
+/// Runs the plan until it comes to a place. It is no success: nothing was judged.
+fn stop<F>(check: &Check, at: StopAt, run: impl Fn(World) -> F + Sync, options: &Replay) -> Done
+where
+    F: Future + 'static,
+    F::Output: Outcome + 'static,
+{
+    if options.how != How::AsIs || options.json {
+        let told = format!("SIM_STOP_AT={at}: it is for `replay`, without --json");
+        return Err(Trouble::usage(told));
+    }
+    let path = &options.file;
+    let wrong = |error| Trouble::usage(format!("{}: {error}", path.display()));
+    let stopped = check.stopped(Some(path), at, run).map_err(wrong)?;
+    if options.trace {
+        eprint!("{}", stopped.log());
+    }
+    say!("{stopped}");
+    Ok(false)
 }
 
 fn tell(verdict: &Verdict, options: &Replay) {

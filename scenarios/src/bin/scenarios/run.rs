@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Run) -> Done {
 fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     let run = |world| scenario.run(world);
     // The simulation that `check` runs for the seed, so that its findings are found here again.
-    let mut check = check(scenario.name());
+    let mut check = check(scenario.name()).leftovers(true);
     if options.faults
         && let Some(mix) = scenario.fault_mix()
     {

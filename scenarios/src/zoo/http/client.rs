@@ -83,6 +83,13 @@ impl Client {
         }
     }
 
+    /// Lets go of the connection that it keeps, which its server may have closed without being heard.
+    pub(super) fn leave(self) {
+        if let Some(conn) = self.idle.filter(|conn| !conn.transport().is_closing()) {
+            conn.transport().abort();
+        }
+    }
+
     async fn connect(&self) -> Option<Conn<Connection>> {
         let bug = self.bug;
         let connecting = self.lp.create_connection(("server", PORT), move || Connection::new(bug));

@@ -104,6 +104,7 @@ async fn run(world: World, bug: Option<Bug>) -> Result<(), Failure> {
         lp.sleep(rng.duration(Duration::ZERO..REST_MAX)).await;
     }
     ending.give(&world).await;
+    client.leave();
 
     let orders = orders.borrow();
     let twice = orders.values().filter(|times| **times > 1).count();

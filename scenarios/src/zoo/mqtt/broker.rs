@@ -5,28 +5,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
+use sim_core::history::Deliveries;
 use sim_core::{Cx, Loop, Protocol, Server, Transport};
 
 use super::PORT;
 use super::packet::{Decoder, Packet};
 use super::session::Incoming;
 
-/// What was delivered, how often.
-#[derive(Debug, Default)]
-pub struct Delivered {
-    times: BTreeMap<Vec<u8>, u32>,
-}
-
-impl Delivered {
-    fn note(&mut self, payload: Vec<u8>) {
-        *self.times.entry(payload).or_default() += 1;
-    }
-
-    /// How often a message was delivered.
-    pub fn times(&self, payload: &[u8]) -> u32 {
-        self.times.get(payload).copied().unwrap_or(0)
-    }
-}
+/// What clients published, by their names, and what of it was delivered.
+pub type Delivered = Deliveries<String, Vec<u8>>;
 
 /// A client's session, and the connection that it goes on over.
 #[derive(Debug, Default)]
@@ -44,18 +31,18 @@ type Sessions = Rc<RefCell<BTreeMap<String, Session>>>;
 #[derive(Debug)]
 pub struct Broker {
     sessions: Sessions,
-    delivered: Rc<RefCell<Delivered>>,
+    delivered: Delivered,
     decoder: Decoder,
     /// Who is there, once it has said so.
     client: Option<String>,
 }
 
 /// Listens on `lp`.
-pub(super) async fn start(lp: &Loop, delivered: &Rc<RefCell<Delivered>>) -> io::Result<Server> {
-    let (sessions, delivered) = (Sessions::default(), Rc::clone(delivered));
+pub(super) async fn start(lp: &Loop, delivered: &Delivered) -> io::Result<Server> {
+    let (sessions, delivered) = (Sessions::default(), delivered.clone());
     let broker = move || Broker {
         sessions: Rc::clone(&sessions),
-        delivered: Rc::clone(&delivered),
+        delivered: delivered.clone(),
         decoder: Decoder::default(),
         client: None,
     };
@@ -65,7 +52,7 @@ pub(super) async fn start(lp: &Loop, delivered: &Rc<RefCell<Delivered>>) -> io::
 impl Broker {
     fn obey(&mut self, packet: Packet, cx: &Cx<'_, Self>) {
         let mut sessions = self.sessions.borrow_mut();
-        let session = self.client.as_ref().and_then(|client| sessions.get_mut(client));
+        let session = self.client.as_ref().and_then(|name| Some((name, sessions.get_mut(name)?)));
         let answer = match (packet, session) {
             (Packet::Connect { client }, None) => {
                 let session = sessions.entry(client.clone()).or_default();
@@ -75,13 +62,13 @@ impl Broker {
                 self.client = Some(client);
                 Packet::ConnAck
             }
-            (Packet::Publish { id, payload, .. }, Some(session)) => {
+            (Packet::Publish { id, payload, .. }, Some((client, session))) => {
                 if session.incoming.publish(id) {
-                    self.delivered.borrow_mut().note(payload);
+                    self.delivered.delivered(client.clone(), payload);
                 }
                 Packet::PubRec(id)
             }
-            (Packet::PubRel(id), Some(session)) => {
+            (Packet::PubRel(id), Some((_, session))) => {
                 session.incoming.release(id);
                 Packet::PubComp(id)
             }
@@ -114,8 +101,8 @@ mod tests {
 
     use super::*;
 
-    fn broker(sessions: &Sessions, delivered: &Rc<RefCell<Delivered>>) -> Peer<Broker> {
-        let (sessions, delivered) = (Rc::clone(sessions), Rc::clone(delivered));
+    fn broker(sessions: &Sessions, delivered: &Delivered) -> Peer<Broker> {
+        let (sessions, delivered) = (Rc::clone(sessions), delivered.clone());
         testing::drive(Broker { sessions, delivered, decoder: Decoder::default(), client: None })
     }
 
@@ -128,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_session_outlives_its_connection_and_has_one_at_a_time() {
-        let (sessions, delivered) = Default::default();
+        let (sessions, delivered) = (Sessions::default(), Delivered::new());
         let (mut first, mut second) =
             (broker(&sessions, &delivered), broker(&sessions, &delivered));
         let connect = Packet::Connect { client: "a".to_owned() };
@@ -137,16 +124,16 @@ mod tests {
         let answer = feed(&mut first, &[connect.clone(), publish.clone()]);
         assert_eq!(answer, b"\x20\x02\x01\0\x50\x02\0\x01");
         feed(&mut second, &[connect, publish.clone()]);
-        assert_eq!(delivered.borrow().times(b"x"), 1);
+        assert_eq!(delivered.count(), 1);
         feed(&mut second, &[Packet::PubRel(1), publish]);
-        assert_eq!(delivered.borrow().times(b"x"), 2);
+        assert_eq!(delivered.count(), 2);
         first.settle();
         assert!(first.is_lost() && !second.is_lost());
     }
 
     #[test]
     fn who_has_not_come_has_nothing_to_say() {
-        let (sessions, delivered) = Default::default();
+        let (sessions, delivered) = (Sessions::default(), Delivered::new());
         let mut peer = broker(&sessions, &delivered);
         feed(&mut peer, &[Packet::PubRel(1)]);
         assert!(peer.is_lost());

@@ -11,7 +11,7 @@ use super::session::Outgoing;
 use super::{Bug, PORT};
 use crate::Progress;
 
-const NAME: &str = "client";
+pub(super) const NAME: &str = "client";
 /// How often a client pings, and how many pings in a row may be unanswered.
 const PING_EVERY: Duration = Duration::from_millis(200);
 const PINGS_MAX: u32 = 5;

@@ -4,7 +4,7 @@
 //! `PUBREC`, `PUBREL` and `PUBCOMP` (§4.3.3). Both sides keep the state of what is under way when a
 //! connection is lost, and the client goes on with it over the next one: with `PUBLISH` where it has not
 //! heard that the message arrived, with `PUBREL` where it has. The broker forgets a packet's identifier
-//! when it is released. Invariants: every message is delivered, and none twice.
+//! when it is released. Invariants: every message is delivered, none twice, and all in order.
 //!
 //! | where | what |
 //! | --- | --- |
@@ -22,6 +22,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sim_core::history::Promise;
 use sim_core::{Failure, FaultMix, Scenario, World};
 
 pub use self::broker::{Broker, Delivered};
@@ -30,7 +31,6 @@ pub use self::packet::{Decoder, Packet, PacketError};
 pub use self::session::{Incoming, Outgoing};
 use super::RECONNECTING;
 use crate::patience::within;
-use crate::violation::ensure;
 
 const PORT: u16 = 1883;
 /// Anything may befall connections. The state of what is under way is in memory, so hosts do not crash.
@@ -71,25 +71,24 @@ fn build(name: &'static str, bug: Option<Bug>) -> Scenario {
 
 async fn run(world: World, bug: Option<Bug>) -> Result<(), Failure> {
     let (near, far) = (world.host("client"), world.host("broker"));
-    let delivered = Rc::<RefCell<Delivered>>::default();
+    let delivered = Delivered::new();
     let server = broker::start(&far, &delivered).await?;
     let messages = world.size("mqtt.messages", 6..=12);
-    let work = Work::new((0..messages).map(|number| number.to_be_bytes().to_vec()), bug);
+    let payloads = (0..messages).map(|number| number.to_be_bytes().to_vec());
+    let sendings: Vec<_> =
+        payloads.clone().map(|payload| delivered.sends(client::NAME.to_owned(), payload)).collect();
+    let work = Work::new(payloads, bug);
     let work = Rc::new(RefCell::new(work));
     let client = near.create_named_task("client", client::stay(near.clone(), Rc::clone(&work)));
-    for count in 1..=messages {
+    for (count, sending) in (1..).zip(sendings) {
         let completes = work.borrow_mut().completes(&near, count);
         within(&near, "the completion of the next message", completes).await??;
+        delivered.accepted(sending);
     }
     within(&near, "the end of the client", client).await??;
     server.close();
     server.abort_clients();
     within(&far, "the end of the broker's connections", server.wait_closed()).await?;
-    let delivered = delivered.borrow();
-    for number in 0..messages {
-        let times = delivered.times(&number.to_be_bytes());
-        ensure!(times > 0, "message {number} was completed and not delivered");
-        ensure!(times < 2, "message {number} was delivered {times} times");
-    }
+    delivered.check(Promise::EXACTLY_ONCE)?;
     Ok(())
 }

@@ -1,19 +1,18 @@
 //! What holds in every run of Raft, whatever becomes of nodes and messages.
 
-use std::collections::BTreeMap;
-
+use sim_core::history::Leaders;
 use sim_core::{Loop, LoopFuture};
 
-use super::NODES;
 use super::consensus::Raft;
-use super::message::{Entry, Id};
+use super::message::Entry;
+use super::{HOSTS, NODES};
 use crate::{Progress, Violation};
 
 /// Looks at all nodes whenever something changes in one of them. It is no part of the protocol.
 #[derive(Debug, Default)]
 pub struct Oracle {
     /// Who led each term.
-    leaders: BTreeMap<u64, Id>,
+    leaders: Leaders<&'static str>,
     /// What is committed, and in which term it was.
     committed: Vec<(Entry, u64)>,
     /// How many commands were proposed.
@@ -67,12 +66,10 @@ impl Oracle {
     }
 
     fn check(&mut self, raft: &Raft) -> Result<(), Violation> {
-        let (node, term, log) = (raft.me(), raft.term(), raft.log());
+        let (term, log) = (raft.term(), raft.log());
         let wrong = |text: String| Err(Violation::new(text));
-        if raft.is_leader() && *self.leaders.entry(term).or_insert(node) != node {
-            return wrong(format!("two nodes lead term {term}"));
-        }
         if raft.is_leader() {
+            self.leaders.leads(term, HOSTS[usize::from(raft.me())])?;
             let mut before = (0..).zip(&self.committed).filter(|(_, (_, at))| *at < term);
             if let Some((place, _)) =
                 before.find(|(place, (entry, _))| log.get(*place) != Some(entry))

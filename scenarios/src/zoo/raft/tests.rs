@@ -184,5 +184,7 @@ fn two_leaders_of_a_term_are_noticed() {
     other.tick(at(550));
     answers(&mut other, 551, 2, Message::Vote { term: 1, granted: true });
     oracle.look(&other);
-    assert_eq!(oracle.verdict().unwrap_err().to_string(), "two nodes lead term 1");
+    let text = oracle.verdict().unwrap_err().to_string();
+    let expected = "one leader a term: two lead term 1\n  n1: leads term 1\n  n2: leads term 1";
+    assert_eq!(text, expected);
 }

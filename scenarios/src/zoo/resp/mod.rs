@@ -90,6 +90,7 @@ async fn run(world: World, bug: Option<Bug>) -> Result<(), Failure> {
     let users: Vec<_> = users.collect();
     all_within(&lp, "the last batch of user", users).await?;
     ending.give(&world).await;
+    pool.leave();
     Ok(())
 }
 

@@ -48,6 +48,14 @@ impl Pool {
         replies.await.unwrap_or(Err(Unanswered))
     }
 
+    /// Lets go of the connections that wait, which their server may have closed without being heard.
+    pub(super) fn leave(&self) {
+        let idle = self.idle.take();
+        for conn in idle.iter().filter(|conn| !conn.transport().is_closing()) {
+            conn.transport().abort();
+        }
+    }
+
     /// A connection that waits, or a new one.
     async fn lease(&self) -> Option<Lease> {
         let waiting = self.idle.borrow_mut().pop();

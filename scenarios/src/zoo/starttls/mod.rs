@@ -141,6 +141,8 @@ async fn inject(lp: Loop) {
     let connecting = lp.create_connection(("server", PORT), || Injector);
     if let Ok(Ok(conn)) = lp.timeout(CONNECT_MAX, connecting).await {
         // The server ends it; nothing depends on how, or on hearing of it.
-        let _ = lp.timeout(CONNECT_MAX, conn.closed()).await;
+        if lp.timeout(CONNECT_MAX, conn.closed()).await.is_err() {
+            conn.transport().abort();
+        }
     }
 }

@@ -1,0 +1,137 @@
+//! What user code has left on a loop.
+
+use std::fmt;
+use std::panic::Location;
+
+use super::core::Core;
+use super::sources::Registered;
+use crate::{Address, Time};
+
+/// What kind of thing was left.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum LeftoverKind {
+    /// A timer that waits: of `call_later` or `call_at`, detached or kept.
+    Timer,
+    /// A task that is not done.
+    Task,
+    /// A stream transport whose `connection_lost` has not been called.
+    Connection,
+    /// A datagram transport whose `connection_lost` has not been called.
+    Endpoint,
+    /// Bytes that were given to a transport and that the network has not taken.
+    Buffer,
+}
+
+/// Something that user code made on a loop and that is still there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Leftover {
+    /// What kind of thing.
+    pub kind: LeftoverKind,
+    /// The name of a task; of a transport, or of what has a buffer, its addresses and its protocol.
+    pub name: Option<String>,
+    /// Where a timer or a task was made.
+    pub place: Option<&'static Location<'static>>,
+    /// The deadline of a timer, on the loop's clock.
+    pub due: Option<Time>,
+    /// The bytes of a buffer.
+    pub bytes: usize,
+}
+
+impl LeftoverKind {
+    /// All kinds, in the order in which they are told.
+    pub const ALL: [Self; 5] =
+        [Self::Timer, Self::Task, Self::Connection, Self::Endpoint, Self::Buffer];
+
+    /// What so many of them are called, and what is the matter with them: `2` are `timers pending`.
+    pub const fn what(self, count: usize) -> &'static str {
+        match (self, count) {
+            (Self::Timer, 1) => "timer pending",
+            (Self::Timer, _) => "timers pending",
+            (Self::Task, 1) => "task not done",
+            (Self::Task, _) => "tasks not done",
+            (Self::Connection, 1) => "connection open",
+            (Self::Connection, _) => "connections open",
+            (Self::Endpoint, 1) => "endpoint open",
+            (Self::Endpoint, _) => "endpoints open",
+            (Self::Buffer, 1) => "buffer not sent",
+            (Self::Buffer, _) => "buffers not sent",
+        }
+    }
+}
+
+impl fmt::Display for LeftoverKind {
+    /// As many are called: `timers`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what(2).split(' ').next().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Leftover {
+    /// Which one it is: `at 12.500000000s, created at src/x.rs:41`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        parts.extend(self.name.clone());
+        parts.extend(self.due.map(|due| format!("at {due}")));
+        parts.extend(self.place.map(|at| format!("created at {}:{}", at.file(), at.line())));
+        if self.kind == LeftoverKind::Buffer {
+            parts.push(format!("{} bytes", self.bytes));
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+pub(super) fn of(core: &Core, name: &dyn Fn(&Address) -> String) -> Vec<Leftover> {
+    let blank = |kind| Leftover { kind, name: None, place: None, due: None, bytes: 0 };
+    let mut all: Vec<Leftover> = core
+        .callbacks
+        .borrow()
+        .waiting()
+        .map(|(due, place)| Leftover {
+            place: Some(place),
+            due: Some(due),
+            ..blank(LeftoverKind::Timer)
+        })
+        .collect();
+    all.sort_by_key(|timer| (timer.due, timer.place));
+    all.extend(core.all_tasks().iter().map(|task| Leftover {
+        name: Some(format!("{:?}", task.header().name())),
+        place: Some(task.header().place()),
+        ..blank(LeftoverKind::Task)
+    }));
+    // By number: slots are used again.
+    let mut transports = Vec::new();
+    for (_, source) in core.sources.borrow().iter() {
+        let (kind, number, bytes, local, peer, protocol) = match source {
+            Registered::Stream(it) => {
+                let kind = LeftoverKind::Connection;
+                let (bytes, protocol) = (it.write_buffer_size(), it.protocol_name());
+                (kind, it.number(), bytes, &it.sockname, &it.peername, protocol)
+            }
+            Registered::Endpoint(it) => {
+                let kind = LeftoverKind::Endpoint;
+                let (bytes, protocol) = (it.write_buffer_size(), it.protocol_name());
+                (kind, it.number(), bytes, &it.sockname, &it.peername, protocol)
+            }
+            Registered::Waiting(_) | Registered::Listener(_) => continue,
+        };
+        let local = local.as_ref().map(name).unwrap_or_default();
+        let peer = peer.as_ref().map(|peer| format!("→{}", name(peer))).unwrap_or_default();
+        let protocol = protocol.map(|protocol| format!(" of {protocol}")).unwrap_or_default();
+        transports.push((kind, number, bytes, format!("{local}{peer}{protocol}")));
+    }
+    transports.sort();
+    all.extend(
+        transports
+            .iter()
+            .map(|(kind, .., name)| Leftover { name: Some(name.clone()), ..blank(*kind) }),
+    );
+    let unsent = transports.into_iter().filter(|(_, _, bytes, _)| *bytes > 0);
+    all.extend(unsent.map(|(.., bytes, name)| Leftover {
+        name: Some(name),
+        bytes,
+        ..blank(LeftoverKind::Buffer)
+    }));
+    all
+}
