@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sim_core::{Cx, DatagramProtocol, DatagramTransport, Failure, FaultMix, Scenario, Timer, World};
+use sim_core::{
+    Cx, DatagramProtocol, DatagramTransport, Failure, FaultMix, Scenario, Timer, World,
+};
 
 use crate::patience::within;
 use crate::violation::ensure;
