@@ -31,14 +31,16 @@ pub fn target(name: &str) -> Option<Target> {
     TARGETS.into_iter().find(|(known, _)| *known == name).map(|(_, target)| target)
 }
 
-/// Runs a target for a fuzzer.
+/// Runs a target for a fuzzer. What it finds is printed, and ends the process, as a fuzzer expects of
+/// a crash.
 ///
 /// # Panics
 ///
-/// With what was found; and if there is no such target.
+/// If there is no such target.
 pub fn judge(name: &str, bytes: &[u8]) {
     let target = target(name).expect("it is one of the targets");
     if let Err(finding) = target(bytes) {
-        panic!("{finding}");
+        eprintln!("{finding}");
+        std::process::abort();
     }
 }

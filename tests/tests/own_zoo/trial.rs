@@ -74,6 +74,9 @@ fn run(path: &Path, folder: &Path, test: &str, mutant: &str) -> Result<(bool, St
         .env("OWN_ZOO", mutant)
         .env("RUST_BACKTRACE", "0")
         .env_remove("SIMULATOR_ZOO")
+        // As cargo would have it.
+        .env("CARGO_PKG_NAME", folder.file_name().unwrap_or_default())
+        .env("CARGO_MANIFEST_DIR", folder)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stderr(out.try_clone().expect("a file can be shared"))
