@@ -52,6 +52,7 @@ fn ran(scenario: &Scenario, sim: &Sim) -> Report<()> {
 }
 
 impl Planted {
+    #[expect(clippy::disallowed_methods, reason = "it is outside of all runs")]
     fn wanted() -> Self {
         match env::var("FUZZ_SPECIMEN") {
             Ok(id) => {
