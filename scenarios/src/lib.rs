@@ -47,7 +47,8 @@
 //!
 //! A scenario says what it stands, its [`FaultMix`](sim_core::FaultMix), and holds to it. Some have
 //! *wrong twins*: the same protocol with one line broken, chosen by a `Flaw`, that its invariants are
-//! to catch. Those of the [`zoo`] have *mutants*: with a bug that somebody shipped.
+//! to catch. Those of the [`zoo`] have *mutants*: with a bug that somebody shipped. The [`canary`] is
+//! wrong by design: a search that does not find it so is broken.
 
 mod body;
 mod digest;
@@ -61,6 +62,7 @@ mod violation;
 
 pub mod arq;
 pub mod bulk;
+pub mod canary;
 pub mod chat;
 pub mod echo;
 pub mod failover;
@@ -109,13 +111,13 @@ pub fn all() -> Vec<Scenario> {
     ]
 }
 
-/// The scenario called `name`: one of [`all`], a mutant of the [`zoo`], by its id, or
-/// [`raft3`](zoo::raft::raft3).
+/// The scenario called `name`: one of [`all`], a mutant of the [`zoo`], by its id,
+/// [`raft3`](zoo::raft::raft3), or the [`canary`].
 pub fn find(name: &str) -> Option<Scenario> {
     let mutant = || zoo::specimens().into_iter().find(|specimen| specimen.id == name);
-    let listed = all().into_iter().find(|scenario| scenario.name() == name);
-    let found = listed.or_else(|| Some((mutant()?.mutant)()));
-    found.or_else(|| Some(zoo::raft::raft3()).filter(|scenario| scenario.name() == name))
+    let unlisted = [zoo::raft::raft3(), canary::scenario()];
+    let found = all().into_iter().chain(unlisted).find(|scenario| scenario.name() == name);
+    found.or_else(|| Some((mutant()?.mutant)()))
 }
 
 #[cfg(test)]

@@ -505,6 +505,11 @@ fn log_uniform(random: u64, least: u64, most: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::net::SocketAddr;
+
+    use sim_core::{Cx, DatagramProtocol, DatagramTransport, World};
+
     use super::*;
 
     const MIX: FaultMix = FaultMix::new("latency=1ms..20ms,loss=2%")
@@ -568,6 +573,49 @@ mod tests {
         assert_eq!(names, expected);
         let sim = profile.applied(Sim::new(3), 3, &calm());
         assert!(!format!("{sim:?}").contains("duplicate: Probability { billionths: 1"));
+    }
+
+    /// A family that is on and never bites would make every check green.
+    #[test]
+    fn families_bite_where_they_are_on_and_nowhere_else() {
+        struct Quiet;
+        impl DatagramProtocol for Quiet {
+            fn datagram_received(
+                &mut self,
+                _cx: &mut Cx<'_, Self, DatagramTransport>,
+                _data: &[u8],
+                _from: SocketAddr,
+            ) {
+            }
+        }
+        async fn datagrams(world: World) -> io::Result<()> {
+            let (a, b) = (world.host("a"), world.host("b"));
+            let _heard = b.datagram().local(("b", 9)).bind(|| Quiet).await?;
+            let conn = a.datagram().remote(("b", 9)).bind(|| Quiet).await?;
+            for number in 0..100 {
+                conn.transport().send_to(&[number], None)?;
+                a.sleep(Duration::from_millis(1)).await;
+            }
+            Ok(())
+        }
+        let families = [
+            (Family::Drop, "packet.loss"),
+            (Family::Duplicate, "packet.duplicate"),
+            (Family::Corrupt, "packet.corrupt"),
+            (Family::Reorder, "packet.reorder"),
+        ];
+        let profile = Profile::only(families.map(|(family, _)| family));
+        let mut bites = [0; 4];
+        for seed in 0..100 {
+            let on = profile.families_of(seed);
+            let report = profile.applied(Sim::new(seed), seed, &calm()).run(datagrams);
+            for ((family, name), bites) in families.iter().zip(&mut bites) {
+                let count = report.faults.get(name).copied().unwrap_or_default();
+                assert!(count == 0 || on.contains(family), "seed {seed}: {name} {count}");
+                *bites += count;
+            }
+        }
+        assert!(bites.iter().all(|&count| count > 50), "{bites:?}");
     }
 
     #[test]

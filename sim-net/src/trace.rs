@@ -664,6 +664,23 @@ mod tests {
     }
 
     #[test]
+    fn every_record_is_in_the_hash_wherever_in_the_ring_it_stands() {
+        let count = 2 * TAIL as u32 + 3;
+        let hash = |odd: Option<u32>| {
+            let mut trace = Trace::new(false);
+            for step in 0..count {
+                let offset = if odd == Some(step) { count } else { step };
+                trace.record(Time::from_nanos(1), 0, data(offset));
+            }
+            trace.hash()
+        };
+        let whole = hash(None);
+        for step in 0..count {
+            assert_ne!(hash(Some(step)), whole, "record {step} of {count}");
+        }
+    }
+
+    #[test]
     fn the_tail_is_the_last_records_in_order() {
         let mut trace = Trace::new(false);
         for step in 0..200 {

@@ -129,6 +129,21 @@ fn a_table_gives_each_of_its_delays_as_often() {
     assert_chi_squared(&counts, &[fifth, 2.0 * fifth, fifth, fifth]);
 }
 
+#[test]
+fn the_delays_of_successive_packets_are_independent() {
+    let latency = Latency::from(5 * MS..80 * MS);
+    let spread = nanos(75 * MS);
+    let beyond = |draw| latency.beyond_least(draw) as f64 / spread - 0.5;
+    let delays: Vec<f64> = draws(Site::PacketDelay, 13).map(beyond).take(SAMPLES).collect();
+    let n = delays.len() as f64;
+    for lag in 1..=4 {
+        let pairs = delays.iter().zip(&delays[lag..]);
+        // The variance of a uniform distribution is 1/12.
+        let correlation = 12.0 * pairs.map(|(a, b)| a * b).sum::<f64>() / n;
+        assert!(correlation.abs() < 4.0 / n.sqrt(), "lag {lag}: {correlation}");
+    }
+}
+
 // Losses.
 
 /// Which packets are lost.

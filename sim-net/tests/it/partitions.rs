@@ -165,6 +165,31 @@ fn a_cut_connection_stands_still() {
     assert_eq!(report.unwrap(), 0);
 }
 
+/// A cut takes what is on its way when it begins, and everything until it ends; the stream is whole
+/// all the same.
+#[test]
+fn what_a_cut_takes_from_a_stream_on_its_way_comes_again() {
+    let mut taken = 0;
+    for at in 1..=20 {
+        let report = run(move |world, links| async move {
+            let (a, b) = (world.host("a"), world.host("b"));
+            let _server = b.create_server(("b", 80), || Echo).await?;
+            let conn = a.create_connection(("b", 80), Recorder::default).await?;
+            let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n ^ n >> 8) as u8).collect();
+            conn.with(|_, cx| cx.write(&bytes));
+            a.sleep(Duration::from_micros(400 * at)).await;
+            let cut = links.partition(&Partition::between("a", "b"))?;
+            a.sleep(ms(50)).await;
+            links.heal_one(cut);
+            a.sleep(Duration::from_secs(60)).await;
+            Ok(conn.with(|it, _| it.data == bytes))
+        });
+        taken += report.faults["partition.drop"];
+        assert!(report.unwrap(), "a cut {at} steps behind the beginning");
+    }
+    assert!(taken > 20, "{taken}");
+}
+
 #[test]
 fn what_is_held_arrives_in_order_when_it_is_released() {
     let report = run(|world, links| async move {

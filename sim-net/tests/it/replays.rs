@@ -8,7 +8,8 @@ use std::time::Duration;
 use sim_core::{Conn, Failure, Loop, World};
 use sim_net::plan::{Entry, FaultSite, Start};
 use sim_net::{
-    Bound, Exhaustive, Link, Message, OfferedWorkload, Plan, Record, Recording, Report, Sim, Site,
+    Bound, Exhaustive, Link, LinkRule, Message, OfferedWorkload, Plan, Record, Recording, Report,
+    Sim, Site,
 };
 
 use crate::protocols::{Datagrams, Echo, Recorder, endpoint, ms, udp_echo};
@@ -601,6 +602,24 @@ fn nothing_is_injected_after_the_quiesce() {
     let (report, seen) = writing(&sim, &ALL);
     bound(&report, "bound 0 of 2");
     assert_eq!(seen.data.len(), 200);
+}
+
+/// What chance did to a run is in its plan, loss by loss.
+#[test]
+fn the_plan_of_a_lossy_run_gives_the_run_again() {
+    let link: LinkRule = "latency=1ms..5ms,loss=20%".parse().unwrap();
+    let mut lost = 0;
+    for seed in 0..20 {
+        let sim = Sim::new(seed).link(link.clone());
+        let (report, seen) = writing(&sim.clone().record(Recording::new()), &ALL);
+        let plan = report.recording.as_ref().unwrap();
+        let (again, same) = writing(&sim.replay(plan).unwrap(), &ALL);
+        let entries = plan.entries.len();
+        bound(&again, &format!("bound {entries} of {entries}"));
+        assert_eq!((again.hash, same), (report.hash, seen), "seed {seed}:\n{plan}");
+        lost += report.faults["packet.loss"];
+    }
+    assert!(lost > 20, "{lost}");
 }
 
 // The workload.

@@ -1,11 +1,11 @@
 //! Whose turn it is, and how runs end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Cx, Protocol, RunError};
+use sim_core::{Cx, Loop, Protocol, RunError};
 use sim_net::{FindingKind, Sim};
 
 use crate::protocols::{Recorder, ms};
@@ -35,7 +35,7 @@ fn a_world_in_which_nothing_can_happen_is_a_deadlock_that_names_its_tasks() {
 #[test]
 fn limits_are_reported_by_name() {
     async fn spin(world: sim_core::World) {
-        fn again(lp: sim_core::Loop) {
+        fn again(lp: Loop) {
             let next = lp.clone();
             lp.call_soon(move || again(next));
         }
@@ -216,6 +216,42 @@ fn hosts_that_are_ready_at_the_same_instant_go_in_any_order() {
         })
         .collect();
     assert_eq!(orders.len(), 6, "{orders:?}");
+}
+
+/// Each turn of a host is drawn for anew, so that one which is ready again and again at an instant
+/// leaves room for others, whichever of them was ready first.
+#[test]
+fn a_host_that_is_always_ready_does_not_starve_the_others() {
+    const TURNS: u32 = 100;
+    fn again(lp: &Loop, turns: Rc<Cell<u32>>) {
+        turns.set(turns.get() + 1);
+        if turns.get() < TURNS {
+            let next = lp.clone();
+            lp.call_soon(move || again(&next, turns));
+        }
+    }
+    let waited = |seed: u64| {
+        Sim::new(seed).run(|world| async move {
+            let (turns, waited) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(TURNS)));
+            let names = if seed % 2 == 0 { ["busy", "other"] } else { ["other", "busy"] };
+            for name in names {
+                let (lp, turns, waited) = (world.host(name), turns.clone(), waited.clone());
+                let own = lp.clone();
+                let begin = move || match name {
+                    "busy" => again(&own, turns),
+                    _ => waited.set(turns.get()),
+                };
+                lp.call_later(ms(1), begin).detach();
+            }
+            world.sleep(ms(2)).await;
+            assert_eq!(turns.get(), TURNS);
+            io::Result::Ok(waited.get())
+        })
+    };
+    let waited: Vec<u32> = (0..60).map(|seed| waited(seed).unwrap()).collect();
+    // It waits for k turns or more once in k + 1 times.
+    assert!(waited.iter().filter(|&&turns| turns == TURNS).count() <= 3, "{waited:?}");
+    assert!(waited.iter().any(|&turns| turns > 0) && waited.contains(&0), "{waited:?}");
 }
 
 #[test]
