@@ -1,6 +1,8 @@
 //! A driver's socket as a value.
 
-use std::cell::{Cell, RefCell};
+mod bytes;
+
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -51,7 +53,7 @@ pub struct Socket {
     medium: Medium,
     source: Option<Source>,
     /// Once something was awaited of it.
-    watch: Option<Rc<Watch>>,
+    watch: OnceCell<Rc<Watch>>,
 }
 
 /// A registered socket's key, and whether it was seen readable and at its end.
@@ -99,7 +101,7 @@ impl Socket {
     }
 
     fn new(lp: &Loop, kind: SocketKind, medium: Medium, source: Source) -> Self {
-        Self { lp: lp.clone(), kind, medium, source: Some(source), watch: None }
+        Self { lp: lp.clone(), kind, medium, source: Some(source), watch: OnceCell::new() }
     }
 
     /// Takes over a TCP stream of the loop's driver: for drivers that adopt sockets made elsewhere.
@@ -319,13 +321,13 @@ impl Socket {
 
     /// Its source, if it was never registered.
     pub(crate) fn into_source(mut self) -> Source {
-        debug_assert!(self.watch.is_none(), "its readiness is watched: use into_parts");
+        debug_assert!(self.watch.get().is_none(), "its readiness is watched: use into_parts");
         self.source.take().expect("only into_source takes it, and consumes the socket")
     }
 
     /// Its source, and its registration if it has one.
     pub(crate) fn into_parts(mut self) -> io::Result<(Source, Option<Registration>)> {
-        let registered = match &self.watch {
+        let registered = match self.watch.get() {
             None => None,
             Some(watch) => {
                 let key = watch.key.take().ok_or_else(closed_error)?;
@@ -336,8 +338,8 @@ impl Socket {
     }
 
     /// Registers it, once.
-    fn watch(&mut self) -> io::Result<Rc<Watch>> {
-        if let Some(watch) = &self.watch {
+    fn watch(&self) -> io::Result<Rc<Watch>> {
+        if let Some(watch) = self.watch.get() {
             return Ok(Rc::clone(watch));
         }
         let core = Rc::clone(&self.lp.core);
@@ -350,12 +352,12 @@ impl Socket {
             key: Cell::new(None),
             readable: Cell::new(false),
             read_closed: Cell::new(false),
-            ready: Cell::new(false),
-            waker: RefCell::new(None),
+            changes: Cell::new(0),
+            wakers: RefCell::default(),
         });
         let key = core.sources.borrow_mut().insert(Registered::Waiting(Rc::clone(&watch)));
         watch.key.set(Some(key));
-        self.watch = Some(Rc::clone(&watch));
+        let watch = Rc::clone(self.watch.get_or_init(|| watch));
         core.driver.register(watch.source, Token(key.to_bits()))?;
         Ok(watch)
     }
@@ -398,8 +400,10 @@ pub(crate) struct Watch {
     // What the transport will want to know.
     readable: Cell<bool>,
     read_closed: Cell<bool>,
-    ready: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    /// How often it became ready while somebody waited.
+    changes: Cell<u64>,
+    /// Who waits: one to read and one to write, say.
+    wakers: RefCell<Vec<Waker>>,
 }
 
 impl Watch {
@@ -407,33 +411,32 @@ impl Watch {
     pub(crate) fn note_readiness(&self, event: &Readiness) -> bool {
         self.readable.set(self.readable.get() | event.readable);
         self.read_closed.set(self.read_closed.get() | event.read_closed);
-        self.waker.borrow().is_some()
+        !self.wakers.borrow().is_empty()
     }
 
     pub(crate) fn on_ready(&self) {
-        self.ready.set(true);
+        self.changes.set(self.changes.get() + 1);
         self.wake();
     }
 
     fn wake(&self) {
-        let waker = self.waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.wakers.take().into_iter().for_each(Waker::wake);
     }
 
     /// Completes at the next readiness, of whatever kind.
     async fn readiness(&self) -> io::Result<()> {
-        self.ready.set(false);
+        let known = self.changes.get();
         poll_fn(|cx| {
             if self.key.get().is_none() {
                 return Poll::Ready(Err(closed_error()));
             }
-            if self.ready.get() {
+            if self.changes.get() != known {
                 return Poll::Ready(Ok(()));
             }
-            let old = self.waker.replace(Some(cx.waker().clone()));
-            drop(old);
+            let mut wakers = self.wakers.borrow_mut();
+            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                wakers.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await

@@ -59,7 +59,7 @@ where
         let mut timer = pin!(lp.sleep(delay));
         let is_last = waiting.size_hint().1 == Some(0);
         if let Some(value) =
-            poll_fn(|cx| under_way.poll(cx, (!is_last).then(|| timer.as_mut()))).await
+            poll_fn(|cx| under_way.poll(cx, (!is_last).then_some(timer.as_mut()))).await
         {
             return Ok(value);
         }

@@ -26,6 +26,7 @@ mod panics;
 mod pipes;
 mod queued_datagrams;
 mod queues;
+mod raw_sockets;
 mod receiving;
 mod reports;
 mod resolving;

@@ -1,0 +1,177 @@
+//! Sockets by hand (G.4).
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sim_core::driver::{Family, SocketKind, SocketOption};
+use sim_core::{Loop, Socket, TaskError, World};
+use tests::both_loops;
+
+use crate::resolving::address_of;
+use crate::serving::free_port;
+
+/// More than the buffers of both ends take.
+const FLOOD: usize = 16 << 20;
+
+/// Two connected sockets by hand: who connected, and who accepted.
+async fn pair(world: &World) -> io::Result<(Loop, Socket, Socket)> {
+    let (server, client) = (world.host("server"), world.host("client"));
+    let mut listener = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+    listener.bind((address_of(&server).await?, 0).into())?;
+    listener.listen(1)?;
+    let mut connected = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+    connected.connect(listener.local_addr()?).await?;
+    let (accepted, _) = listener.accept().await?;
+    Ok((client, connected, accepted))
+}
+
+both_loops! {
+    /// G-53, G-58: what is sent is received, at once or when it comes; the end is empty.
+    async fn bytes_go_both_ways(world: World) -> io::Result<()> {
+        let (lp, client, server) = pair(&world).await?;
+        let client = Rc::new(client);
+        let waits = Rc::clone(&client);
+        let task = lp.create_task(async move { waits.recv(100).await });
+        world.settle().await;
+        assert!(!task.done());
+        server.send_all(b"hello").await?;
+        assert_eq!(task.await.unwrap()?, b"hello");
+        client.send_all(b"four").await?;
+        world.settle().await;
+        let mut two = [0; 2];
+        assert_eq!(server.recv_into(&mut two).await?, 2);
+        assert_eq!((&two, server.recv(100).await?), (b"fo", b"ur".to_vec()));
+        drop(client);
+        assert_eq!(server.recv(100).await?, b"");
+        assert_eq!(server.recv(100).await?, b"");
+        Ok(())
+    }
+
+    /// G-53: one task may write while another reads the same socket.
+    async fn a_socket_is_read_and_written_at_once(world: World) -> io::Result<()> {
+        let (lp, client, server) = pair(&world).await?;
+        let (client, server) = (Rc::new(client), Rc::new(server));
+        let flood = async |lp: &Loop, socket: &Rc<Socket>| {
+            let socket = Rc::clone(socket);
+            lp.create_task(async move { socket.send_all(&vec![7; FLOOD]).await })
+        };
+        let drain = async |lp: &Loop, socket: &Rc<Socket>| {
+            let socket = Rc::clone(socket);
+            lp.create_task(async move {
+                let mut received = 0;
+                while received < FLOOD {
+                    received += socket.recv(1 << 20).await?.len();
+                }
+                io::Result::Ok(received)
+            })
+        };
+        let there = world.host("server");
+        let sends = [flood(&lp, &client).await, flood(&there, &server).await];
+        let drains = [drain(&lp, &client).await, drain(&there, &server).await];
+        for sent in sends {
+            sent.await.unwrap()?;
+        }
+        for drained in drains {
+            assert_eq!(drained.await.unwrap()?, FLOOD);
+        }
+        Ok(())
+    }
+
+    /// G-54: a receive that is cancelled loses nothing, and one right after it is not disturbed.
+    async fn a_cancelled_receive_loses_nothing(world: World) -> io::Result<()> {
+        let (lp, client, server) = pair(&world).await?;
+        let client = Rc::new(client);
+        let receive = || {
+            let client = Rc::clone(&client);
+            lp.create_task(async move { client.recv(100).await })
+        };
+        let cancelled = receive();
+        world.settle().await;
+        cancelled.cancel();
+        let next = receive();
+        world.settle().await;
+        server.send_all(b"data").await?;
+        assert!(matches!(cancelled.await, Err(TaskError::Cancelled)));
+        assert_eq!(next.await.unwrap()?, b"data");
+        // Cancelled when the data are there already.
+        let cancelled = receive();
+        world.settle().await;
+        server.send_all(b"more").await?;
+        world.settle().await;
+        if !cancelled.done() {
+            cancelled.cancel();
+            assert_eq!(client.recv(100).await?, b"more");
+        }
+        Ok(())
+    }
+
+    /// G-55: everything is sent, or an error comes; a cancelled send may have sent a part, and the next goes on
+    /// behind it.
+    async fn everything_is_sent_or_an_error_comes(world: World) -> io::Result<()> {
+        let (lp, client, server) = pair(&world).await?;
+        let client = Rc::new(client);
+        let floods = Rc::clone(&client);
+        let sending = lp.create_task(async move { floods.send_all(&vec![b'a'; FLOOD]).await });
+        world.settle().await;
+        assert!(sending.cancel());
+        assert!(sending.await.is_err());
+        let finishes = Rc::clone(&client);
+        let last = lp.create_task(async move { finishes.send_all(b"b").await });
+        let mut received = Vec::new();
+        while received.last() != Some(&b'b') {
+            received.extend(server.recv(1 << 20).await?);
+        }
+        last.await.unwrap()?;
+        assert!((2..=FLOOD).contains(&received.len()));
+        assert!(received[..received.len() - 1].iter().all(|byte| *byte == b'a'));
+        // And to a peer that is gone.
+        drop(server);
+        let gone = async {
+            loop {
+                if let Err(error) = client.send_all(&[0; 1_000]).await {
+                    return error.kind();
+                }
+                lp.sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let kind = lp.timeout(Duration::from_secs(60), gone).await?;
+        assert!(matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{kind}");
+        Ok(())
+    }
+
+    /// G-56: a refused connect names the address, and may be tried again on the same socket.
+    async fn a_refused_connect_may_be_tried_again(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let addr = (address_of(&server).await?, free_port(&server).await?).into();
+        let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        let error = socket.connect(addr).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains(&addr.to_string()), "{error}");
+        let mut listener = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+        listener.set_option(SocketOption::ReuseAddress(true))?;
+        listener.bind(addr)?;
+        listener.listen(1)?;
+        socket.connect(addr).await?;
+        let (accepted, _) = listener.accept().await?;
+        accepted.send_all(b"at last").await?;
+        assert_eq!(socket.recv(100).await?, b"at last");
+        Ok(())
+    }
+
+    /// G-53: datagrams by hand.
+    async fn datagrams_go_by_hand(world: World) -> io::Result<()> {
+        let (one, other) = (world.host("one"), world.host("other"));
+        let open = async |lp: &Loop| {
+            let socket = Socket::open(lp, SocketKind::Datagram, Family::V4)?;
+            socket.bind((address_of(lp).await?, 0).into())?;
+            io::Result::Ok(socket)
+        };
+        let (sender, receiver) = (open(&one).await?, open(&other).await?);
+        assert_eq!(sender.send_to(b"ping", receiver.local_addr()?).await?, 4);
+        let mut buf = [0; 100];
+        let (length, from) = receiver.recv_from(&mut buf).await?;
+        assert_eq!((&buf[..length], from), (&b"ping"[..], sender.local_addr()?));
+        Ok(())
+    }
+}
