@@ -233,7 +233,7 @@ fn a_host_that_is_always_ready_does_not_starve_the_others() {
     let waited = |seed: u64| {
         Sim::new(seed).run(|world| async move {
             let (turns, waited) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(TURNS)));
-            let names = if seed % 2 == 0 { ["busy", "other"] } else { ["other", "busy"] };
+            let names = if seed.is_multiple_of(2) { ["busy", "other"] } else { ["other", "busy"] };
             for name in names {
                 let (lp, turns, waited) = (world.host(name), turns.clone(), waited.clone());
                 let own = lp.clone();

@@ -13,7 +13,7 @@ use crate::copy::Binaries;
 use crate::patch::Mutant;
 
 /// How long a test may take. A mutant that makes it hang is not caught: nobody would learn of what.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A test to be run: it must fail if there is a mutant, and pass if there is none.
 pub(crate) struct Trial<'a> {
