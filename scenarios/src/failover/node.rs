@@ -165,10 +165,7 @@ impl Running {
             client if self.queue.borrow().len() < QUEUE_MAX => {
                 let answer = self.lp.create_future();
                 self.queue.borrow_mut().push_back((client, answer.clone()));
-                let mut awaited = self.awaited.borrow_mut();
-                awaited.retain(|answer| !answer.done());
-                awaited.push(answer.clone());
-                drop(awaited);
+                self.await_answer(&answer);
                 let bell = self.bell.borrow().clone();
                 // It has rung already if something else is queued.
                 let _ = bell.set_result(());
@@ -177,6 +174,13 @@ impl Running {
             _ => return None,
         };
         Some(answer.encode())
+    }
+
+    /// Notes that somebody waits for an answer.
+    fn await_answer(&self, answer: &LoopFuture<Answer>) {
+        let mut awaited = self.awaited.borrow_mut();
+        awaited.retain(|answer| !answer.done());
+        awaited.push(answer.clone());
     }
 
     /// Takes a change of a primary: true once it is durable.
