@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::engine::{Engine, ReadBuffer};
+use sim_core::engine::{Engine, EngineMemory};
 use sim_core::{ErrorContext, EventLoop, Failure, Outcome, RunError, Scenario, World};
 
 use crate::MioDriver;
@@ -44,7 +44,7 @@ pub fn new_loop() -> io::Result<EventLoop> {
 /// As [`new_loop`].
 pub fn new_loop_and_driver() -> io::Result<(EventLoop, Rc<MioDriver>)> {
     let driver = Rc::new(MioDriver::new()?);
-    let engine = Engine::new(Rc::clone(&driver) as Rc<_>, ReadBuffer::default());
+    let engine = Engine::new(Rc::clone(&driver) as Rc<_>, EngineMemory::default());
     let lp = EventLoop::new(engine);
     let debug = std::env::var_os("LOOP_DEBUG");
     lp.set_debug(debug.is_some_and(|value| !value.is_empty() && value != "0"));

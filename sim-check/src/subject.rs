@@ -69,7 +69,9 @@ impl<'a> Subject<'a> {
     fn look(&mut self) {
         let listening = Listening::begin();
         let sim = self.calm_simulation(0).trace_first(MOMENTS_MAX as usize);
-        let Report { hosts, time, events, log, .. } = self.run(&sim, &listening).report;
+        let report = self.run(&sim, &listening).report;
+        let hosts = report.hosts().map(str::to_owned).collect();
+        let Report { time, events, log, .. } = report;
         let length = time.since_epoch().max(Duration::from_millis(1));
         self.calm = Calm { hosts, length, moments: Vec::new() };
         let Some(log) = log.filter(|_| events <= MOMENTS_MAX) else { return };

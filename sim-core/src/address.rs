@@ -31,8 +31,20 @@ impl HostPort {
         let Port::Number(port) = self.port else {
             return None;
         };
-        self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port))
+        numeric_host(&self.host).map(|ip| SocketAddr::new(ip, port))
     }
+}
+
+/// The address that a host is, if it is no name. Names without a dot are told apart at a glance.
+///
+/// ```
+/// use sim_core::driver::numeric_host;
+///
+/// assert!(numeric_host("::1").is_some_and(|ip| ip.is_loopback()));
+/// assert_eq!(numeric_host("server"), None);
+/// ```
+pub fn numeric_host(host: &str) -> Option<IpAddr> {
+    if host.bytes().any(|byte| byte == b'.' || byte == b':') { host.parse().ok() } else { None }
 }
 
 impl From<u16> for Port {

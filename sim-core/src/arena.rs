@@ -25,6 +25,12 @@ pub(crate) struct Arena<T> {
     next_generation: u32,
 }
 
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Arena<T> {
     pub(crate) const fn new() -> Self {
         Self { slots: Slab::new(), next_generation: 1 }
@@ -87,9 +93,32 @@ impl<T> Arena<T> {
         })
     }
 
+    /// How many values it has room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Makes it as new but for its room, if it is empty; false if it is not.
+    pub(crate) fn renew(&mut self) -> bool {
+        if !self.slots.is_empty() {
+            return false;
+        }
+        // So that its places are taken in order again.
+        self.slots.clear();
+        self.next_generation = 1;
+        true
+    }
+
     /// Empties it. The values come back, in order of insertion, so that they can be dropped outside
     /// any borrow.
     pub(crate) fn take_all(&mut self) -> Vec<T> {
+        if self.slots.is_empty() {
+            return Vec::new();
+        }
         let mut all: Vec<_> = self.slots.drain().collect();
         let next = self.next_generation;
         all.sort_by_key(|(generation, _)| std::cmp::Reverse(next.wrapping_sub(*generation)));

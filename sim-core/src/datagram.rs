@@ -371,7 +371,7 @@ impl Endpoint {
             return;
         }
         let core = self.core();
-        let mut buffer = core.buffer.take();
+        let mut buffer = core.memory.take();
         match self.receive(&mut buffer) {
             Ok((bytes, from, more)) => {
                 self.readable.set(more);
@@ -383,7 +383,7 @@ impl Endpoint {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => self.deliver_error(error),
         }
-        core.buffer.put_back(buffer);
+        core.memory.put_back(buffer);
         self.rearm_read();
     }
 

@@ -49,6 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Port;
+pub use crate::address::numeric_host;
 pub use crate::tcp_options::TcpOptions;
 
 use crate::error::RunError;

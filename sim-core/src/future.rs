@@ -93,13 +93,52 @@ enum Waiter<T: Clone + 'static> {
     Waker(Waker),
 }
 
+/// Who waits, by number.
+struct Waiters<T: Clone + 'static> {
+    /// Mostly it is one. If there are others, their numbers are higher.
+    first: Option<(u64, Waiter<T>)>,
+    others: BTreeMap<u64, Waiter<T>>,
+}
+
 struct Shared<T: Clone + 'static> {
     lp: Loop,
     outcome: RefCell<Option<Result<T, FutureError>>>,
     retrieved: Cell<bool>,
     /// Who waits, by number, in order of registration.
-    waiters: RefCell<BTreeMap<u64, Waiter<T>>>,
+    waiters: RefCell<Waiters<T>>,
     next_waiter: Cell<u64>,
+}
+
+impl<T: Clone + 'static> Default for Waiters<T> {
+    fn default() -> Self {
+        Self { first: None, others: BTreeMap::new() }
+    }
+}
+
+impl<T: Clone + 'static> Waiters<T> {
+    /// Adds one with the next number, or replaces that with this one.
+    fn insert(&mut self, number: u64, waiter: Waiter<T>) -> Option<Waiter<T>> {
+        match &mut self.first {
+            Some((own, first)) if *own == number => Some(std::mem::replace(first, waiter)),
+            None if self.others.is_empty() => {
+                self.first = Some((number, waiter));
+                None
+            }
+            _ => self.others.insert(number, waiter),
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Waiter<T>> {
+        match self.first.take_if(|(own, _)| *own == number) {
+            Some((_, first)) => Some(first),
+            None => self.others.remove(&number),
+        }
+    }
+
+    /// In order of registration.
+    fn into_values(self) -> impl Iterator<Item = Waiter<T>> {
+        self.first.map(|(_, first)| first).into_iter().chain(self.others.into_values())
+    }
 }
 
 impl<T: Clone + 'static> LoopFuture<T> {
@@ -210,7 +249,7 @@ impl<T: Clone + 'static> LoopFuture<T> {
     /// Removes a callback; says how many that were, 0 or 1. A callback that is queued already is
     /// not unscheduled (B-05).
     pub fn remove_done_callback(&self, id: DoneCallbackId) -> usize {
-        let removed = self.shared.waiters.borrow_mut().remove(&id.0);
+        let removed = self.shared.waiters.borrow_mut().remove(id.0);
         usize::from(removed.is_some())
     }
 
@@ -259,7 +298,7 @@ impl<T: Clone + 'static> Future for LoopFuture<T> {
 impl<T: Clone + 'static> Drop for LoopFuture<T> {
     fn drop(&mut self) {
         if let Some(number) = self.waiting {
-            let removed = self.shared.waiters.borrow_mut().remove(&number);
+            let removed = self.shared.waiters.borrow_mut().remove(number);
             drop(removed);
         }
     }

@@ -88,6 +88,7 @@ pub mod trace;
 mod transport;
 mod unix_addr;
 mod unix_endpoint;
+mod wakers;
 mod world;
 
 pub use address::{Address, DatagramAddress, HostPort, Port, ToHostPort};

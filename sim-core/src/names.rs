@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::task::Poll;
 
 use crate::Loop;
-use crate::address::{HostPort, Port, ToHostPort};
+use crate::address::{HostPort, Port, ToHostPort, numeric_host};
 use crate::driver::{Family, Question, Resolution, SocketKind};
 use crate::handle::closed_error;
 
@@ -205,9 +205,9 @@ impl Loop {
             return Err(closed_error());
         }
         let HostPort { host, port } = addr.to_host_port();
-        let known = match host.parse::<IpAddr>() {
-            Ok(ip) => Some(hints.check(ip).map(|()| vec![ip])),
-            Err(_) => self.view.as_ref().and_then(|view| view.resolve(&host)),
+        let known = match numeric_host(&host) {
+            Some(ip) => Some(hints.check(ip).map(|()| vec![ip])),
+            None => self.view.as_ref().and_then(|view| view.resolve(&host)),
         };
         let answer = match known {
             Some(known) => {

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::address::ToHostPort;
@@ -26,6 +26,7 @@ use crate::socket_file::SocketFile;
 use crate::timer::Timer;
 use crate::transport::Medium;
 use crate::transport::stream::Stream;
+use crate::wakers::Wakers;
 use crate::{Address, Loop, SharedError, ToUnixAddr, Transport, UnixAddr};
 
 /// Makes the protocol of an accepted connection.
@@ -55,6 +56,8 @@ pub struct ServerBuilder {
     start_serving: bool,
     family: Option<Family>,
     cleanup_socket: bool,
+    reuse_address: bool,
+    /// Other switches of the sockets.
     options: Vec<SocketOption>,
 }
 
@@ -66,7 +69,8 @@ impl ServerBuilder {
             start_serving: true,
             family: None,
             cleanup_socket: true,
-            options: vec![SocketOption::ReuseAddress(true)],
+            reuse_address: true,
+            options: Vec::new(),
         }
     }
 
@@ -91,7 +95,7 @@ impl ServerBuilder {
 
     /// Whether binding ignores connections in TIME_WAIT (E-18). True by default.
     pub fn reuse_address(mut self, reuse: bool) -> Self {
-        self.options[0] = SocketOption::ReuseAddress(reuse);
+        self.reuse_address = reuse;
         self
     }
 
@@ -158,7 +162,12 @@ impl ServerBuilder {
         for addr in addrs {
             let addr = addr.to_host_port();
             let is_any = addr.host.is_empty();
-            for local in self.lp.local_addresses(addr, hints).await? {
+            let found = self.lp.local_addresses(addr, hints).await?;
+            if locals.is_empty() && !is_any && found.len() == 1 {
+                locals = found;
+                continue;
+            }
+            for local in found {
                 if !locals.contains(&local) {
                     locals.push(local);
                 }
@@ -224,6 +233,7 @@ impl ServerBuilder {
     fn bind_socket(&self, local: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::open(&self.lp, SocketKind::Stream, Family::of(&local))
             .map_err(|error| AddressError::wrap("open a socket for", local, error))?;
+        socket.set_option(SocketOption::ReuseAddress(self.reuse_address))?;
         for &option in &self.options {
             socket.set_option(option)?;
         }
@@ -279,7 +289,7 @@ pub(crate) struct ServerState {
     forever: Cell<bool>,
     connections: Cell<usize>,
     streams: RefCell<BTreeMap<u32, Weak<Stream>>>,
-    wakers: RefCell<Vec<Waker>>,
+    wakers: RefCell<Wakers>,
 }
 
 impl Server {
@@ -389,8 +399,9 @@ impl ServerState {
         if self.serving.replace(true) {
             return Ok(());
         }
-        let listeners = self.listeners.borrow().clone();
-        for listener in listeners {
+        for index in 0.. {
+            let listener = self.listeners.borrow().get(index).cloned();
+            let Some(listener) = listener else { break };
             if let Err(error) = listener.listen(self) {
                 self.close();
                 return Err(AddressError::wrap("listen at", listener.local.clone(), error));
@@ -432,14 +443,11 @@ impl ServerState {
     }
 
     fn wake(&self) {
-        self.wakers.take().into_iter().for_each(Waker::wake);
+        self.wakers.take().wake();
     }
 
     fn wait(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut wakers = self.wakers.borrow_mut();
-        if !wakers.iter().any(|known| known.will_wake(cx.waker())) {
-            wakers.push(cx.waker().clone());
-        }
+        self.wakers.borrow_mut().add(cx.waker());
         Poll::Pending
     }
 

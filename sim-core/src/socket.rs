@@ -461,7 +461,7 @@ mod tests {
     use super::*;
     use crate::EventLoop;
     use crate::driver::Driver;
-    use crate::engine::{Engine, ReadBuffer};
+    use crate::engine::{Engine, EngineMemory};
     use crate::testing::ScriptDriver;
 
     /// J-40: readiness that nothing is behind does not complete a connect; its answer does, and a
@@ -472,7 +472,7 @@ mod tests {
             let driver = Rc::new(ScriptDriver::new());
             let lp = EventLoop::new(Engine::new(
                 Rc::clone(&driver) as Rc<dyn Driver>,
-                ReadBuffer::default(),
+                EngineMemory::default(),
             ));
             let mut socket = Socket::open(&lp, SocketKind::Stream, Family::V4).unwrap();
             let source = socket.source();

@@ -210,8 +210,14 @@ impl TimeQueue {
         }
     }
 
-    /// Forgets every entry.
+    /// How many entries it has room for, where they are waited for in a heap.
+    pub fn capacity(&self) -> usize {
+        self.items.capacity().max(self.in_order.capacity())
+    }
+
+    /// Forgets every entry, and stamps those to come from 0 on.
     pub fn clear(&mut self) {
+        self.next_stamp = 0;
         self.first = None;
         self.in_order.clear();
         self.items.clear();

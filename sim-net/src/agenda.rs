@@ -7,6 +7,7 @@ use crate::link::table::HeldBackKey;
 use crate::names::query::QueryId;
 use crate::packet::Packet;
 use crate::socket_table::SocketId;
+use crate::spare::{ENTRIES_MAX, clear};
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -65,6 +66,18 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
+    /// Makes it as new, but for its room.
+    pub(crate) fn renew(&mut self) {
+        let Self { queue, events, vacant, in_flight } = self;
+        if queue.capacity() > ENTRIES_MAX {
+            *queue = TimeQueue::default();
+        }
+        queue.clear();
+        clear(events);
+        clear(vacant);
+        *in_flight = 0;
+    }
+
     /// Adds an event.
     #[inline]
     pub(crate) fn push(&mut self, at: Time, event: Event) {

@@ -16,6 +16,9 @@ pub(crate) const LARGE: usize = 45 * SEGMENT;
 const SHORT_SPARE_MAX: usize = 16_384;
 const SEGMENT_SPARE_MAX: usize = 2_896;
 const LARGE_SPARE_MAX: usize = 64;
+/// How many of them it leaves to the next world: at most 64 KiB of each.
+const SHORT_LEFT_MAX: usize = 256;
+const SEGMENT_LEFT_MAX: usize = 45;
 
 /// A part of a chunk. In two words, so that it passes through registers.
 #[derive(Clone, Debug)]
@@ -98,6 +101,15 @@ impl Chunk {
 }
 
 impl Pool {
+    /// Makes it as new, but for some chunks of which none is unlike a new one.
+    pub(crate) fn renew(&mut self) {
+        let Self { short, segment, large } = self;
+        short.truncate(SHORT_LEFT_MAX);
+        segment.truncate(SEGMENT_LEFT_MAX);
+        // They differ in size, which a connection can tell.
+        large.clear();
+    }
+
     /// A new chunk that begins with as much of `data` as fits.
     pub(crate) fn chunk(&mut self, data: &[u8]) -> Payload {
         self.copy(&data[..data.len().min(LARGE)])

@@ -1,6 +1,5 @@
 //! A host of a world: what its kernel knows, and when its engine wants a turn.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sim_core::{Time, UnixAddr};
@@ -11,7 +10,9 @@ use crate::disk::File;
 use crate::life::Life;
 use crate::ports::Ports;
 use crate::socket_table::SocketId;
-use crate::tcp::time_wait::{Pair, TimeWaits};
+use crate::spare::clear;
+use crate::tcp::connections::Connections;
+use crate::tcp::time_wait::TimeWaits;
 use crate::tun::interface::Interface;
 use crate::unix::names::Names;
 
@@ -19,69 +20,77 @@ use crate::unix::names::Names;
 const EPOCH: Duration = Duration::from_secs(946_684_800);
 
 /// A host.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Host {
-    /// Its addresses are 10.0.0.0 + number and fd00:: + number.
-    pub(crate) number: u32,
+    // What every turn and every packet needs comes first.
+    /// Sockets with news for the engine.
+    pub(crate) ready: Vec<SocketId>,
+    /// Until when its processor is busy; `NEVER` while its process does not run.
+    pub(crate) busy_until: Time,
+    /// When its engine wants a turn.
+    pub(crate) deadline: Time,
+    /// It stands in the set of hosts that are ready now.
+    pub(crate) queued: bool,
+    /// It has something to do as soon as its processor is free.
+    pub(crate) delayed: bool,
+    /// What reaches it does not go to its sockets: it is deaf, or its packets go to a TUN device.
+    pub(crate) diverts: bool,
+    /// Not every packet reaches it: its machine is off or frozen, or has had another address.
+    deaf: bool,
     /// How many times it has booted.
     pub(crate) incarnation: u16,
+    /// Its addresses are 10.0.0.0 + number and fd00:: + number.
+    pub(crate) number: u32,
+    pub(crate) timer: LazyTimer<4>,
+    pub(crate) life: Life,
     /// `name@incarnation`.
     pub(crate) entity: Entity,
-
     pub(crate) tcp: Ports,
-    pub(crate) connections: BTreeMap<Pair, SocketId>,
+    pub(crate) connections: Connections,
     pub(crate) time_waits: TimeWaits,
     pub(crate) udp: Ports,
     /// What Unix sockets are bound to.
     pub(crate) unix: Names,
     /// How many flows it has opened to each (host, port, datagrams).
-    pub(crate) flows: BTreeMap<(u32, u16, bool), u32>,
+    flows: Vec<((u32, u16, bool), u32)>,
     /// How many ephemeral ports it has drawn.
     pub(crate) ports_drawn: u64,
-
-    /// Sockets with news for the engine.
-    pub(crate) ready: Vec<SocketId>,
-    /// It stands in the set of hosts that are ready now.
-    pub(crate) queued: bool,
-    /// It has something to do as soon as its processor is free.
-    pub(crate) delayed: bool,
-    /// Until when its processor is busy; `NEVER` while its process does not run.
-    pub(crate) busy_until: Time,
-    /// When its engine wants a turn.
-    pub(crate) deadline: Time,
-    pub(crate) timer: LazyTimer<4>,
     /// Its ranks among hosts that are ready at the same instant.
     pub(crate) ranks: Option<Box<Draws>>,
-
     /// What is on its disk, in order of creation.
     pub(crate) files: Vec<File>,
-
-    /// What reaches it does not go to its sockets: it is deaf, or its packets go to a TUN device.
-    pub(crate) diverts: bool,
-    /// Not every packet reaches it: its machine is off or frozen, or has had another address.
-    deaf: bool,
     /// Its TUN device, if it has one.
     interface: Option<Box<Interface>>,
-    pub(crate) life: Life,
     /// How far its time of day is from the true one, in nanoseconds.
     pub(crate) wall_ahead: i64,
 }
 
+/// The tables of a host that most hosts need, with nothing in them.
+#[derive(Debug, Default)]
+pub(crate) struct HostMemory {
+    tcp: Ports,
+    connections: Connections,
+    udp: Ports,
+    flows: Vec<((u32, u16, bool), u32)>,
+    ready: Vec<SocketId>,
+}
+
 impl Host {
-    pub(crate) fn new(number: u32, name: &str) -> Self {
+    pub(crate) fn new(number: u32, name: &str, memory: HostMemory) -> Self {
         let incarnation = 1;
         Self {
             number,
             incarnation,
             entity: entity(name, incarnation),
-            tcp: Ports::default(),
-            connections: BTreeMap::new(),
+            tcp: memory.tcp,
+            connections: memory.connections,
             time_waits: TimeWaits::default(),
-            udp: Ports::default(),
+            udp: memory.udp,
             unix: Names::default(),
-            flows: BTreeMap::new(),
+            flows: memory.flows,
             ports_drawn: 0,
-            ready: Vec::new(),
+            ready: memory.ready,
             queued: false,
             delayed: false,
             busy_until: Time::ZERO,
@@ -95,6 +104,30 @@ impl Host {
             life: Life::default(),
             wall_ahead: 0,
         }
+    }
+
+    /// Its tables, emptied, when its world has ended.
+    pub(crate) fn into_memory(self) -> HostMemory {
+        let Self { mut tcp, mut connections, mut udp, mut flows, mut ready, .. } = self;
+        tcp.renew();
+        connections.renew();
+        udp.renew();
+        clear(&mut flows);
+        clear(&mut ready);
+        HostMemory { tcp, connections, udp, flows, ready }
+    }
+
+    /// The number of a flow that it opens to a port of `server`, among all that it has opened there.
+    pub(crate) fn next_flow(&mut self, server: u32, port: u16, datagrams: bool) -> u32 {
+        let key = (server, port, datagrams);
+        let place = self.flows.binary_search_by_key(&key, |&(own, _)| own);
+        let place = place.unwrap_or_else(|place| {
+            self.flows.insert(place, (key, 0));
+            place
+        });
+        let (_, number) = &mut self.flows[place];
+        *number += 1;
+        *number
     }
 
     /// True while it gets no turns: its machine is off or frozen, or its process paused or dead.

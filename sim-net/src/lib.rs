@@ -107,6 +107,7 @@ mod sim;
 mod simulation;
 mod socket_options;
 mod socket_table;
+mod spare;
 mod stop_at;
 mod stream_faults;
 mod tcp;

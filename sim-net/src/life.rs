@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::network::Network;
 use crate::ports::Ports;
 use crate::socket_table::{Kind, SocketId};
+use crate::tcp::connections::Connections;
 use crate::tcp::time_wait::TimeWaits;
 use crate::trace::{HostChange, Record};
 
@@ -62,7 +63,7 @@ impl Host {
         self.tcp = Ports::default();
         self.udp = Ports::default();
         self.unix.wipe();
-        self.connections.clear();
+        self.connections = Connections::default();
         self.time_waits = TimeWaits::default();
         self.ready.clear();
         if let Some(interface) = self.interface() {

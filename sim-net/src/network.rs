@@ -1,6 +1,7 @@
 //! The network and the kernels of its hosts: everything in a world but the engines.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -13,7 +14,7 @@ use crate::buffer::{Payload, Pool};
 use crate::capture::icmp::read_quote;
 use crate::decisions::{Draws, Site};
 use crate::flow::Flow;
-use crate::host::Host;
+use crate::host::{Host, HostMemory};
 use crate::link::table::LinkTable;
 use crate::link::{LinkError, LinkRule};
 use crate::multicast::Groups;
@@ -23,9 +24,11 @@ use crate::plane::Plane;
 use crate::ready_hosts::ReadyHosts;
 use crate::scheduler::CONTROL;
 use crate::socket_table::{Kind, Ready, Socket, SocketId, SocketTable};
+use crate::spare::{Spare, clear};
 use crate::stream_faults::StreamFaults;
 use crate::stream_faults::inject::Injection;
 use crate::tcp::config::TcpConfig;
+use crate::tcp::stream::Streams;
 use crate::trace::{DropReason, Record};
 use crate::wire::{Path, Wire};
 
@@ -35,6 +38,10 @@ pub(crate) struct Network {
     pub(crate) wire: Wire,
     pub(crate) sockets: SocketTable,
     pub(crate) hosts: Vec<Host>,
+    /// The tables of hosts that the world does not have yet.
+    host_memory: Vec<HostMemory>,
+    /// Connections that are over.
+    pub(crate) streams: Streams,
     pub(crate) pool: Pool,
     /// What the TCP of every host is set to.
     pub(crate) tcp: TcpConfig,
@@ -59,16 +66,27 @@ pub(crate) struct Network {
 
 /// The largest number that a host can have: 10.255.255.255 is the broadcast address.
 const NUMBER_MAX: u32 = 0xff_fffe;
+/// For how many hosts tables are left to the next world.
+const HOSTS_LEFT_MAX: usize = 64;
 
 impl Network {
-    pub(crate) fn new(seed: u64, links: LinkTable, keep_log: bool, first_number: u32) -> Self {
+    /// A network without hosts, in the memory of `spare` that it has a use for.
+    pub(crate) fn new(
+        seed: u64,
+        links: LinkTable,
+        keep_log: bool,
+        first_number: u32,
+        spare: &mut Spare,
+    ) -> Self {
         Self {
-            wire: Wire::new(seed, links, keep_log),
-            sockets: SocketTable::default(),
-            hosts: Vec::new(),
-            pool: Pool::default(),
+            wire: Wire::new(seed, links, keep_log, take(&mut spare.agenda)),
+            sockets: take(&mut spare.sockets),
+            hosts: take(&mut spare.hosts),
+            host_memory: take(&mut spare.host_memory),
+            streams: take(&mut spare.streams),
+            pool: take(&mut spare.pool),
             tcp: TcpConfig::default(),
-            ready: ReadyHosts::default(),
+            ready: take(&mut spare.ready),
             is_control_ready: false,
             delayed_hosts: 0,
             injection: Injection::default(),
@@ -81,6 +99,35 @@ impl Network {
             moved: BTreeMap::new(),
             moves: 0,
         }
+    }
+
+    /// Leaves its memory to another network: this one has ended.
+    pub(crate) fn leave_to(&mut self, spare: &mut Spare) {
+        let Self { sockets, streams, pool, hosts, host_memory, .. } = self;
+        // First, so that nobody else holds what connections have sent.
+        self.wire.agenda.renew();
+        sockets.renew(|socket| {
+            if let Kind::Stream(stream) = socket.kind {
+                streams.put(stream, pool);
+            }
+        });
+        for host in hosts.drain(..) {
+            let memory = host.into_memory();
+            if host_memory.len() < HOSTS_LEFT_MAX {
+                host_memory.push(memory);
+            }
+        }
+        clear(hosts);
+        self.ready.renew();
+        // After all that holds payloads.
+        self.pool.renew();
+        spare.agenda = take(&mut self.wire.agenda);
+        spare.sockets = take(&mut self.sockets);
+        spare.streams = take(&mut self.streams);
+        spare.pool = take(&mut self.pool);
+        spare.ready = take(&mut self.ready);
+        spare.hosts = take(&mut self.hosts);
+        spare.host_memory = take(&mut self.host_memory);
     }
 
     /// Sets what streams show their applications.
@@ -102,7 +149,8 @@ impl Network {
     /// Adds a host and returns its index. Others find it by its name if `is_named`.
     pub(crate) fn add_host(&mut self, name: &Arc<str>, is_named: bool) -> u32 {
         let index = self.hosts.len() as u32;
-        self.hosts.push(Host::new(index + self.first_number, name));
+        let memory = self.host_memory.pop().unwrap_or_default();
+        self.hosts.push(Host::new(index + self.first_number, name, memory));
         self.wire.trace.hosts.push(Arc::clone(name));
         if is_named {
             self.names.insert(Arc::clone(name), index);
@@ -201,9 +249,7 @@ impl Network {
     ) -> Flow {
         let server = to.unwrap_or(u32::MAX);
         let host = self.host(from);
-        let number = host.flows.entry((server, port, datagrams)).or_default();
-        *number += 1;
-        let number = *number;
+        let number = host.next_flow(server, port, datagrams);
         let incarnation = host.incarnation;
         Flow::new((from, incarnation), (server, port), number, datagrams)
     }

@@ -317,9 +317,10 @@ mod tests {
     use crate::link::table::LinkTable;
     use crate::packet::{Body, Icmp};
     use crate::socket_table::SocketId;
+    use crate::spare::Spare;
 
     fn network() -> Network {
-        let mut network = Network::new(1, LinkTable::default(), false, 0);
+        let mut network = Network::new(1, LinkTable::default(), false, 0, &mut Spare::default());
         for name in ["control", "a", "b", "c", "d"] {
             network.add_host(&Arc::from(name), true);
         }

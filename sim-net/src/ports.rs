@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::address::{Endpoint, Ip};
 use crate::decisions::below;
 use crate::socket_table::SocketId;
+use crate::spare::clear;
 use crate::tcp::time_wait::Pair;
 
 /// The ports that the kernel gives out (`ip_local_port_range`).
@@ -42,6 +43,13 @@ impl Bind {
 }
 
 impl Ports {
+    /// Makes it as new, but for its room.
+    pub(crate) fn renew(&mut self) {
+        let Self { binds, last } = self;
+        clear(binds);
+        *last = None;
+    }
+
     fn place(&self, port: u16, id: SocketId) -> Result<usize, usize> {
         self.binds.binary_search_by_key(&(port, id), |&(key, _)| key)
     }

@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::spare::{ENTRIES_MAX, clear};
+
 /// Ready hosts. A host that is alone goes without a draw; when there are several, each draws a rank,
 /// and the lowest goes first. So the draws of a host do not depend on how many others there are.
 #[derive(Debug, Default)]
@@ -13,6 +15,16 @@ pub(crate) struct ReadyHosts {
 }
 
 impl ReadyHosts {
+    /// Makes it as new, but for its room.
+    pub(crate) fn renew(&mut self) {
+        let Self { fresh, ranked } = self;
+        clear(fresh);
+        ranked.clear();
+        if ranked.capacity() > ENTRIES_MAX {
+            ranked.shrink_to(0);
+        }
+    }
+
     pub(crate) fn add(&mut self, index: u32) {
         self.fresh.push(index);
     }

@@ -48,8 +48,6 @@ pub struct Report<T> {
     pub faults: BTreeMap<&'static str, u64>,
     /// The properties that the code came by, by their names.
     pub properties: BTreeMap<&'static str, PropertyCount>,
-    /// The names of the world's hosts, in order of creation.
-    pub hosts: Vec<String>,
     /// The hosts that rules about links and plans name and that the world never had.
     pub absent_hosts: Vec<String>,
     /// All packets, if [`Sim::capture`](crate::Sim::capture) asked for them.
@@ -128,6 +126,11 @@ impl fmt::Display for Finding {
 impl Error for Finding {}
 
 impl<T> Report<T> {
+    /// The names of the world's hosts, in order of creation.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.tail.hosts().skip(1)
+    }
+
     /// The scenario's value.
     ///
     /// # Panics

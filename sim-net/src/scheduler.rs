@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use sim_core::driver::{Next, Readiness};
-use sim_core::engine::{Engine, ReadBuffer};
+use sim_core::engine::{Engine, EngineMemory, Runner};
 use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 
 use crate::bell::Bell;
@@ -22,6 +22,7 @@ use crate::network::Network;
 use crate::orders::Orders;
 use crate::properties::Properties;
 use crate::report::STOP_AT;
+use crate::spare::{Spare, clear};
 use crate::stop_at::{self, StopAt};
 use crate::trace::Record;
 
@@ -89,11 +90,11 @@ pub(crate) struct Scheduler {
     /// The processes of the hosts; the control loop's is its own.
     seats: RefCell<Vec<Seat>>,
     /// Engines of processes that are gone, until no callback runs and they can be dropped.
-    departed: RefCell<Vec<Rc<Engine>>>,
+    departed: RefCell<Vec<Engine>>,
     pub(crate) orders: Orders,
     pub(crate) properties: RefCell<Properties>,
     pub(crate) bell: Arc<Bell>,
-    buffer: ReadBuffer,
+    engines: EngineMemory,
     pub(crate) limits: Limits,
     /// The last moment that the limits allow.
     end: Time,
@@ -110,7 +111,7 @@ pub(crate) struct Scheduler {
 
 /// The place of a host's process.
 #[derive(Default)]
-struct Seat {
+pub(crate) struct Seat {
     process: Option<Process>,
     /// The loop of the process, or of the last one.
     handle: Option<Loop>,
@@ -118,7 +119,7 @@ struct Seat {
 }
 
 struct Process {
-    engine: Rc<Engine>,
+    engine: Engine,
     driver: Rc<HostDriver>,
 }
 
@@ -132,22 +133,22 @@ pub(crate) struct Settler {
 impl Scheduler {
     /// A world without hosts but the control loop.
     pub(crate) fn new(
-        mut network: Network,
+        network: Network,
         orders: Orders,
         limits: Limits,
         panics: PanicPolicy,
+        spare: Spare,
     ) -> Rc<Self> {
-        let bell = Arc::<Bell>::default();
-        network.name_service.bell = Arc::clone(&bell);
+        let bell = Arc::clone(&network.name_service.bell);
         Rc::new(Self {
             now: Cell::new(Time::ZERO),
             network: RefCell::new(network),
-            seats: RefCell::default(),
+            seats: RefCell::new(spare.seats),
             departed: RefCell::default(),
             orders,
             properties: RefCell::default(),
             bell,
-            buffer: ReadBuffer::default(),
+            engines: spare.engines.unwrap_or_default(),
             end: limits.end(),
             events_max: limits.events_max(),
             limits,
@@ -155,8 +156,8 @@ impl Scheduler {
             turns: Cell::new(0),
             current: Cell::new(CONTROL),
             settlers: RefCell::default(),
-            events: Cell::default(),
-            rung: Cell::default(),
+            events: Cell::new(spare.events),
+            rung: Cell::new(spare.rung),
         })
     }
 
@@ -203,7 +204,7 @@ impl Scheduler {
 
     fn engine(self: &Rc<Self>, index: u32, name: &Arc<str>) -> (Engine, Rc<HostDriver>) {
         let driver = Rc::new(HostDriver::new(Rc::clone(self), index, Arc::clone(name)));
-        let engine = Engine::new(Rc::clone(&driver) as Rc<_>, self.buffer.clone());
+        let engine = Engine::new(Rc::clone(&driver) as Rc<_>, self.engines.clone());
         engine.handle().set_panic_policy(self.panics);
         (engine, driver)
     }
@@ -212,12 +213,12 @@ impl Scheduler {
     fn new_process(self: &Rc<Self>, index: u32, name: &Arc<str>) -> (Process, Loop) {
         let (engine, driver) = self.engine(index, name);
         let handle = engine.handle();
-        (Process { engine: Rc::new(engine), driver }, handle)
+        (Process { engine, driver }, handle)
     }
 
-    fn engine_of(&self, index: u32) -> Option<Rc<Engine>> {
+    fn engine_of(&self, index: u32) -> Option<Runner> {
         let seats = self.seats.borrow();
-        seats.get(index as usize)?.process.as_ref().map(|process| Rc::clone(&process.engine))
+        seats.get(index as usize)?.process.as_ref().map(|process| process.engine.runner())
     }
 
     /// The loop of the host called `name`, which is made if there is none.
@@ -367,8 +368,10 @@ impl Scheduler {
     /// Drops every host's engine, and so everything that its user gave it.
     pub(crate) fn close(&self) {
         loop {
-            let seats = std::mem::take(&mut *self.seats.borrow_mut());
+            let mut seats = self.seats.take();
             if seats.is_empty() {
+                // Their room is for the next world.
+                self.seats.replace(seats);
                 break;
             }
             // Whoever is still at work when a world ends is not to blame.
@@ -376,8 +379,11 @@ impl Scheduler {
                 process.driver.die();
                 process.engine.die();
             }
-            drop(seats);
+            seats.clear();
             self.bury();
+            if self.seats.borrow().is_empty() {
+                self.seats.replace(seats);
+            }
         }
         self.settlers.take();
     }
@@ -495,7 +501,7 @@ impl Scheduler {
     #[inline]
     fn turn(&self, index: u32, now: Time, events: &mut Vec<Readiness>) -> Next {
         /// Plans the host's next turn when a panic ends this one: what it had left stays queued.
-        struct PlanAnyway<'a>(&'a Scheduler, u32, &'a Engine);
+        struct PlanAnyway<'a>(&'a Scheduler, u32, &'a Runner);
         impl Drop for PlanAnyway<'_> {
             fn drop(&mut self) {
                 self.0.network().plan(self.1, self.2.next());
@@ -589,6 +595,23 @@ impl Scheduler {
             pending.extend(tasks.map(|task| format!("{host}: task {task:?}")));
         }
         Err(RunError::Deadlock { pending })
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        let mut spare = Spare {
+            engines: Some(self.engines.clone()),
+            seats: self.seats.take(),
+            events: self.events.take(),
+            rung: self.rung.take(),
+            ..Spare::default()
+        };
+        clear(&mut spare.seats);
+        clear(&mut spare.events);
+        clear(&mut spare.rung);
+        self.network.get_mut().leave_to(&mut spare);
+        spare.leave();
     }
 }
 

@@ -18,6 +18,7 @@ use crate::plane::recording::Recording;
 use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
 use crate::simulation::Simulation;
+use crate::spare::Spare;
 use crate::stop_at::StopAt;
 use crate::stream_faults::StreamFaults;
 use crate::tcp::config::TcpConfig;
@@ -415,10 +416,11 @@ impl Sim {
     /// Builds the world without running anything.
     pub fn build(&self) -> Simulation {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
+        let mut spare = Spare::take();
         // The census reads its turns off the log, and where a run stops is seen there.
         let stops = matches!(self.limits.stop_at, Some(StopAt::Step(_)));
         let keep_log = self.keep_log || self.census || stops;
-        let mut network = Network::new(self.seed, links, keep_log, 0);
+        let mut network = Network::new(self.seed, links, keep_log, 0, &mut spare);
         network.wire.trace.bound_log(self.log_max);
         if let Some(StopAt::Step(step)) = self.limits.stop_at {
             network.wire.trace.stop_at(step);
@@ -440,7 +442,8 @@ impl Sim {
             limits.calm_at = Some(quiesce);
             limits.live_until = Some(quiesce + self.liveness.unwrap_or(LIVENESS));
         }
-        let scheduler = Scheduler::new(network, Orders::new(&self.plan), limits, self.panics);
+        let scheduler =
+            Scheduler::new(network, Orders::new(&self.plan), limits, self.panics, spare);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         scheduler.schedule_orders(self.quiesce);
         Simulation::new(EventLoop::new(engine), scheduler, self.keep_log, self.leftovers)
@@ -460,8 +463,9 @@ impl Sim {
 /// # Ok::<(), sim_core::RunError>(())
 /// ```
 pub fn new_loop() -> EventLoop {
-    let network = Network::new(0, LinkTable::default(), false, 1);
+    let mut spare = Spare::take();
+    let network = Network::new(0, LinkTable::default(), false, 1, &mut spare);
     let limits = Limits::default();
-    let scheduler = Scheduler::new(network, Orders::default(), limits, PanicPolicy::EndRun);
+    let scheduler = Scheduler::new(network, Orders::default(), limits, PanicPolicy::EndRun, spare);
     EventLoop::new(scheduler.control_engine(&Arc::from("host"), true))
 }

@@ -127,7 +127,6 @@ impl Simulation {
         let capture = capture.map(|capture| self.with_hosts(*capture));
         let (bindings, recording, census) = (self.bindings(), self.recording(), self.take_census());
         let tail = self.scheduler.network().wire.trace.take_tail();
-        let hosts = self.hosts();
         // Destructors of protocols run here.
         if let Err(finding) = self.contain(|| self.scheduler.close()) {
             outcome = outcome.and(Err(finding));
@@ -142,7 +141,6 @@ impl Simulation {
             leftovers,
             faults,
             properties,
-            hosts,
             absent_hosts,
             capture,
             bindings,

@@ -4,6 +4,7 @@ use sim_core::driver::{Family, Readiness, Source, TcpOptions, Token};
 use slab::Slab;
 
 use crate::address::Endpoint;
+use crate::spare::ENTRIES_MAX;
 use crate::tcp::config::BufferSize;
 use crate::tcp::stack::Listener;
 use crate::tcp::stream::Stream;
@@ -176,6 +177,18 @@ pub(crate) struct SocketTable {
 }
 
 impl SocketTable {
+    /// Makes it as new, but for its room; what was in it goes to `bury`.
+    pub(crate) fn renew(&mut self, bury: impl FnMut(Socket)) {
+        let Self { sockets, next_serial } = self;
+        sockets.drain().for_each(bury);
+        // So that its places are taken in order again.
+        sockets.clear();
+        if sockets.capacity() > ENTRIES_MAX {
+            *sockets = Slab::new();
+        }
+        *next_serial = 0;
+    }
+
     pub(crate) fn insert(&mut self, host: u32, kind: Kind) -> SocketId {
         self.next_serial += 1;
         let serial = self.next_serial;

@@ -56,13 +56,13 @@ pub(crate) struct Path {
 }
 
 impl Wire {
-    pub(crate) fn new(seed: u64, links: LinkTable, keep_log: bool) -> Self {
+    pub(crate) fn new(seed: u64, links: LinkTable, keep_log: bool, agenda: Agenda) -> Self {
         let mut faults = Faults::default();
         links.enable(&mut faults);
         Self {
             now: Time::ZERO,
             clocks: Clocks::default(),
-            agenda: Agenda::default(),
+            agenda,
             decisions: Decisions::new(seed),
             trace: Trace::new(keep_log),
             links,

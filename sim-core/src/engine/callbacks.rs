@@ -58,20 +58,18 @@ enum Timed {
 ///
 /// A cancelled timer leaves its queue entry behind; the entry's stamp no longer matches and it is
 /// skipped. `cancelled` counts such entries exactly (contract A-49).
+#[repr(C)]
+#[derive(Default)]
 pub(crate) struct Callbacks {
-    table: Arena<Callback>,
-    queue: TimeQueue,
     cancelled: usize,
+    queue: TimeQueue,
+    table: Arena<Callback>,
 }
 
 /// From this many timers on, cancelled ones are swept out once they are the majority.
 const SWEEP_FROM: usize = 100;
 
 impl Callbacks {
-    pub(crate) const fn new() -> Self {
-        Self { table: Arena::new(), queue: TimeQueue::new(), cancelled: 0 }
-    }
-
     #[inline]
     pub(crate) fn insert(&mut self, action: Action) -> Key {
         self.table.insert(Callback { action, timed: Timed::No, place: None })
@@ -197,9 +195,24 @@ impl Callbacks {
         }
     }
 
+    /// How many callbacks it has room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.table.capacity().max(self.queue.capacity())
+    }
+
+    /// Makes it as new but for its room, if it is empty; false if it is not.
+    pub(crate) fn renew(&mut self) -> bool {
+        self.queue.clear();
+        self.cancelled = 0;
+        self.table.renew()
+    }
+
     pub(crate) fn take_all(&mut self) -> Vec<Action> {
         self.queue.clear();
         self.cancelled = 0;
+        if self.table.is_empty() {
+            return Vec::new();
+        }
         self.table.take_all().into_iter().map(|callback| callback.action).collect()
     }
 }
@@ -217,7 +230,7 @@ mod tests {
     /// a cancelled timer at the head is not the next deadline.
     #[test]
     fn a_cancelled_head_is_skipped() {
-        let mut callbacks = Callbacks::new();
+        let mut callbacks = Callbacks::default();
         let near = timer(&mut callbacks, 1);
         timer(&mut callbacks, 5);
         assert!(callbacks.cancel(near).is_some());
@@ -229,7 +242,7 @@ mod tests {
     #[test]
     fn the_majority_of_cancelled_timers_is_swept_out() {
         for (cancelled, left_in_queue) in [(50, 101), (51, 50)] {
-            let mut callbacks = Callbacks::new();
+            let mut callbacks = Callbacks::default();
             let keys: Vec<Key> = (0..101).map(|at| timer(&mut callbacks, at)).collect();
             for key in keys.iter().rev().take(cancelled) {
                 callbacks.cancel(*key);
@@ -242,7 +255,7 @@ mod tests {
     /// a timer that has moved to the ready queue does not count when it is cancelled.
     #[test]
     fn cancelling_a_fired_timer_does_not_count() {
-        let mut callbacks = Callbacks::new();
+        let mut callbacks = Callbacks::default();
         timer(&mut callbacks, 3);
         let fired = callbacks.pop_due(Time::from_nanos(3)).unwrap();
         assert!(callbacks.cancel(fired).is_some());
@@ -268,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_recycled_slot_does_not_inherit_a_cancelled_deadline() {
-        let mut callbacks = Callbacks::new();
+        let mut callbacks = Callbacks::default();
         let first = timer(&mut callbacks, 3);
         callbacks.cancel(first);
         let second = timer(&mut callbacks, 9);
@@ -280,7 +293,7 @@ mod tests {
 
     #[test]
     fn stamps_start_again_without_losing_order() {
-        let mut callbacks = Callbacks::new();
+        let mut callbacks = Callbacks::default();
         let keys: Vec<Key> = (0..4).map(|_| timer(&mut callbacks, 7)).collect();
         callbacks.cancel(keys[1]);
         callbacks.renumber();

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::ReadBuffer;
 use super::callbacks::{Action, Callbacks, Place};
 use super::inbox::{Inbox, Woken};
+use super::memory::{EngineMemory, Tables};
 use super::report::{ErrorContext, Reporter};
 use super::sources::{Flow, Registered};
 use crate::arena::{Arena, Key};
@@ -111,71 +111,75 @@ impl From<Queued> for Ready {
     }
 }
 
+#[repr(C)]
 pub(crate) struct Core {
+    // What every turn needs comes first.
     pub(crate) driver: Rc<dyn Driver>,
-    /// Made when a job is run.
-    executors: OnceCell<Box<Executors>>,
-    pub(crate) buffer: ReadBuffer,
     pub(crate) inbox: Arc<Inbox>,
-    /// What the next snapshot begins with.
-    pub(super) ready: RefCell<Vec<Queued>>,
-    /// The running snapshot, and how many of its entries are left.
-    pub(super) batch: RefCell<Vec<Queued>>,
+    pub(crate) memory: EngineMemory,
     pub(super) batch_left: Cell<usize>,
-    pub(super) woken: RefCell<Vec<Woken>>,
-    pub(super) flow: RefCell<VecDeque<Flow>>,
+    pub(super) in_turn: Cell<bool>,
     /// True while `flow` is not empty: it is asked after every callback.
     pub(super) flow_waits: Cell<bool>,
-    pub(super) callbacks: RefCell<Callbacks>,
-    pub(super) tasks: RefCell<Arena<Rc<dyn AnyTask>>>,
-    pub(crate) sources: RefCell<Arena<Registered>>,
-    /// Sources whose last read did not empty them.
-    pub(super) still_readable: RefCell<Vec<Key>>,
     /// True while `still_readable` is not empty: it is asked twice a turn.
     pub(super) is_still_readable: Cell<bool>,
-    pub(crate) current_task: RefCell<Option<Rc<dyn AnyTask>>>,
-    pub(super) in_turn: Cell<bool>,
     pub(super) spent: Cell<bool>,
     /// Time was spent, and it may not be over yet.
     may_be_busy: Cell<bool>,
-    pub(crate) running: Cell<bool>,
-    pub(crate) stopping: Cell<bool>,
+    /// Debug mode is on, or callbacks cost something.
+    pub(super) timed: Cell<bool>,
+    pub(crate) policy: Cell<PanicPolicy>,
+    /// The driver keeps what protocols say of their state.
+    keeps_states: bool,
     closed: Cell<bool>,
     /// The machine has died: what still runs is heard by nobody.
     dead: Cell<bool>,
+    debug: Cell<bool>,
+    pub(crate) running: Cell<bool>,
+    pub(crate) stopping: Cell<bool>,
+    /// Sources whose last read did not empty them.
+    pub(super) still_readable: RefCell<Vec<Key>>,
+    /// What the next snapshot begins with.
+    pub(super) ready: RefCell<Vec<Queued>>,
+    pub(crate) sources: RefCell<Arena<Registered>>,
+    pub(super) callbacks: RefCell<Callbacks>,
+    /// The running snapshot, and how many of its entries are left.
+    pub(super) batch: RefCell<Vec<Queued>>,
+    // What fewer do.
+    /// Made when a job is run.
+    executors: OnceCell<Box<Executors>>,
+    pub(super) tasks: RefCell<Arena<Rc<dyn AnyTask>>>,
+    pub(crate) current_task: RefCell<Option<Rc<dyn AnyTask>>>,
+    pub(super) woken: RefCell<Vec<Woken>>,
+    pub(super) flow: RefCell<VecDeque<Flow>>,
     /// What every callback costs, if it costs anything.
     callback_cost: Cell<Duration>,
-    /// Debug mode is on, or callbacks cost something.
-    pub(super) timed: Cell<bool>,
-    debug: Cell<bool>,
     pub(crate) slow_callback: Cell<Duration>,
-    pub(crate) policy: Cell<PanicPolicy>,
-    pub(crate) reporter: Reporter,
     connections: Cell<u32>,
     task_numbers: Cell<u32>,
-    /// The driver keeps what protocols say of their state.
-    keeps_states: bool,
+    pub(crate) reporter: Reporter,
 }
 
 impl Core {
-    pub(crate) fn new(driver: Rc<dyn Driver>, buffer: ReadBuffer) -> Rc<Self> {
+    pub(crate) fn new(driver: Rc<dyn Driver>, memory: EngineMemory) -> Rc<Self> {
+        let tables = memory.take_tables();
         let simulated = driver.is_simulated();
         let policy = if simulated { PanicPolicy::EndRun } else { PanicPolicy::Contain };
         Rc::new(Self {
-            inbox: Arc::new(Inbox::new(driver.alarm(), simulated)),
+            inbox: Arc::new(Inbox::new(driver.alarm(), simulated, tables.inbox)),
             keeps_states: driver.keeps_states(),
             driver,
-            buffer,
-            ready: RefCell::default(),
-            batch: RefCell::default(),
+            memory,
+            ready: RefCell::new(tables.ready),
+            batch: RefCell::new(tables.batch),
             batch_left: Cell::new(0),
-            woken: RefCell::default(),
-            flow: RefCell::default(),
+            woken: RefCell::new(tables.woken),
+            flow: RefCell::new(tables.flow),
             flow_waits: Cell::new(false),
-            callbacks: RefCell::new(Callbacks::new()),
-            tasks: RefCell::new(Arena::new()),
-            sources: RefCell::new(Arena::new()),
-            still_readable: RefCell::default(),
+            callbacks: RefCell::new(tables.callbacks),
+            tasks: RefCell::new(tables.tasks),
+            sources: RefCell::new(tables.sources),
+            still_readable: RefCell::new(tables.still_readable),
             is_still_readable: Cell::new(false),
             current_task: RefCell::new(None),
             in_turn: Cell::new(false),
@@ -436,8 +440,10 @@ impl Core {
         self.batch.borrow_mut().clear();
         self.batch_left.set(0);
         self.flow_waits.set(false);
-        let flow = self.flow.take();
-        drop(flow);
+        if !self.flow.borrow().is_empty() {
+            let flow = self.flow.take();
+            drop(flow);
+        }
         self.still_readable.borrow_mut().clear();
         self.is_still_readable.set(false);
         let callbacks = self.callbacks.borrow_mut().take_all();
@@ -457,10 +463,12 @@ impl Core {
     /// Drops the tasks that are left, in order of creation, with a report each (contract A-16). Of a
     /// dead machine there is no report, but who awaits them from another host hears of it.
     pub(crate) fn drop_tasks(self: &Rc<Self>) {
+        let mut pending = self.tasks.borrow_mut().take_all();
+        if pending.is_empty() {
+            return self.reporter.clear();
+        }
         let _current = current::enter(self);
-        let pending = self.all_tasks();
-        let table = self.tasks.borrow_mut().take_all();
-        drop(table);
+        pending.sort_by_key(|task| task.header().number());
         for task in pending {
             let name = task.header().name();
             self.report(ErrorContext::message(format!(
@@ -474,6 +482,22 @@ impl Core {
             }
         }
         self.reporter.clear();
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.memory.keep_tables(Tables {
+            ready: self.ready.take(),
+            batch: self.batch.take(),
+            woken: self.woken.take(),
+            inbox: self.inbox.take_room(),
+            flow: self.flow.take(),
+            callbacks: self.callbacks.take(),
+            tasks: self.tasks.take(),
+            sources: self.sources.take(),
+            still_readable: self.still_readable.take(),
+        });
     }
 }
 

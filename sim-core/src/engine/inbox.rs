@@ -13,18 +13,20 @@ use crate::driver::Alarm;
 ///
 /// Wakers are `Send`, so they cannot reach the ready queue itself. The next turn merges the two by
 /// position, so FIFO holds across `call_soon` and wake-ups (contract, ruling 8).
+#[repr(C)]
 pub(crate) struct Inbox {
-    woken: Mutex<Vec<Woken>>,
+    // What every turn needs comes first.
     waiting: AtomicBool,
-    /// How many entries the ready queue has ever had. Written by the loop's thread alone.
-    position: AtomicU64,
     in_turn: AtomicBool,
-    alarm: Arc<dyn Alarm>,
-    owner: ThreadId,
-    simulated: bool,
-    foreign: Mutex<Option<String>>,
     /// True once `foreign` names a thread: it is asked after every turn.
     is_foreign: AtomicBool,
+    simulated: bool,
+    /// How many entries the ready queue has ever had. Written by the loop's thread alone.
+    position: AtomicU64,
+    owner: ThreadId,
+    woken: Mutex<Vec<Woken>>,
+    alarm: Arc<dyn Alarm>,
+    foreign: Mutex<Option<String>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +40,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inbox {
-    pub(crate) fn new(alarm: Arc<dyn Alarm>, simulated: bool) -> Self {
+    pub(crate) fn new(alarm: Arc<dyn Alarm>, simulated: bool, room: Vec<Woken>) -> Self {
         Self {
-            woken: Mutex::new(Vec::new()),
+            woken: Mutex::new(room),
             waiting: AtomicBool::new(false),
             position: AtomicU64::new(0),
             in_turn: AtomicBool::new(false),
@@ -107,6 +109,11 @@ impl Inbox {
         let mut woken = lock(&self.woken);
         std::mem::swap(&mut *woken, into);
         self.waiting.store(false, Ordering::Release);
+    }
+
+    /// Takes its memory, when its engine is gone.
+    pub(crate) fn take_room(&self) -> Vec<Woken> {
+        std::mem::take(&mut *lock(&self.woken))
     }
 
     pub(crate) fn foreign_thread(&self) -> Option<String> {

@@ -14,16 +14,18 @@ pub(crate) mod core;
 pub(crate) mod inbox;
 pub(crate) mod iteration;
 mod leftover;
+mod memory;
 pub mod report;
 pub(crate) mod sources;
 
-use std::cell::RefCell;
 use std::fmt;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
 
 use self::core::Core;
 pub use self::leftover::{Leftover, LeftoverKind};
+pub use self::memory::EngineMemory;
 use crate::driver::{Driver, Next, Readiness};
 use crate::{Address, Loop, Time};
 
@@ -40,20 +42,55 @@ use crate::{Address, Loop, Time};
 /// assert_eq!(engine.turn(sim_core::Time::ZERO, &mut Vec::new()), Next::Never);
 /// ```
 pub struct Engine {
+    runner: Runner,
+}
+
+/// What gives an engine its turns, while somebody else owns it: [`Engine::runner`].
+///
+/// It keeps no loop open. When its engine is gone, its turns do nothing.
+///
+/// ```
+/// use sim_core::driver::Next;
+/// use sim_core::testing;
+///
+/// let engine = testing::engine();
+/// let runner = engine.runner();
+/// engine.handle().call_soon(|| {});
+/// drop(engine);
+/// assert_eq!(runner.turn(sim_core::Time::ZERO, &mut Vec::new()), Next::Never);
+/// ```
+#[derive(Clone)]
+pub struct Runner {
     core: Rc<Core>,
 }
 
-/// The buffer that reads go through, shared by all engines of a world. It grows to what reads
-/// need, up to 256 KiB.
-#[derive(Clone, Default)]
-pub struct ReadBuffer(Rc<RefCell<Vec<u8>>>);
-
 impl Engine {
-    /// An engine over `driver` that reads through `buffer`.
-    pub fn new(driver: Rc<dyn Driver>, buffer: ReadBuffer) -> Self {
-        Self { core: Core::new(driver, buffer) }
+    /// An engine over `driver`, with what `memory` has to spare.
+    pub fn new(driver: Rc<dyn Driver>, memory: EngineMemory) -> Self {
+        Self { runner: Runner { core: Core::new(driver, memory) } }
     }
 
+    /// What gives it its turns while this is not at hand.
+    pub fn runner(&self) -> Runner {
+        self.runner.clone()
+    }
+
+    /// Closes the loop: queued callbacks and timers are discarded without running (A-14), sockets
+    /// are closed, and nothing can be scheduled any more (A-15). Closing twice does nothing.
+    pub fn close(&self) {
+        self.core.close();
+    }
+}
+
+impl Deref for Engine {
+    type Target = Runner;
+
+    fn deref(&self) -> &Runner {
+        &self.runner
+    }
+}
+
+impl Runner {
     /// A handle of the loop.
     pub fn handle(&self) -> Loop {
         Loop::new(Rc::clone(&self.core))
@@ -109,12 +146,6 @@ impl Engine {
         self.core.inbox.foreign_thread()
     }
 
-    /// Closes the loop: queued callbacks and timers are discarded without running (A-14), sockets
-    /// are closed, and nothing can be scheduled any more (A-15). Closing twice does nothing.
-    pub fn close(&self) {
-        self.core.close();
-    }
-
     /// The machine that the loop runs on dies (contract K-04): nothing more runs after the callback
     /// that is running, whose effects its driver swallows, and nothing is reported any more. Drop the
     /// engine then, in no callback: that drops what its user gave it.
@@ -143,30 +174,14 @@ impl Drop for Engine {
     }
 }
 
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("host", &self.core.driver.host()).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("host", &self.core.driver.host()).finish_non_exhaustive()
-    }
-}
-
-impl ReadBuffer {
-    /// Takes the buffer out. User code runs while it is out; a nested taker gets a fresh one.
-    #[inline]
-    pub(crate) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.borrow_mut())
-    }
-
-    #[inline]
-    pub(crate) fn put_back(&self, buffer: Vec<u8>) {
-        let mut place = self.0.borrow_mut();
-        if place.len() < buffer.len() {
-            *place = buffer;
-        }
-    }
-}
-
-impl fmt::Debug for ReadBuffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadBuffer").field("len", &self.0.borrow().len()).finish()
     }
 }

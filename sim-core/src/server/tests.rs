@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::driver::{Driver, Source};
-use crate::engine::{Engine, ReadBuffer};
+use crate::engine::{Engine, EngineMemory};
 use crate::testing::ScriptDriver;
 use crate::{Cx, EventLoop, Protocol, Server};
 
@@ -52,7 +52,7 @@ impl Fixture {
         let driver = Rc::new(ScriptDriver::new());
         let lp = EventLoop::new(Engine::new(
             Rc::clone(&driver) as Rc<dyn Driver>,
-            ReadBuffer::default(),
+            EngineMemory::default(),
         ));
         let log = Log::default();
         let (handle, factory) = ((*lp).clone(), log.clone());

@@ -10,7 +10,7 @@ use super::script::{ScriptDriver, shared};
 use crate::cell::ProtocolCell;
 use crate::datagram::{Endpoint, Remote};
 use crate::driver::{Driver, Source};
-use crate::engine::{Engine, ReadBuffer};
+use crate::engine::{Engine, EngineMemory};
 use crate::transport::Medium;
 use crate::{Conn, Cx, DatagramProtocol, DatagramTransport};
 
@@ -48,7 +48,7 @@ pub struct DatagramPeer<P: 'static> {
 /// ```
 pub fn drive_datagrams<P: DatagramProtocol>(protocol: P, window: usize) -> DatagramPeer<P> {
     let driver = shared();
-    let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, ReadBuffer::default());
+    let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, EngineMemory::default());
     let source = driver.add_socket(window);
     let endpoint = Endpoint::new(&engine.handle(), source, Medium::Internet, Remote::Any);
     let cell = ProtocolCell::new(protocol, DatagramTransport::new(&endpoint), P::digest);

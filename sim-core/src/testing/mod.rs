@@ -43,11 +43,11 @@ pub use self::script::ScriptDriver;
 use std::rc::Rc;
 
 use crate::EventLoop;
-use crate::engine::{Engine, ReadBuffer};
+use crate::engine::{Engine, EngineMemory};
 
 /// An engine whose clock stands at zero and whose network is empty.
 pub fn engine() -> Engine {
-    Engine::new(Rc::new(ScriptDriver::new()), ReadBuffer::default())
+    Engine::new(Rc::new(ScriptDriver::new()), EngineMemory::default())
 }
 
 /// A bare loop over a virtual clock and no network: for tests of timers, tasks and futures.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::script::{ScriptDriver, SocketEnd, shared};
 use crate::driver::{Driver, Next, Source};
-use crate::engine::{Engine, ReadBuffer};
+use crate::engine::{Engine, EngineMemory};
 use crate::protocol::Attach;
 use crate::transport::Medium;
 use crate::transport::stream::Stream;
@@ -36,7 +36,7 @@ pub fn drive<P: Attach<K>, K>(protocol: P) -> Peer<P> {
 /// [`Peer::take`].
 pub fn drive_with_window<P: Attach<K>, K>(protocol: P, window: usize) -> Peer<P> {
     let driver = shared();
-    let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, ReadBuffer::default());
+    let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, EngineMemory::default());
     let source = driver.add_socket(window);
     let stream = Stream::new(&engine.handle(), source, Medium::Internet, None);
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));

@@ -22,6 +22,7 @@ use crate::engine::sources::{Flow, Registered};
 use crate::protocol::Eof;
 use crate::server::ServerState;
 use crate::trace::{Callback, Control, Record};
+use crate::wakers::Wakers;
 use crate::{Conn, Loop, SharedError};
 
 /// What a stream calls: a protocol without its type.
@@ -58,37 +59,47 @@ enum Phase {
     Lost,
 }
 
+#[repr(C)]
 pub(crate) struct Stream {
+    // What every read and write needs comes first.
     pub(crate) lp: Loop,
     source: Source,
-    number: u32,
     key: Cell<Key>,
+    number: u32,
     pub(crate) medium: Medium,
-    pub(crate) sockname: Option<Address>,
-    pub(crate) peername: Option<Address>,
-    server: Option<Rc<ServerState>>,
-    handler: RefCell<Option<Rc<dyn StreamHandler>>>,
     phase: Cell<Phase>,
     made: Cell<bool>,
-    // Reading.
     paused_reading: Cell<bool>,
     readable: Cell<bool>,
     read_closed: Cell<bool>,
     read_queued: Cell<bool>,
     in_still_readable: Cell<bool>,
     eof_received: Cell<bool>,
-    // Writing.
-    buffer: RefCell<VecDeque<u8>>,
-    limits: Cell<WriteBufferLimits>,
     paused_writing: Cell<bool>,
     pause_undelivered: Cell<bool>,
     eof_written: Cell<bool>,
-    dropped_writes: Cell<u32>,
-    // The end.
     reset: Cell<bool>,
+    handler: RefCell<Option<Rc<dyn StreamHandler>>>,
+    limits: Cell<WriteBufferLimits>,
+    buffer: RefCell<VecDeque<u8>>,
+    // The ends of its life.
+    dropped_writes: Cell<u32>,
+    pub(crate) sockname: Option<Address>,
+    pub(crate) peername: Option<Address>,
+    server: Option<Rc<ServerState>>,
     reason: RefCell<Option<io::Error>>,
-    outcome: RefCell<Option<Option<SharedError>>>,
-    wakers: RefCell<Vec<Waker>>,
+    outcome: RefCell<Outcome>,
+    wakers: RefCell<Wakers>,
+}
+
+/// How a connection ended.
+enum Outcome {
+    /// It has not.
+    Pending,
+    /// `connection_lost` has returned; with the error if there was one.
+    Lost(Option<SharedError>),
+    /// It went with its loop.
+    LoopClosed,
 }
 
 /// From this many dropped writes on, each is logged (contract C-69).
@@ -136,7 +147,7 @@ impl Stream {
             dropped_writes: Cell::new(0),
             reset: Cell::new(false),
             reason: RefCell::new(None),
-            outcome: RefCell::new(None),
+            outcome: RefCell::new(Outcome::Pending),
             wakers: RefCell::default(),
         })
     }
@@ -283,7 +294,7 @@ impl Stream {
 
     fn read_plain(self: &Rc<Self>, handler: &dyn StreamHandler) {
         let core = self.core();
-        let mut buffer = core.buffer.take();
+        let mut buffer = core.memory.take();
         match self.judge_read(core.driver.read_available(self.source, &mut buffer)) {
             Some(0) => self.on_eof(handler),
             Some(bytes) => {
@@ -294,7 +305,7 @@ impl Stream {
             }
             None => {}
         }
-        core.buffer.put_back(buffer);
+        core.memory.put_back(buffer);
     }
 
     fn read_buffered(self: &Rc<Self>, handler: &dyn StreamHandler) {
@@ -635,23 +646,27 @@ impl Stream {
 
     /// How the connection ended, once `connection_lost` has returned; else the waker is told.
     pub(crate) fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
-        let outcome = self.outcome.borrow().clone();
-        if outcome.is_none() {
-            self.add_waker(waker);
+        match &*self.outcome.borrow() {
+            Outcome::Pending => {
+                self.add_waker(waker);
+                None
+            }
+            Outcome::Lost(reason) => Some(reason.clone()),
+            Outcome::LoopClosed => {
+                let text = "the event loop is closed";
+                let error = io::Error::new(io::ErrorKind::ConnectionAborted, text);
+                Some(Some(SharedError::new(error)))
+            }
         }
-        outcome
     }
 
     fn add_waker(&self, waker: &Waker) -> bool {
-        let mut wakers = self.wakers.borrow_mut();
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
+        self.wakers.borrow_mut().add(waker);
         false
     }
 
     fn wake_all(&self) {
-        self.wakers.take().into_iter().for_each(Waker::wake);
+        self.wakers.take().wake();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -723,7 +738,7 @@ impl Stream {
         } else {
             core.driver.close(self.source);
         }
-        self.outcome.replace(Some(reason));
+        self.outcome.replace(Outcome::Lost(reason));
         let handler = self.handler.take();
         if let Some(handler) = &handler {
             handler.detach();
@@ -746,8 +761,7 @@ impl Stream {
         if let Some(handler) = &handler {
             handler.detach();
         }
-        let error = io::Error::new(io::ErrorKind::ConnectionAborted, "the event loop is closed");
-        self.outcome.replace(Some(Some(SharedError::new(error))));
+        self.outcome.replace(Outcome::LoopClosed);
         self.made.set(true);
         if let Some(server) = &self.server {
             server.detach(self.number);

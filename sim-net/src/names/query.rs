@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use sim_core::driver::{Family, Question};
+use sim_core::driver::{Family, Question, numeric_host};
 use sim_core::{NameInfo, Port, ResolveError, ResolveFailure, Time};
 use slab::Slab;
 
@@ -188,7 +188,7 @@ impl Network {
                 }
             },
         };
-        if let Ok(ip) = name.parse::<IpAddr>() {
+        if let Some(ip) = numeric_host(name) {
             return Asked::Answered(Ok(Answer::Addresses(vec![SocketAddr::new(ip, port)])));
         }
         let is_local = self.is_local_name(host, name);
@@ -232,11 +232,8 @@ impl Network {
     /// What the servers know now.
     fn found(&self, name: &str, wanted: Wanted) -> io::Result<Answer> {
         match wanted {
-            Wanted::Addresses(port, family) => match self.addresses_of(name, family) {
-                Ok(found) => {
-                    let found = found.into_iter().map(|ip| SocketAddr::new(ip, port));
-                    Ok(Answer::Addresses(found.collect()))
-                }
+            Wanted::Addresses(port, family) => match self.addresses_of(name, port, family) {
+                Ok(found) => Ok(Answer::Addresses(found)),
                 Err(failure) => Err(ResolveError::new(name, failure).into()),
             },
             Wanted::Name(addr) => {

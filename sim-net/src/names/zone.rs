@@ -1,7 +1,7 @@
 //! Who has which name: the hosts of the world, and what the test's own hand said.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sim_core::ResolveFailure;
 use sim_core::driver::Family;
@@ -57,17 +57,19 @@ impl Network {
     }
 
     /// The addresses of a name as they are now: the IPv4 address of a host, unless another family is
-    /// wanted or the name has `ip6-` before it.
+    /// wanted or the name has `ip6-` before it; with a port.
     pub(super) fn addresses_of(
         &self,
         name: &str,
+        port: u16,
         wanted: Option<Family>,
-    ) -> Result<Vec<IpAddr>, ResolveFailure> {
+    ) -> Result<Vec<SocketAddr>, ResolveFailure> {
         let is_wanted = |family: Family| wanted.is_none_or(|wanted| wanted == family);
         let of = |ip: &IpAddr| if ip.is_ipv4() { Family::V4 } else { Family::V6 };
         match self.name_service.zone.records.get(name) {
             Some(Some(known)) => {
-                return Ok(known.iter().copied().filter(|ip| is_wanted(of(ip))).collect());
+                let known = known.iter().filter(|ip| is_wanted(of(ip)));
+                return Ok(known.map(|&ip| SocketAddr::new(ip, port)).collect());
             }
             Some(None) => return Err(ResolveFailure::Unknown),
             None => {}
@@ -90,7 +92,7 @@ impl Network {
             (Family::V6, wanted) => six || is_dual || wanted == Some(Family::V6),
         };
         let found = own.into_iter().filter(|ip| has(ip) && is_wanted(ip.family()));
-        Ok(found.map(Ip::to_addr).collect())
+        Ok(found.map(|ip| SocketAddr::new(ip.to_addr(), port)).collect())
     }
 
     /// The name of an address as it is now, if it has one.

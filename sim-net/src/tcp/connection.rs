@@ -51,41 +51,44 @@ pub(super) struct Reset {
 }
 
 /// One end of a connection.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Connection {
+    // What every segment needs comes first, and next to each other.
     pub(super) state: State,
-    pub(super) send: Sender,
-    pub(super) receive: Receiver,
-    pub(super) stamps: Stamps,
-    pub(super) config: Config,
-    /// The number of an error that no call has reported yet.
-    pub(super) error: Option<i32>,
-    /// What the network last said of the peer: the error instead of a timeout.
-    pub(super) soft_error: Option<i32>,
+    pub(super) signals: Ready,
+    pub(super) syn_pending: bool,
+    /// An empty segment with an old number is to be sent, or what a small window lets through.
+    pub(super) probe_pending: bool,
     /// The application has closed the socket.
     pub(super) orphan: bool,
     /// It was opened by a SYN from outside.
     pub(super) passive: bool,
-    pub(super) syn_pending: bool,
-    /// An empty segment with an old number is to be sent, or what a small window lets through.
-    pub(super) probe_pending: bool,
+    pub(super) stamps: Stamps,
+    /// The number of an error that no call has reported yet.
+    pub(super) error: Option<i32>,
+    /// What the network last said of the peer: the error instead of a timeout.
+    pub(super) soft_error: Option<i32>,
     pub(super) reset: Option<Reset>,
+    /// When a SYN is repeated, a silent peer probed, or an orphan given up; `NEVER` otherwise.
+    pub(super) due: Time,
+    /// When an acceptable segment last arrived.
+    pub(super) heard_at: Time,
+    pub(super) receive: Receiver,
+    pub(super) send: Sender,
+    // What seldom matters.
+    pub(super) config: Config,
     pub(super) syn_retries: u8,
-    /// How many times the SYN was sent.
-    syns: u16,
     /// Probes of a silent or closed peer that were not answered, and when the first and the last
     /// were sent.
     pub(super) probes: u8,
+    /// How many times the SYN was sent.
+    syns: u16,
     pub(super) probed_since: Time,
     pub(super) probed_at: Time,
     pub(super) opened_at: Time,
-    /// When an acceptable segment last arrived.
-    pub(super) heard_at: Time,
     /// When something unacceptable was last answered.
     pub(super) challenged_at: Option<Time>,
-    /// When a SYN is repeated, a silent peer probed, or an orphan given up; `NEVER` otherwise.
-    pub(super) due: Time,
-    pub(super) signals: Ready,
 }
 
 impl Connection {
@@ -130,6 +133,13 @@ impl Connection {
             due: Time::NEVER,
             signals: Ready::NONE,
         }
+    }
+
+    /// Forgets all data: the connection is over, and its memory is for another.
+    pub(super) fn discard(&mut self, pool: &mut Pool) {
+        self.send.discard(pool);
+        self.receive.discard(pool);
+        self.receive.on_closed(pool);
     }
 
     // Calls.
@@ -420,7 +430,8 @@ impl Connection {
     #[cfg(test)]
     pub(crate) fn counters(&self) -> Counters {
         let Receiver { received, read, .. } = self.receive;
-        Counters { received, read, ..self.send.counters }
+        let Sender { written, sent, acknowledged, counters, .. } = self.send;
+        Counters { written, sent, acknowledged, received, read, ..counters }
     }
 
     /// What would be ready without waiting.

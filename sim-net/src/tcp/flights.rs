@@ -1,18 +1,14 @@
 //! What is on its way and not acknowledged: a record for each segment sent, the scoreboard of
 //! RFC 6675 §3.
 
-use std::collections::VecDeque;
-
 use sim_core::Time;
 
+use super::queue::Queue;
 use super::segment::Seq;
 
 /// A segment's place among all that a connection sent, repetitions included. Several are sent at
 /// one instant, so their times do not say it.
 pub(super) type Order = Seq;
-
-/// Records that an empty queue keeps room for, so that the steady state allocates nothing.
-const SPARE_MAX: usize = 256;
 
 /// A segment on its way, or a train of them.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +63,7 @@ impl Flight {
 /// The segments on their way, in order of their numbers, and how many of them are what.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    queue: VecDeque<Flight>,
+    queue: Queue<Flight>,
     /// Segments in all.
     pub(super) out: u32,
     /// Those that the peer has; without SACK, as many as there were duplicate acknowledgements.
@@ -130,9 +126,6 @@ impl Flights {
             }
             each(&first);
             self.repeat_from = self.repeat_from.saturating_sub(1);
-        }
-        if self.queue.capacity() > SPARE_MAX {
-            self.queue.shrink_to(SPARE_MAX);
         }
     }
 
@@ -250,7 +243,7 @@ impl Flights {
     /// Bytes of memory beyond its own.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.queue.capacity() * size_of::<Flight>()
+        self.queue.held()
     }
 
     pub(super) fn clear(&mut self) {

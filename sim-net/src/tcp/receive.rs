@@ -1,13 +1,13 @@
 //! The receiving half of a connection: what has arrived, what the peer may still send, and when it
 //! is told.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use sim_core::Time;
 
 use super::autotune::Autotune;
 use super::config::{BufferSize, Config, memory_for};
+use super::queue::Queue;
 use super::reassembly::Reassembly;
 use super::segment::{Block, Sacks, Segment, Seq};
 use crate::buffer::{Payload, Pool};
@@ -20,51 +20,51 @@ const QUICK_ACKS: u8 = 16;
 const FIELD_MAX: u32 = 65_535;
 /// The largest shift of it (RFC 7323 §2.3).
 const SCALE_MAX: u32 = 14;
-/// Payloads that an empty queue keeps room for, so that the steady state allocates nothing.
-const SPARE_MAX: usize = 256;
 
 /// The receive sequence space (RFC 9293 §3.3.1) and the bytes in it.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Receiver {
+    // What every segment needs comes first.
     /// RCV.NXT: the next number expected.
     pub(crate) nxt: Seq,
     /// RCV.NXT + RCV.WND as last advertised: the peer sends nothing from here on.
     edge: Seq,
-    /// What has arrived and is not read.
-    queue: VecDeque<Payload>,
-    queued: usize,
-    limit: BufferSize,
+    /// What the peer was last told: RCV.NXT.
+    told: Seq,
     mss: u32,
-    /// The shift of every window but a SYN's (RFC 7323 §2; L-02).
-    scale: u8,
-    /// The peer scales its windows too.
-    scales: bool,
+    /// What the last bare acknowledgement said, and how many did.
+    bare: Seq,
+    bare_count: u16,
+    quick_acks: u8,
     /// The peer's FIN has arrived.
     pub(crate) ended: bool,
     /// An acknowledgement must go out now.
     ack_now: bool,
     /// A small segment arrived since the last acknowledgement: a stream that pauses, not bulk.
     pushed: bool,
-    /// When a delayed acknowledgement goes out at the latest; `NEVER` if none waits.
-    ack_due: Time,
-    /// What the peer was last told: RCV.NXT.
-    told: Seq,
-    /// What the last bare acknowledgement said, and how many did.
-    bare: Seq,
-    bare_count: u16,
-    quick_acks: u8,
     /// The application answers what it gets: acknowledgements ride on its answers (L-74).
     answering: bool,
-    last_arrival: Time,
     /// Something arrived since this end last sent data.
     heard: bool,
-    /// The peer takes SACK blocks.
-    pub(super) sack: bool,
+    /// When a delayed acknowledgement goes out at the latest; `NEVER` if none waits.
+    ack_due: Time,
+    last_arrival: Time,
+    queued: usize,
+    /// What has arrived and is not read.
+    queue: Queue<Payload>,
     /// Only while there is a gap, or a duplicate to tell of.
     beyond: Option<Box<Reassembly>>,
-    pub(super) autotune: Autotune,
+    limit: BufferSize,
     pub(super) received: u64,
     pub(super) read: u64,
+    pub(super) autotune: Autotune,
+    /// The peer takes SACK blocks.
+    pub(super) sack: bool,
+    /// The shift of every window but a SYN's (RFC 7323 §2; L-02).
+    scale: u8,
+    /// The peer scales its windows too.
+    scales: bool,
 }
 
 impl Receiver {
@@ -72,7 +72,7 @@ impl Receiver {
         Self {
             nxt: Seq(0),
             edge: Seq(0),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             queued: 0,
             limit: config.receive_buffer,
             mss: config.mss,
@@ -180,7 +180,7 @@ impl Receiver {
         let first = if held < length { self.queue.len() } else { first };
         let before = held.saturating_sub(length);
         let starts = std::iter::once(before).chain(std::iter::repeat(0));
-        self.queue.range(first..).zip(starts).map(|(payload, start)| &payload.bytes()[start..])
+        self.queue.from(first).zip(starts).map(|(payload, start)| &payload.bytes()[start..])
     }
 
     /// True if a segment is what is expected next, and nothing waits beyond a gap.
@@ -298,9 +298,6 @@ impl Receiver {
         if read > 0 && !self.ended {
             self.after_read(before, now);
         }
-        if self.queue.is_empty() && self.queue.capacity() > SPARE_MAX {
-            self.queue.shrink_to(SPARE_MAX);
-        }
         read
     }
 
@@ -417,12 +414,12 @@ impl Receiver {
     /// Bytes of memory beyond its own.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.queue.capacity() * size_of::<Payload>()
+        self.queue.held()
     }
 
     /// Forgets what was not read.
     pub(crate) fn discard(&mut self, pool: &mut Pool) {
-        self.queue.drain(..).for_each(|payload| pool.put(payload));
+        self.queue.drain().for_each(|payload| pool.put(payload));
         self.queued = 0;
     }
 }

@@ -2,22 +2,18 @@
 //!
 //! What happens when something is missing stands in [`recovery`](super::recovery).
 
-use std::collections::VecDeque;
-
 use sim_core::Time;
 
 use super::config::{BufferSize, Config};
 use super::congestion::Congestion;
 use super::counters::Counters;
 use super::flights::{Flight, Flights};
+use super::queue::Queue;
 use super::rack::Reordering;
 use super::recovery::{Trouble, millis};
 use super::rtt::{Rtt, after, between};
 use super::segment::{Flags, Segment, Seq, Timestamps};
 use crate::buffer::{LARGE, Payload, Pool};
-
-/// Chunks that an empty queue keeps room for, so that the steady state allocates nothing.
-const SPARE_MAX: usize = 256;
 
 /// How far the end of the stream has got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,14 +65,18 @@ impl Chunk {
 }
 
 /// The send sequence space (RFC 9293 §3.3.1) and the bytes in it.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Sender {
-    /// ISS: the initial sequence number.
-    pub(crate) iss: Seq,
+    // What every segment needs comes first.
     /// SND.UNA: the oldest unacknowledged number.
     pub(crate) una: Seq,
     /// SND.NXT: the next to send.
     pub(crate) nxt: Seq,
+    /// The number after the last byte written.
+    tail: Seq,
+    /// The most data bytes that a segment of the path carries.
+    pub(crate) mss: u32,
     /// SND.WND, in bytes.
     pub(crate) wnd: u32,
     /// SND.WL1 and SND.WL2: the segment that set the window last.
@@ -84,44 +84,46 @@ pub(crate) struct Sender {
     wl2: Seq,
     /// The largest window that the peer has offered.
     pub(super) wnd_max: u32,
-    /// The most data bytes that a segment of the path carries.
-    pub(crate) mss: u32,
-    /// What is not acknowledged, in order.
-    queue: VecDeque<Chunk>,
-    /// The number after the last byte written.
-    tail: Seq,
-    /// The first chunk of the queue that is not sent whole, and how much of it is.
-    next_chunk: usize,
-    next_offset: usize,
-    limit: BufferSize,
-    /// A write found no room, and its writer waits to hear of some.
-    blocked: bool,
     pub(crate) end: End,
-
-    pub(super) flights: Flights,
-    pub(super) congestion: Congestion,
-    pub(super) rtt: Rtt,
     pub(super) alarm: Alarm,
-    pub(super) alarm_at: Time,
     /// How often RTO is doubled.
     pub(super) backoff: u8,
-    /// When data was last sent.
-    last_sent: Time,
+    /// A write found no room, and its writer waits to hear of some.
+    blocked: bool,
     /// The congestion window, not the peer or the application, held data back in the last round
     /// trip; how many segments were out in it at most; and where it ends.
     window_limited: bool,
-    out_max: u32,
-    round_end: Seq,
-    /// Only if something is missing, or was a moment ago.
-    pub(super) trouble: Option<Box<Trouble>>,
-    pub(super) reordering: Reordering,
     pub(super) sack: bool,
     pub(super) loss_probes: bool,
     nagle: bool,
     /// A loss probe is to be sent now.
     pub(super) probe_now: bool,
+    /// ISS: the initial sequence number.
+    pub(crate) iss: Seq,
     /// The number after the last small segment, for Nagle's algorithm (L-78).
     small_end: Seq,
+    out_max: u32,
+    round_end: Seq,
+    pub(super) alarm_at: Time,
+    /// When data was last sent.
+    last_sent: Time,
+    limit: BufferSize,
+    /// The first chunk of the queue that is not sent whole, and how much of it is.
+    next_chunk: usize,
+    next_offset: usize,
+    /// What is not acknowledged, in order.
+    queue: Queue<Chunk>,
+    /// Only if something is missing, or was a moment ago.
+    pub(super) trouble: Option<Box<Trouble>>,
+    pub(super) flights: Flights,
+    pub(super) congestion: Congestion,
+    pub(super) rtt: Rtt,
+    /// Bytes that the application wrote, that were sent, and that are acknowledged, each once.
+    pub(super) written: u64,
+    pub(super) sent: u64,
+    pub(super) acknowledged: u64,
+    // What seldom matters.
+    pub(super) reordering: Reordering,
     pub(super) counters: Counters,
 }
 
@@ -137,7 +139,7 @@ impl Sender {
             wl2: Seq(0),
             wnd_max: 0,
             mss: config.mss,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             tail: first,
             next_chunk: 0,
             next_offset: 0,
@@ -161,6 +163,9 @@ impl Sender {
             nagle: config.nagle,
             probe_now: false,
             small_end: iss,
+            written: 0,
+            sent: 0,
+            acknowledged: 0,
             counters: Counters::default(),
         }
     }
@@ -201,7 +206,7 @@ impl Sender {
         let mut rest = &data[..data.len().min(self.room())];
         let taken = rest.len();
         self.blocked |= taken < data.len();
-        self.counters.written += taken as u64;
+        self.written += taken as u64;
         if self.next_chunk < self.queue.len()
             && let Some(last) = self.queue.back_mut()
         {
@@ -323,7 +328,7 @@ impl Sender {
     /// Drops the bytes before `ack`, and notes the FIN if it is acknowledged.
     #[inline(always)]
     pub(super) fn forget(&mut self, ack: Seq, pool: &mut Pool) {
-        self.counters.acknowledged += u64::from(ack.min(self.tail).since(self.una));
+        self.acknowledged += u64::from(ack.min(self.tail).since(self.una));
         if self.end == End::Sent && ack == self.nxt {
             self.end = End::Acknowledged;
         }
@@ -334,12 +339,6 @@ impl Sender {
             let Some(chunk) = self.queue.pop_front() else { return };
             pool.put(chunk.data);
             self.next_chunk -= 1;
-            if self.queue.is_empty() {
-                if self.queue.capacity() > SPARE_MAX {
-                    self.queue.shrink_to(SPARE_MAX);
-                }
-                return;
-            }
         }
     }
 
@@ -437,7 +436,7 @@ impl Sender {
         let seq = self.nxt;
         self.nxt = self.tail;
         self.small_end = self.tail;
-        self.counters.sent += unsent as u64;
+        self.sent += unsent as u64;
         self.note_sent(seq, now);
         Some(Cut { seq, payload: Some(payload), flags: Flags::default(), attempt: 0 })
     }
@@ -480,7 +479,7 @@ impl Sender {
         let chunk = &self.queue[self.next_chunk];
         let (in_chunk, start) = (chunk.data.len() - self.next_offset, self.nxt);
         self.nxt = start.plus(length as u32);
-        self.counters.sent += length as u64;
+        self.sent += length as u64;
         if length < self.mss as usize {
             self.small_end = self.nxt;
         }
@@ -515,7 +514,7 @@ impl Sender {
         }
         let mut left = length;
         let offsets = std::iter::once(offset).chain(std::iter::repeat(0));
-        let parts = self.queue.range(first..).zip(offsets).map_while(|(chunk, offset)| {
+        let parts = self.queue.from(first).zip(offsets).map_while(|(chunk, offset)| {
             let bytes = &chunk.data.bytes()[offset..];
             let part = &bytes[..bytes.len().min(left)];
             left -= part.len();
@@ -544,7 +543,7 @@ impl Sender {
         let forgotten = (self.una.since(at) as i32).clamp(0, whole as i32) as usize;
         (at, bytes) = (at.plus(forgotten as u32), &bytes[forgotten..]);
         let first = self.queue.partition_point(|chunk| chunk.end().at_most(at));
-        for chunk in self.queue.range(first..) {
+        for chunk in self.queue.from(first) {
             if bytes.is_empty() {
                 return None;
             }
@@ -637,12 +636,12 @@ impl Sender {
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         let trouble = if self.trouble.is_some() { size_of::<Trouble>() } else { 0 };
-        self.queue.capacity() * size_of::<Chunk>() + self.flights.held() + trouble
+        self.queue.held() + self.flights.held() + trouble
     }
 
     /// Forgets what was written: the connection is gone.
     pub(crate) fn discard(&mut self, pool: &mut Pool) {
-        self.queue.drain(..).for_each(|chunk| pool.put(chunk.data));
+        self.queue.drain().for_each(|chunk| pool.put(chunk.data));
         self.flights.clear();
         (self.next_chunk, self.next_offset) = (0, 0);
         (self.tail, self.end) = (self.nxt, End::Acknowledged);
@@ -708,7 +707,7 @@ mod tests {
         assert!(cut.payload.unwrap().len() == 50 && cut.flags.has(Flags::FIN));
         acknowledge(&mut sender, 51, &mut pool);
         assert_eq!(sender.end, End::Acknowledged);
-        assert!(sender.queue.is_empty() && sender.flights.out == 0);
+        assert!(sender.queue.len() == 0 && sender.flights.out == 0);
     }
 
     #[test]

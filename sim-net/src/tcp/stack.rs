@@ -26,7 +26,7 @@ use crate::flow::Flow;
 use crate::host::Host;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet};
-use crate::ports::{Bind, ephemeral, on_port};
+use crate::ports::{Bind, ephemeral};
 use crate::socket_table::{Kind, Options, Ready, Socket, SocketId, SocketTable, Unconnected};
 use crate::trace::{DropReason, Record};
 use crate::wire::{Path, Wire};
@@ -144,7 +144,7 @@ impl Network {
         if !reuse_address && host.time_waits.holds_port(local, now) {
             return true;
         }
-        on_port(&host.connections, local.port).any(|(pair, &id)| {
+        host.connections.on_port(local.port).any(|(pair, id)| {
             pair.0.ip.overlaps(local.ip) && {
                 let stream = self.sockets.stream(id);
                 // An explicit bind stands in the table of ports and is judged there.
@@ -210,7 +210,7 @@ impl Network {
         let path = self.path(host, remote.ip).ok_or_else(|| errno::os(ENETUNREACH))?;
         let bound = local.is_some();
         let local = self.tcp_local_for(host, local, remote)?;
-        if self.host(host).connections.contains_key(&(local, remote)) {
+        if self.host(host).connections.contains(&(local, remote)) {
             return Err(errno::os(EADDRNOTAVAIL));
         }
         let flow = self.open_flow(host, path.host, remote.port, false);
@@ -234,7 +234,7 @@ impl Network {
         };
         self.host(host).connections.insert((local, remote), id);
         if let Some(socket) = self.sockets.get_mut(id) {
-            socket.kind = Kind::Stream(Box::new(stream));
+            socket.kind = Kind::Stream(self.streams.place(stream));
         }
         self.tcp_flush(id);
         Ok(())
@@ -262,7 +262,7 @@ impl Network {
         let port = ephemeral(draw, |port| {
             let pair = (Endpoint::new(source, port), remote);
             host.tcp.is_free(port)
-                && !host.connections.contains_key(&pair)
+                && !host.connections.contains(&pair)
                 && !host.time_waits.holds(pair, now)
         });
         Ok(Endpoint::new(source, port.ok_or_else(|| errno::os(EADDRNOTAVAIL))?))
@@ -488,7 +488,10 @@ impl Network {
             if bound {
                 self.host(host).tcp.remove(pair.0.port, id);
             }
-            self.sockets.remove(id);
+            let removed = self.sockets.remove(id);
+            if let Some(Socket { kind: Kind::Stream(stream), .. }) = removed {
+                self.streams.put(stream, &mut self.pool);
+            }
         }
     }
 
@@ -552,7 +555,7 @@ impl Network {
     fn tcp_arrival_at_no_connection(&mut self, packet: Packet) {
         let host = packet.to_host;
         let (now, pair) = (self.wire.local_time(host), (packet.target, packet.source));
-        if let Some(&id) = self.host(host).connections.get(&pair) {
+        if let Some(id) = self.host(host).connections.get(&pair) {
             self.drop_packet(host, packet, DropReason::Backlog);
             if self.tcp.resets_on_overflow() {
                 self.tcp_close(id, host, true);
@@ -622,7 +625,7 @@ impl Network {
             options,
             links_seen: self.wire.links.version,
         };
-        let id = self.sockets.insert(host, Kind::Stream(Box::new(stream)));
+        let id = self.sockets.insert(host, Kind::Stream(self.streams.place(stream)));
         self.host(host).connections.insert((packet.target, packet.source), id);
         self.tcp_flush(id);
     }
@@ -669,7 +672,7 @@ impl Network {
     /// still be on its way: what quotes another is nobody's (RFC 5927 §4.1).
     pub(crate) fn tcp_that_sent(&self, packet: &Packet, seq: Seq) -> Option<SocketId> {
         let host = &self.hosts[packet.to_host as usize];
-        let id = *host.connections.get(&(packet.target, packet.source))?;
+        let id = host.connections.get(&(packet.target, packet.source))?;
         let sender = &self.sockets.get_stream(id)?.connection.send;
         (!seq.before(sender.una) && !sender.nxt.before(seq)).then_some(id)
     }
@@ -703,7 +706,7 @@ fn tcp_connection_for(packet: &Packet, sockets: &mut SocketTable, host: &Host) -
     if sockets.get_stream(packet.to).is_some_and(is_open) {
         return Some(packet.to);
     }
-    let id = host.connections.get(&(packet.target, packet.source)).copied()?;
+    let id = host.connections.get(&(packet.target, packet.source))?;
     (!overflows(sockets, id, segment_of(packet))).then_some(id)
 }
 

@@ -15,29 +15,31 @@ use crate::socket_table::{Options, Ready, SocketId};
 use crate::wire::{Path, Wire};
 
 /// A connection with its place in the world.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Stream {
-    pub(crate) connection: Connection,
-    pub(crate) local: Endpoint,
-    pub(crate) remote: Endpoint,
-    /// The path to the peer's host.
-    pub(super) path: Path,
-    /// The peer's socket, once it has answered.
-    pub(super) peer: SocketId,
-    pub(super) flow: Flow,
-    pub(super) timer: LazyTimer<2>,
-    pub(super) lane: Option<Box<Lane>>,
-    /// When the last segment arrives: no later one overtakes it.
-    pub(super) last_arrival: Time,
+    // What a segment needs, in the order of its way; what it does not, at the end.
+    /// Which version of the links it has taken note of.
+    pub(super) links_seen: u32,
     /// It stands in its host's table of connections.
     pub(super) mapped: bool,
     /// The port is its own by `bind`.
     pub(super) bound: bool,
+    /// The peer's socket, once it has answered.
+    pub(super) peer: SocketId,
+    /// The path to the peer's host.
+    pub(super) path: Path,
+    pub(crate) local: Endpoint,
+    pub(crate) remote: Endpoint,
+    pub(super) flow: Flow,
     /// The listener, until the connection waits to be accepted.
     pub(super) parent: Option<SocketId>,
+    pub(super) timer: LazyTimer<2>,
+    /// When the last segment arrives: no later one overtakes it.
+    pub(super) last_arrival: Time,
+    pub(super) lane: Option<Box<Lane>>,
+    pub(crate) connection: Connection,
     pub(super) options: Options,
-    /// Which version of the links it has taken note of.
-    pub(super) links_seen: u32,
 }
 
 /// What others must hear of a connection after something was done to it.
@@ -47,6 +49,37 @@ pub(super) struct News {
     pub(super) signals: Ready,
     /// It is in TIME-WAIT or CLOSED.
     pub(super) is_over: bool,
+}
+
+/// Connections that are over, whose memory others take.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    #[allow(clippy::vec_box, reason = "it is the boxes that are used again")]
+    over: Vec<Box<Stream>>,
+}
+
+/// How many of them are kept.
+const OVER_MAX: usize = 64;
+
+impl Streams {
+    /// A place for a connection.
+    pub(super) fn place(&mut self, stream: Stream) -> Box<Stream> {
+        match self.over.pop() {
+            Some(mut place) => {
+                *place = stream;
+                place
+            }
+            None => Box::new(stream),
+        }
+    }
+
+    /// Keeps the memory of a connection that is over.
+    pub(crate) fn put(&mut self, mut stream: Box<Stream>, pool: &mut Pool) {
+        stream.connection.discard(pool);
+        if self.over.len() < OVER_MAX {
+            self.over.push(stream);
+        }
+    }
 }
 
 impl Stream {

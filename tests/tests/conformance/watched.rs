@@ -12,7 +12,7 @@ use sim_core::driver::{
     Alarm, Driver, Family, Next, Question, Readiness, Resolution, SocketKind, SocketOption, Source,
     TcpOptions, Token, UnixSockets,
 };
-use sim_core::engine::{Engine, ReadBuffer};
+use sim_core::engine::{Engine, EngineMemory};
 use sim_core::testing::ScriptDriver;
 use sim_core::trace::Record;
 use sim_core::{EventLoop, NameInfo, Rng, RunError, Time};
@@ -41,7 +41,7 @@ pub(crate) fn real_loop() -> (EventLoop, Waits) {
 fn watch(inner: Rc<dyn Driver>) -> (EventLoop, Waits) {
     let waits = Waits::default();
     let driver = Watched { inner, waits: waits.clone() };
-    (EventLoop::new(Engine::new(Rc::new(driver), ReadBuffer::default())), waits)
+    (EventLoop::new(Engine::new(Rc::new(driver), EngineMemory::default())), waits)
 }
 
 /// Passes everything on.

@@ -54,6 +54,22 @@ fn a_thousand_runs_before_it_change_nothing() {
     assert_eq!(print(&jittered(3)), first);
 }
 
+/// A world takes the memory of one before it, and nothing else: after none, and after each program.
+#[test]
+fn what_a_world_leaves_behind_tells_the_next_one_nothing() {
+    let run = |program: &Program| (program.run)(7).hash;
+    let alone = |program: &'static Program| {
+        thread::spawn(move || run(program)).join().expect("the run succeeds on a thread of its own")
+    };
+    for program in PROGRAMS {
+        let expected = alone(program);
+        for before in PROGRAMS {
+            run(before);
+            assert_eq!(run(program), expected, "{} after {}", program.name, before.name);
+        }
+    }
+}
+
 /// Runs of the same parts in a world.
 fn step(world: &Simulation, number: u64) {
     let client = world.world().host("client");

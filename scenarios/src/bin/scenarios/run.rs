@@ -89,7 +89,7 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     }
     let keep_log = options.trace || options.timeline.is_some();
     let report = sim.trace(keep_log).capture(options.pcap.is_some()).run(run);
-    let hosts: Vec<&str> = report.hosts.iter().map(String::as_str).collect();
+    let hosts: Vec<&str> = report.hosts().collect();
     if let Some((path, text)) = &plan {
         Plan::parse_for(text, &hosts).map_err(|error| in_plan(path, error))?;
     }

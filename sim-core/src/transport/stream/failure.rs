@@ -95,7 +95,7 @@ mod tests {
     use std::rc::Rc;
 
     use crate::driver::{Driver, Family, SocketKind};
-    use crate::engine::{Engine, ReadBuffer};
+    use crate::engine::{Engine, EngineMemory};
     use crate::testing::ScriptDriver;
     use crate::{Cx, EventLoop, PipeReader, Protocol};
 
@@ -111,7 +111,7 @@ mod tests {
     fn a_failed_read_of_a_pipe_is_reported_unless_a_terminal_hung_up() {
         for (code, reports) in [(5, 0), (104, 1)] {
             let driver = Rc::new(ScriptDriver::new());
-            let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, ReadBuffer::default());
+            let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, EngineMemory::default());
             let lp = EventLoop::new(engine);
             let heard = Rc::new(RefCell::new(0));
             let count = Rc::clone(&heard);
