@@ -34,19 +34,21 @@ use crate::tcp::connection::State;
 use crate::udp::Datagrams;
 
 /// The driver of one host.
+#[repr(C)]
 pub(crate) struct HostDriver {
+    // What every call needs comes first.
     scheduler: Rc<Scheduler>,
     index: u32,
-    name: Arc<str>,
-    alarm: Arc<HostAlarm>,
-    /// How many sockets the process has open.
-    descriptors: Cell<u32>,
-    /// The process is gone: nothing that is still called does anything.
-    dead: Cell<bool>,
     /// After how many more outgoing actions the machine crashes; 0 for never.
     fuse: Cell<u32>,
+    /// The process is gone: nothing that is still called does anything.
+    dead: Cell<bool>,
     /// The host's clock is not the world's.
     has_own_clock: Cell<bool>,
+    /// How many sockets the process has open.
+    descriptors: Cell<u32>,
+    name: Arc<str>,
+    alarm: Arc<HostAlarm>,
 }
 
 impl HostDriver {

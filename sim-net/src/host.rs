@@ -20,12 +20,12 @@ use crate::unix::names::Names;
 const EPOCH: Duration = Duration::from_secs(946_684_800);
 
 /// A host.
-#[repr(C)]
+#[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Host {
     // What every turn and every packet needs comes first.
     /// Sockets with news for the engine.
-    pub(crate) ready: Vec<SocketId>,
+    pub(crate) ready: News,
     /// Until when its processor is busy; `NEVER` while its process does not run.
     pub(crate) busy_until: Time,
     /// When its engine wants a turn.
@@ -66,6 +66,37 @@ pub(crate) struct Host {
     pub(crate) wall_ahead: i64,
 }
 
+/// Sockets with news, in order. Mostly it is one, which takes no memory of its own.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    first: Option<SocketId>,
+    others: Vec<SocketId>,
+}
+
+impl News {
+    #[inline]
+    pub(crate) fn push(&mut self, id: SocketId) {
+        match self.first {
+            None => self.first = Some(id),
+            Some(_) => self.others.push(id),
+        }
+    }
+
+    /// Takes them out, and calls `each` with each.
+    #[inline]
+    pub(crate) fn take(&mut self, mut each: impl FnMut(SocketId)) {
+        if let Some(first) = self.first.take() {
+            each(first);
+            self.others.drain(..).for_each(each);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.first = None;
+        self.others.clear();
+    }
+}
+
 /// The tables of a host that most hosts need, with nothing in them.
 #[derive(Debug, Default)]
 pub(crate) struct HostMemory {
@@ -73,7 +104,6 @@ pub(crate) struct HostMemory {
     connections: Connections,
     udp: Ports,
     flows: Vec<((u32, u16, bool), u32)>,
-    ready: Vec<SocketId>,
 }
 
 impl Host {
@@ -90,7 +120,7 @@ impl Host {
             unix: Names::default(),
             flows: memory.flows,
             ports_drawn: 0,
-            ready: memory.ready,
+            ready: News::default(),
             queued: false,
             delayed: false,
             busy_until: Time::ZERO,
@@ -108,13 +138,12 @@ impl Host {
 
     /// Its tables, emptied, when its world has ended.
     pub(crate) fn into_memory(self) -> HostMemory {
-        let Self { mut tcp, mut connections, mut udp, mut flows, mut ready, .. } = self;
+        let Self { mut tcp, mut connections, mut udp, mut flows, .. } = self;
         tcp.renew();
         connections.renew();
         udp.renew();
         clear(&mut flows);
-        clear(&mut ready);
-        HostMemory { tcp, connections, udp, flows, ready }
+        HostMemory { tcp, connections, udp, flows }
     }
 
     /// The number of a flow that it opens to a port of `server`, among all that it has opened there.

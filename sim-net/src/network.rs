@@ -111,7 +111,8 @@ impl Network {
                 streams.put(stream, pool);
             }
         });
-        for host in hosts.drain(..) {
+        // The last first, so that the next world's first host takes those of the first.
+        for host in hosts.drain(..).rev() {
             let memory = host.into_memory();
             if host_memory.len() < HOSTS_LEFT_MAX {
                 host_memory.push(memory);
@@ -446,13 +447,11 @@ impl Network {
     #[inline]
     pub(crate) fn take_readiness(&mut self, index: u32, events: &mut Vec<Readiness>) {
         let Self { hosts, sockets, .. } = self;
-        let listed = &mut hosts[index as usize].ready;
-        for &id in listed.iter() {
+        hosts[index as usize].ready.take(|id| {
             if let Some(event) = sockets.get_mut(id).and_then(Socket::take_news) {
                 events.push(event);
             }
-        }
-        listed.clear();
+        });
     }
 
     /// A host has something to do: it gets a turn, now or when its processor is free.

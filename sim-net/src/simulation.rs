@@ -115,7 +115,8 @@ impl Simulation {
         R::Output: Outcome + 'static,
     {
         let world = self.world();
-        let future = self.contain(|| scenario(world));
+        // In its place from the start: it can be large.
+        let future = self.contain(|| Box::pin(scenario(world)));
         let outcome = future.and_then(|future| self.run(future));
         let mut outcome = outcome.and_then(|value| self.wind_down().map(|()| value));
         let leftovers = self.leftovers();

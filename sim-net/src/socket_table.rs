@@ -66,7 +66,8 @@ impl Ready {
     }
 }
 
-/// A socket of a host's kernel.
+/// A socket of a host's kernel: in a cache line of its own.
+#[repr(align(64))]
 #[derive(Debug)]
 pub(crate) struct Socket {
     serial: u32,

@@ -59,8 +59,9 @@ enum Timed {
 /// A cancelled timer leaves its queue entry behind; the entry's stamp no longer matches and it is
 /// skipped. `cancelled` counts such entries exactly (contract A-49).
 #[repr(C)]
-#[derive(Default)]
 pub(crate) struct Callbacks {
+    /// The deadline of the first entry of `queue`; `NEVER` if there is none. Every turn asks for it.
+    earliest: Time,
     cancelled: usize,
     queue: TimeQueue,
     table: Arena<Callback>,
@@ -69,7 +70,19 @@ pub(crate) struct Callbacks {
 /// From this many timers on, cancelled ones are swept out once they are the majority.
 const SWEEP_FROM: usize = 100;
 
+impl Default for Callbacks {
+    fn default() -> Self {
+        Self { earliest: Time::NEVER, cancelled: 0, queue: TimeQueue::new(), table: Arena::new() }
+    }
+}
+
 impl Callbacks {
+    /// The queue has another first entry, perhaps.
+    #[inline]
+    fn look_again(&mut self) {
+        self.earliest = self.queue.peek().map_or(Time::NEVER, |due| due.at);
+    }
+
     #[inline]
     pub(crate) fn insert(&mut self, action: Action) -> Key {
         self.table.insert(Callback { action, timed: Timed::No, place: None })
@@ -82,6 +95,7 @@ impl Callbacks {
         }
         let key = self.table.insert(Callback { action, timed: Timed::No, place });
         let stamp = self.queue.push(at, key.index);
+        self.earliest = self.earliest.min(at);
         self.table.get_mut(key).expect("just inserted").timed = Timed::Waiting(at, stamp);
         key
     }
@@ -159,33 +173,38 @@ impl Callbacks {
             self.queue.pop();
             self.cancelled -= 1;
         }
+        self.look_again();
     }
 
     fn sweep(&mut self) {
         let table = &mut self.table;
         self.queue.retain(|due| Self::is_live(table, due.slot, due.stamp).is_some());
         self.cancelled = 0;
+        self.look_again();
     }
 
     /// The earliest live deadline.
     #[inline(always)]
     pub(crate) fn next_deadline(&mut self) -> Option<Time> {
         self.clean();
-        self.queue.peek().map(|due| due.at).filter(|&at| at != Time::NEVER)
+        Some(self.earliest).filter(|&at| at != Time::NEVER)
     }
 
     /// True if a timer is due at `now`, or was before it was cancelled.
     #[inline]
     pub(crate) fn may_be_due(&self, now: Time) -> bool {
-        self.queue.peek().is_some_and(|due| due.at <= now)
+        self.earliest <= now
     }
 
     /// Takes the next timer that is due at `now` from the queue; its callback stays in the table.
     #[inline]
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<Key> {
         loop {
-            let due = self.queue.peek().filter(|due| due.at <= now && due.at != Time::NEVER)?;
-            self.queue.pop();
+            if self.earliest > now || self.earliest == Time::NEVER {
+                return None;
+            }
+            let due = self.queue.pop()?;
+            self.look_again();
             let Some(key) = Self::is_live(&mut self.table, due.slot, due.stamp) else {
                 self.cancelled -= 1;
                 continue;
@@ -203,12 +222,14 @@ impl Callbacks {
     /// Makes it as new but for its room, if it is empty; false if it is not.
     pub(crate) fn renew(&mut self) -> bool {
         self.queue.clear();
+        self.earliest = Time::NEVER;
         self.cancelled = 0;
         self.table.renew()
     }
 
     pub(crate) fn take_all(&mut self) -> Vec<Action> {
         self.queue.clear();
+        self.earliest = Time::NEVER;
         self.cancelled = 0;
         if self.table.is_empty() {
             return Vec::new();
