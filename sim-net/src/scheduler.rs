@@ -109,7 +109,8 @@ pub(crate) struct Scheduler {
     rung: Cell<Vec<u32>>,
 }
 
-/// The place of a host's process.
+/// The place of a host's process: a cache line of its own.
+#[repr(align(64))]
 #[derive(Default)]
 pub(crate) struct Seat {
     process: Option<Process>,

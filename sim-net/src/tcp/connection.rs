@@ -74,8 +74,8 @@ pub(crate) struct Connection {
     pub(super) due: Time,
     /// When an acceptable segment last arrived.
     pub(super) heard_at: Time,
-    pub(super) receive: Receiver,
     pub(super) send: Sender,
+    pub(super) receive: Receiver,
     // What seldom matters.
     pub(super) config: Config,
     pub(super) syn_retries: u8,

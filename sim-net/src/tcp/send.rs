@@ -73,6 +73,8 @@ pub(crate) struct Sender {
     pub(crate) una: Seq,
     /// SND.NXT: the next to send.
     pub(crate) nxt: Seq,
+    /// What is not acknowledged, in order.
+    queue: Queue<Chunk>,
     /// The number after the last byte written.
     tail: Seq,
     /// The most data bytes that a segment of the path carries.
@@ -111,17 +113,15 @@ pub(crate) struct Sender {
     /// The first chunk of the queue that is not sent whole, and how much of it is.
     next_chunk: usize,
     next_offset: usize,
-    /// What is not acknowledged, in order.
-    queue: Queue<Chunk>,
     /// Only if something is missing, or was a moment ago.
     pub(super) trouble: Option<Box<Trouble>>,
     pub(super) flights: Flights,
-    pub(super) congestion: Congestion,
-    pub(super) rtt: Rtt,
     /// Bytes that the application wrote, that were sent, and that are acknowledged, each once.
     pub(super) written: u64,
     pub(super) sent: u64,
     pub(super) acknowledged: u64,
+    pub(super) congestion: Congestion,
+    pub(super) rtt: Rtt,
     // What seldom matters.
     pub(super) reordering: Reordering,
     pub(super) counters: Counters,

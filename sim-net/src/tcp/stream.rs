@@ -15,10 +15,11 @@ use crate::socket_table::{Options, Ready, SocketId};
 use crate::wire::{Path, Wire};
 
 /// A connection with its place in the world.
-#[repr(C)]
+#[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Stream {
-    // What a segment needs, in the order of its way; what it does not, at the end.
+    // What a segment needs, in the order of its way; what it does not, at the end. What the oracle of
+    // streams looks at lies in two cache lines, from the flow to the queue of the sender.
     /// Which version of the links it has taken note of.
     pub(super) links_seen: u32,
     /// It stands in its host's table of connections.
@@ -31,13 +32,13 @@ pub(crate) struct Stream {
     pub(super) path: Path,
     pub(crate) local: Endpoint,
     pub(crate) remote: Endpoint,
-    pub(super) flow: Flow,
     /// The listener, until the connection waits to be accepted.
     pub(super) parent: Option<SocketId>,
     pub(super) timer: LazyTimer<2>,
     /// When the last segment arrives: no later one overtakes it.
     pub(super) last_arrival: Time,
     pub(super) lane: Option<Box<Lane>>,
+    pub(super) flow: Flow,
     pub(crate) connection: Connection,
     pub(super) options: Options,
 }
