@@ -9,11 +9,11 @@
 //! | [`connection`], [`arrival`], [`timers`] | states and calls; what a segment does; what time does |
 //! | [`config`], [`counters`] | what a connection is made with, and what it has done |
 //! | [`segment`], [`stamps`] | headers and their options |
-//! | [`send`], [`flights`] | the sending half, and what of it is on its way |
+//! | [`send`], [`flights`], [`queue`] | the sending half, and what of it is on its way |
 //! | [`rtt`], [`congestion`] | how long to wait, and how much to send |
 //! | [`recovery`], [`rack`], [`probe`] | what is done when something is missing |
 //! | [`receive`], [`reassembly`], [`autotune`] | the receiving half, what waits beyond a gap, and its buffer |
-//! | [`stream`], [`stack`], [`time_wait`] | a connection on the wire, the sockets of a host, and what is left |
+//! | [`stream`], [`stack`], [`connections`], [`time_wait`] | a connection on the wire, the sockets of a host, which is whose, and what is left |
 
 mod arrival;
 mod autotune;
