@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use sim_core::driver::{Next, Readiness};
-use sim_core::engine::{Engine, EngineMemory, Runner};
+use sim_core::engine::{Engine, EngineMemory, Turner};
 use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 
 use crate::bell::Bell;
@@ -217,9 +217,9 @@ impl Scheduler {
         (Process { engine, driver }, handle)
     }
 
-    fn engine_of(&self, index: u32) -> Option<Runner> {
+    fn engine_of(&self, index: u32) -> Option<Turner> {
         let seats = self.seats.borrow();
-        seats.get(index as usize)?.process.as_ref().map(|process| process.engine.runner())
+        seats.get(index as usize)?.process.as_ref().map(|process| process.engine.turner())
     }
 
     /// The loop of the host called `name`, which is made if there is none.
@@ -502,7 +502,7 @@ impl Scheduler {
     #[inline]
     fn turn(&self, index: u32, now: Time, events: &mut Vec<Readiness>) -> Next {
         /// Plans the host's next turn when a panic ends this one: what it had left stays queued.
-        struct PlanAnyway<'a>(&'a Scheduler, u32, &'a Runner);
+        struct PlanAnyway<'a>(&'a Scheduler, u32, &'a Turner);
         impl Drop for PlanAnyway<'_> {
             fn drop(&mut self) {
                 self.0.network().plan(self.1, self.2.next());

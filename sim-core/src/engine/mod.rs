@@ -42,10 +42,10 @@ use crate::{Address, Loop, Time};
 /// assert_eq!(engine.turn(sim_core::Time::ZERO, &mut Vec::new()), Next::Never);
 /// ```
 pub struct Engine {
-    runner: Runner,
+    turner: Turner,
 }
 
-/// What gives an engine its turns, while somebody else owns it: [`Engine::runner`].
+/// What gives an engine its turns, while somebody else owns it: [`Engine::turner`].
 ///
 /// It keeps no loop open. When its engine is gone, its turns do nothing.
 ///
@@ -54,25 +54,25 @@ pub struct Engine {
 /// use sim_core::testing;
 ///
 /// let engine = testing::engine();
-/// let runner = engine.runner();
+/// let turner = engine.turner();
 /// engine.handle().call_soon(|| {});
 /// drop(engine);
-/// assert_eq!(runner.turn(sim_core::Time::ZERO, &mut Vec::new()), Next::Never);
+/// assert_eq!(turner.turn(sim_core::Time::ZERO, &mut Vec::new()), Next::Never);
 /// ```
 #[derive(Clone)]
-pub struct Runner {
+pub struct Turner {
     core: Rc<Core>,
 }
 
 impl Engine {
     /// An engine over `driver`, with what `memory` has to spare.
     pub fn new(driver: Rc<dyn Driver>, memory: EngineMemory) -> Self {
-        Self { runner: Runner { core: Core::new(driver, memory) } }
+        Self { turner: Turner { core: Core::new(driver, memory) } }
     }
 
     /// What gives it its turns while this is not at hand.
-    pub fn runner(&self) -> Runner {
-        self.runner.clone()
+    pub fn turner(&self) -> Turner {
+        self.turner.clone()
     }
 
     /// Closes the loop: queued callbacks and timers are discarded without running (A-14), sockets
@@ -83,14 +83,14 @@ impl Engine {
 }
 
 impl Deref for Engine {
-    type Target = Runner;
+    type Target = Turner;
 
-    fn deref(&self) -> &Runner {
-        &self.runner
+    fn deref(&self) -> &Turner {
+        &self.turner
     }
 }
 
-impl Runner {
+impl Turner {
     /// A handle of the loop.
     pub fn handle(&self) -> Loop {
         Loop::new(Rc::clone(&self.core))
@@ -174,9 +174,9 @@ impl Drop for Engine {
     }
 }
 
-impl fmt::Debug for Runner {
+impl fmt::Debug for Turner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runner").field("host", &self.core.driver.host()).finish_non_exhaustive()
+        f.debug_struct("Turner").field("host", &self.core.driver.host()).finish_non_exhaustive()
     }
 }
 
