@@ -178,6 +178,19 @@ impl Endpoint {
         Ip::from_addr(addr.ip()).map(|ip| Self::new(ip, addr.port()))
     }
 
+    /// It as a number, which no other has.
+    pub(crate) fn bits(self) -> u64 {
+        let (kind, scope, number) = match self.ip {
+            Ip::V4(bits) => (0, 0, bits),
+            Ip::Any6 => (1, 0, 0),
+            Ip::Loopback6 => (2, 0, 0),
+            Ip::Group6(scope, number) => (3, scope, number),
+            Ip::Host6(number) => (4, 0, number),
+        };
+        let kind = u64::from(self.port) << 16 | kind << 8 | u64::from(scope);
+        kind << 32 | u64::from(number)
+    }
+
     pub(crate) fn to_addr(self) -> SocketAddr {
         SocketAddr::new(self.ip.to_addr(), self.port)
     }

@@ -9,6 +9,7 @@ use crate::agenda::LazyTimer;
 use crate::decisions::{Draws, Entity, NameHash};
 use crate::disk::File;
 use crate::life::Life;
+use crate::places::{Places, hash_of};
 use crate::ports::Ports;
 use crate::socket_table::SocketId;
 use crate::tcp::time_wait::{Pair, TimeWaits};
@@ -34,8 +35,7 @@ pub(crate) struct Host {
     pub(crate) udp: Ports,
     /// What Unix sockets are bound to.
     pub(crate) unix: Names,
-    /// How many flows it has opened to each (host, port, datagrams).
-    pub(crate) flows: BTreeMap<(u32, u16, bool), u32>,
+    pub(crate) flows: FlowCounts,
     /// How many ephemeral ports it has drawn.
     pub(crate) ports_drawn: u64,
 
@@ -67,6 +67,35 @@ pub(crate) struct Host {
     pub(crate) wall_ahead: i64,
 }
 
+/// How many flows a host has opened to each port of each host.
+#[derive(Debug, Default)]
+pub(crate) struct FlowCounts {
+    /// Host, port and whether they are of datagrams, as one number; and how many flows.
+    list: Vec<(u64, u32)>,
+    places: Places,
+}
+
+impl FlowCounts {
+    /// The number of the next flow to a port of `server`: counted from 1.
+    pub(crate) fn next(&mut self, server: u32, port: u16, datagrams: bool) -> u32 {
+        let key = u64::from(server) << 32 | u64::from(port) << 8 | u64::from(datagrams);
+        let Self { list, places } = self;
+        let known = places.find(list.len(), hash_of(key), |place| list[place].0 == key);
+        if let Some(place) = known {
+            list[place].1 += 1;
+            return list[place].1;
+        }
+        list.push((key, 1));
+        places.added(list.len(), |place| hash_of(list[place].0));
+        1
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.places.clear();
+    }
+}
+
 impl Host {
     pub(crate) fn new(number: u32, name: &str) -> Self {
         let incarnation = 1;
@@ -79,7 +108,7 @@ impl Host {
             time_waits: TimeWaits::default(),
             udp: Ports::default(),
             unix: Names::default(),
-            flows: BTreeMap::new(),
+            flows: FlowCounts::default(),
             ports_drawn: 0,
             ready: Vec::new(),
             queued: false,

@@ -201,9 +201,7 @@ impl Network {
     ) -> Flow {
         let server = to.unwrap_or(u32::MAX);
         let host = self.host(from);
-        let number = host.flows.entry((server, port, datagrams)).or_default();
-        *number += 1;
-        let number = *number;
+        let number = host.flows.next(server, port, datagrams);
         let incarnation = host.incarnation;
         Flow::new((from, incarnation), (server, port), number, datagrams)
     }

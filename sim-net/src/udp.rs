@@ -14,12 +14,11 @@ use crate::errno::{
     ENETUNREACH,
 };
 use crate::faults;
-use crate::flow::Flow;
-use crate::link::lane::Lane;
 use crate::link::pipeline::Fate;
 use crate::multicast::Multicast;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet, udp_headers};
+use crate::peers::{Peer, Peers};
 use crate::ports::{Bind, ephemeral};
 use crate::socket_table::{Kind, Ready, SocketId};
 use crate::trace::{DropReason, Record};
@@ -52,25 +51,7 @@ pub(crate) struct Datagrams {
     queued: usize,
     pub(crate) receive_limit: usize,
     error: Option<i32>,
-    /// The addresses and hosts that datagrams went to, sorted by these.
-    peers: Vec<Peer>,
-    /// The place of the peer that the last datagram went to.
-    last_peer: usize,
-}
-
-/// An address that datagrams went to: how they get there, under which name, and what chance does to
-/// them.
-#[derive(Debug)]
-struct Peer {
-    /// The address, and the host that has it.
-    key: (Endpoint, Option<u32>),
-    path: Path,
-    /// What datagrams to it come from.
-    source: Endpoint,
-    /// As of which version of the links `path` and `source` hold; 0 if they do not.
-    version: u32,
-    flow: Flow,
-    lane: Option<Box<Lane>>,
+    peers: Peers,
 }
 
 impl Datagrams {
@@ -91,8 +72,7 @@ impl Datagrams {
             queued: 0,
             receive_limit: RECEIVE_BUFFER,
             error: None,
-            peers: Vec::new(),
-            last_peer: 0,
+            peers: Peers::default(),
         }
     }
 
@@ -112,40 +92,6 @@ impl Datagrams {
     /// True if a receive would get something: a datagram or an error.
     fn may_receive(&self) -> bool {
         !self.queue.is_empty() || self.error.is_some()
-    }
-
-    /// True if the way to this address is known and still holds: then it is the last peer.
-    #[inline]
-    fn knows_way_to(&mut self, remote: Endpoint, version: u32) -> bool {
-        let last = self.peers.get(self.last_peer);
-        last.is_some_and(|peer| peer.version == version && peer.key.0 == remote)
-            || self.find_way_to(remote, version)
-    }
-
-    fn find_way_to(&mut self, remote: Endpoint, version: u32) -> bool {
-        // An address that has changed hands stands there several times.
-        let first = self.peers.partition_point(|peer| peer.key.0 < remote);
-        let mut here = self.peers[first..].iter().take_while(|peer| peer.key.0 == remote);
-        match here.position(|peer| peer.version == version) {
-            Some(place) => {
-                self.last_peer = first + place;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Makes the peer with this key the last one; false if there is none.
-    fn find_peer(&mut self, key: (Endpoint, Option<u32>)) -> bool {
-        let place = self.peers.binary_search_by_key(&key, |peer| peer.key);
-        self.last_peer = place.unwrap_or(self.last_peer);
-        place.is_ok()
-    }
-
-    fn add_peer(&mut self, peer: Peer) {
-        let place = self.peers.partition_point(|known| known.key < peer.key);
-        self.peers.insert(place, peer);
-        self.last_peer = place;
     }
 
     /// Takes the next datagram, with its sender.
@@ -174,7 +120,7 @@ impl Datagrams {
         if counted {
             self.on_the_way += payload.len() + OVERHEAD;
         }
-        let Peer { path, source, flow, lane, .. } = &mut self.peers[self.last_peer];
+        let Peer { path, source, flow, lane, .. } = self.peers.last();
         let packet = Packet {
             source: *source,
             target,
@@ -282,7 +228,7 @@ impl Network {
         };
         (socket.source, socket.remote) = (Some(source), Some(remote));
         // What it sends comes from another address now.
-        socket.peers.iter_mut().for_each(|peer| peer.version = 0);
+        socket.peers.forget_ways();
         // One that is bound to a group's address goes on hearing of that alone.
         let hears_many = socket.local.is_some_and(|local| local.ip.is_to_many());
         if !hears_many {
@@ -310,7 +256,7 @@ impl Network {
             return Err(errno::os(socket.error.take().unwrap_or_default()));
         }
         let remote = to.or(socket.remote).ok_or_else(|| errno::os(EDESTADDRREQ))?;
-        if !socket.knows_way_to(remote, wire.links.version) || wire.links.is_special {
+        if !socket.peers.knows_way_to(remote, wire.links.version) || wire.links.is_special {
             return self.udp_send_anywhere(id, host, data, remote);
         }
         if data.len() > PAYLOAD_MAX {
@@ -440,16 +386,16 @@ impl Network {
         // To where nobody is, or everybody, the way is looked for each time.
         let lasts = path.host.is_some() && !remote.ip.is_to_many();
         let version = if lasts { self.wire.links.version } else { 0 };
-        let key = (remote, path.host);
         let socket = self.sockets.datagrams(id).expect("the socket that sends");
-        if !socket.find_peer(key) {
-            let flow = self.open_flow(host, key.1, key.0.port, true);
+        if !socket.peers.find(remote, path.host) {
+            let flow = self.open_flow(host, path.host, remote.port, true);
             let socket = self.sockets.datagrams(id).expect("the socket that sends");
-            socket.add_peer(Peer { key, path, source, version, flow, lane: None });
+            let peer = Peer { address: remote, path, source, version, flow, lane: None };
+            socket.peers.add(peer);
         }
         let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).expect("the socket that sends");
-        let peer = &mut socket.peers[socket.last_peer];
+        let peer = socket.peers.last();
         (peer.path, peer.source, peer.version) = (path, source, version);
         let size = payload.len() + OVERHEAD;
         let counted = socket.send_limit.is_some();
