@@ -47,11 +47,40 @@ pub(crate) struct Datagrams {
     pub(crate) send_limit: Option<usize>,
     on_the_way: usize,
     blocked: bool,
-    queue: VecDeque<(Payload, Endpoint)>,
+    queue: Unread,
     queued: usize,
     pub(crate) receive_limit: usize,
     error: Option<i32>,
     peers: Peers,
+}
+
+/// Datagrams that wait unread, each with its sender. Mostly there is one.
+#[derive(Debug, Default)]
+struct Unread {
+    first: Option<(Payload, Endpoint)>,
+    /// Empty if there is no first.
+    others: VecDeque<(Payload, Endpoint)>,
+}
+
+impl Unread {
+    #[inline(always)]
+    fn push(&mut self, payload: Payload, from: Endpoint) {
+        match &self.first {
+            None => self.first = Some((payload, from)),
+            Some(_) => self.others.push_back((payload, from)),
+        }
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<(Payload, Endpoint)> {
+        let next = if self.others.is_empty() { None } else { self.others.pop_front() };
+        std::mem::replace(&mut self.first, next)
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
 }
 
 impl Datagrams {
@@ -68,7 +97,7 @@ impl Datagrams {
             send_limit: None,
             on_the_way: 0,
             blocked: false,
-            queue: VecDeque::new(),
+            queue: Unread::default(),
             queued: 0,
             receive_limit: RECEIVE_BUFFER,
             error: None,
@@ -86,12 +115,24 @@ impl Datagrams {
 
     /// How long the next datagram is.
     pub(crate) fn next_len(&self) -> usize {
-        self.queue.front().map_or(0, |(payload, _)| payload.len())
+        self.queue.first.as_ref().map_or(0, |(payload, _)| payload.len())
     }
 
     /// True if a receive would get something: a datagram or an error.
     fn may_receive(&self) -> bool {
         !self.queue.is_empty() || self.error.is_some()
+    }
+
+    /// True if it takes what comes from there: it is not connected to somebody else.
+    #[inline]
+    fn hears(&self, source: Endpoint) -> bool {
+        self.remote.is_none_or(|remote| remote == source)
+    }
+
+    /// True if a datagram that counts so much has room. The first one always has.
+    #[inline]
+    fn has_room_for(&self, size: usize) -> bool {
+        self.queued == 0 || self.queued + size <= self.receive_limit
     }
 
     /// Takes the next datagram, with its sender.
@@ -100,7 +141,7 @@ impl Datagrams {
         if self.error.is_some() {
             return Err(errno::os(self.error.take().unwrap_or_default()));
         }
-        let (payload, from) = self.queue.pop_front().ok_or_else(errno::would_block)?;
+        let (payload, from) = self.queue.pop().ok_or_else(errno::would_block)?;
         self.queued -= payload.len() + OVERHEAD;
         Ok((payload, from))
     }
@@ -340,7 +381,7 @@ impl Network {
         if socket.error.is_some() {
             return Err(errno::os(socket.error.take().unwrap_or_default()));
         }
-        let Some((payload, from)) = socket.queue.pop_front() else {
+        let Some((payload, from)) = socket.queue.pop() else {
             return Err(errno::would_block());
         };
         let bytes = payload.len();
@@ -356,7 +397,9 @@ impl Network {
         self.leave_all(id, host);
         let Self { sockets, pool, .. } = self;
         if let Some(socket) = sockets.datagrams(id) {
-            socket.queue.drain(..).for_each(|(payload, _)| pool.put(payload));
+            while let Some((payload, _)) = socket.queue.pop() {
+                pool.put(payload);
+            }
             if let Some(local) = socket.local {
                 self.host(host).udp.remove(local.port, id);
             }
@@ -425,7 +468,46 @@ impl Network {
     }
 
     /// A datagram arrived at its host.
+    #[inline(always)]
     pub(crate) fn udp_arrival(&mut self, place: Place) {
+        if !self.udp_arrival_as_usual(place) {
+            self.udp_arrival_at_length(place);
+        }
+    }
+
+    /// What a datagram does that comes to the socket that the one before came to: the same as
+    /// [`udp_arrival_at_length`](Self::udp_arrival_at_length), if it can. Says whether it could.
+    #[inline]
+    fn udp_arrival_as_usual(&mut self, place: Place) -> bool {
+        let Self { sockets, hosts, wire, injection, .. } = self;
+        let Wire { agenda, trace, now, .. } = wire;
+        let Some(packet) = agenda.arriving(place) else { return false };
+        let host = packet.to_host;
+        let known = hosts[host as usize].udp.found_last(packet.target);
+        let Some((id, socket)) = known.and_then(|id| Some((id, sockets.get_mut(id)?))) else {
+            return false;
+        };
+        let Kind::Datagrams(taker) = &mut socket.kind else { return false };
+        let record = Record::Delivered(packet.record());
+        let Body::Udp { payload, counted: false } = &packet.body else { return false };
+        let size = payload.len() + OVERHEAD;
+        if injection.is_on || !taker.hears(packet.source) || !taker.has_room_for(size) {
+            return false;
+        }
+        trace.record_packet(*now, host, record, packet.number);
+        let Body::Udp { payload, .. } = packet.take_body() else { return false };
+        taker.queued += size;
+        taker.queue.push(payload, packet.source);
+        agenda.give_back(place);
+        if socket.becomes(Ready::READABLE) {
+            self.list_ready(host, id);
+        }
+        true
+    }
+
+    /// A datagram arrived at its host, and something is to be looked for.
+    #[inline(never)]
+    fn udp_arrival_at_length(&mut self, place: Place) {
         let Some(packet) = self.wire.agenda.arriving(place) else {
             return;
         };
@@ -444,38 +526,29 @@ impl Network {
     }
 
     /// Gives a datagram to a socket; false if the socket is connected to somebody else.
-    #[inline(always)]
     pub(crate) fn udp_deliver(&mut self, id: SocketId, place: Place) -> bool {
         let Self { sockets, wire, .. } = self;
         let Wire { agenda, trace, now, .. } = wire;
-        let (Some(packet), Some(socket)) = (agenda.arriving(place), sockets.get_mut(id)) else {
+        let (Some(packet), Some(taker)) = (agenda.arriving(place), sockets.datagrams(id)) else {
             return false;
         };
-        let (Kind::Datagrams(taker), Body::Udp { payload, .. }) = (&mut socket.kind, &packet.body)
-        else {
-            return false;
-        };
-        if taker.remote.is_some_and(|remote| remote != packet.source) {
+        let (host, record) = (packet.to_host, Record::Delivered(packet.record()));
+        let Body::Udp { payload, .. } = &packet.body else { return false };
+        let size = payload.len() + OVERHEAD;
+        if !taker.hears(packet.source) {
             return false;
         }
-        let (host, size) = (packet.to_host, payload.len() + OVERHEAD);
-        if taker.queued + size > taker.receive_limit && taker.queued > 0 {
+        if !taker.has_room_for(size) {
             let packet = agenda.take_packet(place);
             self.drop_packet(host, packet, DropReason::ReceiveBuffer);
             return true;
         }
-        trace.record_packet(*now, host, Record::Delivered(packet.record()), packet.number);
-        let Body::Udp { payload, .. } = packet.take_body() else {
-            return false;
-        };
+        trace.record_packet(*now, host, record, packet.number);
+        let Body::Udp { payload, .. } = packet.take_body() else { return false };
         taker.queued += size;
-        taker.queue.push_back((payload, packet.source));
+        taker.queue.push(payload, packet.source);
         agenda.give_back(place);
-        if self.injection.is_on {
-            self.notify(id, Ready::READABLE);
-        } else if socket.becomes(Ready::READABLE) {
-            self.list_ready(host, id);
-        }
+        self.notify(id, Ready::READABLE);
         true
     }
 
