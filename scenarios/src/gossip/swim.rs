@@ -322,8 +322,8 @@ impl Swim {
         send(to, &message);
     }
 
-    /// Chooses what goes along with a message: what is said of its receiver, if that is bad, and then the news
-    /// that were told least.
+    /// Chooses what goes along with a message: what is said of its receiver, if that is bad, and then
+    /// the news that were told least.
     fn choose_news(&mut self, to: Member, list: &mut NewsList) {
         let belief = self.belief(to);
         if belief.health != Health::Alive {
