@@ -28,9 +28,14 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 impl Digest {
     /// The checksum of `data` alone.
     pub fn of(data: &[u8]) -> u64 {
-        let mut digest = Self::default();
-        digest.update(data);
-        digest.finish()
+        let (words, rest) = data.as_chunks::<8>();
+        let state = words.iter().fold(0, |state, word| fold(state, u64::from_le_bytes(*word)));
+        let last = match data.last_chunk::<8>() {
+            // The last bytes of the last eight: one load, where a copy of unknown length is a call.
+            Some(eight) => (u64::from_le_bytes(*eight) >> (56 - 8 * (rest.len() & 7))) >> 8,
+            None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        end(state, last, data.len() as u64)
     }
 
     /// Takes in the next bytes.
@@ -44,19 +49,15 @@ impl Digest {
             if self.tail_bytes < 8 {
                 return;
             }
-            self.fold(u64::from_le_bytes(self.tail));
+            self.state = fold(self.state, u64::from_le_bytes(self.tail));
             self.tail_bytes = 0;
         }
         let (words, rest) = data.as_chunks::<8>();
         for word in words {
-            self.fold(u64::from_le_bytes(*word));
+            self.state = fold(self.state, u64::from_le_bytes(*word));
         }
         self.tail[..rest.len()].copy_from_slice(rest);
         self.tail_bytes = rest.len();
-    }
-
-    fn fold(&mut self, word: u64) {
-        self.state = (self.state.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER);
     }
 
     /// How many bytes it has taken in.
@@ -66,13 +67,21 @@ impl Digest {
 
     /// The checksum of all bytes so far.
     pub fn finish(&self) -> u64 {
-        let mut last = self.clone();
         let mut word = [0; 8];
         word[..self.tail_bytes].copy_from_slice(&self.tail[..self.tail_bytes]);
-        last.fold(u64::from_le_bytes(word));
-        last.fold(self.bytes);
-        last.state ^ (last.state >> 32)
+        end(self.state, u64::from_le_bytes(word), self.bytes)
     }
+}
+
+fn fold(state: u64, word: u64) -> u64 {
+    (state.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER)
+}
+
+/// The checksum, given the state after all whole words, the bytes after them, and how many bytes there
+/// were in all.
+fn end(state: u64, last: u64, bytes: u64) -> u64 {
+    let state = fold(fold(state, last), bytes);
+    state ^ (state >> 32)
 }
 
 #[cfg(test)]
@@ -91,6 +100,16 @@ mod tests {
                 digest.update(&body[second..]);
                 assert_eq!((digest.finish(), digest.bytes()), (whole, 41), "{first}, {second}");
             }
+        }
+    }
+
+    #[test]
+    fn a_whole_of_any_length_is_its_bytes_one_by_one() {
+        let body: Vec<u8> = (0..41).map(|byte| byte * 6 + 1).collect();
+        for length in 0..body.len() {
+            let mut digest = Digest::default();
+            body[..length].iter().for_each(|byte| digest.update(&[*byte]));
+            assert_eq!(Digest::of(&body[..length]), digest.finish(), "{length}");
         }
     }
 

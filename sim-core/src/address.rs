@@ -176,7 +176,7 @@ pub trait DatagramAddress: Clone + fmt::Debug + Into<Address> + sealed::Sealed +
     type Sender;
 
     #[doc(hidden)]
-    fn sender(from: Address) -> Self::Sender;
+    fn sender(from: &Address) -> Self::Sender;
 
     #[doc(hidden)]
     fn of(addr: &Address) -> Option<Self>;
@@ -192,8 +192,8 @@ impl DatagramAddress for SocketAddr {
     type Sender = Self;
 
     #[inline]
-    fn sender(from: Address) -> Self {
-        Self::of(&from).expect("an internet endpoint hears of internet addresses alone")
+    fn sender(from: &Address) -> Self {
+        Self::of(from).expect("an internet endpoint hears of internet addresses alone")
     }
 
     #[inline]
@@ -206,8 +206,8 @@ impl DatagramAddress for UnixAddr {
     /// `None` if its socket was never bound.
     type Sender = Option<Self>;
 
-    fn sender(from: Address) -> Option<Self> {
-        Self::of(&from).filter(|addr| !addr.is_unnamed())
+    fn sender(from: &Address) -> Option<Self> {
+        Self::of(from).filter(|addr| !addr.is_unnamed())
     }
 
     fn of(addr: &Address) -> Option<Self> {

@@ -405,7 +405,7 @@ where
         self.enter(|protocol, cx| protocol.connection_made(cx));
     }
 
-    fn datagram_received(&self, data: &[u8], from: Address) {
+    fn datagram_received(&self, data: &[u8], from: &Address) {
         self.enter(|protocol, cx| protocol.datagram_received(cx, data, A::sender(from)));
     }
 

@@ -4,42 +4,50 @@
 //! `tracing` its virtual time, foreign libraries their host, and awaited scopes their task. It
 //! never carries anything from one world to another.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::Time;
 use crate::engine::core::Core;
 
 thread_local! {
-    /// The engines that were entered and not left, the innermost last: a callback may run a loop of
-    /// another world.
-    static ENTERED: RefCell<Vec<Rc<Core>>> = const { RefCell::new(Vec::new()) };
+    /// The engine that was entered last and not left.
+    static CURRENT: Cell<Option<Rc<Core>>> = const { Cell::new(None) };
+    /// A loop runs that lets no other of its kind run on its thread.
+    static RUNS_ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes the engine that was current before current again when dropped.
-pub(crate) struct Entered(());
+/// Makes the engine that was current before current again when dropped. They lie on each other: a
+/// callback may run a loop of another world.
+pub(crate) struct Entered(Option<Rc<Core>>);
 
 #[inline]
 pub(crate) fn enter(core: &Rc<Core>) -> Entered {
-    ENTERED.with(|entered| entered.borrow_mut().push(Rc::clone(core)));
-    Entered(())
+    Entered(CURRENT.replace(Some(Rc::clone(core))))
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        let left = ENTERED.with(|entered| entered.borrow_mut().pop());
+        let left = CURRENT.replace(self.0.take());
         drop(left);
     }
 }
 
 pub(crate) fn core() -> Option<Rc<Core>> {
-    ENTERED.with(|entered| entered.borrow().last().cloned())
+    let current = CURRENT.take();
+    CURRENT.set(current.clone());
+    current
 }
 
-/// Whether `test` holds of an engine that was entered and not left.
-pub(crate) fn any(test: impl Fn(&Core) -> bool) -> bool {
-    ENTERED.with(|entered| entered.borrow().iter().any(|core| test(core)))
+/// Notes that a loop which lets no other of its kind run on its thread runs, or runs no more.
+pub(crate) fn set_runs_alone(runs: bool) {
+    RUNS_ALONE.set(runs);
+}
+
+/// True while such a loop runs.
+pub(crate) fn runs_alone() -> bool {
+    RUNS_ALONE.get()
 }
 
 /// The time on the loop whose turn runs on this thread; `None` outside any turn.

@@ -175,7 +175,7 @@ impl<A: DatagramAddress> fmt::Debug for DatagramTransport<A> {
 /// What an endpoint calls: a protocol without its type.
 pub(crate) trait DatagramHandler {
     fn connection_made(&self);
-    fn datagram_received(&self, data: &[u8], from: Address);
+    fn datagram_received(&self, data: &[u8], from: &Address);
     fn error_received(&self, error: io::Error);
     fn pause_writing(&self);
     fn resume_writing(&self);
@@ -319,6 +319,7 @@ impl Endpoint {
     }
 
     /// Runs a callback; its failure is reported and costs nothing (D-18, C-86).
+    #[inline(always)]
     fn call(&self, callback: Callback, bytes: usize, code: impl FnOnce(&dyn DatagramHandler)) {
         let Some(handler) = self.handler() else {
             return;
@@ -372,32 +373,47 @@ impl Endpoint {
         }
         let core = self.core();
         let mut buffer = core.memory.take();
-        match self.receive(&mut buffer) {
-            Ok((bytes, from, more)) => {
-                self.readable.set(more);
-                self.call(Callback::DatagramReceived, bytes, |handler| {
-                    handler.datagram_received(&buffer[..bytes], from);
-                });
+        if self.medium == Medium::Unix {
+            self.receive_unix(&mut buffer);
+        } else {
+            match core.driver.receive_available(self.source, &mut buffer) {
+                Ok(Received { bytes, from, more }) => {
+                    self.deliver(&buffer[..bytes], &Address::Ip(from), more);
+                }
+                Err(error) => self.receive_failed(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable.set(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => self.deliver_error(error),
         }
         core.memory.put_back(buffer);
         self.rearm_read();
     }
 
-    /// Takes a datagram: its length, its sender, and whether there may be another.
-    #[inline]
-    fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<(usize, Address, bool)> {
-        let driver = &self.core().driver;
-        if self.medium == Medium::Unix {
-            let ReceivedUnix { bytes, from, more } =
-                driver.unix()?.receive_available(self.source, buffer)?;
-            return Ok((bytes, Address::Unix(from), more));
+    #[inline(never)]
+    fn receive_unix(&self, buffer: &mut Vec<u8>) {
+        let sockets = self.core().driver.unix();
+        match sockets.and_then(|sockets| sockets.receive_available(self.source, buffer)) {
+            Ok(ReceivedUnix { bytes, from, more }) => {
+                self.deliver(&buffer[..bytes], &Address::Unix(from), more);
+            }
+            Err(error) => self.receive_failed(error),
         }
-        let Received { bytes, from, more } = driver.receive_available(self.source, buffer)?;
-        Ok((bytes, Address::Ip(from), more))
+    }
+
+    /// Gives a datagram to the protocol; `more` says whether there may be another.
+    #[inline(always)]
+    fn deliver(&self, data: &[u8], from: &Address, more: bool) {
+        self.readable.set(more);
+        self.call(Callback::DatagramReceived, data.len(), |handler| {
+            handler.datagram_received(data, from);
+        });
+    }
+
+    #[cold]
+    fn receive_failed(&self, error: io::Error) {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.readable.set(false),
+            io::ErrorKind::Interrupted => {}
+            _ => self.deliver_error(error),
+        }
     }
 
     pub(crate) fn deliver_error(&self, error: io::Error) {
@@ -498,6 +514,7 @@ impl Endpoint {
         }
     }
 
+    #[inline(always)]
     fn send_now(&self, data: &[u8], to: Option<&Address>) -> io::Result<()> {
         let driver = &self.core().driver;
         loop {

@@ -55,6 +55,9 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.running.set(false);
         self.0.stopping.set(false);
+        if self.0.driver.one_run_per_thread() {
+            current::set_runs_alone(false);
+        }
     }
 }
 
@@ -163,8 +166,7 @@ impl EventLoop {
         if core.is_closed() {
             return Err(RunError::Closed);
         }
-        let excludes = |other: &Core| other.running.get() && other.driver.one_run_per_thread();
-        let excluded = core.driver.one_run_per_thread() && current::any(excludes);
+        let excluded = core.driver.one_run_per_thread() && current::runs_alone();
         if core.running.get() || excluded {
             return Err(RunError::AlreadyRunning);
         }
@@ -175,6 +177,9 @@ impl EventLoop {
         self.check()?;
         let core = self.engine.core();
         core.running.set(true);
+        if core.driver.one_run_per_thread() {
+            current::set_runs_alone(true);
+        }
         Ok(Running(core))
     }
 

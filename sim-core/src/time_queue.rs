@@ -8,10 +8,10 @@ use crate::Time;
 /// (contract A-41).
 ///
 /// A 4-ary heap of 16-byte items (time, sequence, slot): the fastest of the six queues measured
-/// for up to 100 000 pending entries; and beside it a plain queue for entries that come in the order
-/// of their deadlines, as packets do. There is no removal by key. An owner that cancels an entry
-/// forgets its slot's stamp, and skips the entry when it comes up; [`retain`](Self::retain) sweeps
-/// such entries out.
+/// for up to 100 000 pending entries; and beside it two plain queues for entries that come in the order
+/// of their deadlines, as packets do and timers of one period. There is no removal by key. An owner that
+/// cancels an entry forgets its slot's stamp, and skips the entry when it comes up;
+/// [`retain`](Self::retain) sweeps such entries out.
 ///
 /// ```
 /// use sim_core::{Time, time_queue::TimeQueue};
@@ -24,14 +24,23 @@ use crate::Time;
 /// ```
 #[derive(Debug, Default, Clone)]
 pub struct TimeQueue {
-    /// The earliest entry, if it came when all others were later: what comes and goes while others
-    /// wait passes through neither of the other two.
+    /// The earliest entry, if there is any: it is asked for far more often than it changes, and what comes
+    /// and goes while others wait passes through neither of the other two.
     first: Option<Item>,
-    /// Entries that came in order.
-    in_order: VecDeque<Item>,
+    /// Entries that came in order, of each kind.
+    in_order: [VecDeque<Item>; 2],
     /// The others: a heap.
     items: Vec<Item>,
     next_stamp: u32,
+}
+
+/// A kind of entries that usually come in the order of their deadlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// They wait for a short time.
+    Short,
+    /// They wait for longer.
+    Long,
 }
 
 /// An entry of a [`TimeQueue`].
@@ -67,17 +76,23 @@ const ARITY: usize = 4;
 impl TimeQueue {
     /// An empty queue. Allocates with the first push.
     pub const fn new() -> Self {
-        Self { first: None, in_order: VecDeque::new(), items: Vec::new(), next_stamp: 0 }
+        Self {
+            first: None,
+            in_order: [VecDeque::new(), VecDeque::new()],
+            items: Vec::new(),
+            next_stamp: 0,
+        }
     }
 
     /// How many entries it holds, cancelled ones included.
     pub fn len(&self) -> usize {
-        self.items.len() + self.in_order.len() + usize::from(self.first.is_some())
+        let in_order: usize = self.in_order.iter().map(VecDeque::len).sum();
+        self.items.len() + in_order + usize::from(self.first.is_some())
     }
 
     /// True when it holds none.
     pub fn is_empty(&self) -> bool {
-        self.earliest().is_none()
+        self.first.is_none()
     }
 
     /// Adds an entry and returns its stamp, which tells it from others that used the same slot.
@@ -93,24 +108,27 @@ impl TimeQueue {
     }
 
     /// Adds an entry of a kind that usually comes in the order of deadlines, as what takes the same time
-    /// each. It is [`push`](Self::push), but such entries pass each other nothing to compare with.
+    /// each. It is [`push`](Self::push), but such entries pass each other nothing to compare with. There
+    /// are two such kinds, since what takes short and what takes long are each in order, and not together.
     ///
     /// ```
-    /// use sim_core::{Time, time_queue::TimeQueue};
+    /// use sim_core::{Time, time_queue::{Kind, TimeQueue}};
     ///
     /// let mut queue = TimeQueue::new();
     /// let slots = [(4, 1), (6, 2), (5, 3)];
-    /// slots.map(|(at, slot)| queue.push_in_order(Time::from_nanos(at), slot));
-    /// assert_eq!([(); 3].map(|()| queue.pop().unwrap().slot), [1, 3, 2]);
+    /// slots.map(|(at, slot)| queue.push_in_order(Time::from_nanos(at), slot, Kind::Short));
+    /// queue.push_in_order(Time::from_nanos(7), 4, Kind::Long);
+    /// assert_eq!([(); 4].map(|()| queue.pop().unwrap().slot), [1, 3, 2, 4]);
     /// ```
-    #[inline]
-    pub fn push_in_order(&mut self, at: Time, slot: u32) -> u32 {
+    #[inline(always)]
+    pub fn push_in_order(&mut self, at: Time, slot: u32, kind: Kind) -> u32 {
         let item = self.next_item(at, slot);
         if let Some(item) = self.push_first(item) {
-            if self.in_order.back().is_none_or(|last| *last < item) {
-                self.in_order.push_back(item);
+            let order = &mut self.in_order[kind as usize];
+            if order.back().is_none_or(|last| *last < item) {
+                order.push_back(item);
             } else {
-                self.push_item(item);
+                self.push_out_of_order(item, kind);
             }
         }
         item.due().stamp
@@ -126,29 +144,38 @@ impl TimeQueue {
     /// Takes an entry that is earlier than all others; else it comes back.
     #[inline]
     fn push_first(&mut self, item: Item) -> Option<Item> {
-        if self.earliest().is_some_and(|earliest| earliest < item) {
-            return Some(item);
+        match &mut self.first {
+            Some(first) if *first < item => Some(item),
+            Some(first) => {
+                let second = std::mem::replace(first, item);
+                self.in_order[Kind::Short as usize].push_front(second);
+                None
+            }
+            first => {
+                *first = Some(item);
+                None
+            }
         }
-        if let Some(second) = self.first.replace(item) {
-            self.in_order.push_front(second);
-        }
-        None
+    }
+
+    /// Takes an entry of a kind that is earlier than the last one of it.
+    #[inline(never)]
+    fn push_out_of_order(&mut self, item: Item, kind: Kind) {
+        let order = &mut self.in_order[kind as usize];
+        let before_last = order.len().checked_sub(2).map(|place| order[place]);
+        let late = match order.back_mut() {
+            // It alone is out of order: it waits for long, and would hold up all that is to come.
+            Some(last) if before_last.is_none_or(|before| before < item) => {
+                std::mem::replace(last, item)
+            }
+            _ => item,
+        };
+        self.push_item(late);
     }
 
     fn push_item(&mut self, item: Item) {
         self.items.push(item);
         self.sift_up(0, self.items.len() - 1);
-    }
-
-    #[inline]
-    fn earliest(&self) -> Option<Item> {
-        if self.first.is_some() {
-            return self.first;
-        }
-        match (self.in_order.front(), self.items.first()) {
-            (Some(a), Some(b)) => Some(*a.min(b)),
-            (a, b) => a.or(b).copied(),
-        }
     }
 
     /// How many pushes are left before stamps start again at 0 and would break the order of equal
@@ -159,7 +186,8 @@ impl TimeQueue {
 
     /// Gives every entry a new stamp, in order, from 0 on, and reports each change.
     pub fn renumber(&mut self, mut restamp: impl FnMut(Due, u32)) {
-        self.items.extend(self.first.take().into_iter().chain(self.in_order.drain(..)));
+        self.items.extend(self.first.take());
+        self.in_order.iter_mut().for_each(|order| self.items.extend(order.drain(..)));
         self.items.sort_unstable();
         for (stamp, item) in (0..).zip(&mut self.items) {
             let due = item.due();
@@ -167,27 +195,64 @@ impl TimeQueue {
             *item = Item::new(due.at, stamp, due.slot);
         }
         self.next_stamp = u32::try_from(self.items.len()).expect("fewer than 2³² entries");
+        self.first = self.take_least();
     }
 
     /// The earliest entry.
     #[inline]
     pub fn peek(&self) -> Option<Due> {
-        self.earliest().map(Item::due)
+        self.first.map(Item::due)
     }
 
     /// Takes the earliest entry out.
     #[inline]
     pub fn pop(&mut self) -> Option<Due> {
-        if let Some(first) = self.first.take() {
-            return Some(first.due());
+        let first = self.first?;
+        self.first = self.take_least();
+        Some(first.due())
+    }
+
+    /// Takes the earliest entry out if its deadline is `by` or before. If it is not, `Err` has it.
+    ///
+    /// ```
+    /// use sim_core::{Time, time_queue::TimeQueue};
+    ///
+    /// let (mut queue, at) = (TimeQueue::new(), Time::from_nanos(4));
+    /// queue.push(at, 7);
+    /// assert_eq!(queue.pop_due(Time::from_nanos(3)), Err(queue.peek()));
+    /// assert_eq!(queue.pop_due(at).unwrap().slot, 7);
+    /// assert_eq!(queue.pop_due(at), Err(None));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The earliest entry, if there is one and it is not due.
+    #[inline]
+    pub fn pop_due(&mut self, by: Time) -> Result<Due, Option<Due>> {
+        let due = self.first.ok_or(None)?.due();
+        if due.at > by {
+            return Err(Some(due));
         }
-        let earliest = self.earliest()?;
-        if self.in_order.front() == Some(&earliest) {
-            self.in_order.pop_front();
+        self.first = self.take_least();
+        Ok(due)
+    }
+
+    /// Takes out the earliest of what waits behind the first.
+    #[inline]
+    fn take_least(&mut self) -> Option<Item> {
+        const NONE: Item = Item(u128::MAX);
+        let [short, long] = &mut self.in_order;
+        let of_short = short.front().copied().unwrap_or(NONE);
+        let of_long = long.front().copied().unwrap_or(NONE);
+        let of_heap = self.items.first().copied().unwrap_or(NONE);
+        if of_short <= of_long && of_short <= of_heap {
+            short.pop_front()
+        } else if of_long <= of_heap {
+            long.pop_front()
         } else {
             self.pop_item();
+            Some(of_heap)
         }
-        Some(earliest.due())
     }
 
     /// Takes the earliest entry off the heap.
@@ -203,23 +268,27 @@ impl TimeQueue {
     /// Drops the entries for which `keep` says false. Costs the size of the queue.
     pub fn retain(&mut self, mut keep: impl FnMut(Due) -> bool) {
         self.first = self.first.filter(|item| keep(item.due()));
-        self.in_order.retain(|item| keep(item.due()));
+        self.in_order.iter_mut().for_each(|order| order.retain(|item| keep(item.due())));
         self.items.retain(|item| keep(item.due()));
         for parent in (0..self.items.len().div_ceil(ARITY)).rev() {
             self.sift_down(parent);
+        }
+        if self.first.is_none() {
+            self.first = self.take_least();
         }
     }
 
     /// How many entries it has room for, where they are waited for in a heap.
     pub fn capacity(&self) -> usize {
-        self.items.capacity().max(self.in_order.capacity())
+        let in_order = self.in_order.iter().map(VecDeque::capacity);
+        in_order.fold(self.items.capacity(), usize::max)
     }
 
     /// Forgets every entry, and stamps those to come from 0 on.
     pub fn clear(&mut self) {
         self.next_stamp = 0;
         self.first = None;
-        self.in_order.clear();
+        self.in_order.iter_mut().for_each(VecDeque::clear);
         self.items.clear();
     }
 
@@ -292,12 +361,17 @@ mod tests {
         let mut list: Vec<(u64, u32)> = Vec::new();
         for slot in 0..20_000 {
             let at = rng.below(500);
-            if slot % 2 == 0 {
-                queue.push(Time::from_nanos(at), slot);
-            } else {
-                queue.push_in_order(Time::from_nanos(at + u64::from(slot) / 40), slot);
-            }
-            let at = if slot % 2 == 0 { at } else { at + u64::from(slot) / 40 };
+            // At random, and almost in one order and in another.
+            let at = match slot % 4 {
+                0 | 2 => at,
+                1 => at + u64::from(slot) / 40,
+                _ => 300 + at / 8 + u64::from(slot) / 40,
+            };
+            match slot % 4 {
+                1 => queue.push_in_order(Time::from_nanos(at), slot, Kind::Short),
+                3 => queue.push_in_order(Time::from_nanos(at), slot, Kind::Long),
+                _ => queue.push(Time::from_nanos(at), slot),
+            };
             let place = list.partition_point(|&(time, _)| time <= at);
             list.insert(place, (at, slot));
             while rng.ratio(45, 100) && !list.is_empty() {

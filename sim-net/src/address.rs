@@ -1,9 +1,11 @@
-//! Addresses of hosts, in eight bytes.
+//! Addresses of hosts, in eight bytes with their ports.
 //!
 //! Host number n of a world has 10.0.0.0 + n and fd00:: + n, and every host has 127.0.0.0/8 and
 //! ::1 to itself. Nothing else exists, so an address is stored as a small number and compared as
 //! one.
 
+use std::cmp::Ordering;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use sim_core::driver::Family;
@@ -13,19 +15,30 @@ const NET4: u32 = 0x0a00_0000;
 const HOST_BITS: u32 = 0x00ff_ffff;
 
 /// An address that a simulated socket can have.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Ip {
-    /// Any IPv4 address.
-    V4(u32),
-    /// The IPv6 wildcard.
-    Any6,
-    /// `::1`.
-    Loopback6,
-    /// `ffXX::n`: an IPv6 group with its flags and scope and a number (RFC 4291 §2.7, RFC 3307 §4).
-    Group6(u8, u32),
-    /// `fd00::n`.
-    Host6(u32),
+///
+/// Its parts stand so that, with a port behind them, they are one number of 64 bits: addresses are
+/// compared for each packet.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Ip {
+    low: u16,
+    high: u16,
+    /// The flags and scope of an IPv6 group.
+    scope: u8,
+    /// What it is: one of the constants that follow, which are in order.
+    kind: u8,
 }
+
+/// An IPv4 address: its number is its bits.
+const V4: u8 = 0;
+/// The IPv6 wildcard.
+const WILDCARD6: u8 = 1;
+/// `::1`.
+const OWN6: u8 = 2;
+/// `ffXX::n`: an IPv6 group with its flags and scope and a number (RFC 4291 §2.7, RFC 3307 §4).
+const GROUP6: u8 = 3;
+/// `fd00::n`.
+const HOST6: u8 = 4;
 
 /// Where a packet to an address goes, as seen from the sending host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,87 +53,133 @@ pub(crate) enum Route {
     None,
 }
 
-/// An address and a port.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// An address and a port. They are ordered by their ports first.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
 pub(crate) struct Endpoint {
-    pub(crate) port: u16,
     pub(crate) ip: Ip,
+    pub(crate) port: u16,
 }
 
 impl Ip {
+    /// The IPv6 wildcard.
+    pub(crate) const ANY6: Self = Self::new(WILDCARD6, 0, 0);
+    /// `::1`.
+    pub(crate) const LOOPBACK6: Self = Self::new(OWN6, 0, 0);
+    /// 127.0.0.1.
+    pub(crate) const LOCALHOST4: Self = Self::v4(0x7f00_0001);
+
+    #[inline]
+    const fn new(kind: u8, scope: u8, number: u32) -> Self {
+        Self { low: number as u16, high: (number >> 16) as u16, scope, kind }
+    }
+
+    /// The IPv4 address with these bits.
+    #[inline]
+    pub(crate) const fn v4(bits: u32) -> Self {
+        Self::new(V4, 0, bits)
+    }
+
+    /// `fd00::n`.
+    pub(crate) const fn host6(number: u32) -> Self {
+        Self::new(HOST6, 0, number)
+    }
+
+    /// Its bits, if it is an IPv4 address, or the number in it, if it has one.
+    #[inline]
+    const fn number(self) -> u32 {
+        (self.high as u32) << 16 | self.low as u32
+    }
+
+    /// It as a number of 48 bits, which no other has.
+    #[inline]
+    const fn bits(self) -> u64 {
+        (self.kind as u64) << 40 | (self.scope as u64) << 32 | self.number() as u64
+    }
+
     /// The address of host number `number` in `family`.
     pub(crate) fn of_host(number: u32, family: Family) -> Self {
         match family {
-            Family::V4 => Self::V4(NET4 | number),
-            Family::V6 => Self::Host6(number),
+            Family::V4 => Self::v4(NET4 | number),
+            Family::V6 => Self::host6(number),
         }
     }
 
     /// The wildcard of `family`.
     pub(crate) fn any(family: Family) -> Self {
         match family {
-            Family::V4 => Self::V4(0),
-            Family::V6 => Self::Any6,
+            Family::V4 => Self::v4(0),
+            Family::V6 => Self::ANY6,
         }
     }
 
     /// The number for a real address, or `None` if no simulated socket can have it.
+    #[inline]
     pub(crate) fn from_addr(addr: IpAddr) -> Option<Self> {
         match addr {
-            IpAddr::V4(v4) => Some(Self::V4(v4.to_bits())),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(Self::Any6),
-            IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(Self::Loopback6),
-            IpAddr::V6(v6) if v6.is_multicast() => {
-                let bits = v6.to_bits();
+            IpAddr::V4(v4) => Some(Self::v4(v4.to_bits())),
+            IpAddr::V6(v6) => Self::from_v6(v6),
+        }
+    }
+
+    fn from_v6(addr: Ipv6Addr) -> Option<Self> {
+        match addr {
+            Ipv6Addr::UNSPECIFIED => Some(Self::ANY6),
+            Ipv6Addr::LOCALHOST => Some(Self::LOOPBACK6),
+            group if group.is_multicast() => {
+                let bits = group.to_bits();
                 let number = (bits & !(0xffff << 112)).try_into().ok()?;
-                Some(Self::Group6((bits >> 112) as u8, number))
+                Some(Self::new(GROUP6, (bits >> 112) as u8, number))
             }
-            IpAddr::V6(v6) => {
-                let number = v6.to_bits().checked_sub(0xfd00_u128 << 112)?;
-                u32::try_from(number).ok().map(Self::Host6)
+            host => {
+                let number = host.to_bits().checked_sub(0xfd00_u128 << 112)?;
+                u32::try_from(number).ok().map(Self::host6)
             }
         }
     }
 
     /// The real address.
+    #[inline]
     pub(crate) fn to_addr(self) -> IpAddr {
-        match self {
-            Self::V4(bits) => Ipv4Addr::from_bits(bits).into(),
-            Self::Any6 => Ipv6Addr::UNSPECIFIED.into(),
-            Self::Loopback6 => Ipv6Addr::LOCALHOST.into(),
-            Self::Group6(scope, number) => {
-                let head = 0xff00 | u128::from(scope);
-                Ipv6Addr::from_bits(head << 112 | u128::from(number)).into()
-            }
-            Self::Host6(number) => Ipv6Addr::from_bits((0xfd00 << 112) | u128::from(number)).into(),
+        if self.kind == V4 {
+            return Ipv4Addr::from_bits(self.number()).into();
+        }
+        self.to_v6().into()
+    }
+
+    fn to_v6(self) -> Ipv6Addr {
+        let number = u128::from(self.number());
+        match self.kind {
+            WILDCARD6 => Ipv6Addr::UNSPECIFIED,
+            OWN6 => Ipv6Addr::LOCALHOST,
+            GROUP6 => Ipv6Addr::from_bits((0xff00 | u128::from(self.scope)) << 112 | number),
+            _ => Ipv6Addr::from_bits((0xfd00 << 112) | number),
         }
     }
 
+    #[inline]
     pub(crate) fn family(self) -> Family {
-        if matches!(self, Self::V4(_)) { Family::V4 } else { Family::V6 }
+        if self.kind == V4 { Family::V4 } else { Family::V6 }
     }
 
     pub(crate) fn is_any(self) -> bool {
-        matches!(self, Self::V4(0) | Self::Any6)
+        self == Self::v4(0) || self == Self::ANY6
     }
 
     pub(crate) fn is_loopback(self) -> bool {
-        match self {
-            Self::V4(bits) => bits >> 24 == 127,
-            other => other == Self::Loopback6,
-        }
+        self.kind == V4 && self.number() >> 24 == 127 || self == Self::LOOPBACK6
     }
 
     /// True for 255.255.255.255 and the broadcast address of 10.0.0.0/8.
     pub(crate) fn is_broadcast(self) -> bool {
-        matches!(self, Self::V4(u32::MAX)) || self == Self::V4(NET4 | HOST_BITS)
+        self == Self::v4(u32::MAX) || self == Self::v4(NET4 | HOST_BITS)
     }
 
     /// True for 224.0.0.0/4 and ff00::/8.
     pub(crate) fn is_multicast(self) -> bool {
-        match self {
-            Self::V4(bits) => bits >> 28 == 0xe,
-            other => matches!(other, Self::Group6(..)),
+        match self.kind {
+            V4 => self.number() >> 28 == 0xe,
+            kind => kind == GROUP6,
         }
     }
 
@@ -128,15 +187,15 @@ impl Ip {
     /// (240.0.0.0/4).
     #[inline]
     pub(crate) fn is_to_many(self) -> bool {
-        match self {
-            Self::V4(bits) => bits >= 0xe000_0000 || bits == NET4 | HOST_BITS,
-            other => matches!(other, Self::Group6(..)),
+        match self.kind {
+            V4 => self.number() >= 0xe000_0000 || self.number() == NET4 | HOST_BITS,
+            kind => kind == GROUP6,
         }
     }
 
     /// True for a group that no packet leaves its host for: of scope 1 (RFC 4291 §2.7).
     pub(crate) fn stays_on_host(self) -> bool {
-        matches!(self, Self::Group6(scope, _) if scope & 15 <= 1)
+        self.kind == GROUP6 && self.scope & 15 <= 1
     }
 
     /// True if host `number` may bind this address.
@@ -154,9 +213,9 @@ impl Ip {
             let is_known = self.is_broadcast() || self.is_multicast();
             return if is_known { Route::Many } else { Route::None };
         }
-        let to = match self {
-            Self::V4(bits) if bits & !HOST_BITS == NET4 => bits & HOST_BITS,
-            Self::Host6(to) => to,
+        let to = match self.kind {
+            V4 if self.number() & !HOST_BITS == NET4 => self.number() & HOST_BITS,
+            HOST6 => self.number(),
             _ => return Route::None,
         };
         if to == number { Route::Loopback } else { Route::Host(to) }
@@ -168,18 +227,76 @@ impl Ip {
     }
 }
 
+impl PartialEq for Ip {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.bits() == other.bits()
+    }
+}
+
+impl Eq for Ip {}
+
+impl PartialOrd for Ip {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ip {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bits().cmp(&other.bits())
+    }
+}
+
+impl fmt::Debug for Ip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_addr().fmt(f)
+    }
+}
+
 impl Endpoint {
-    pub(crate) fn new(ip: Ip, port: u16) -> Self {
-        Self { port, ip }
+    #[inline]
+    pub(crate) const fn new(ip: Ip, port: u16) -> Self {
+        Self { ip, port }
     }
 
     /// The endpoint for a real address, or `None` if no simulated socket can have it.
+    #[inline]
     pub(crate) fn from_addr(addr: SocketAddr) -> Option<Self> {
         Ip::from_addr(addr.ip()).map(|ip| Self::new(ip, addr.port()))
     }
 
+    /// It as a number, which no other has.
+    #[inline]
+    pub(crate) const fn bits(self) -> u64 {
+        (self.port as u64) << 48 | self.ip.bits()
+    }
+
+    #[inline]
     pub(crate) fn to_addr(self) -> SocketAddr {
         SocketAddr::new(self.ip.to_addr(), self.port)
+    }
+}
+
+impl PartialEq for Endpoint {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.bits() == other.bits()
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl PartialOrd for Endpoint {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Endpoint {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bits().cmp(&other.bits())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The world's one agenda: what happens when.
 
 use sim_core::Time;
-use sim_core::time_queue::{Due, TimeQueue};
+use sim_core::time_queue::{Due, Kind, TimeQueue};
 
 use crate::link::table::HeldBackKey;
 use crate::names::query::QueryId;
@@ -78,16 +78,22 @@ impl Agenda {
         *in_flight = 0;
     }
 
-    /// Adds an event.
-    #[inline]
+    /// Adds an event. Inlined, so that a small one is not moved as if it were a packet.
+    #[inline(always)]
     pub(crate) fn push(&mut self, at: Time, event: Event) {
         if self.queue.stamps_left() == 0 {
             self.queue.renumber(|_, _| {});
         }
         self.in_flight += usize::from(event.is_packet());
         let place = self.reserve();
+        // Hosts wait for their next period, if for anything.
+        let is_periodic = matches!(event, Event::HostTimer(_));
         self.fill(place, event);
-        self.queue.push(at, place.0);
+        if is_periodic {
+            self.queue.push_in_order(at, place.0, Kind::Long);
+        } else {
+            self.queue.push(at, place.0);
+        }
     }
 
     /// A free place, to be [filled](Self::fill) or given [back](Self::give_back).
@@ -122,13 +128,13 @@ impl Agenda {
     }
 
     /// Has a packet arrive at `at`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn schedule(&mut self, at: Time, place: Place) {
         if self.queue.stamps_left() == 0 {
             self.queue.renumber(|_, _| {});
         }
         self.in_flight += 1;
-        self.queue.push_in_order(at, place.0);
+        self.queue.push_in_order(at, place.0, Kind::Short);
     }
 
     #[cold]
@@ -137,22 +143,14 @@ impl Agenda {
         self.events.len() as u32 - 1
     }
 
-    /// When the next event is.
-    #[inline]
-    pub(crate) fn next_time(&self) -> Option<Time> {
-        self.queue.peek().map(|due| due.at)
-    }
-
-    /// Takes the next event off the queue if it is due by `now`. It stays in its place, so that a packet
-    /// need not be moved, until it is [taken](Self::take) or its place [given back](Self::give_back).
-    #[inline]
-    pub(crate) fn next_due(&mut self, now: Time) -> Option<Place> {
-        if self.queue.peek()?.at > now {
-            return None;
-        }
-        let due = self.queue.pop()?;
+    /// Takes the next event off the queue if it is due by `now`; else `Err` says when it is. It stays in
+    /// its place, so that a packet need not be moved, until it is [taken](Self::take) or its place
+    /// [given back](Self::give_back).
+    #[inline(always)]
+    pub(crate) fn next_due(&mut self, now: Time) -> Result<Place, Option<Time>> {
+        let due = self.queue.pop_due(now).map_err(|next| next.map(|due| due.at))?;
         self.in_flight -= usize::from(self.events[due.slot as usize].is_packet());
-        Some(Place(due.slot))
+        Ok(Place(due.slot))
     }
 
     /// Takes an event that is due out of its place.
@@ -287,9 +285,9 @@ mod tests {
             agenda.push(at(3), Event::HostTimer(host));
         }
         agenda.push(at(2), Event::HostTimer(9));
-        assert!(agenda.next_due(at(1)).is_none());
+        assert_eq!(agenda.next_due(at(1)), Err(Some(at(2))));
         let order: Vec<u32> = std::iter::from_fn(|| {
-            let place = agenda.next_due(at(3))?;
+            let place = agenda.next_due(at(3)).ok()?;
             match agenda.take(place) {
                 Event::HostTimer(host) => Some(host),
                 _ => None,

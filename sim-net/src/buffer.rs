@@ -118,7 +118,10 @@ impl Pool {
     /// A chunk with exactly `data`, of any length.
     #[inline(always)]
     pub(crate) fn copy(&mut self, data: &[u8]) -> Payload {
-        if let Some(mut chunk) = self.short.pop_if(|_| data.len() <= SHORT) {
+        if data.len() > SHORT {
+            return self.copy_long(data);
+        }
+        if let Some(mut chunk) = self.short.pop() {
             let place = Rc::get_mut(&mut chunk);
             if let Some(Chunk::Short { length, bytes }) = place {
                 bytes[..data.len()].copy_from_slice(data);
@@ -127,6 +130,17 @@ impl Pool {
             return Payload { chunk, part: Part::new(0, data.len() as u32) };
         }
         self.join(data.len(), [data])
+    }
+
+    fn copy_long(&mut self, data: &[u8]) -> Payload {
+        let spare = if data.len() <= SEGMENT { &mut self.segment } else { &mut self.large };
+        let Some(mut chunk) = spare.pop() else {
+            return self.join(data.len(), [data]);
+        };
+        if let Some(Chunk::Long(bytes)) = Rc::get_mut(&mut chunk) {
+            bytes.extend_from_slice(data);
+        }
+        Payload { chunk, part: Part::new(0, data.len() as u32) }
     }
 
     /// A chunk with exactly the `length` bytes of `parts`.

@@ -115,6 +115,11 @@ impl HostDriver {
         }
     }
 
+    #[inline(never)]
+    fn settle_trace(&self) {
+        self.scheduler.network().wire.trace.settle(0);
+    }
+
     /// Room for one more socket.
     fn has_descriptor(&self) -> io::Result<()> {
         self.has_descriptors(1)
@@ -511,7 +516,11 @@ impl Driver for HostDriver {
         }
         let mut network = self.scheduler.network();
         let now = network.wire.now;
-        network.wire.trace.record_engine(now, self.index, record);
+        let unsettled = network.wire.trace.record_engine(now, self.index, record);
+        drop(network);
+        if unsettled {
+            self.settle_trace();
+        }
     }
 
     fn keeps_states(&self) -> bool {

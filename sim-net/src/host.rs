@@ -8,6 +8,7 @@ use crate::agenda::LazyTimer;
 use crate::decisions::{Draws, Entity, NameHash};
 use crate::disk::File;
 use crate::life::Life;
+use crate::places::{Places, hash_of};
 use crate::ports::Ports;
 use crate::socket_table::SocketId;
 use crate::spare::clear;
@@ -52,8 +53,7 @@ pub(crate) struct Host {
     pub(crate) udp: Ports,
     /// What Unix sockets are bound to.
     pub(crate) unix: Names,
-    /// How many flows it has opened to each (host, port, datagrams).
-    flows: Vec<((u32, u16, bool), u32)>,
+    pub(crate) flows: FlowCounts,
     /// How many ephemeral ports it has drawn.
     pub(crate) ports_drawn: u64,
     /// Its ranks among hosts that are ready at the same instant.
@@ -103,7 +103,42 @@ pub(crate) struct HostMemory {
     tcp: Ports,
     connections: Connections,
     udp: Ports,
-    flows: Vec<((u32, u16, bool), u32)>,
+    flows: FlowCounts,
+}
+
+/// How many flows a host has opened to each port of each host.
+#[derive(Debug, Default)]
+pub(crate) struct FlowCounts {
+    /// Host, port and whether they are of datagrams, as one number; and how many flows.
+    list: Vec<(u64, u32)>,
+    places: Places,
+}
+
+impl FlowCounts {
+    /// The number of the next flow to a port of `server`: counted from 1.
+    pub(crate) fn next(&mut self, server: u32, port: u16, datagrams: bool) -> u32 {
+        let key = u64::from(server) << 32 | u64::from(port) << 8 | u64::from(datagrams);
+        let Self { list, places } = self;
+        let known = places.find(list.len(), hash_of(key), |place| list[place].0 == key);
+        if let Some(place) = known {
+            list[place].1 += 1;
+            return list[place].1;
+        }
+        list.push((key, 1));
+        places.added(list.len(), |place| hash_of(list[place].0));
+        1
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.places.clear();
+    }
+
+    /// Makes it as new, but for its room.
+    fn renew(&mut self) {
+        clear(&mut self.list);
+        self.places.clear();
+    }
 }
 
 impl Host {
@@ -142,21 +177,8 @@ impl Host {
         tcp.renew();
         connections.renew();
         udp.renew();
-        clear(&mut flows);
+        flows.renew();
         HostMemory { tcp, connections, udp, flows }
-    }
-
-    /// The number of a flow that it opens to a port of `server`, among all that it has opened there.
-    pub(crate) fn next_flow(&mut self, server: u32, port: u16, datagrams: bool) -> u32 {
-        let key = (server, port, datagrams);
-        let place = self.flows.binary_search_by_key(&key, |&(own, _)| own);
-        let place = place.unwrap_or_else(|place| {
-            self.flows.insert(place, (key, 0));
-            place
-        });
-        let (_, number) = &mut self.flows[place];
-        *number += 1;
-        *number
     }
 
     /// True while it gets no turns: its machine is off or frozen, or its process paused or dead.

@@ -96,6 +96,8 @@ mod operator;
 mod orders;
 mod packet;
 mod partition;
+mod peers;
+mod places;
 pub mod plan;
 mod plane;
 mod ports;

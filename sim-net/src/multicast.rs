@@ -262,8 +262,8 @@ impl Network {
     fn address_at(&self, host: u32, interface: Interface, family: Family) -> Ip {
         match (interface, family) {
             (Interface::Network, family) => Ip::of_host(self.hosts[host as usize].number, family),
-            (Interface::Loopback, Family::V4) => Ip::V4(0x7f00_0001),
-            (Interface::Loopback, Family::V6) => Ip::Loopback6,
+            (Interface::Loopback, Family::V4) => Ip::LOCALHOST4,
+            (Interface::Loopback, Family::V6) => Ip::LOOPBACK6,
         }
     }
 
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_host_is_a_member_as_long_as_one_of_its_sockets_is() {
         let mut groups = Groups::default();
-        let group = (Ip::V4(0xe000_0001), Interface::Network);
+        let group = (Ip::v4(0xe000_0001), Interface::Network);
         groups.join(group, 3);
         groups.join(group, 3);
         groups.join(group, 1);

@@ -233,10 +233,12 @@ impl Network {
 
     /// The address that packets from a host to `to` come from, if its socket has none of its own.
     pub(crate) fn source_for(&self, from: u32, to: Ip) -> Ip {
-        match (to, to.is_loopback()) {
-            (Ip::V4(0), _) | (Ip::V4(_), true) => Ip::V4(0x7f00_0001),
-            (Ip::Any6 | Ip::Loopback6, _) => Ip::Loopback6,
-            _ => Ip::of_host(self.hosts[from as usize].number, to.family()),
+        match to.family() {
+            family if !to.is_any() && !to.is_loopback() => {
+                Ip::of_host(self.hosts[from as usize].number, family)
+            }
+            Family::V4 => Ip::LOCALHOST4,
+            Family::V6 => Ip::LOOPBACK6,
         }
     }
 
@@ -250,7 +252,7 @@ impl Network {
     ) -> Flow {
         let server = to.unwrap_or(u32::MAX);
         let host = self.host(from);
-        let number = host.next_flow(server, port, datagrams);
+        let number = host.flows.next(server, port, datagrams);
         let incarnation = host.incarnation;
         Flow::new((from, incarnation), (server, port), number, datagrams)
     }
@@ -277,10 +279,15 @@ impl Network {
         self.wire.drop_packet(host, packet, reason, &mut self.pool);
     }
 
-    /// Handles every event that is due now, up to an order of a plan, which it returns.
+    /// Handles every event that is due now, and says when the next one is; or, if it comes to an order of
+    /// a plan, `Err` has that.
     #[inline]
-    pub(crate) fn run_due(&mut self) -> Option<u32> {
-        while let Some(place) = self.wire.agenda.next_due(self.wire.now) {
+    pub(crate) fn run_due(&mut self) -> Result<Option<Time>, u32> {
+        loop {
+            let place = match self.wire.agenda.next_due(self.wire.now) {
+                Ok(place) => place,
+                Err(next) => return Ok(next),
+            };
             if let Some(packet) = self.wire.agenda.arriving(place) {
                 let to = packet.to_host as usize;
                 if !self.wire.links.judges_arrivals && !self.hosts[to].diverts {
@@ -288,12 +295,10 @@ impl Network {
                     continue;
                 }
             }
-            let order = self.run_event(place);
-            if order.is_some() {
-                return order;
+            if let Some(order) = self.run_event(place) {
+                return Err(order);
             }
         }
-        None
     }
 
     /// Handles an event that is not just a packet for its host; returns an order of a plan.
@@ -427,7 +432,7 @@ impl Network {
     }
 
     /// Puts a socket into its host's list of those with news.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn list_ready(&mut self, index: u32, id: SocketId) {
         self.host(index).ready.push(id);
         self.wake_host(index);
@@ -444,7 +449,7 @@ impl Network {
     }
 
     /// Moves a host's readiness into `events`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_readiness(&mut self, index: u32, events: &mut Vec<Readiness>) {
         let Self { hosts, sockets, .. } = self;
         hosts[index as usize].ready.take(|id| {
@@ -455,7 +460,7 @@ impl Network {
     }
 
     /// A host has something to do: it gets a turn, now or when its processor is free.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake_host(&mut self, index: u32) {
         let now = self.wire.now;
         let host = self.host(index);
@@ -572,7 +577,7 @@ impl Network {
     }
 
     /// A host's engine wants a turn when the host's clock shows `local`.
-    #[inline(never)]
+    #[inline(always)]
     fn set_deadline(&mut self, index: u32, local: Time) {
         let deadline = self.wire.clocks.world(index, local);
         self.host(index).deadline = deadline;
@@ -581,10 +586,16 @@ impl Network {
         }
     }
 
+    #[inline]
     fn arm_host_timer(&mut self, index: u32, at: Time) {
         if self.host(index).timer.arm(at) {
-            self.wire.agenda.push(at, Event::HostTimer(index));
+            self.push_host_timer(index, at);
         }
+    }
+
+    #[inline(never)]
+    fn push_host_timer(&mut self, index: u32, at: Time) {
+        self.wire.agenda.push(at, Event::HostTimer(index));
     }
 
     fn host_timer(&mut self, index: u32) {

@@ -175,7 +175,7 @@ mod tests {
         let size = |data, timestamps| {
             let payload = Some(Pool::default().copy(&vec![7; data]));
             let bare = Segment::bare(Seq(1), Seq(1), 9, Flags::ACK);
-            let endpoint = |n| Endpoint::new(Ip::V4(n), 80);
+            let endpoint = |n| Endpoint::new(Ip::v4(n), 80);
             let packet = Packet {
                 source: endpoint(1),
                 target: endpoint(2),
@@ -197,7 +197,7 @@ mod tests {
     fn a_train_falls_into_segments_and_the_last_ends_the_stream() {
         let mut pool = Pool::default();
         let data: Vec<u8> = (0..100).collect();
-        let endpoint = |n| Endpoint::new(Ip::V4(n), 80);
+        let endpoint = |n| Endpoint::new(Ip::v4(n), 80);
         let mut train = Packet {
             source: endpoint(1),
             target: endpoint(2),

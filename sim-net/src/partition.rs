@@ -329,8 +329,8 @@ mod tests {
 
     fn packet(from_port: u16, to_port: u16) -> Packet {
         Packet {
-            source: Endpoint::new(Ip::V4(1), from_port),
-            target: Endpoint::new(Ip::V4(2), to_port),
+            source: Endpoint::new(Ip::v4(1), from_port),
+            target: Endpoint::new(Ip::v4(2), to_port),
             to_host: 2,
             from: SocketId::NONE,
             to: SocketId::NONE,

@@ -10,8 +10,8 @@ use crate::tcp::time_wait::Pair;
 
 /// The ports that the kernel gives out (`ip_local_port_range`).
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
-const LOWEST: Ip = Ip::V4(0);
-const HIGHEST: Ip = Ip::Host6(u32::MAX);
+const LOWEST: Ip = Ip::v4(0);
+const HIGHEST: Ip = Ip::host6(u32::MAX);
 
 /// A socket's hold on a port.
 #[derive(Clone, Copy, Debug)]
@@ -93,14 +93,18 @@ impl Ports {
         self.on(port).any(|(other, held)| other != id && held.conflicts(bind))
     }
 
+    /// The socket that was found last, if it was for an arrival at `local`.
+    #[inline]
+    pub(crate) fn found_last(&self, local: Endpoint) -> Option<SocketId> {
+        let (last, id) = self.last?;
+        (last == local).then_some(id)
+    }
+
     /// The socket for an arrival at `local`: bound to the very address, else to the wildcard.
     /// Several that share it by `SO_REUSEPORT` are told apart by the sender.
     #[inline(always)]
     pub(crate) fn find(&mut self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
-        match self.last {
-            Some((last, id)) if last == local => Some(id),
-            _ => self.search(local, remote),
-        }
+        self.found_last(local).or_else(|| self.search(local, remote))
     }
 
     fn search(&mut self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
@@ -150,14 +154,14 @@ mod tests {
 
     #[test]
     fn a_listener_shares_its_port_with_no_newcomer_but_by_reuse_port() {
-        let bind = Bind { ip: Ip::V4(0), reuse_address: true, reuse_port: false, listening: false };
+        let bind = Bind { ip: Ip::v4(0), reuse_address: true, reuse_port: false, listening: false };
         assert!(!bind.conflicts(&bind));
         let listening = Bind { listening: true, ..bind };
         assert!(listening.conflicts(&bind) && listening.conflicts(&listening));
         assert!(!bind.conflicts(&listening), "the first to listen");
         let shared = Bind { reuse_port: true, ..listening };
         assert!(!shared.conflicts(&shared));
-        let elsewhere = Bind { ip: Ip::Any6, ..listening };
+        let elsewhere = Bind { ip: Ip::ANY6, ..listening };
         assert!(!elsewhere.conflicts(&listening));
     }
 }

@@ -421,12 +421,15 @@ impl Scheduler {
                 // The end of a process may have woken somebody.
                 continue;
             }
-            if let Some(order) = network.run_due() {
-                drop(network);
-                self.carry_out(order);
-                network = self.network();
-                continue;
-            }
+            let upcoming = match network.run_due() {
+                Ok(upcoming) => upcoming,
+                Err(order) => {
+                    drop(network);
+                    self.carry_out(order);
+                    network = self.network();
+                    continue;
+                }
+            };
             if network.take_control_ready() {
                 return self.begin_turn(&mut network, CONTROL, events);
             }
@@ -445,7 +448,7 @@ impl Scheduler {
                 drop(network);
                 self.wake_settlers();
                 network = self.network();
-            } else if let Some(at) = network.wire.agenda.next_time() {
+            } else if let Some(at) = upcoming {
                 self.advance(&mut network, at)?;
             } else {
                 drop(network);

@@ -344,19 +344,38 @@ impl Trace {
         self.keep(Packed::new(time, host, &record), packet);
     }
 
-    /// Takes in what an engine did.
+    /// Takes in what an engine did. If it says true, the record is to be [settled](Self::settle): apart, so
+    /// that the many which need it not call nothing.
     #[inline(always)]
-    pub(crate) fn record_engine(&mut self, time: Time, host: u32, record: &EngineRecord) {
-        self.keep(Packed::of_engine(time, host, record), 0);
+    #[must_use]
+    pub(crate) fn record_engine(&mut self, time: Time, host: u32, record: &EngineRecord) -> bool {
+        self.put(Packed::of_engine(time, host, record))
     }
 
     #[inline(always)]
     fn keep(&mut self, packed: Packed, packet: u32) {
+        if self.put(packed) {
+            self.settle(packet);
+        }
+    }
+
+    /// Puts a record into the ring; true if it must be settled.
+    #[inline(always)]
+    fn put(&mut self, packed: Packed) -> bool {
         let place = self.steps as usize % TAIL;
         if let Some(slot) = self.tail.get_mut(place) {
             packed.store(slot);
         }
         self.steps += 1;
+        place == TAIL - 1
+            || self.log.is_some()
+            || tracing::enabled!(target: "sim_net", tracing::Level::TRACE)
+    }
+
+    /// Hashes the ring if the last record has filled it, and tells of the record whoever wants to know.
+    #[inline(never)]
+    pub(crate) fn settle(&mut self, packet: u32) {
+        let place = (self.steps - 1) as usize % TAIL;
         if place == TAIL - 1 {
             self.end_lap();
         }
@@ -365,7 +384,6 @@ impl Trace {
         }
     }
 
-    #[inline(never)]
     fn end_lap(&mut self) {
         self.hash = Packed::mix_all(&self.tail[..], self.hash);
     }

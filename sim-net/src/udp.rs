@@ -14,12 +14,11 @@ use crate::errno::{
     ENETUNREACH,
 };
 use crate::faults;
-use crate::flow::Flow;
-use crate::link::lane::Lane;
 use crate::link::pipeline::Fate;
 use crate::multicast::Multicast;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet, udp_headers};
+use crate::peers::{Peer, Peers};
 use crate::ports::{Bind, ephemeral};
 use crate::socket_table::{Kind, Ready, SocketId};
 use crate::trace::{DropReason, Record};
@@ -48,29 +47,40 @@ pub(crate) struct Datagrams {
     pub(crate) send_limit: Option<usize>,
     on_the_way: usize,
     blocked: bool,
-    queue: VecDeque<(Payload, Endpoint)>,
+    queue: Unread,
     queued: usize,
     pub(crate) receive_limit: usize,
     error: Option<i32>,
-    /// The addresses and hosts that datagrams went to, sorted by these.
-    peers: Vec<Peer>,
-    /// The place of the peer that the last datagram went to.
-    last_peer: usize,
+    peers: Peers,
 }
 
-/// An address that datagrams went to: how they get there, under which name, and what chance does to
-/// them.
-#[derive(Debug)]
-struct Peer {
-    /// The address, and the host that has it.
-    key: (Endpoint, Option<u32>),
-    path: Path,
-    /// What datagrams to it come from.
-    source: Endpoint,
-    /// As of which version of the links `path` and `source` hold; 0 if they do not.
-    version: u32,
-    flow: Flow,
-    lane: Option<Box<Lane>>,
+/// Datagrams that wait unread, each with its sender. Mostly there is one.
+#[derive(Debug, Default)]
+struct Unread {
+    first: Option<(Payload, Endpoint)>,
+    /// Empty if there is no first.
+    others: VecDeque<(Payload, Endpoint)>,
+}
+
+impl Unread {
+    #[inline(always)]
+    fn push(&mut self, payload: Payload, from: Endpoint) {
+        match &self.first {
+            None => self.first = Some((payload, from)),
+            Some(_) => self.others.push_back((payload, from)),
+        }
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<(Payload, Endpoint)> {
+        let next = if self.others.is_empty() { None } else { self.others.pop_front() };
+        std::mem::replace(&mut self.first, next)
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
 }
 
 impl Datagrams {
@@ -87,12 +97,11 @@ impl Datagrams {
             send_limit: None,
             on_the_way: 0,
             blocked: false,
-            queue: VecDeque::new(),
+            queue: Unread::default(),
             queued: 0,
             receive_limit: RECEIVE_BUFFER,
             error: None,
-            peers: Vec::new(),
-            last_peer: 0,
+            peers: Peers::default(),
         }
     }
 
@@ -106,7 +115,7 @@ impl Datagrams {
 
     /// How long the next datagram is.
     pub(crate) fn next_len(&self) -> usize {
-        self.queue.front().map_or(0, |(payload, _)| payload.len())
+        self.queue.first.as_ref().map_or(0, |(payload, _)| payload.len())
     }
 
     /// True if a receive would get something: a datagram or an error.
@@ -114,38 +123,16 @@ impl Datagrams {
         !self.queue.is_empty() || self.error.is_some()
     }
 
-    /// True if the way to this address is known and still holds: then it is the last peer.
+    /// True if it takes what comes from there: it is not connected to somebody else.
     #[inline]
-    fn knows_way_to(&mut self, remote: Endpoint, version: u32) -> bool {
-        let last = self.peers.get(self.last_peer);
-        last.is_some_and(|peer| peer.version == version && peer.key.0 == remote)
-            || self.find_way_to(remote, version)
+    fn hears(&self, source: Endpoint) -> bool {
+        self.remote.is_none_or(|remote| remote == source)
     }
 
-    fn find_way_to(&mut self, remote: Endpoint, version: u32) -> bool {
-        // An address that has changed hands stands there several times.
-        let first = self.peers.partition_point(|peer| peer.key.0 < remote);
-        let mut here = self.peers[first..].iter().take_while(|peer| peer.key.0 == remote);
-        match here.position(|peer| peer.version == version) {
-            Some(place) => {
-                self.last_peer = first + place;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Makes the peer with this key the last one; false if there is none.
-    fn find_peer(&mut self, key: (Endpoint, Option<u32>)) -> bool {
-        let place = self.peers.binary_search_by_key(&key, |peer| peer.key);
-        self.last_peer = place.unwrap_or(self.last_peer);
-        place.is_ok()
-    }
-
-    fn add_peer(&mut self, peer: Peer) {
-        let place = self.peers.partition_point(|known| known.key < peer.key);
-        self.peers.insert(place, peer);
-        self.last_peer = place;
+    /// True if a datagram that counts so much has room. The first one always has.
+    #[inline]
+    fn has_room_for(&self, size: usize) -> bool {
+        self.queued == 0 || self.queued + size <= self.receive_limit
     }
 
     /// Takes the next datagram, with its sender.
@@ -154,7 +141,7 @@ impl Datagrams {
         if self.error.is_some() {
             return Err(errno::os(self.error.take().unwrap_or_default()));
         }
-        let (payload, from) = self.queue.pop_front().ok_or_else(errno::would_block)?;
+        let (payload, from) = self.queue.pop().ok_or_else(errno::would_block)?;
         self.queued -= payload.len() + OVERHEAD;
         Ok((payload, from))
     }
@@ -174,7 +161,7 @@ impl Datagrams {
         if counted {
             self.on_the_way += payload.len() + OVERHEAD;
         }
-        let Peer { path, source, flow, lane, .. } = &mut self.peers[self.last_peer];
+        let Peer { path, source, flow, lane, .. } = self.peers.last();
         let packet = Packet {
             source: *source,
             target,
@@ -282,7 +269,7 @@ impl Network {
         };
         (socket.source, socket.remote) = (Some(source), Some(remote));
         // What it sends comes from another address now.
-        socket.peers.iter_mut().for_each(|peer| peer.version = 0);
+        socket.peers.forget_ways();
         // One that is bound to a group's address goes on hearing of that alone.
         let hears_many = socket.local.is_some_and(|local| local.ip.is_to_many());
         if !hears_many {
@@ -310,7 +297,7 @@ impl Network {
             return Err(errno::os(socket.error.take().unwrap_or_default()));
         }
         let remote = to.or(socket.remote).ok_or_else(|| errno::os(EDESTADDRREQ))?;
-        if !socket.knows_way_to(remote, wire.links.version) || wire.links.is_special {
+        if !socket.peers.knows_way_to(remote, wire.links.version) || wire.links.is_special {
             return self.udp_send_anywhere(id, host, data, remote);
         }
         if data.len() > PAYLOAD_MAX {
@@ -394,7 +381,7 @@ impl Network {
         if socket.error.is_some() {
             return Err(errno::os(socket.error.take().unwrap_or_default()));
         }
-        let Some((payload, from)) = socket.queue.pop_front() else {
+        let Some((payload, from)) = socket.queue.pop() else {
             return Err(errno::would_block());
         };
         let bytes = payload.len();
@@ -410,7 +397,9 @@ impl Network {
         self.leave_all(id, host);
         let Self { sockets, pool, .. } = self;
         if let Some(socket) = sockets.datagrams(id) {
-            socket.queue.drain(..).for_each(|(payload, _)| pool.put(payload));
+            while let Some((payload, _)) = socket.queue.pop() {
+                pool.put(payload);
+            }
             if let Some(local) = socket.local {
                 self.host(host).udp.remove(local.port, id);
             }
@@ -440,16 +429,16 @@ impl Network {
         // To where nobody is, or everybody, the way is looked for each time.
         let lasts = path.host.is_some() && !remote.ip.is_to_many();
         let version = if lasts { self.wire.links.version } else { 0 };
-        let key = (remote, path.host);
         let socket = self.sockets.datagrams(id).expect("the socket that sends");
-        if !socket.find_peer(key) {
-            let flow = self.open_flow(host, key.1, key.0.port, true);
+        if !socket.peers.find(remote, path.host) {
+            let flow = self.open_flow(host, path.host, remote.port, true);
             let socket = self.sockets.datagrams(id).expect("the socket that sends");
-            socket.add_peer(Peer { key, path, source, version, flow, lane: None });
+            let peer = Peer { address: remote, path, source, version, flow, lane: None };
+            socket.peers.add(peer);
         }
         let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).expect("the socket that sends");
-        let peer = &mut socket.peers[socket.last_peer];
+        let peer = socket.peers.last();
         (peer.path, peer.source, peer.version) = (path, source, version);
         let size = payload.len() + OVERHEAD;
         let counted = socket.send_limit.is_some();
@@ -479,7 +468,46 @@ impl Network {
     }
 
     /// A datagram arrived at its host.
+    #[inline(always)]
     pub(crate) fn udp_arrival(&mut self, place: Place) {
+        if !self.udp_arrival_as_usual(place) {
+            self.udp_arrival_at_length(place);
+        }
+    }
+
+    /// What a datagram does that comes to the socket that the one before came to: the same as
+    /// [`udp_arrival_at_length`](Self::udp_arrival_at_length), if it can. Says whether it could.
+    #[inline]
+    fn udp_arrival_as_usual(&mut self, place: Place) -> bool {
+        let Self { sockets, hosts, wire, injection, .. } = self;
+        let Wire { agenda, trace, now, .. } = wire;
+        let Some(packet) = agenda.arriving(place) else { return false };
+        let host = packet.to_host;
+        let known = hosts[host as usize].udp.found_last(packet.target);
+        let Some((id, socket)) = known.and_then(|id| Some((id, sockets.get_mut(id)?))) else {
+            return false;
+        };
+        let Kind::Datagrams(taker) = &mut socket.kind else { return false };
+        let record = Record::Delivered(packet.record());
+        let Body::Udp { payload, counted: false } = &packet.body else { return false };
+        let size = payload.len() + OVERHEAD;
+        if injection.is_on || !taker.hears(packet.source) || !taker.has_room_for(size) {
+            return false;
+        }
+        trace.record_packet(*now, host, record, packet.number);
+        let Body::Udp { payload, .. } = packet.take_body() else { return false };
+        taker.queued += size;
+        taker.queue.push(payload, packet.source);
+        agenda.give_back(place);
+        if socket.becomes(Ready::READABLE) {
+            self.list_ready(host, id);
+        }
+        true
+    }
+
+    /// A datagram arrived at its host, and something is to be looked for.
+    #[inline(never)]
+    fn udp_arrival_at_length(&mut self, place: Place) {
         let Some(packet) = self.wire.agenda.arriving(place) else {
             return;
         };
@@ -498,38 +526,29 @@ impl Network {
     }
 
     /// Gives a datagram to a socket; false if the socket is connected to somebody else.
-    #[inline(always)]
     pub(crate) fn udp_deliver(&mut self, id: SocketId, place: Place) -> bool {
         let Self { sockets, wire, .. } = self;
         let Wire { agenda, trace, now, .. } = wire;
-        let (Some(packet), Some(socket)) = (agenda.arriving(place), sockets.get_mut(id)) else {
+        let (Some(packet), Some(taker)) = (agenda.arriving(place), sockets.datagrams(id)) else {
             return false;
         };
-        let (Kind::Datagrams(taker), Body::Udp { payload, .. }) = (&mut socket.kind, &packet.body)
-        else {
-            return false;
-        };
-        if taker.remote.is_some_and(|remote| remote != packet.source) {
+        let (host, record) = (packet.to_host, Record::Delivered(packet.record()));
+        let Body::Udp { payload, .. } = &packet.body else { return false };
+        let size = payload.len() + OVERHEAD;
+        if !taker.hears(packet.source) {
             return false;
         }
-        let (host, size) = (packet.to_host, payload.len() + OVERHEAD);
-        if taker.queued + size > taker.receive_limit && taker.queued > 0 {
+        if !taker.has_room_for(size) {
             let packet = agenda.take_packet(place);
             self.drop_packet(host, packet, DropReason::ReceiveBuffer);
             return true;
         }
-        trace.record_packet(*now, host, Record::Delivered(packet.record()), packet.number);
-        let Body::Udp { payload, .. } = packet.take_body() else {
-            return false;
-        };
+        trace.record_packet(*now, host, record, packet.number);
+        let Body::Udp { payload, .. } = packet.take_body() else { return false };
         taker.queued += size;
-        taker.queue.push_back((payload, packet.source));
+        taker.queue.push(payload, packet.source);
         agenda.give_back(place);
-        if self.injection.is_on {
-            self.notify(id, Ready::READABLE);
-        } else if socket.becomes(Ready::READABLE) {
-            self.list_ready(host, id);
-        }
+        self.notify(id, Ready::READABLE);
         true
     }
 

@@ -118,17 +118,20 @@ pub const MESSAGE_BYTES_MAX: usize = HEADER_BYTES + NEWS_MAX * News::BYTES;
 impl Message {
     /// Writes it over `bytes`: a checksum, a letter, five numbers, and the news; all big-endian.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.clear();
-        bytes.extend([0; CHECKSUM_BYTES]);
         let (letter, target) = match self.kind {
             Kind::Ping => (b'p', 0),
             Kind::Ack => (b'a', 0),
             Kind::PingRequest { target } => (b'r', target),
         };
-        bytes.push(letter);
-        for number in [target, self.from, self.incarnation, self.origin, self.sequence] {
-            bytes.extend(number.to_be_bytes());
+        let mut header = [0; HEADER_BYTES];
+        header[CHECKSUM_BYTES] = letter;
+        let numbers = [target, self.from, self.incarnation, self.origin, self.sequence];
+        let (places, _) = header[CHECKSUM_BYTES + 1..].as_chunks_mut::<4>();
+        for (place, number) in places.iter_mut().zip(numbers) {
+            *place = number.to_be_bytes();
         }
+        bytes.clear();
+        bytes.extend_from_slice(&header);
         for News { about, incarnation, health } in self.news.as_slice() {
             bytes.extend(about.to_be_bytes());
             bytes.extend(incarnation.to_be_bytes());

@@ -316,21 +316,21 @@ impl Swim {
         sequence: u32,
         send: &mut impl FnMut(Member, &Message),
     ) {
-        let news = self.choose_news(to);
-        let (from, incarnation) = (self.me, self.incarnation);
-        send(to, &Message { kind, from, incarnation, origin, sequence, news });
+        let (from, incarnation, news) = (self.me, self.incarnation, NewsList::default());
+        let mut message = Message { kind, from, incarnation, origin, sequence, news };
+        self.choose_news(to, &mut message.news);
+        send(to, &message);
     }
 
-    /// What goes along with a message: what is said of its receiver, if that is bad, and then the news
-    /// that were told least.
-    fn choose_news(&mut self, to: Member) -> NewsList {
-        let mut list = NewsList::default();
+    /// Chooses what goes along with a message: what is said of its receiver, if that is bad, and then
+    /// the news that were told least.
+    fn choose_news(&mut self, to: Member, list: &mut NewsList) {
         let belief = self.belief(to);
         if belief.health != Health::Alive {
             list.push(belief);
         }
         if self.gossip.is_empty() {
-            return list;
+            return;
         }
         self.gossip.sort_by_key(|gossip| gossip.told);
         for gossip in self.gossip.iter_mut().take(NEWS_MAX) {
@@ -340,7 +340,6 @@ impl Swim {
         }
         let tell_max = Self::tell_max(self.size);
         self.gossip.retain(|gossip| gossip.told < tell_max);
-        list
     }
 }
 
@@ -440,7 +439,9 @@ mod tests {
         assert_eq!(swim.gossip.len(), GOSSIP_MAX);
         let mut told = 0;
         while !swim.gossip.is_empty() {
-            told += swim.choose_news(0).as_slice().len();
+            let mut list = NewsList::default();
+            swim.choose_news(0, &mut list);
+            told += list.as_slice().len();
         }
         assert_eq!(told, GOSSIP_MAX * Swim::tell_max(1_000) as usize);
     }

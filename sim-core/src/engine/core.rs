@@ -111,6 +111,47 @@ impl From<Queued> for Ready {
     }
 }
 
+/// What a turn asks at its beginning, at its end and after every callback: as bits, so that several
+/// questions are one.
+#[derive(Debug, Default)]
+pub(super) struct Marks(Cell<u8>);
+
+impl Marks {
+    /// Flow events wait.
+    pub(super) const FLOW: u8 = 1;
+    /// The last read of a source did not empty it.
+    pub(super) const READABLE: u8 = 2;
+    /// The running callback spent time, or the machine died in it.
+    pub(super) const SPENT: u8 = 4;
+    /// Time was spent, and it may not be over yet.
+    pub(super) const BUSY: u8 = 8;
+    /// Debug mode is on, or callbacks cost something.
+    pub(super) const TIMED: u8 = 16;
+
+    /// True if any of these is set.
+    #[inline]
+    pub(super) fn has(&self, any: u8) -> bool {
+        self.0.get() & any != 0
+    }
+
+    /// Sets these, or takes them back.
+    #[inline]
+    pub(super) fn set(&self, marks: u8, on: bool) {
+        let others = self.0.get() & !marks;
+        self.0.set(if on { others | marks } else { others });
+    }
+
+    /// Takes this one back, and says whether it was set.
+    #[inline]
+    pub(super) fn take(&self, mark: u8) -> bool {
+        let was = self.has(mark);
+        if was {
+            self.set(mark, false);
+        }
+        was
+    }
+}
+
 #[repr(C)]
 pub(crate) struct Core {
     // What every turn needs comes first.
@@ -119,15 +160,7 @@ pub(crate) struct Core {
     pub(crate) memory: EngineMemory,
     pub(super) batch_left: Cell<usize>,
     pub(super) in_turn: Cell<bool>,
-    /// True while `flow` is not empty: it is asked after every callback.
-    pub(super) flow_waits: Cell<bool>,
-    /// True while `still_readable` is not empty: it is asked twice a turn.
-    pub(super) is_still_readable: Cell<bool>,
-    pub(super) spent: Cell<bool>,
-    /// Time was spent, and it may not be over yet.
-    may_be_busy: Cell<bool>,
-    /// Debug mode is on, or callbacks cost something.
-    pub(super) timed: Cell<bool>,
+    pub(super) marks: Marks,
     pub(crate) policy: Cell<PanicPolicy>,
     /// The driver keeps what protocols say of their state.
     keeps_states: bool,
@@ -175,23 +208,19 @@ impl Core {
             batch_left: Cell::new(0),
             woken: RefCell::new(tables.woken),
             flow: RefCell::new(tables.flow),
-            flow_waits: Cell::new(false),
             callbacks: RefCell::new(tables.callbacks),
             tasks: RefCell::new(tables.tasks),
             sources: RefCell::new(tables.sources),
             still_readable: RefCell::new(tables.still_readable),
-            is_still_readable: Cell::new(false),
             current_task: RefCell::new(None),
             in_turn: Cell::new(false),
-            spent: Cell::new(false),
-            may_be_busy: Cell::new(false),
+            marks: Marks::default(),
             running: Cell::new(false),
             stopping: Cell::new(false),
             closed: Cell::new(false),
             dead: Cell::new(false),
             executors: OnceCell::new(),
             callback_cost: Cell::new(Duration::ZERO),
-            timed: Cell::new(false),
             debug: Cell::new(false),
             slow_callback: Cell::new(Duration::from_millis(100)),
             policy: Cell::new(policy),
@@ -238,21 +267,20 @@ impl Core {
 
     pub(crate) fn push_flow(&self, event: Flow) {
         self.flow.borrow_mut().push_back(event);
-        self.flow_waits.set(true);
+        self.marks.set(Marks::FLOW, true);
         self.woke_from_outside();
     }
 
     pub(crate) fn push_still_readable(&self, source: Key) {
         self.still_readable.borrow_mut().push(source);
-        self.is_still_readable.set(true);
+        self.marks.set(Marks::READABLE, true);
         self.woke_from_outside();
     }
 
     /// Notes that the running callback cost processor time.
     pub(crate) fn spend(&self, cost: Duration) {
         self.driver.spend(cost);
-        self.spent.set(true);
-        self.may_be_busy.set(true);
+        self.marks.set(Marks::SPENT | Marks::BUSY, true);
     }
 
     pub(crate) fn debug(&self) -> bool {
@@ -261,7 +289,7 @@ impl Core {
 
     pub(crate) fn set_debug(&self, debug: bool) {
         self.debug.set(debug);
-        self.timed.set(debug || !self.callback_cost.get().is_zero());
+        self.marks.set(Marks::TIMED, debug || !self.callback_cost.get().is_zero());
     }
 
     pub(super) fn callback_cost(&self) -> Duration {
@@ -270,14 +298,14 @@ impl Core {
 
     pub(super) fn set_callback_cost(&self, cost: Duration) {
         self.callback_cost.set(cost);
-        self.timed.set(self.debug.get() || !cost.is_zero());
+        self.marks.set(Marks::TIMED, self.debug.get() || !cost.is_zero());
     }
 
     /// The machine dies: nothing runs after the callback that is running, and nobody hears of it.
     pub(super) fn die(&self) {
         self.dead.set(true);
         // The batch looks up when time was spent, and sees that it is over.
-        self.spent.set(true);
+        self.marks.set(Marks::SPENT, true);
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -287,11 +315,11 @@ impl Core {
     /// Until when the processor is busy, if it is. The driver is asked only after time was spent.
     #[inline]
     pub(super) fn busy_until(&self) -> Option<Time> {
-        if !self.may_be_busy.get() {
+        if !self.marks.has(Marks::BUSY) {
             return None;
         }
         let until = self.driver.busy_until();
-        self.may_be_busy.set(until.is_some());
+        self.marks.set(Marks::BUSY, until.is_some());
         until
     }
 
@@ -412,7 +440,7 @@ impl Core {
     // Panics and reports.
 
     /// Runs user code under the panic policy: `Err` with the panic's text if it was contained.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn contain<R>(&self, code: impl FnOnce() -> R) -> Result<R, Arc<str>> {
         match self.policy.get() {
             PanicPolicy::EndRun => Ok(code()),
@@ -439,13 +467,13 @@ impl Core {
         self.ready.borrow_mut().clear();
         self.batch.borrow_mut().clear();
         self.batch_left.set(0);
-        self.flow_waits.set(false);
+        self.marks.set(Marks::FLOW, false);
         if !self.flow.borrow().is_empty() {
             let flow = self.flow.take();
             drop(flow);
         }
         self.still_readable.borrow_mut().clear();
-        self.is_still_readable.set(false);
+        self.marks.set(Marks::READABLE, false);
         let callbacks = self.callbacks.borrow_mut().take_all();
         for action in callbacks {
             match action {

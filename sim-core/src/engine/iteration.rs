@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::core::{Core, Queued, Ready};
+use super::core::{Core, Marks, Queued, Ready};
 use super::report::ErrorContext;
 use super::sources::{self, Flow, Registered};
 use crate::arena::Key;
@@ -64,7 +64,7 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
 /// The callback that just ran spent time on a virtual clock: what is left waits until it is over.
 /// Or the machine died in it: then what is left is dropped with the rest.
 fn is_cut_short(core: &Core) -> bool {
-    core.spent.replace(false) && (core.is_dead() || core.busy_until().is_some())
+    core.marks.take(Marks::SPENT) && (core.is_dead() || core.busy_until().is_some())
 }
 
 #[inline(always)]
@@ -73,8 +73,7 @@ pub(super) fn next(core: &Core) -> Next {
     let is_ready = core.batch_left.get() > 0
         || !core.ready.borrow().is_empty()
         || core.inbox.is_waiting()
-        || core.flow_waits.get()
-        || core.is_still_readable.get();
+        || core.marks.has(Marks::FLOW | Marks::READABLE);
     if is_ready {
         return busy.map_or(Next::Now, Next::At);
     }
@@ -94,14 +93,12 @@ fn lone_source(
 ) -> Option<(Key, Option<Readiness>)> {
     let is_alone = core.ready.borrow().is_empty()
         && !core.inbox.is_waiting()
-        && !core.flow_waits.get()
-        && !core.spent.get()
-        && !core.timed.get()
+        && !core.marks.has(Marks::FLOW | Marks::SPENT | Marks::TIMED)
         && !core.callbacks.borrow().may_be_due(now);
     if !is_alone {
         return None;
     }
-    match (&events[..], core.is_still_readable.get()) {
+    match (&events[..], core.marks.has(Marks::READABLE)) {
         (&[event], false) => {
             events.clear();
             Some((Key::from_bits(event.token.0), Some(event)))
@@ -112,7 +109,7 @@ fn lone_source(
                 return None;
             };
             still_readable.clear();
-            core.is_still_readable.set(false);
+            core.marks.set(Marks::READABLE, false);
             Some((source, None))
         }
         _ => None,
@@ -176,7 +173,7 @@ fn merge_wakeups(core: &Core, batch: &mut Vec<Queued>) {
 /// reads (the key that contract A-27 asks for). Says how many entries it queued.
 #[inline]
 fn queue_still_readable(core: &Core, queue: &mut Vec<Queued>) -> u64 {
-    if !core.is_still_readable.replace(false) {
+    if !core.marks.take(Marks::READABLE) {
         return 0;
     }
     let mut queued = 0;
@@ -235,7 +232,7 @@ fn run_batch(core: &Rc<Core>) {
         let batch = core.batch.borrow();
         let entry = Ready::from(batch[batch.len() - left]);
         drop(batch);
-        if core.timed.get() {
+        if core.marks.has(Marks::TIMED) {
             run_timed(core, entry);
         } else {
             run(core, entry);
@@ -319,7 +316,7 @@ fn run_callback(core: &Rc<Core>, key: Key) {
 /// Delivers the flow events that the last callback caused, before anything else (ruling 1).
 #[inline]
 pub(crate) fn drain_flow(core: &Rc<Core>) {
-    if core.flow_waits.get() {
+    if core.marks.has(Marks::FLOW) {
         deliver_flow(core);
     }
 }
@@ -328,7 +325,7 @@ pub(crate) fn drain_flow(core: &Rc<Core>) {
 fn deliver_flow(core: &Rc<Core>) {
     loop {
         let Some(event) = core.flow.borrow_mut().pop_front() else {
-            core.flow_waits.set(false);
+            core.marks.set(Marks::FLOW, false);
             break;
         };
         match event {

@@ -322,8 +322,8 @@ mod tests {
 
     fn packet(body: Body) -> Packet {
         Packet {
-            source: Endpoint::new(Ip::V4(0x0a00_0001), 40_000),
-            target: Endpoint::new(Ip::V4(0x0a00_0002), 7_000),
+            source: Endpoint::new(Ip::v4(0x0a00_0001), 40_000),
+            target: Endpoint::new(Ip::v4(0x0a00_0002), 7_000),
             to_host: 2,
             from: SocketId::NONE,
             to: SocketId::NONE,
@@ -456,7 +456,7 @@ mod tests {
         let mut capture = Capture::new();
         let to = |to_host| {
             let payload = Pool::default().copy(b"all");
-            let target = Endpoint::new(Ip::V4(0x0aff_ffff), 9);
+            let target = Endpoint::new(Ip::v4(0x0aff_ffff), 9);
             let body = Body::Udp { payload, counted: false };
             Packet { target, to_host, ..packet(body) }
         };

@@ -83,7 +83,7 @@ impl Network {
                 let number = self.hosts[index as usize].number;
                 [Family::V4, Family::V6].map(|family| Ip::of_host(number, family))
             }
-            None if host == "localhost" => [Ip::V4(0x7f00_0001), Ip::Loopback6],
+            None if host == "localhost" => [Ip::LOCALHOST4, Ip::LOOPBACK6],
             None => return Err(ResolveFailure::Unknown),
         };
         let is_dual = self.name_service.config.is_dual_stack;

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_pair_is_held_for_sixty_seconds_and_no_longer() {
-        let end = |port| Endpoint::new(Ip::V4(0x0a00_0001), port);
+        let end = |port| Endpoint::new(Ip::v4(0x0a00_0001), port);
         let mut waits = TimeWaits::default();
         let remains = Remains { snd_nxt: Seq(0), rcv_nxt: Seq(0), stamps: Stamps::new(Seq(0)) };
         waits.insert((end(1), end(2)), remains, Time::ZERO);

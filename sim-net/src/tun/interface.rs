@@ -352,7 +352,7 @@ mod tests {
     fn so_many_conversations_are_known_and_then_the_first_is_forgotten() {
         let mut interface = Interface::new(Arc::default());
         let parties =
-            |n: u32| (Endpoint::new(Ip::V4(1), 80), Endpoint::new(Ip::V4(n), 80), Talk::Stream);
+            |n: u32| (Endpoint::new(Ip::v4(1), 80), Endpoint::new(Ip::v4(n), 80), Talk::Stream);
         let flow = |n: u32| Flow::new((1, 1), (2, 80), n, false);
         let mut syn = Segment::bare(Seq(0), Seq(0), 0, Flags::SYN);
         syn.syn = SynOptions { mss: 1_460, window_scale: Some(7), sack: false };

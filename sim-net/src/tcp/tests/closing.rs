@@ -263,7 +263,7 @@ fn time_wait_answers_a_repeated_fin() {
     pair.run(DELAY);
     assert_eq!(pair.states(), [State::TimeWait, State::LastAck]);
     let mut waits = TimeWaits::default();
-    let end = |port| Endpoint::new(Ip::V4(0x0a00_0001), port);
+    let end = |port| Endpoint::new(Ip::v4(0x0a00_0001), port);
     let names = (end(1), end(2));
     waits.insert(names, pair.end(0).remains(), pair.now);
     pair.fate = faultless(secs(100));
