@@ -13,7 +13,6 @@ use sim_net::{Latency, Plan, Sim, StopAt};
 use crate::corpus::{Corpus, Kept};
 use crate::explain::{self, Explanation};
 use crate::files::Files;
-use crate::panics::Listening;
 use crate::places;
 use crate::profile::Profile;
 use crate::search::Search;
@@ -21,7 +20,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::shrink::Bounds;
 use crate::single::Singles;
 use crate::stop::Stopped;
-use crate::subject::{self, Simulate, Subject};
+use crate::subject::{self, Runs, Simulate, Subject};
 use crate::verdict::{Origin, Verdict};
 
 /// The latency of a check's links: some jitter, so that arrivals differ in order between seeds.
@@ -384,7 +383,7 @@ impl Check {
             }
             None => subject.simulation(self.settings.first_seed),
         };
-        let ran = subject.run(&sim.trace(true).stop_at(at), &Listening::begin());
+        let ran = subject.run(&sim.trace(true).stop_at(at), &Runs::begin());
         Ok(Stopped::new(&self.name, at, ran.report))
     }
 
@@ -472,7 +471,7 @@ impl Check {
                 let run = subject::erased(scenario);
                 let subject = Subject::new(&*self.simulate, &self.profile, &run);
                 let sim = subject.simulation(self.settings.first_seed).trace(true);
-                subject.run(&sim, &Listening::begin()).report.log
+                subject.run(&sim, &Runs::begin()).report.log
             }
             (None, false) => None,
         };

@@ -2,8 +2,7 @@
 
 use sim_net::{Log, Sim};
 
-use crate::panics::Listening;
-use crate::subject::{Ran, Subject};
+use crate::subject::{Ran, Runs, Subject};
 
 /// How many records of a paired run are kept: 64 MiB of them.
 pub(crate) const RECORDS_MAX: usize = (64 << 20) / 40;
@@ -13,7 +12,7 @@ const CONTEXT: usize = 20;
 /// Runs a simulation on a thread of its own, with its log kept: what depends on the thread, on its hashers or
 /// on what ran on it before goes differently there.
 pub(crate) fn run_elsewhere(subject: &Subject<'_>, sim: &Sim) -> Ran {
-    let run = || subject.run(&sim.clone().trace_first(RECORDS_MAX), &Listening::begin());
+    let run = || subject.run(&sim.clone().trace_first(RECORDS_MAX), &Runs::begin());
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("sim-check-twice".to_owned());
         let running = thread.spawn_scoped(scope, run).expect("the system starts a thread");

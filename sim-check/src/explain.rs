@@ -6,11 +6,10 @@ use sim_core::Time;
 use sim_net::plan::Entry;
 use sim_net::{Plan, Report};
 
-use crate::panics::Listening;
 use crate::shrink::{Bounds, Judge, Shrunk, Trial, first_interesting, shrink};
 use crate::signature::Signature;
 use crate::story::story;
-use crate::subject::{Ran, Subject};
+use crate::subject::{Ran, Runs, Subject};
 use crate::verdict::{Failed, Origin};
 
 /// The largest plan of which each entry is tried alone and left out.
@@ -134,7 +133,7 @@ pub(crate) fn explain_as_is(subject: &Subject<'_>, failed: &Failed) -> Result<Ex
 /// The plan that the run of a seed amounts to.
 fn recorded(subject: &Subject<'_>, seed: u64) -> Result<Plan, String> {
     let sim = subject.simulation(seed).record(subject.recording(seed));
-    let report = subject.run(&sim, &Listening::begin()).report;
+    let report = subject.run(&sim, &Runs::begin()).report;
     report.recording.ok_or_else(|| "its run was not written down".to_owned())
 }
 
@@ -147,9 +146,9 @@ fn judge(
     signature: &Signature,
     all_bind: bool,
 ) -> Trial {
-    let listening = Listening::begin();
+    let runs = Runs::begin();
     let Ok(sim) = subject.replay(plan) else { return Trial::default() };
-    let ran = subject.run(&sim, &listening);
+    let ran = subject.run(&sim, &runs);
     // What fails for the mutant and not for the twin is the bug, whatever it looks like.
     let mut interesting = match twin {
         Some(_) => ran.report.outcome.is_err(),
@@ -159,7 +158,7 @@ fn judge(
     let unbound = unbound(&ran);
     if let (true, Some(twin)) = (interesting, twin) {
         let passes = twin.replay(plan).is_ok_and(|sim| {
-            let ran = twin.run(&sim, &listening);
+            let ran = twin.run(&sim, &runs);
             events += ran.report.events;
             let binds = || self::unbound(&ran).iter().all(|place| unbound.contains(place));
             ran.report.outcome.is_ok() && (!all_bind || binds())
@@ -181,9 +180,9 @@ fn show(
     shrunk: Shrunk,
     signature: &Signature,
 ) -> Result<Explanation, String> {
-    let listening = Listening::begin();
+    let runs = Runs::begin();
     let sim = subject.replay(&shrunk.plan).map_err(|error| error.to_string())?;
-    let Ran { report, place } = subject.run(&sim.trace(true).capture(true), &listening);
+    let Ran { report, place } = subject.run(&sim.trace(true).capture(true), &runs);
     let Some(finding) = report.finding() else {
         return Err("it does not fail when it is looked at".to_owned());
     };

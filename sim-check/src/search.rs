@@ -15,10 +15,9 @@ use sim_net::{Plan, PropertyCount, Sim};
 
 use crate::corpus::Kept;
 use crate::determinism;
-use crate::panics::Listening;
 use crate::settings::Settings;
 use crate::single::Singles;
-use crate::subject::{Ran, Subject};
+use crate::subject::{Ran, Runs, Subject};
 use crate::verdict::{Failed, Origin, Verdict};
 
 /// One in so many seeds is run twice, and the two runs are held against each other.
@@ -156,10 +155,10 @@ impl<'a> Search<'a> {
     }
 
     fn work(&self, shared: &Shared, results: &mpsc::Sender<Done>) {
-        let listening = Listening::begin();
+        let runs = Runs::begin();
         while let Some(index) = self.take(shared) {
             let Some(case) = self.case(index) else { continue };
-            let done = self.run_case(index, &case, &listening);
+            let done = self.run_case(index, &case, &runs);
             if done.failed.is_some() {
                 shared.first_failed.fetch_min(index, Ordering::Relaxed);
             }
@@ -186,7 +185,7 @@ impl<'a> Search<'a> {
         (!failed || !self.settings.stop_at_first).then_some(index)
     }
 
-    fn run_case(&self, index: u64, case: &Case<'_>, listening: &Listening) -> Done {
+    fn run_case(&self, index: u64, case: &Case<'_>, runs: &Runs) -> Done {
         let (sim, origin) = match case {
             Case::Seed(seed) => (Ok(self.subject.simulation(*seed)), Origin::Seed(*seed)),
             Case::Single(plan) => (self.subject.replay(plan), Origin::Single(plan.clone())),
@@ -203,7 +202,7 @@ impl<'a> Search<'a> {
                     }
                     Case::Single(_) | Case::Kept(..) => false,
                 };
-                Done { index, is_seed, ..self.run_twice(&sim, origin, paired, listening) }
+                Done { index, is_seed, ..self.run_twice(&sim, origin, paired, runs) }
             }
             // A plan that says what no run can carry out binds to nothing.
             Err(_) => Done {
@@ -220,7 +219,7 @@ impl<'a> Search<'a> {
     }
 
     /// Runs a case; twice if it fails, or is one of those that are held to be repeatable.
-    fn run_twice(&self, sim: &Sim, origin: Origin, paired: bool, listening: &Listening) -> Done {
+    fn run_twice(&self, sim: &Sim, origin: Origin, paired: bool, runs: &Runs) -> Done {
         let kept;
         let sim = if paired {
             kept = sim.clone().trace_first(determinism::RECORDS_MAX);
@@ -228,7 +227,7 @@ impl<'a> Search<'a> {
         } else {
             sim
         };
-        let ran = self.subject.run(sim, listening);
+        let ran = self.subject.run(sim, runs);
         let again = (paired || ran.report.outcome.is_err())
             .then(|| determinism::run_elsewhere(self.subject, sim));
         let mut failed = None;

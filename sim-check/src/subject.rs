@@ -6,7 +6,7 @@ use std::time::Duration;
 use sim_core::trace::Record as EngineRecord;
 use sim_core::{Outcome, World};
 use sim_net::plan::PlanError;
-use sim_net::{Log, Plan, Record, Recording, Report, Sim};
+use sim_net::{Log, Memory, Plan, Record, Recording, Report, Sim};
 
 use crate::jobs::Permit;
 use crate::panics::Listening;
@@ -15,13 +15,27 @@ use crate::signature::Signature;
 use crate::single::Singles;
 
 /// Runs a scenario in a simulation. What the scenario yields is dropped.
-pub(crate) type Run<'a> = dyn Fn(&Sim) -> Report<()> + Sync + 'a;
+pub(crate) type Run<'a> = dyn Fn(&Sim, &Memory) -> Report<()> + Sync + 'a;
 
 /// Makes the simulation of a seed, before anything befalls it.
 pub(crate) type Simulate = dyn Fn(u64) -> Sim + Sync;
 
 /// The largest calm run of which all moments are looked at, in events.
 const MOMENTS_MAX: u64 = 200_000;
+
+/// What the runs of a thread have in common, one after the other.
+pub(crate) struct Runs {
+    /// Hears where one panics.
+    listening: Listening,
+    /// What each leaves to the next.
+    memory: Memory,
+}
+
+impl Runs {
+    pub(crate) fn begin() -> Self {
+        Self { listening: Listening::begin(), memory: Memory::default() }
+    }
+}
 
 /// A scenario with everything that a run of it takes.
 pub(crate) struct Subject<'a> {
@@ -41,14 +55,14 @@ pub(crate) struct Ran {
 }
 
 /// A scenario as a function of a simulation.
-pub(crate) fn erased<S, F>(scenario: &S) -> impl Fn(&Sim) -> Report<()> + Sync
+pub(crate) fn erased<S, F>(scenario: &S) -> impl Fn(&Sim, &Memory) -> Report<()> + Sync
 where
     S: Fn(World) -> F + Sync,
     F: Future + 'static,
     F::Output: Outcome + 'static,
 {
-    move |sim| {
-        sim.run(|world| {
+    move |sim, memory| {
+        sim.run_in(memory, |world| {
             let run = scenario(world);
             async move { run.await.into_result().map(drop) }
         })
@@ -67,9 +81,9 @@ impl<'a> Subject<'a> {
     }
 
     fn look(&mut self) {
-        let listening = Listening::begin();
+        let runs = Runs::begin();
         let sim = self.calm_simulation(0).trace_first(MOMENTS_MAX as usize);
-        let report = self.run(&sim, &listening).report;
+        let report = self.run(&sim, &runs).report;
         let hosts = report.hosts().map(str::to_owned).collect();
         let Report { time, events, log, .. } = report;
         let length = time.since_epoch().max(Duration::from_millis(1));
@@ -114,7 +128,7 @@ impl<'a> Subject<'a> {
         }
         let nothing = Plan::new().seed(seed);
         let sim = self.replay(&nothing).expect("a plan without entries can be replayed");
-        let report = self.run(&sim.census(true), &Listening::begin()).report;
+        let report = self.run(&sim.census(true), &Runs::begin()).report;
         match (report.census, &report.outcome) {
             // Of a run that fails by itself there is nothing to look for.
             (Some(census), Ok(())) => Singles::new(self.profile, seed, &census, &self.timers),
@@ -123,10 +137,10 @@ impl<'a> Subject<'a> {
     }
 
     /// Runs a simulation, and hears where it panicked.
-    pub(crate) fn run(&self, sim: &Sim, listening: &Listening) -> Ran {
+    pub(crate) fn run(&self, sim: &Sim, runs: &Runs) -> Ran {
         let _permit = Permit::wait();
-        let report = (self.run)(sim);
-        Ran { report, place: listening.take_place() }
+        let report = (self.run)(sim, &runs.memory);
+        Ran { report, place: runs.listening.take_place() }
     }
 }
 

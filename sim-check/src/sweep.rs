@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::panics::Listening;
 use crate::settings::Settings;
-use crate::subject::{self, Subject};
+use crate::subject::{self, Runs, Subject};
 use crate::verdict::{Failed, Verdict};
 
 /// One in so many seeds is run twice, and its two hashes compared.
@@ -84,10 +83,10 @@ pub(crate) fn sweep(name: &str, settings: &Settings, subject: &Subject<'_>) -> V
 }
 
 fn run_seeds(shared: &Shared<'_>, subject: &Subject<'_>, results: &mpsc::Sender<Ran>) {
-    let listening = Listening::begin();
+    let runs = Runs::begin();
     while let Some(index) = shared.take() {
         let seed = shared.settings.first_seed.wrapping_add(index);
-        let ran = run_seed(seed, &listening, subject);
+        let ran = run_seed(seed, &runs, subject);
         if ran.failed.is_some() {
             shared.lowest_failed.fetch_min(index, Ordering::Relaxed);
         }
@@ -98,13 +97,13 @@ fn run_seeds(shared: &Shared<'_>, subject: &Subject<'_>, results: &mpsc::Sender<
 }
 
 /// Runs one seed; twice if it fails, or is one of those that are held to their hash.
-fn run_seed(seed: u64, listening: &Listening, subject: &Subject<'_>) -> Ran {
+fn run_seed(seed: u64, runs: &Runs, subject: &Subject<'_>) -> Ran {
     let sim = subject.simulation(seed);
-    let subject::Ran { report: first, place } = subject.run(&sim, listening);
+    let subject::Ran { report: first, place } = subject.run(&sim, runs);
     let (events, time) = (first.events, first.time.since_epoch());
     let faults = first.faults;
     let paired = seed.is_multiple_of(PAIRED) || first.outcome.is_err();
-    let repeated = paired.then(|| subject.run(&sim, listening).report.hash);
+    let repeated = paired.then(|| subject.run(&sim, runs).report.hash);
     let same = repeated.is_none_or(|hash| hash == first.hash);
     let failed = match first.outcome {
         Ok(()) if same => None,

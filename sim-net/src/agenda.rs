@@ -4,10 +4,10 @@ use sim_core::Time;
 use sim_core::time_queue::{Due, Kind, TimeQueue};
 
 use crate::link::table::HeldBackKey;
+use crate::memory::{ENTRIES_MAX, clear};
 use crate::names::query::QueryId;
 use crate::packet::Packet;
 use crate::socket_table::SocketId;
-use crate::spare::{ENTRIES_MAX, clear};
 
 /// Something that will happen.
 #[derive(Debug)]

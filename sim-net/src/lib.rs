@@ -89,6 +89,7 @@ mod leftovers;
 mod life;
 mod link;
 mod links;
+mod memory;
 mod multicast;
 mod names;
 mod network;
@@ -110,7 +111,6 @@ mod sim;
 mod simulation;
 mod socket_options;
 mod socket_table;
-mod spare;
 mod stop_at;
 mod stream_faults;
 mod tcp;
@@ -129,6 +129,7 @@ pub use link::{
     Rate,
 };
 pub use links::{InFlight, LinkHandle, Links};
+pub use memory::Memory;
 pub use names::operator::Names;
 pub use names::{NameFault, Resolver};
 pub use operator::{HostOperator, Operator};

@@ -315,9 +315,9 @@ mod tests {
     use crate::address::{Endpoint, Ip};
     use crate::flow::Flow;
     use crate::link::table::LinkTable;
+    use crate::memory::Spare;
     use crate::packet::{Body, Icmp};
     use crate::socket_table::SocketId;
-    use crate::spare::Spare;
 
     fn network() -> Network {
         let mut network = Network::new(1, LinkTable::default(), false, 0, &mut Spare::default());

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::address::{Endpoint, Ip};
 use crate::decisions::below;
+use crate::memory::clear;
 use crate::socket_table::SocketId;
-use crate::spare::clear;
 use crate::tcp::time_wait::Pair;
 
 /// The ports that the kernel gives out (`ip_local_port_range`).

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::spare::{ENTRIES_MAX, clear};
+use crate::memory::{ENTRIES_MAX, clear};
 
 /// Ready hosts. A host that is alone goes without a draw; when there are several, each draws a rank,
 /// and the lowest goes first. So the draws of a host do not depend on how many others there are.

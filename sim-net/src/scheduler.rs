@@ -18,11 +18,11 @@ use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 use crate::bell::Bell;
 use crate::driver::HostDriver;
 use crate::leftovers::HostLeftovers;
+use crate::memory::{Memory, Spare, clear};
 use crate::network::Network;
 use crate::orders::Orders;
 use crate::properties::Properties;
 use crate::report::STOP_AT;
-use crate::spare::{Spare, clear};
 use crate::stop_at::{self, StopAt};
 use crate::trace::Record;
 
@@ -95,6 +95,8 @@ pub(crate) struct Scheduler {
     pub(crate) properties: RefCell<Properties>,
     pub(crate) bell: Arc<Bell>,
     engines: EngineMemory,
+    /// Where the tables go when the world ends.
+    memory: Option<Memory>,
     pub(crate) limits: Limits,
     /// The last moment that the limits allow.
     end: Time,
@@ -139,6 +141,7 @@ impl Scheduler {
         limits: Limits,
         panics: PanicPolicy,
         spare: Spare,
+        memory: Option<&Memory>,
     ) -> Rc<Self> {
         let bell = Arc::clone(&network.name_service.bell);
         Rc::new(Self {
@@ -150,6 +153,7 @@ impl Scheduler {
             properties: RefCell::default(),
             bell,
             engines: spare.engines.unwrap_or_default(),
+            memory: memory.cloned(),
             end: limits.end(),
             events_max: limits.events_max(),
             limits,
@@ -604,6 +608,7 @@ impl Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
+        let Some(memory) = self.memory.take() else { return };
         let mut spare = Spare {
             engines: Some(self.engines.clone()),
             seats: self.seats.take(),
@@ -615,7 +620,7 @@ impl Drop for Scheduler {
         clear(&mut spare.events);
         clear(&mut spare.rung);
         self.network.get_mut().leave_to(&mut spare);
-        spare.leave();
+        memory.leave(Box::new(spare));
     }
 }
 

@@ -9,6 +9,7 @@ use sim_core::{EventLoop, Outcome, PanicPolicy, Time, World};
 use crate::link::table::LinkTable;
 use crate::link::{Latency, Link, LinkRule, Rate};
 use crate::links::Links;
+use crate::memory::{Memory, Spare};
 use crate::names::Resolver;
 use crate::network::Network;
 use crate::orders::{self, Orders};
@@ -18,7 +19,6 @@ use crate::plane::recording::Recording;
 use crate::report::Report;
 use crate::scheduler::{Limits, Scheduler};
 use crate::simulation::Simulation;
-use crate::spare::Spare;
 use crate::stop_at::StopAt;
 use crate::stream_faults::StreamFaults;
 use crate::tcp::config::TcpConfig;
@@ -401,6 +401,20 @@ impl Sim {
         self.build().run_to_report(scenario)
     }
 
+    /// As [`run`](Self::run), in the memory that other runs have left.
+    pub fn run_in<F, R>(
+        &self,
+        memory: &Memory,
+        scenario: F,
+    ) -> Report<<R::Output as Outcome>::Value>
+    where
+        F: FnOnce(World) -> R,
+        R: Future + 'static,
+        R::Output: Outcome + 'static,
+    {
+        self.build_in(Some(memory)).run_to_report(scenario)
+    }
+
     /// Runs a scenario that changes links or makes partitions while it runs.
     pub fn run_with_links<F, R>(&self, scenario: F) -> Report<<R::Output as Outcome>::Value>
     where
@@ -415,8 +429,12 @@ impl Sim {
 
     /// Builds the world without running anything.
     pub fn build(&self) -> Simulation {
+        self.build_in(None)
+    }
+
+    fn build_in(&self, memory: Option<&Memory>) -> Simulation {
         let links = LinkTable::new(self.link.clone(), self.rules.clone());
-        let mut spare = Spare::take();
+        let mut spare = memory.map(Memory::take).unwrap_or_default();
         // The census reads its turns off the log, and where a run stops is seen there.
         let stops = matches!(self.limits.stop_at, Some(StopAt::Step(_)));
         let keep_log = self.keep_log || self.census || stops;
@@ -443,7 +461,7 @@ impl Sim {
             limits.live_until = Some(quiesce + self.liveness.unwrap_or(LIVENESS));
         }
         let scheduler =
-            Scheduler::new(network, Orders::new(&self.plan), limits, self.panics, spare);
+            Scheduler::new(network, Orders::new(&self.plan), limits, self.panics, *spare, memory);
         let engine = scheduler.control_engine(&Arc::from("control"), false);
         scheduler.schedule_orders(self.quiesce);
         Simulation::new(EventLoop::new(engine), scheduler, self.keep_log, self.leftovers)
@@ -463,9 +481,10 @@ impl Sim {
 /// # Ok::<(), sim_core::RunError>(())
 /// ```
 pub fn new_loop() -> EventLoop {
-    let mut spare = Spare::take();
+    let mut spare = Spare::default();
     let network = Network::new(0, LinkTable::default(), false, 1, &mut spare);
     let limits = Limits::default();
-    let scheduler = Scheduler::new(network, Orders::default(), limits, PanicPolicy::EndRun, spare);
+    let scheduler =
+        Scheduler::new(network, Orders::default(), limits, PanicPolicy::EndRun, spare, None);
     EventLoop::new(scheduler.control_engine(&Arc::from("host"), true))
 }

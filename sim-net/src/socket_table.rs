@@ -4,7 +4,7 @@ use sim_core::driver::{Family, Readiness, Source, TcpOptions, Token};
 use slab::Slab;
 
 use crate::address::Endpoint;
-use crate::spare::ENTRIES_MAX;
+use crate::memory::ENTRIES_MAX;
 use crate::tcp::config::BufferSize;
 use crate::tcp::stack::Listener;
 use crate::tcp::stream::Stream;

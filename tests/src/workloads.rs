@@ -13,7 +13,7 @@ use std::time::Duration;
 use sim_core::{
     Cx, DatagramProtocol, DatagramTransport, EventLoop, Loop, LoopFuture, Protocol, Rng, World,
 };
-use sim_net::Sim;
+use sim_net::{Memory, Sim};
 
 use crate::echo::Echo;
 
@@ -338,10 +338,12 @@ pub fn datagrams(count: u64, size: usize, burst: u64) -> u64 {
     count
 }
 
-/// S7: builds `count` worlds of two hosts, each with a TCP connection and one round trip.
+/// S7: builds `count` worlds of two hosts, each with a TCP connection and one round trip, as a search does: in
+/// the memory of the one before.
 pub fn worlds(count: u64) -> u64 {
+    let memory = Memory::default();
     for seed in 0..count {
-        sim(seed, |world| tcp_echo(world, 1, 64));
+        Sim::new(seed).run_in(&memory, |world| tcp_echo(world, 1, 64)).unwrap();
     }
     count
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::time_wait::Pair;
+use crate::memory::clear;
 use crate::ports::on_port;
 use crate::socket_table::SocketId;
-use crate::spare::clear;
 
 /// How many connections are kept in a list.
 const FEW_MAX: usize = 16;

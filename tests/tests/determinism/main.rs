@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use sim_core::World;
-use sim_net::{Sim, Simulation};
+use sim_net::{Memory, Sim, Simulation};
 
 use programs::{PROGRAMS, Program, everything, jittered};
 
@@ -57,15 +57,13 @@ fn a_thousand_runs_before_it_change_nothing() {
 /// A world takes the memory of one before it, and nothing else: after none, and after each program.
 #[test]
 fn what_a_world_leaves_behind_tells_the_next_one_nothing() {
-    let run = |program: &Program| (program.run)(7).hash;
-    let alone = |program: &'static Program| {
-        thread::spawn(move || run(program)).join().expect("the run succeeds on a thread of its own")
-    };
+    let memory = Memory::default();
     for program in PROGRAMS {
-        let expected = alone(program);
+        let expected = program.run(7).hash;
         for before in PROGRAMS {
-            run(before);
-            assert_eq!(run(program), expected, "{} after {}", program.name, before.name);
+            (before.run_in)(8, &memory);
+            let after = (program.run_in)(7, &memory).hash;
+            assert_eq!(after, expected, "{} after {}", program.name, before.name);
         }
     }
 }

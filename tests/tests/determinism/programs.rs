@@ -6,7 +6,7 @@ use std::time::Duration;
 use sim_core::{
     Cx, DatagramProtocol, DatagramTransport, Protocol, ToHostPort, World, WriteBufferLimits,
 };
-use sim_net::{Report, Sim};
+use sim_net::{Memory, Report, Sim};
 use tests::echo::Echo;
 
 pub(crate) const SERVER: (&str, u16) = ("server", 7000);
@@ -14,16 +14,26 @@ pub(crate) const SERVER: (&str, u16) = ("server", 7000);
 /// A program with its network.
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    pub(crate) run: fn(u64) -> Report<()>,
+    pub(crate) run_in: fn(u64, &Memory) -> Report<()>,
+}
+
+impl Program {
+    /// Runs it in memory of its own.
+    pub(crate) fn run(&self, seed: u64) -> Report<()> {
+        (self.run_in)(seed, &Memory::default())
+    }
 }
 
 /// Everything that the simulator has a model of is in one of them.
 pub(crate) const PROGRAMS: &[Program] = &[
-    Program { name: "greeting", run: |seed| Sim::new(seed).run(greeting) },
-    Program { name: "echo", run: |seed| Sim::new(seed).run(everything) },
-    Program { name: "echo, jitter", run: |seed| jittered(seed).run(everything) },
-    Program { name: "timers", run: |seed| Sim::new(seed).run(timers) },
-    Program { name: "bulk", run: |seed| jittered(seed).run(bulk) },
+    Program { name: "greeting", run_in: |seed, memory| Sim::new(seed).run_in(memory, greeting) },
+    Program { name: "echo", run_in: |seed, memory| Sim::new(seed).run_in(memory, everything) },
+    Program {
+        name: "echo, jitter",
+        run_in: |seed, memory| jittered(seed).run_in(memory, everything),
+    },
+    Program { name: "timers", run_in: |seed, memory| Sim::new(seed).run_in(memory, timers) },
+    Program { name: "bulk", run_in: |seed, memory| jittered(seed).run_in(memory, bulk) },
 ];
 
 /// A network on which every packet draws its delay.

@@ -1,4 +1,4 @@
-//! What a world that has ended leaves to the next one on its thread: memory, and nothing else.
+//! What a world that has ended leaves to the next one that is given it: memory, and nothing else.
 //!
 //! A search runs many small worlds, and to build one is mostly to allocate. So the tables of a world
 //! outlive it, emptied: its agenda, its sockets, the buffers of its connections, the tables of its
@@ -6,6 +6,8 @@
 //! how much room there is, so no world can tell whether another went before it.
 
 use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
 
 use sim_core::driver::Readiness;
 use sim_core::engine::EngineMemory;
@@ -21,9 +23,40 @@ use crate::tcp::stream::Streams;
 /// How many entries a table has room for that is left behind.
 pub(crate) const ENTRIES_MAX: usize = 1_024;
 
-thread_local! {
-    /// What the last world of this thread that ended has left.
-    static LEFT: Cell<Option<Spare>> = const { Cell::new(None) };
+/// Memory that worlds leave to each other, so that those who run many allocate little: give it to
+/// [`Sim::run_in`](crate::Sim::run_in). Clones are the same memory. What runs in it has the same hash as what does
+/// not.
+///
+/// ```
+/// use std::time::Duration;
+/// use sim_net::{Memory, Sim};
+///
+/// let memory = Memory::default();
+/// for seed in 0..100 {
+///     let report = Sim::new(seed).run_in(&memory, |world| async move {
+///         world.host("a").sleep(Duration::from_secs(1)).await;
+///     });
+///     assert!(report.outcome.is_ok());
+/// }
+/// ```
+#[derive(Clone, Default)]
+pub struct Memory(Rc<Cell<Option<Box<Spare>>>>);
+
+impl Memory {
+    /// What the last world has left. Not every world that begins follows one that has ended: there may be nothing.
+    pub(crate) fn take(&self) -> Box<Spare> {
+        self.0.take().unwrap_or_default()
+    }
+
+    pub(crate) fn leave(&self, spare: Box<Spare>) {
+        self.0.set(Some(spare));
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
 }
 
 /// The memory of a world, without anything in it.
@@ -40,19 +73,6 @@ pub(crate) struct Spare {
     pub(crate) seats: Vec<Seat>,
     pub(crate) events: Vec<Readiness>,
     pub(crate) rung: Vec<u32>,
-}
-
-impl Spare {
-    /// What there is on this thread. Not every world that ends is followed by one: there may be
-    /// nothing.
-    pub(crate) fn take() -> Self {
-        LEFT.try_with(Cell::take).ok().flatten().unwrap_or_default()
-    }
-
-    /// Leaves it to the next world, unless the thread is ending.
-    pub(crate) fn leave(self) {
-        let _ = LEFT.try_with(|left| left.set(Some(self)));
-    }
 }
 
 /// Empties a table, and gives it up if it is large.
