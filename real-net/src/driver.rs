@@ -296,7 +296,13 @@ impl Driver for MioDriver {
 
     fn connect(&self, source: Source, remote: SocketAddr) -> io::Result<()> {
         self.with(source, |socket| {
-            match rustix::net::connect(socket, &remote) {
+            let connect = || rustix::net::connect(socket, &remote);
+            // After one that has failed, the kernel says so again before it begins another.
+            let connected = match connect() {
+                Err(Errno::CONNABORTED) => connect(),
+                connected => connected,
+            };
+            match connected {
                 // An interrupted connect goes on by itself, as one in progress does.
                 Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(()),
                 Err(error) => Err(error.into()),

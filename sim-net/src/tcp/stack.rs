@@ -194,8 +194,15 @@ impl Network {
         host: u32,
         remote: Endpoint,
     ) -> io::Result<()> {
+        let mut timer = LazyTimer::default();
         let Unconnected { local, options, tcp } = match &self.sockets.get(id).map(|s| &s.kind) {
             Some(Kind::Unconnected(socket)) => **socket,
+            // A connect that failed may be tried again (contract G-56).
+            Some(Kind::Stream(old)) if !old.mapped && old.connection.state() == State::Closed => {
+                timer = old.timer;
+                let local = old.bound.then_some(old.local);
+                Unconnected { local, options: old.options, tcp: old.connection.options() }
+            }
             Some(Kind::Stream(stream)) if stream.connection.state() == State::SynSent => {
                 return Err(errno::os(EALREADY));
             }
@@ -223,7 +230,7 @@ impl Network {
             path,
             peer: SocketId::NONE,
             flow,
-            timer: LazyTimer::default(),
+            timer,
             lane: None,
             last_arrival: Time::ZERO,
             mapped: true,
