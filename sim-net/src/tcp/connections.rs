@@ -81,7 +81,7 @@ mod tests {
         for count in [1, FEW_MAX, FEW_MAX + 1, 3 * FEW_MAX] {
             let mut connections = Connections::default();
             let pair = |port: usize| {
-                let end = |port| Endpoint::new(Ip::V4(0x0a00_0001), port);
+                let end = |port| Endpoint::new(Ip::v4(0x0a00_0001), port);
                 (end(7_000 + port as u16 % 2), end(40_000 + port as u16))
             };
             let id = |number: usize| SocketId::of_device(number as u32);
