@@ -61,6 +61,7 @@ mod violation;
 
 pub mod arq;
 pub mod bulk;
+pub mod certificates;
 pub mod chat;
 pub mod echo;
 pub mod failover;

@@ -19,6 +19,7 @@ use crate::engine::report::ErrorContext;
 use crate::engine::sources::Registered;
 use crate::error::{AddressError, Cancelled};
 use crate::handle::closed_error;
+use crate::layer::{LayerFactory, Layered};
 use crate::names::Hints;
 use crate::protocol::Attach;
 use crate::socket::Socket;
@@ -56,6 +57,7 @@ pub struct ServerBuilder {
     family: Option<Family>,
     cleanup_socket: bool,
     options: Vec<SocketOption>,
+    layer: Option<Rc<dyn LayerFactory>>,
 }
 
 impl ServerBuilder {
@@ -67,6 +69,7 @@ impl ServerBuilder {
             family: None,
             cleanup_socket: true,
             options: vec![SocketOption::ReuseAddress(true)],
+            layer: None,
         }
     }
 
@@ -116,6 +119,13 @@ impl ServerBuilder {
     /// The size of each connection's receive buffer, in bytes.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.options.push(SocketOption::ReceiveBuffer(bytes));
+        self
+    }
+
+    /// Puts a layer on each connection, between the stream and the protocol. A protocol hears of its
+    /// connection when the layer's handshake has succeeded; of one that fails, nobody (contract F-03).
+    pub fn layer(mut self, factory: impl LayerFactory + 'static) -> Self {
+        self.layer = Some(Rc::new(factory));
         self
     }
 
@@ -171,7 +181,8 @@ impl ServerBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
         }
         let sockets = self.bind_sockets(&locals, &optional)?;
-        self.into_server(sockets, attach_from(factory))
+        let accept = attach_from(factory, self.layer.clone());
+        self.into_server(sockets, accept)
     }
 
     /// Listens on a Unix socket; see [`Loop::create_unix_server`].
@@ -194,7 +205,8 @@ impl ServerBuilder {
         let socket = Socket::open_unix(&self.lp, SocketKind::Stream)?;
         SocketFile::remove_stale(&self.lp, &path);
         socket.bind_unix(path)?;
-        self.into_server(vec![socket], attach_from(factory))
+        let accept = attach_from(factory, self.layer.clone());
+        self.into_server(vec![socket], accept)
     }
 
     /// Binds a socket to each address; one of the `optional` may be of a family that the machine
@@ -355,14 +367,14 @@ impl Server {
     /// Closes every connection gracefully.
     pub fn close_clients(&self) {
         for stream in self.0.live_streams() {
-            stream.close();
+            Transport(stream).close();
         }
     }
 
     /// Aborts every connection.
     pub fn abort_clients(&self) {
         for stream in self.0.live_streams() {
-            stream.abort();
+            Transport(stream).abort();
         }
     }
 
@@ -658,14 +670,20 @@ impl Drop for Listener {
     }
 }
 
-/// What gives each connection a protocol from `factory`.
-fn attach_from<P, K>(factory: impl FnMut() -> P + 'static) -> Rc<Accept>
+/// What gives each connection a protocol from `factory`, on a layer if there is to be one.
+fn attach_from<P, K>(
+    factory: impl FnMut() -> P + 'static,
+    layer: Option<Rc<dyn LayerFactory>>,
+) -> Rc<Accept>
 where
     P: Attach<K>,
 {
     let factory = RefCell::new(factory);
     Rc::new(move |stream: &Rc<Stream>| {
         let protocol = (factory.borrow_mut())();
+        if let Some(layer) = &layer {
+            Layered::install(stream, layer);
+        }
         protocol.attach(&Transport(Rc::clone(stream)));
     })
 }

@@ -110,9 +110,17 @@ impl From<Queued> for Ready {
     }
 }
 
+/// How many scratch buffers are kept: as many as one event takes.
+const SCRATCH_BUFFERS: usize = 3;
+
 pub(crate) struct Core {
     pub(crate) driver: Rc<dyn Driver>,
     pub(crate) buffer: ReadBuffer,
+    /// Empty buffers for layers, so that no connection has to keep one.
+    scratch: RefCell<Vec<Vec<u8>>>,
+    /// What the layer that is at work draws its random numbers from.
+    #[cfg(feature = "tls")]
+    pub(crate) entropy: RefCell<Option<crate::tls::Entropy>>,
     pub(crate) inbox: Arc<Inbox>,
     /// What the next snapshot begins with.
     pub(super) ready: RefCell<Vec<Queued>>,
@@ -163,6 +171,9 @@ impl Core {
             keeps_states: driver.keeps_states(),
             driver,
             buffer,
+            scratch: RefCell::default(),
+            #[cfg(feature = "tls")]
+            entropy: RefCell::new(None),
             ready: RefCell::default(),
             batch: RefCell::default(),
             batch_left: Cell::new(0),
@@ -191,6 +202,19 @@ impl Core {
             connections: Cell::new(0),
             task_numbers: Cell::new(0),
         })
+    }
+
+    /// An empty buffer, to be given back.
+    pub(crate) fn take_scratch(&self) -> Vec<u8> {
+        self.scratch.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn put_back_scratch(&self, mut buffer: Vec<u8>) {
+        let mut scratch = self.scratch.borrow_mut();
+        if scratch.len() < SCRATCH_BUFFERS && buffer.capacity() > 0 {
+            buffer.clear();
+            scratch.push(buffer);
+        }
     }
 
     /// True while handles of a snapshot wait for time that an earlier one spent.

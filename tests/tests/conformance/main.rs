@@ -39,6 +39,7 @@ mod threads;
 mod timeouts;
 mod timer_model;
 mod timers;
+mod tls;
 mod turns;
 mod unix_datagrams;
 mod unix_servers;
