@@ -52,7 +52,8 @@ impl Authority {
     pub fn new(mut rng: Rng) -> Self {
         let (pair, _) = key(&mut rng);
         let mut params = CertificateParams::new(Vec::new()).expect("no name is a bad one");
-        params.distinguished_name.push(DnType::CommonName, "the authority of this run");
+        let name = format!("authority {:016x}", rng.next_u64());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, pair).expect("Ed25519 signs anything");
         Self { rng, issuer }

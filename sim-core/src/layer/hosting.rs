@@ -386,7 +386,8 @@ impl Layered {
         self.disarm();
         let info = self.work(|session| session.info()).flatten();
         self.info.replace(info);
-        // What comes is delivered after who waits for the handshake has run (C-03, F-30).
+        // What comes is delivered after who waits for the handshake has run, be it a task (C-03, F-30)
+        // or what a task of the protocol runs on it then.
         self.pump_queued.set(true);
         if self.heard.get() == Heard::Nothing {
             self.heard.set(Heard::Made);
@@ -403,7 +404,7 @@ impl Layered {
             self.flush();
             self.judge_resume();
         }
-        self.call_soon(Self::pump);
+        self.call_soon(|this| this.call_soon(Self::pump));
     }
 
     /// Nothing comes of it: whoever waits gets the error, and the connection ends.
@@ -417,8 +418,9 @@ impl Layered {
         self.set_state(State::Unwrapped);
         self.session.take();
         self.disarm();
+        // Who waits hears of it before the protocol does.
+        self.settle_handshake(Some(shared.clone()));
         self.end_below(Some(shared.to_io()), reset);
-        self.settle_handshake(Some(shared));
     }
 
     pub(super) fn settle_handshake(&self, error: Option<SharedError>) {

@@ -68,6 +68,7 @@ use rustls::{
 pub(crate) use self::entropy::Entropy;
 use self::session::Session;
 use crate::layer::{Layer, LayerFactory, LayerOptions, Upgrade};
+use crate::stream::{StreamReader, StreamWriter};
 use crate::{Connecting, Loop, ServerBuilder, Transport};
 
 /// Begins the configuration of a client.
@@ -215,6 +216,20 @@ impl Transport {
     /// (contract F-26).
     pub fn tls(&self) -> Option<Rc<TlsInfo>> {
         self.0.top()?.info()
+    }
+}
+
+impl StreamWriter {
+    /// Secures the stream from here on, as a client with [`TlsConnector::to`] or as a server with a
+    /// [`TlsAcceptor`]; see [`Transport::start_layer`]. Both halves stay. What `reader` has and was not read is
+    /// taken for the beginning of the handshake (contract F-31).
+    pub fn start_tls(
+        &self,
+        reader: &mut StreamReader,
+        side: impl LayerFactory + 'static,
+    ) -> Upgrade {
+        let received = reader.surrender();
+        self.transport().start_layer(side, &received)
     }
 }
 
