@@ -159,9 +159,6 @@ impl Layered {
         self.finish_output();
         self.judge_resume();
         if self.state() == State::Shutdown && self.has_ended() {
-            if self.peer_said_goodbye() || !self.options.get().require_goodbye {
-                self.tell_end();
-            }
             self.close_below();
         }
     }

@@ -62,7 +62,7 @@ impl Layered {
     pub(crate) fn write_eof(&self) {
         assert!(
             self.is_closing(),
-            "cannot call write_eof() over TLS: it has no half-close; close()"
+            "write_eof() is unsupported over TLS: it has no half-close; close()"
         );
     }
 

@@ -45,9 +45,9 @@
 //!
 //! There is no half-close: [`Transport::can_write_eof`] is false, `write_eof` panics, and a protocol's `KeepOpen`
 //! has no effect (contract F-09, F-10). `close` sends what was written and a goodbye, and waits for the peer's,
-//! for the shutdown timeout at most (F-12, F-13). A stream that ends without the peer's goodbye is a normal end
-//! unless [`require_close_notify`](TlsConnector::require_close_notify) says otherwise (F-14). The side that closed
-//! hears `eof_received` too if the peer's goodbye reaches it (F-11). Writing pauses above 512 KiB by default, of
+//! for the shutdown timeout at most (F-12, F-13); the peer hears of the end, the side that closed of the loss
+//! alone (F-11). A stream that ends without the peer's goodbye is a normal end
+//! unless [`require_close_notify`](TlsConnector::require_close_notify) says otherwise (F-14). Writing pauses above 512 KiB by default, of
 //! what was not encrypted yet (F-21, F-23).
 
 mod entropy;
@@ -256,6 +256,25 @@ pub struct TlsInfo {
 pub struct TlsError(rustls::Error);
 
 impl TlsError {
+    /// The error of TLS in an error of a connection, if it is one.
+    ///
+    /// ```
+    /// use sim_core::tls::TlsError;
+    /// use std::io;
+    ///
+    /// assert!(TlsError::of(&io::ErrorKind::ConnectionReset.into()).is_none());
+    /// ```
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        let mut inner = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+        while let Some(error) = inner {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            inner = error.source();
+        }
+        None
+    }
+
     /// What rustls says.
     pub fn rustls(&self) -> &rustls::Error {
         &self.0

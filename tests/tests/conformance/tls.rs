@@ -152,7 +152,7 @@ both_loops! {
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
             let message = error.to_string();
             assert!(message.contains("certificate verify failed") && message.contains(text), "{message}");
-            assert!(error.get_ref().unwrap().downcast_ref::<TlsError>().is_some());
+            assert!(TlsError::of(&error).is_some());
             until(&world, "the end of the server's side", || server.connection_count() == 0).await;
         }
         assert_eq!((sides.near.text(), sides.far.text()), (String::new(), String::new()));

@@ -78,7 +78,7 @@ both_loops! {
         until(&world, "the echo", || near.with(|near, _| expected(&near.data))).await;
         transport.close();
         near.closed().await?;
-        assert_eq!(sides.near.text(), "CM DR ER CL(None)");
+        assert_eq!(sides.near.text(), "CM DR CL(None)");
         until(&world, "the end", || sides.far.text().ends_with("CL(None)")).await;
         assert!(sides.far.text().starts_with("CM plain upgraded secret"), "{:?}", sides.far);
         Ok(())
@@ -161,7 +161,7 @@ both_loops! {
         near.closed().await?;
         far.closed().await?;
         assert!(far.with(|far, _| far.data.ends_with(&body)));
-        assert_eq!(sides.near.text(), "CM DR ER CL(None)");
+        assert!(sides.near.text().ends_with("CL(None)") && sides.near.count("CM") == 1, "{:?}", sides.near);
         assert!(sides.far.text().ends_with("DR ER CL(None)"), "{:?}", sides.far);
         Ok(())
     }
