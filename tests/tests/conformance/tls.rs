@@ -197,7 +197,7 @@ both_loops! {
         Ok(())
     }
 
-    /// F-05: a handshake that takes too long is given up, and its connection aborted; the timer of one that is done is
+    /// F-05, J-52: a handshake that takes too long is given up, and its connection aborted; the timer of one that is done is
     /// gone.
     async fn a_handshake_has_a_time_limit(world: World) -> io::Result<()> {
         let sides = Sides::of(&world);
