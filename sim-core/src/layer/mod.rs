@@ -44,7 +44,8 @@ use crate::Transport;
 /// after it.
 ///
 /// *Plain* is what the protocol reads and writes, *below* is what travels. Nothing here waits or
-/// calls back, and the host asks for [`take_output`](Self::take_output) after every other call.
+/// calls back. The host asks for [`take_output`](Self::take_output) at first, and after each
+/// [`receive`](Self::receive) and [`close`](Self::close).
 ///
 /// ```
 /// use sim_core::layer::{Layer, LayerFactory};

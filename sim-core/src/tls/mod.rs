@@ -55,6 +55,7 @@ mod session;
 
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,13 +90,17 @@ pub fn server_config() -> ConfigBuilder<ServerConfig, WantsVerifier> {
         .expect("the provider has suites for both versions")
 }
 
+/// Keeps a configuration on its thread, so that a scenario cannot take the sessions of one run into another.
+type Here = PhantomData<Rc<()>>;
+
 /// How connections that this side makes are secured.
 ///
 /// Clones share the configuration, and the sessions that it remembers.
 #[derive(Clone)]
 pub struct TlsConnector {
-    config: Rc<Arc<ClientConfig>>,
+    config: Arc<ClientConfig>,
     options: LayerOptions,
+    here: Here,
 }
 
 /// How connections that this side accepts are secured.
@@ -103,8 +108,9 @@ pub struct TlsConnector {
 /// Clones share the configuration, and the sessions that it remembers.
 #[derive(Clone)]
 pub struct TlsAcceptor {
-    config: Rc<Arc<ServerConfig>>,
+    config: Arc<ServerConfig>,
     options: LayerOptions,
+    here: Here,
 }
 
 macro_rules! options {
@@ -143,7 +149,7 @@ options!(TlsAcceptor);
 impl TlsConnector {
     /// Secures connections as `config` says.
     pub fn new(config: ClientConfig) -> Self {
-        Self { config: Rc::new(Arc::new(config)), options: LayerOptions::default() }
+        Self { config: Arc::new(config), options: LayerOptions::default(), here: PhantomData }
     }
 
     /// The layer of connections to the server called `name`: a name of the DNS or an address, which its
@@ -156,7 +162,7 @@ impl TlsConnector {
 impl TlsAcceptor {
     /// Secures connections as `config` says.
     pub fn new(config: ServerConfig) -> Self {
-        Self { config: Rc::new(Arc::new(config)), options: LayerOptions::default() }
+        Self { config: Arc::new(config), options: LayerOptions::default(), here: PhantomData }
     }
 }
 
