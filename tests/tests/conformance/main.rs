@@ -15,6 +15,7 @@ mod flow;
 mod futures;
 mod groups;
 mod instants;
+mod layers;
 mod lifecycle;
 mod lifetimes;
 mod locks;
