@@ -18,10 +18,11 @@
 //! | [`arq`] | a reliable stream each way over datagrams: windows, acknowledgements, timeouts |
 //! | [`gossip`] | SWIM membership at a constant cost for each host, up to thousands |
 //! | [`failover`] | primary, backup and witness: no acknowledged write is lost |
+//! | [`starttls`] | mail over TLS that begins in the middle of a connection |
 //! | [`websocket`](zoo::websocket) | messages in frames, and an end that both sides agree on |
 //! | [`http`](zoo::http) | chunked bodies, and orders that are not executed twice |
 //! | [`channel`](zoo::channel) | a transport on a transport: windows, water marks, ends |
-//! | [`starttls`](zoo::starttls) | lines, then lines in records: what was protected, and what was not |
+//! | [`starttls-lines`](zoo::starttls) | lines, then lines in records: what was protected, and what was not |
 //! | [`resp`](zoo::resp) | a pool of connections: each reply is that of its own command |
 //! | [`dns`](zoo::dns) | a stub resolver: late and doubled answers |
 //! | [`mqtt`](zoo::mqtt) | quality of service 2 over connections that break |
@@ -34,7 +35,7 @@
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 23);
+//! assert_eq!(scenarios::all().len(), 24);
 //! ```
 //!
 //! # How they are written
@@ -63,6 +64,7 @@ mod violation;
 pub mod arq;
 pub mod bulk;
 pub mod canary;
+pub mod certificates;
 pub mod chat;
 pub mod echo;
 pub mod failover;
@@ -70,6 +72,7 @@ pub mod gossip;
 pub mod heartbeat;
 pub mod partition;
 pub mod rpc;
+pub mod starttls;
 pub mod udp_echo;
 pub mod upload;
 pub mod zoo;
@@ -96,6 +99,7 @@ pub fn all() -> Vec<Scenario> {
         arq::scenario(),
         gossip::scenario(),
         failover::scenario(),
+        starttls::scenario(),
         zoo::websocket::scenario(),
         zoo::http::scenario(),
         zoo::channel::scenario(),

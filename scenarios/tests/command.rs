@@ -499,3 +499,35 @@ fn a_replay_is_stopped_at_a_step_or_a_time() {
         assert!(code == Some(2) && said.is_empty() && told.contains(wrong), "{told}");
     }
 }
+
+/// OpenSSL hands a letter to `starttls`, in either version of TLS.
+#[test]
+fn serve_starttls_speaks_with_openssl() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        return println!("skipped: there is no openssl here");
+    }
+    let served = Served::start("starttls", "");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let addr = served.addr.to_string();
+        let mut client = Command::new("openssl");
+        client.args([
+            "s_client",
+            "-starttls",
+            "smtp",
+            "-quiet",
+            "-crlf",
+            version,
+            "-connect",
+            &addr,
+        ]);
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut client = client.spawn().expect("it starts");
+        let letter = b"MAIL FROM:me\nRCPT TO:<you>\nDATA\nhello\n.\nQUIT\n";
+        client.stdin.as_mut().expect("it is piped").write_all(letter).expect("it is taken");
+        let output = client.wait_with_output().expect("it ends");
+        let answers: Vec<&str> = text(&output.stdout).lines().map(|line| &line[..3]).collect();
+        // The last answer to what was said in plain text is printed too.
+        let secured = &answers[answers.len().saturating_sub(5)..];
+        assert_eq!(secured, ["250", "250", "354", "250", "221"], "{version}: {output:?}");
+    }
+}

@@ -31,6 +31,7 @@
 //! | [`Task`], [`LoopFuture`], [`combinators`], [`catch_cancel`] | asyncio's tasks, futures and their combinators |
 //! | [`stream`] | connections for tasks: readers, writers, and the traits of `futures` |
 //! | [`sync`], [`queue`] | locks, events, semaphores, barriers and queues, fair and cancel-safe |
+//! | [`layer`], [`tls`](crate::tls) (with the feature `tls`) | TLS and the like, over any stream |
 //! | [`World`], [`Scenario`] | named hosts, and what runs over them |
 //! | [`history`] | what clients were told, and whether that can be: linearizability |
 //! | [`property`] | what always holds, sometimes happens, is reached, holds in the end |
@@ -63,6 +64,7 @@ mod executor;
 mod future;
 mod handle;
 pub mod history;
+pub mod layer;
 mod multicast;
 mod names;
 mod pipe;
@@ -84,6 +86,8 @@ pub mod testing;
 mod time;
 pub mod time_queue;
 mod timer;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod trace;
 mod transport;
 mod unix_addr;

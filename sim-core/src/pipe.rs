@@ -74,7 +74,7 @@ impl End {
         // A panic of the factory leaves the end to its destructor.
         let protocol = factory();
         let source = self.source.take().expect("only connect takes it, and consumes the end");
-        start(lp, protocol, (source, None), medium).await
+        start(lp, protocol, (source, None), medium, None).await
     }
 }
 

@@ -19,6 +19,7 @@ use crate::engine::report::ErrorContext;
 use crate::engine::sources::Registered;
 use crate::error::{AddressError, Cancelled};
 use crate::handle::closed_error;
+use crate::layer::{LayerFactory, Layered};
 use crate::names::Hints;
 use crate::protocol::Attach;
 use crate::socket::Socket;
@@ -59,6 +60,7 @@ pub struct ServerBuilder {
     reuse_address: bool,
     /// Other switches of the sockets.
     options: Vec<SocketOption>,
+    layer: Option<Rc<dyn LayerFactory>>,
 }
 
 impl ServerBuilder {
@@ -71,6 +73,7 @@ impl ServerBuilder {
             cleanup_socket: true,
             reuse_address: true,
             options: Vec::new(),
+            layer: None,
         }
     }
 
@@ -120,6 +123,13 @@ impl ServerBuilder {
     /// The size of each connection's receive buffer, in bytes.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.options.push(SocketOption::ReceiveBuffer(bytes));
+        self
+    }
+
+    /// Puts a layer on each connection, between the stream and the protocol. A protocol hears of its
+    /// connection when the layer's handshake has succeeded; of one that fails, nobody (contract F-03).
+    pub fn layer(mut self, factory: impl LayerFactory + 'static) -> Self {
+        self.layer = Some(Rc::new(factory));
         self
     }
 
@@ -180,7 +190,8 @@ impl ServerBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
         }
         let sockets = self.bind_sockets(&locals, &optional)?;
-        self.into_server(sockets, attach_from(factory))
+        let accept = attach_from(factory, self.layer.clone());
+        self.into_server(sockets, accept)
     }
 
     /// Listens on a Unix socket; see [`Loop::create_unix_server`].
@@ -203,7 +214,8 @@ impl ServerBuilder {
         let socket = Socket::open_unix(&self.lp, SocketKind::Stream)?;
         SocketFile::remove_stale(&self.lp, &path);
         socket.bind_unix(path)?;
-        self.into_server(vec![socket], attach_from(factory))
+        let accept = attach_from(factory, self.layer.clone());
+        self.into_server(vec![socket], accept)
     }
 
     /// Binds a socket to each address; one of the `optional` may be of a family that the machine
@@ -365,14 +377,14 @@ impl Server {
     /// Closes every connection gracefully.
     pub fn close_clients(&self) {
         for stream in self.0.live_streams() {
-            stream.close();
+            Transport(stream).close();
         }
     }
 
     /// Aborts every connection.
     pub fn abort_clients(&self) {
         for stream in self.0.live_streams() {
-            stream.abort();
+            Transport(stream).abort();
         }
     }
 
@@ -666,14 +678,20 @@ impl Drop for Listener {
     }
 }
 
-/// What gives each connection a protocol from `factory`.
-fn attach_from<P, K>(factory: impl FnMut() -> P + 'static) -> Rc<Accept>
+/// What gives each connection a protocol from `factory`, on a layer if there is to be one.
+fn attach_from<P, K>(
+    factory: impl FnMut() -> P + 'static,
+    layer: Option<Rc<dyn LayerFactory>>,
+) -> Rc<Accept>
 where
     P: Attach<K>,
 {
     let factory = RefCell::new(factory);
     Rc::new(move |stream: &Rc<Stream>| {
         let protocol = (factory.borrow_mut())();
+        if let Some(layer) = &layer {
+            Layered::install(stream, layer);
+        }
         protocol.attach(&Transport(Rc::clone(stream)));
     })
 }

@@ -1,4 +1,4 @@
-//! The scenario `starttls`: Z08 and Z09.
+//! The scenario `starttls-lines`: Z08 and Z09.
 
 use scenarios::zoo::starttls::scenario;
 

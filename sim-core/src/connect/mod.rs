@@ -13,6 +13,7 @@ use self::happy_eyeballs::{interleave, staggered};
 use crate::address::{HostPort, ToHostPort};
 use crate::driver::{Family, SocketKind, SocketOption, Source};
 use crate::handle::closed_error;
+use crate::layer::{LayerFactory, Layered, Upgrade};
 use crate::names::Hints;
 use crate::protocol::Attach;
 use crate::socket::{Registration, Socket};
@@ -42,6 +43,7 @@ pub struct Connecting {
     options: Vec<SocketOption>,
     happy_eyeballs: Option<Duration>,
     interleave: Option<usize>,
+    layer: Option<Rc<dyn LayerFactory>>,
 }
 
 impl Connecting {
@@ -53,6 +55,7 @@ impl Connecting {
             options: Vec::new(),
             happy_eyeballs: None,
             interleave: None,
+            layer: None,
         }
     }
 
@@ -112,6 +115,14 @@ impl Connecting {
     /// see [`TransportSocket::set_user_timeout`](crate::TransportSocket::set_user_timeout).
     pub fn user_timeout(mut self, timeout: Duration) -> Self {
         self.options.push(SocketOption::UserTimeout(Some(timeout)));
+        self
+    }
+
+    /// Puts a layer on the connection, between the stream and the protocol. Connecting is done when the
+    /// layer's handshake is; a failed one closes the connection, and the protocol hears of nothing
+    /// (contract F-03).
+    pub fn layer(mut self, factory: impl LayerFactory + 'static) -> Self {
+        self.layer = Some(Rc::new(factory));
         self
     }
 
@@ -240,7 +251,7 @@ impl Connecting {
         // A panic of the factory leaves the socket to its destructor: it is closed (C-19).
         let protocol = factory();
         let medium = socket.medium();
-        start(&self.lp, protocol, socket.into_parts()?, medium).await
+        start(&self.lp, protocol, socket.into_parts()?, medium, self.layer.as_ref()).await
     }
 }
 
@@ -264,14 +275,19 @@ pub(crate) async fn start<P, K>(
     protocol: P,
     (source, registered): (Source, Option<Registration>),
     medium: Medium,
+    layer: Option<&Rc<dyn LayerFactory>>,
 ) -> io::Result<Conn<P>>
 where
     P: Attach<K>,
 {
     let stream = Stream::new(lp, source, medium, None);
+    let layer = layer.map(|factory| Layered::install(&stream, factory));
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(registered);
-    made(&stream).await;
+    match layer {
+        None => made(&stream).await,
+        Some(layer) => Upgrade::of(&stream, layer).await?,
+    }
     Ok(conn)
 }
 

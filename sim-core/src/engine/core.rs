@@ -111,6 +111,9 @@ impl From<Queued> for Ready {
     }
 }
 
+/// How many scratch buffers are kept: as many as one event takes.
+const SCRATCH_BUFFERS: usize = 3;
+
 /// What a turn asks at its beginning, at its end and after every callback: as bits, so that several
 /// questions are one.
 #[derive(Debug, Default)]
@@ -181,6 +184,11 @@ pub(crate) struct Core {
     // What fewer do.
     /// Made when a job is run.
     executors: OnceCell<Box<Executors>>,
+    /// Empty buffers for layers, so that no connection has to keep one.
+    scratch: RefCell<Vec<Vec<u8>>>,
+    /// What the layer that is at work draws its random numbers from.
+    #[cfg(feature = "tls")]
+    pub(crate) entropy: RefCell<Option<crate::tls::Entropy>>,
     pub(super) tasks: RefCell<Arena<Rc<dyn AnyTask>>>,
     pub(crate) current_task: RefCell<Option<Rc<dyn AnyTask>>>,
     pub(super) woken: RefCell<Vec<Woken>>,
@@ -203,6 +211,9 @@ impl Core {
             keeps_states: driver.keeps_states(),
             driver,
             memory,
+            scratch: RefCell::default(),
+            #[cfg(feature = "tls")]
+            entropy: RefCell::new(None),
             ready: RefCell::new(tables.ready),
             batch: RefCell::new(tables.batch),
             batch_left: Cell::new(0),
@@ -228,6 +239,19 @@ impl Core {
             connections: Cell::new(0),
             task_numbers: Cell::new(0),
         })
+    }
+
+    /// An empty buffer, to be given back.
+    pub(crate) fn take_scratch(&self) -> Vec<u8> {
+        self.scratch.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn put_back_scratch(&self, mut buffer: Vec<u8>) {
+        let mut scratch = self.scratch.borrow_mut();
+        if scratch.len() < SCRATCH_BUFFERS && buffer.capacity() > 0 {
+            buffer.clear();
+            scratch.push(buffer);
+        }
     }
 
     /// True while handles of a snapshot wait for time that an earlier one spent.

@@ -330,6 +330,7 @@ fn deliver_flow(core: &Rc<Core>) {
         };
         match event {
             Flow::Pause(stream) => stream.deliver_pause(),
+            Flow::PauseLayer(layer) => layer.deliver_pause(),
             Flow::PauseDatagrams(endpoint) => endpoint.deliver_pause(),
             Flow::Error(endpoint, error) => endpoint.deliver_error(error),
         }

@@ -7,6 +7,7 @@ use super::core::{Core, Life};
 use crate::arena::Key;
 use crate::datagram::Endpoint;
 use crate::driver::Readiness;
+use crate::layer::Layered;
 use crate::server::Listener;
 use crate::socket::Watch;
 use crate::transport::stream::Stream;
@@ -24,6 +25,7 @@ pub(crate) enum Registered {
 /// Events of flow control and sending that are delivered right after the callback that caused them.
 pub(crate) enum Flow {
     Pause(Rc<Stream>),
+    PauseLayer(Rc<Layered>),
     PauseDatagrams(Rc<Endpoint>),
     Error(Rc<Endpoint>, io::Error),
 }

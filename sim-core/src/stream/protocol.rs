@@ -12,8 +12,8 @@ type OnConnection = Box<dyn FnOnce(StreamReader, StreamWriter)>;
 
 /// The protocol below a stream: asyncio's `StreamReaderProtocol`.
 ///
-/// Its connection stays open for writing when the peer's half ends; it closes when the writer does (contract
-/// H-14).
+/// Its connection stays open for writing when the peer's half ends; it closes when the writer does. Over TLS, which has
+/// no half-close, it ends with the peer's half (contract H-14).
 ///
 /// ```
 /// use sim_core::Loop;
@@ -95,9 +95,9 @@ impl Protocol for StreamProtocol {
         }
     }
 
-    fn eof_received(&mut self, _cx: &mut Cx<'_, Self>) -> Eof {
+    fn eof_received(&mut self, cx: &mut Cx<'_, Self>) -> Eof {
         self.shared.end();
-        Eof::KeepOpen
+        if cx.can_write_eof() { Eof::KeepOpen } else { Eof::Close }
     }
 
     fn resume_writing(&mut self, _cx: &mut Cx<'_, Self>) {

@@ -121,6 +121,13 @@ impl StreamReader {
         &self.transport
     }
 
+    /// Gives back everything that was not read: it is for a layer that comes below the stream.
+    #[cfg(feature = "tls")]
+    pub(crate) fn surrender(&mut self) -> Vec<u8> {
+        self.take_over();
+        self.take(self.unread().len())
+    }
+
     fn unread(&self) -> &[u8] {
         &self.front[self.read..]
     }

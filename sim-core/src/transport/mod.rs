@@ -14,8 +14,19 @@ pub use self::limits::WriteBufferLimits;
 pub(crate) use self::medium::Medium;
 pub use self::socket::TransportSocket;
 use self::stream::Stream;
+use crate::layer::{LayerFactory, Upgrade};
 use crate::protocol::Attach;
 use crate::{Address, Conn, Loop, PipeEnd, UnixAddr};
+
+/// Calls the layer that the protocol is on, or the stream if there is none.
+macro_rules! on_top {
+    ($this:ident.$method:ident($($argument:expr),*)) => {
+        match $this.0.top() {
+            None => $this.0.$method($($argument),*),
+            Some(layer) => layer.$method($($argument),*),
+        }
+    };
+}
 
 /// A handle of one end of a stream connection: asyncio's transport.
 ///
@@ -44,7 +55,7 @@ impl Transport {
     /// the data is dropped (G-05). On the reading end of a pipe.
     #[track_caller]
     pub fn write(&self, data: &[u8]) {
-        self.0.write(data);
+        on_top!(self.write(data));
     }
 
     /// Sends the pieces one after another, as one [`write`](Self::write) of all of them would: at
@@ -55,7 +66,7 @@ impl Transport {
     /// As [`write`](Self::write).
     #[track_caller]
     pub fn write_vectored(&self, pieces: &[IoSlice<'_>]) {
-        self.0.write_vectored(&mut pieces.to_vec());
+        on_top!(self.write_vectored(&mut pieces.to_vec()));
     }
 
     /// [`write_vectored`](Self::write_vectored) for anything that yields byte slices.
@@ -72,25 +83,55 @@ impl Transport {
         let lines: Vec<I::Item> = lines.into_iter().collect();
         let mut pieces: Vec<IoSlice<'_>> =
             lines.iter().map(|line| IoSlice::new(line.as_ref())).collect();
-        self.0.write_vectored(&mut pieces);
+        on_top!(self.write_vectored(&mut pieces));
     }
 
     /// Closes the sending half after what was written. Reading goes on, and `is_closing` stays
     /// false (C-72). Nothing on a second call or after [`close`](Self::close). On the writing end of
     /// a pipe it is [`close`](Self::close) (G-05).
+    ///
+    /// # Panics
+    ///
+    /// Over a layer, unless it is closing: TLS has no half-close (F-09).
+    #[track_caller]
     pub fn write_eof(&self) {
-        self.0.write_eof();
+        on_top!(self.write_eof());
     }
 
-    /// True, except on the reading end of a pipe: TCP and Unix streams have a half-close.
+    /// True, except on the reading end of a pipe and over a layer: TCP and Unix streams have a
+    /// half-close, TLS has none (F-09).
     pub fn can_write_eof(&self) -> bool {
-        self.0.medium != Medium::ReadPipe
+        self.0.medium != Medium::ReadPipe && !self.is_layered()
+    }
+
+    /// True if there is a [`Layer`](crate::layer::Layer) between the stream and the protocol.
+    pub fn is_layered(&self) -> bool {
+        self.0.top().is_some()
+    }
+
+    /// Puts a layer between the stream and the protocol, at once: from here on this handle is one of
+    /// the layer. asyncio's `start_tls`.
+    ///
+    /// What was written before still goes as it is; what is written from now on waits for the
+    /// handshake. The protocol stays, gets no second `connection_made`, and reading goes on. If the
+    /// protocol has `received` bytes already that belong to the layer, it hands them back (F-31).
+    ///
+    /// The future is done when the handshake is. If that fails, the connection is closed, and
+    /// `connection_lost` gets the error too (F-29).
+    ///
+    /// # Errors
+    ///
+    /// Of the future: see [`Upgrade`]; `NotConnected` on a connection that is closing; `InvalidInput`
+    /// on a pipe, and if one direction of the connection has ended.
+    pub fn start_layer(&self, factory: impl LayerFactory + 'static, received: &[u8]) -> Upgrade {
+        let factory: Rc<dyn LayerFactory> = Rc::new(factory);
+        Upgrade::start(self, &factory, received)
     }
 
     /// Closes the connection gracefully: reading stops at once (C-35), what was written is sent,
     /// then `connection_lost(None)` comes. There is no time limit on the sending (C-71). Idempotent.
     pub fn close(&self) {
-        self.0.close();
+        on_top!(self.close());
     }
 
     /// Closes the connection at once: what waits is dropped, the peer gets a reset, and
@@ -99,52 +140,52 @@ impl Transport {
     /// Unix streams and pipes have no resets: their peers see what was sent before, then the end; of a
     /// Unix stream with data that was not read, `ConnectionReset` instead of the end.
     pub fn abort(&self) {
-        self.0.abort();
+        on_top!(self.abort());
     }
 
     /// Gives the connection up with an error: as [`abort`](Self::abort), but `connection_lost` gets
     /// `error`. It is what asyncio's protocols do by raising (contract, ruling 2); an error that is
     /// not the operating system's is reported to the exception handler (A-64).
     pub fn fail(&self, error: io::Error) {
-        self.0.fail(error);
+        on_top!(self.fail(error));
     }
 
     /// True from `close`, `abort`, a fatal error or the loss of the connection on.
     pub fn is_closing(&self) -> bool {
-        self.0.is_closing()
+        on_top!(self.is_closing())
     }
 
     /// Stops `data_received` from the next iteration on; the end of the stream and a reset are not
     /// noticed either (C-37, C-41). Idempotent.
     pub fn pause_reading(&self) {
-        self.0.pause_reading();
+        on_top!(self.pause_reading());
     }
 
     /// Undoes [`pause_reading`](Self::pause_reading); data comes after the next poll at the
     /// earliest (C-39). After the end of the stream it has no effect (C-44).
     pub fn resume_reading(&self) {
-        self.0.resume_reading();
+        on_top!(self.resume_reading());
     }
 
     /// True unless paused, closing, or at the end of the stream (C-40, C-44).
     pub fn is_reading(&self) -> bool {
-        self.0.is_reading()
+        on_top!(self.is_reading())
     }
 
     /// True while at most the high-water mark waits to be written, and the connection is not
     /// closing. False at once when a write crosses the mark: `while cx.is_writable() { .. }`.
     pub fn is_writable(&self) -> bool {
-        self.0.is_writable()
+        on_top!(self.is_writable())
     }
 
     /// How many written bytes the network has not taken yet (C-64).
     pub fn write_buffer_size(&self) -> usize {
-        self.0.write_buffer_size()
+        on_top!(self.write_buffer_size())
     }
 
     /// The water marks.
     pub fn write_buffer_limits(&self) -> WriteBufferLimits {
-        self.0.limits()
+        on_top!(self.limits())
     }
 
     /// Sets the water marks. Pausing is judged again at once; raising them never resumes by itself,
@@ -168,7 +209,7 @@ impl Transport {
     /// ```
     pub fn set_write_buffer_limits(&self, limits: WriteBufferLimits) -> io::Result<()> {
         let limits = WriteBufferLimits::new(limits.high, limits.low)?;
-        self.0.set_limits(limits);
+        on_top!(self.set_limits(limits));
         Ok(())
     }
 

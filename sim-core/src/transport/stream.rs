@@ -1,6 +1,7 @@
 //! The state of one stream connection: reading, writing, flow control and its end.
 
 mod failure;
+mod layered;
 mod pipe;
 
 use std::any::Any;
@@ -19,6 +20,7 @@ use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::{Flow, Registered};
+use crate::layer::Layered;
 use crate::protocol::Eof;
 use crate::server::ServerState;
 use crate::trace::{Callback, Control, Record};
@@ -67,6 +69,7 @@ pub(crate) struct Stream {
     key: Cell<Key>,
     number: u32,
     pub(crate) medium: Medium,
+    is_layered: Cell<bool>,
     phase: Cell<Phase>,
     made: Cell<bool>,
     paused_reading: Cell<bool>,
@@ -87,6 +90,10 @@ pub(crate) struct Stream {
     pub(crate) sockname: Option<Address>,
     pub(crate) peername: Option<Address>,
     server: Option<Rc<ServerState>>,
+    /// The layer that the protocol is on; then `handler` is the lowest one.
+    top: RefCell<Option<Rc<Layered>>>,
+    /// The loss is the layer's to tell, and then to finish.
+    loss_is_layers: Cell<bool>,
     reason: RefCell<Option<io::Error>>,
     outcome: RefCell<Outcome>,
     wakers: RefCell<Wakers>,
@@ -103,7 +110,7 @@ enum Outcome {
 }
 
 /// From this many dropped writes on, each is logged (contract C-69).
-const DROPPED_WRITES_LOGGED_FROM: u32 = 5;
+pub(crate) const DROPPED_WRITES_LOGGED_FROM: u32 = 5;
 
 /// How many bytes the pieces have together.
 fn length(pieces: &[IoSlice<'_>]) -> usize {
@@ -131,6 +138,8 @@ impl Stream {
             lp: lp.clone(),
             server,
             handler: RefCell::new(None),
+            top: RefCell::new(None),
+            is_layered: Cell::new(false),
             phase: Cell::new(Phase::New),
             made: Cell::new(false),
             paused_reading: Cell::new(false),
@@ -146,6 +155,7 @@ impl Stream {
             eof_written: Cell::new(medium == Medium::ReadPipe),
             dropped_writes: Cell::new(0),
             reset: Cell::new(false),
+            loss_is_layers: Cell::new(false),
             reason: RefCell::new(None),
             outcome: RefCell::new(Outcome::Pending),
             wakers: RefCell::default(),
@@ -207,15 +217,20 @@ impl Stream {
     }
 
     pub(crate) fn install(&self, handler: Rc<dyn StreamHandler>) {
+        if let Some(top) = self.top() {
+            return top.install_above(handler);
+        }
         let old = self.handler.replace(Some(handler));
         debug_assert!(old.is_none(), "a new stream has no protocol yet");
     }
 
-    /// Contract C-55, C-57. False on a lost connection.
-    pub(crate) fn replace_handler(self: &Rc<Self>, handler: Rc<dyn StreamHandler>) -> bool {
+    /// Contract C-55, C-57.
+    pub(crate) fn replace_handler(self: &Rc<Self>, handler: Rc<dyn StreamHandler>) {
+        if let Some(top) = self.top() {
+            return top.replace_above(handler);
+        }
         if self.phase.get() == Phase::Lost {
-            handler.detach();
-            return false;
+            return handler.detach();
         }
         let old = self.handler.replace(Some(handler));
         if let Some(old) = old {
@@ -224,20 +239,27 @@ impl Stream {
         if self.paused_writing.get() && !self.pause_undelivered.replace(true) {
             self.core().push_flow(Flow::Pause(Rc::clone(self)));
         }
-        true
     }
 
     pub(crate) fn protocol<P: 'static>(&self) -> Option<Conn<P>> {
-        let cell = self.handler()?.as_any().downcast::<ProtocolCell<P, Transport>>().ok()?;
+        let handler = self.top().map_or_else(|| self.handler(), |top| top.above())?;
+        let cell = handler.as_any().downcast::<ProtocolCell<P, Transport>>().ok()?;
         Some(Conn::new(cell))
     }
 
+    /// Under a layer the records are the layer's: they are about the protocol.
     fn trace(&self, callback: Callback, bytes: usize) {
+        if self.is_layered.get() {
+            return;
+        }
         let record = Record::Callback { connection: self.number, callback, bytes: bytes as u64 };
         self.core().trace(record);
     }
 
     fn control(&self, control: Control) {
+        if self.is_layered.get() {
+            return;
+        }
         self.core().trace(Record::Control { connection: self.number, control });
     }
 
@@ -420,7 +442,9 @@ impl Stream {
             self.drop_write();
             return false;
         }
-        self.core().trace(Record::Write { connection: self.number, bytes: bytes as u64 });
+        if !self.is_layered.get() {
+            self.core().trace(Record::Write { connection: self.number, bytes: bytes as u64 });
+        }
         true
     }
 
@@ -717,7 +741,14 @@ impl Stream {
         }
         // Terminal before the callback runs, on every path (C-14).
         self.phase.set(Phase::Lost);
-        let reason = self.reason.take().map(SharedError::new);
+        let reason = self.reason.take();
+        if self.is_layered.get()
+            && let Some(lowest) = self.handler()
+        {
+            self.loss_is_layers.set(true);
+            return lowest.connection_lost(reason);
+        }
+        let reason = reason.map(SharedError::new);
         if let Some(handler) = self.handler() {
             self.trace(Callback::ConnectionLost, 0);
             let error = reason.as_ref().map(SharedError::to_io);
@@ -730,7 +761,8 @@ impl Stream {
     }
 
     /// Releases everything, after `connection_lost` has returned (C-12).
-    fn finish(self: &Rc<Self>, reason: Option<SharedError>) {
+    pub(crate) fn finish(self: &Rc<Self>, reason: Option<SharedError>) {
+        self.loss_is_layers.set(false);
         let core = self.core();
         let registered = core.sources.borrow_mut().remove(self.key.get());
         if self.reset.get() {
@@ -753,7 +785,7 @@ impl Stream {
 
     /// The loop is closed: no callback, the socket is closed.
     pub(crate) fn release(self: &Rc<Self>) {
-        if self.phase.replace(Phase::Lost) == Phase::Lost {
+        if self.phase.replace(Phase::Lost) == Phase::Lost && !self.loss_is_layers.replace(false) {
             return;
         }
         self.core().driver.close(self.source);

@@ -57,9 +57,9 @@ pub enum Bug {
     EndWithoutNotify,
 }
 
-/// The scenario `starttls`.
+/// The scenario `starttls-lines`.
 pub fn scenario() -> Scenario {
-    specimen("starttls", None)
+    specimen("starttls-lines", None)
 }
 
 /// The scenario with a bug: its invariants are to catch it.

@@ -1,0 +1,89 @@
+//! A layer that is not TLS: the seam itself.
+
+use std::io;
+
+use sim_core::Loop;
+use sim_core::layer::{Layer, LayerFactory};
+use tests::both_loops;
+use tests::recorder::{Log, Recorder};
+
+use crate::tls::until;
+
+/// Turns every byte around; `!` is the goodbye.
+#[derive(Default)]
+struct Inverted {
+    output: Vec<u8>,
+    closed: bool,
+}
+
+const GOODBYE: u8 = !b'!';
+
+impl Layer for Inverted {
+    fn receive(&mut self, below: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
+        let end = below.iter().position(|&byte| byte == GOODBYE);
+        self.closed |= end.is_some();
+        let said = &below[..end.unwrap_or(below.len())];
+        plain.extend(said.iter().map(|byte| !byte));
+        if said.contains(&!b'?') {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no questions"));
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, plain: &[u8], below: &mut Vec<u8>) -> io::Result<()> {
+        below.extend(plain.iter().map(|byte| !byte));
+        Ok(())
+    }
+
+    fn take_output(&mut self, below: &mut Vec<u8>) {
+        below.append(&mut self.output);
+    }
+
+    fn is_handshaking(&self) -> bool {
+        false
+    }
+
+    fn close(&mut self) {
+        self.output.push(GOODBYE);
+    }
+
+    fn is_closed_by_peer(&self) -> bool {
+        self.closed
+    }
+}
+
+struct Inversion;
+
+impl LayerFactory for Inversion {
+    fn make(&self, _: &Loop, _: u32) -> io::Result<Box<dyn Layer>> {
+        Ok(Box::<Inverted>::default())
+    }
+}
+
+both_loops! {
+    /// F-02, F-11, F-24: a layer without a handshake; data, an end, and an error that it finds.
+    async fn a_layer_of_ones_own(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        for (said, far_text, lost) in [
+            ("hello", "CM DR ER CL(None)", None),
+            ("hello?", "CM DR CL(InvalidData)", Some("no questions")),
+        ] {
+            let (near, far) = (Log::new(), Log::new());
+            let log = far.clone();
+            let listening = server.server().layer(Inversion).bind(("server", 0), move || Recorder::new(&log)).await?;
+            let port = listening.sockets()[0].port();
+            let connecting = client.connection().layer(Inversion);
+            let conn = connecting.connect(("server", port), || Recorder::new(&near)).await?;
+            assert!(conn.transport().is_layered() && conn.transport().tls().is_none());
+            conn.transport().write(said.as_bytes());
+            if lost.is_none() {
+                conn.transport().close();
+            }
+            until(&world, "the end", || far.text().contains("CL")).await;
+            assert_eq!(far.text(), far_text);
+            conn.closed().await.ok();
+            assert!(near.text().ends_with("CL(None)"), "{near:?}");
+        }
+        Ok(())
+    }
+}
