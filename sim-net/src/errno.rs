@@ -8,6 +8,7 @@ pub(crate) const EIO: i32 = 5;
 pub(crate) const EFBIG: i32 = 27;
 pub(crate) const EACCES: i32 = 13;
 pub(crate) const EBADF: i32 = 9;
+pub(crate) const ESRCH: i32 = 3;
 pub(crate) const EAGAIN: i32 = 11;
 pub(crate) const ENODEV: i32 = 19;
 pub(crate) const EINVAL: i32 = 22;
