@@ -26,8 +26,9 @@ pub use self::backoff::Backoff;
 use crate::patience::within;
 use crate::violation::ensure;
 
-/// What its pipes may show; a host that crashes takes its supervisor along.
-const FAULTS: FaultMix = FaultMix::new("latency=1ms..2ms").streams(FaultMix::HARMLESS);
+/// What its pipes may show, and what befalls its workers; a host that crashes takes its supervisor along.
+const FAULTS: FaultMix = FaultMix::new("latency=1ms..2ms")
+    .streams("boundary,short-write,coalesce,stall,delay-fin,spurious,spawn,early-death");
 const BACKOFF_FIRST: Duration = Duration::from_millis(2);
 const BACKOFF_MOST: Duration = Duration::from_millis(20);
 /// How many jobs a worker does at most before it crashes.
@@ -40,8 +41,6 @@ pub enum Flaw {
     None,
     /// The job that a worker crashed over counts as done.
     ForgetsTheJob,
-    /// An answer whose end never came counts as one.
-    TrustsHalfALine,
     /// A worker is started at once, however often it has crashed.
     NoBackoff,
 }
@@ -70,6 +69,7 @@ async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
         backoff: Backoff::new(BACKOFF_FIRST, BACKOFF_MOST),
         running: Rc::clone(&running),
         answered: 0,
+        answers: Vec::new(),
         ends: Vec::new(),
     };
     let killer =
@@ -98,6 +98,12 @@ async fn kill(lp: Loop, running: Running, kills: u64, mut rng: Rng) {
     }
 }
 
+/// True for what a machine says that has no room for another process right now: `EAGAIN`, `ENOMEM`,
+/// `EMFILE`.
+fn is_want(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(11 | 12 | 24))
+}
+
 struct Supervisor {
     lp: Loop,
     flaw: Flaw,
@@ -107,34 +113,33 @@ struct Supervisor {
     running: Running,
     /// How many jobs are done.
     answered: u64,
+    /// The jobs that were answered, in order.
+    answers: Vec<u64>,
     ends: Vec<End>,
 }
 
 /// The end of a worker.
 struct End {
-    status: i32,
+    /// How it ended; nothing of one that could not be started.
+    status: Option<i32>,
     began: Time,
     at: Time,
     /// Whether it did a job.
     got_somewhere: bool,
-    /// How many jobs were answered by then.
-    answered: u64,
 }
 
 impl Supervisor {
     async fn supervise(&mut self, jobs: u64) -> Result<(), Failure> {
         loop {
             let (before, began) = (self.answered, self.lp.time());
-            let mut worker = self.start().await?;
-            self.running.replace(Some(worker.transport().clone()));
-            self.feed(&mut worker, jobs).await?;
-            drop(worker.stdin.take());
-            let status = within(&self.lp, "the end of a worker", worker.wait()).await??;
-            self.running.take();
-            let (at, answered) = (self.lp.time(), self.answered);
-            let got_somewhere = answered > before;
-            self.ends.push(End { status, began, at, got_somewhere, answered });
-            if answered == jobs {
+            let status = match self.start().await {
+                Ok(worker) => Some(self.look_after(worker, jobs).await?),
+                Err(error) if is_want(&error) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let (at, got_somewhere) = (self.lp.time(), self.answered > before);
+            self.ends.push(End { status, began, at, got_somewhere });
+            if self.answered == jobs {
                 return Ok(());
             }
             if got_somewhere {
@@ -145,6 +150,16 @@ impl Supervisor {
                 self.lp.sleep(wait).await;
             }
         }
+    }
+
+    /// Gives a worker jobs until it has gone or all are done: how it ended.
+    async fn look_after(&mut self, mut worker: Process, jobs: u64) -> Result<i32, Failure> {
+        self.running.replace(Some(worker.transport().clone()));
+        self.feed(&mut worker, jobs).await?;
+        drop(worker.stdin.take());
+        let status = within(&self.lp, "the end of a worker", worker.wait()).await??;
+        self.running.take();
+        Ok(status)
     }
 
     async fn start(&mut self) -> io::Result<Process> {
@@ -164,7 +179,8 @@ impl Supervisor {
             let answer = within(&self.lp, "an answer", stdout.read_line()).await??;
             let expected = format!("done {job}\n");
             let is_half = !answer.is_empty() && expected.as_bytes().starts_with(&answer);
-            if answer == expected.as_bytes() || is_half && self.flaw == Flaw::TrustsHalfALine {
+            if answer == expected.as_bytes() {
+                self.answers.push(job);
                 self.answered += 1;
                 continue;
             }
@@ -179,19 +195,19 @@ impl Supervisor {
     }
 
     fn judge(&self, jobs: u64) -> Result<(), Failure> {
-        ensure!(self.answered == jobs, "{} of {jobs} jobs are done", self.answered);
+        let answers = &self.answers;
+        ensure!(answers.iter().copied().eq(0..jobs), "of {jobs} jobs these were done: {answers:?}");
         let (mut backoff, mut last) = (Backoff::new(BACKOFF_FIRST, BACKOFF_MOST), None::<&End>);
         for (number, end) in self.ends.iter().enumerate() {
             let is_last = number + 1 == self.ends.len();
-            let status = end.status;
-            let is_killed = status == -Signal::KILL.number();
-            let is_well = status == 0 && is_last || status == worker::CRASH || is_killed;
-            ensure!(is_well, "worker {number} of {} ended with {status}", self.ends.len());
-            ensure!(
-                end.answered == jobs || !is_last,
-                "the last worker left {} jobs undone",
-                jobs - end.answered
-            );
+            let is_well = match end.status {
+                None => !is_last,
+                Some(0) => is_last,
+                Some(worker::CRASH) => !is_last,
+                Some(status) => status == -Signal::KILL.number(),
+            };
+            let (status, count) = (end.status, self.ends.len());
+            ensure!(is_well, "worker {number} of {count} ended with {status:?}");
             if let Some(last) = last {
                 if last.got_somewhere {
                     backoff.succeed();

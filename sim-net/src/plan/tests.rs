@@ -54,6 +54,8 @@ spurious@17 client@1→server:7000#2
 emfile a@1/accept:7000 nr 3
 emfile a@1/accept:7000 nr 4 = 2
 connect a@1/connect nr 0
+spawn a@1/spawn:sh nr 3 = 2
+early-death a@1/child:sh nr 3
 lose a@1/journal nr 0 = 3
 tear a@1/journal nr 0 = 17
 accept-reset client@1→server:7000#2 syn

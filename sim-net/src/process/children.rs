@@ -145,13 +145,20 @@ impl Processes for HostDriver {
         let (program, launch) = found.ok_or_else(|| errno::os(ENOENT))?;
         let pipes = launch.stdio.iter().filter(|&&stdio| stdio == Stdio::Pipe).count() as u32;
         self.may_open(2 * pipes + 1)?;
+        let name = launch.program.to_string_lossy().into_owned();
         let mut network = self.network();
+        if network.injection.is_on
+            && let Some(error) = network.spawn_error(self.index(), &name)
+        {
+            return Err(error);
+        }
         let Streams { parent, child, count } = network.standard_streams(self.index(), launch.stdio);
         let notice = Kind::Notice(Box::new(Notice::Child { status: None }));
         let id = network.sockets.insert(self.index(), notice);
         let host = network.host(self.index());
         host.last_pid += 1;
         let pid = host.last_pid;
+        let is_doomed = network.injection.is_on && network.dies_early(self.index(), &name);
         drop(network);
         self.opened(count + 1);
         let scheduler = Rc::downgrade(self.scheduler());
@@ -161,6 +168,9 @@ impl Processes for HostDriver {
             }
         };
         let running = RunningProgram::start(lp, &program, &launch, pid, child, on_exit);
+        if is_doomed {
+            running.signal(Signal::KILL);
+        }
         self.children().borrow_mut().insert(id, running);
         Ok(Spawned { child: id.source(), pid, pipes: parent })
     }
