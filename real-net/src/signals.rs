@@ -1,6 +1,7 @@
 //! The signals that a loop handles.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -42,13 +43,15 @@ impl WatchedSignal {
         arrivals.set_nonblocking(true)?;
         let number = signal.number();
         let mut dispositions = DISPOSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        if !dispositions.contains_key(&number) {
-            let is_default = Arc::new(AtomicBool::new(true));
-            flag::register_conditional_default(number, Arc::clone(&is_default))?;
-            dispositions.insert(number, Disposition { handlers: 0, is_default });
-        }
+        let disposition = match dispositions.entry(number) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let is_default = Arc::new(AtomicBool::new(true));
+                flag::register_conditional_default(number, Arc::clone(&is_default))?;
+                place.insert(Disposition { handlers: 0, is_default })
+            }
+        };
         let action = low_level::pipe::register(number, arriving)?;
-        let disposition = dispositions.get_mut(&number).expect("it was just inserted");
         disposition.handlers += 1;
         disposition.is_default.store(false, Ordering::SeqCst);
         Ok(Self { signal, arrivals, action })

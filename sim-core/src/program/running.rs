@@ -35,9 +35,13 @@ pub struct ProgramEnds {
 /// the process goes on.
 pub struct RunningProgram(Weak<Process>);
 
+/// What a process does, up to its exit code.
+type Body = Pin<Box<dyn Future<Output = i32>>>;
+type OnExit = Box<dyn FnOnce(i32)>;
+
 struct Process {
     lp: Loop,
-    future: RefCell<Option<Pin<Box<dyn Future<Output = i32>>>>>,
+    future: RefCell<Option<Body>>,
     /// Its standard streams.
     streams: Vec<Transport>,
     signals: Rc<SignalTable>,
@@ -46,7 +50,7 @@ struct Process {
     pending: RefCell<Vec<Signal>>,
     /// Wakes its task.
     waker: RefCell<Option<Waker>>,
-    on_exit: RefCell<Option<Box<dyn FnOnce(i32)>>>,
+    on_exit: RefCell<Option<OnExit>>,
 }
 
 impl RunningProgram {
