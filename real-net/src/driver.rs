@@ -26,6 +26,7 @@ use crate::alarm::Bell;
 use crate::executor::{ThreadPool, default_threads};
 use crate::files::StoreFile;
 use crate::multicast;
+use crate::processes::ChildProcess;
 use crate::resolver::Resolver;
 use crate::sockets::{self, Descriptor, Sockets};
 
@@ -209,6 +210,22 @@ impl MioDriver {
         call(self.sockets.borrow().socket(source)?)
     }
 
+    pub(crate) fn with_descriptor<T>(
+        &self,
+        source: Source,
+        call: impl FnOnce(&Descriptor) -> io::Result<T>,
+    ) -> io::Result<T> {
+        call(self.sockets.borrow().get(source)?)
+    }
+
+    pub(crate) fn with_child<T>(
+        &self,
+        source: Source,
+        call: impl FnOnce(&mut ChildProcess) -> io::Result<T>,
+    ) -> io::Result<T> {
+        call(self.sockets.borrow_mut().child(source)?)
+    }
+
     fn take(&self, source: Source) -> Option<Descriptor> {
         self.sockets.borrow_mut().remove(self.poll.borrow().registry(), source)
     }
@@ -326,6 +343,7 @@ impl Driver for MioDriver {
                 Ok(length)
             }
             Descriptor::Pipe { end, .. } => Ok(rustix::io::read(end, buf)?),
+            _ => Err(Errno::INVAL.into()),
         }
     }
 
@@ -334,6 +352,7 @@ impl Driver for MioDriver {
         match self.sockets.borrow().get(source)? {
             Descriptor::Socket(socket) => Ok(rustix::net::send(socket, data, SendFlags::NOSIGNAL)?),
             Descriptor::Pipe { end, .. } => Ok(rustix::io::write(end, data)?),
+            _ => Err(Errno::INVAL.into()),
         }
     }
 
@@ -343,6 +362,7 @@ impl Driver for MioDriver {
         match self.sockets.borrow().get(source)? {
             Descriptor::Socket(socket) => socket.send_vectored_with_flags(pieces, flags),
             Descriptor::Pipe { end, .. } => Ok(rustix::io::writev(end, pieces)?),
+            _ => Err(Errno::INVAL.into()),
         }
     }
 
@@ -384,6 +404,14 @@ impl Driver for MioDriver {
     }
 
     fn unix(&self) -> io::Result<&dyn sim_core::driver::UnixSockets> {
+        Ok(self)
+    }
+
+    fn signals(&self) -> io::Result<&dyn sim_core::driver::Signals> {
+        Ok(self)
+    }
+
+    fn processes(&self) -> io::Result<&dyn sim_core::driver::Processes> {
         Ok(self)
     }
 

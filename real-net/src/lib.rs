@@ -49,9 +49,11 @@ mod files;
 mod multicast;
 mod pipes;
 mod pool;
+mod processes;
 mod remote;
 mod resolver;
 mod run;
+mod shutdown;
 mod signals;
 mod sockets;
 mod unix;
@@ -66,5 +68,5 @@ pub use run::{
     ContainedPanics, LIMIT_DEFAULT, Report, Runner, TimedOut, new_loop, new_loop_and_driver, run,
     run_report,
 };
-pub use signals::{Shutdown, ShutdownSignal, shutdown_signal};
+pub use shutdown::{Shutdown, ShutdownSignal, shutdown_signal};
 pub use workers::{WorkerPool, Workers, workers};

@@ -1,117 +1,115 @@
-//! The signals that end a server.
+//! The signals that a loop handles.
 
-use std::fmt;
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::channel::oneshot;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
-use signal_hook::iterator::Signals;
+use rustix::process::{getpid, kill_process};
+use signal_hook::{SigId, flag, low_level};
+use sim_core::Signal;
+use sim_core::driver::{Signals, Source};
 
-/// Waits for `SIGTERM` or `SIGINT`, the signals that ask a program to end.
+use crate::MioDriver;
+use crate::sockets::Descriptor;
+
+/// The signals that loops of this process have ever handled.
 ///
-/// From this call on the first of them completes the future instead of ending the process, on
-/// whichever loop awaits it. A second one, or one after the future was dropped, ends the process at
-/// once, as it would have without this call: a server that does not come to its end can still be
-/// stopped. Call it once in a process: for a second call the first signal may have been the last.
-///
-/// # Errors
-///
-/// What installing the handlers and starting a thread give.
-///
-/// ```no_run
-/// # use sim_core::{Loop, Serving};
-/// # async fn start(_: &Loop) -> std::io::Result<Serving> { Err(std::io::ErrorKind::Other.into()) }
-/// let lp = real_net::new_loop()?;
-/// let handle = lp.clone();
-/// lp.run_until_complete(async move {
-///     let shutdown = real_net::shutdown_signal()?;
-///     let serving = start(&handle).await?;
-///     println!("serving {}", serving.local_addr());
-///     println!("{} came", shutdown.await);
-///     serving.stop().await;
-///     std::io::Result::Ok(())
-/// })??;
-/// # std::io::Result::Ok(())
-/// ```
-pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
-    let default_again = Arc::new(AtomicBool::new(false));
-    for signal in SHUTDOWN {
-        // In this order: the first signal finds the flag unset, and sets it for the second.
-        flag::register_conditional_default(signal, Arc::clone(&default_again))?;
-        flag::register(signal, Arc::clone(&default_again))?;
+/// What a signal does is the process's, and so is this, the one thing here that no value owns: a
+/// loop that comes later takes over from what an earlier one left.
+static DISPOSITIONS: Mutex<BTreeMap<i32, Disposition>> = Mutex::new(BTreeMap::new());
+
+/// Who handles a signal.
+struct Disposition {
+    handlers: usize,
+    /// True while nobody does: then it does what it does by default.
+    is_default: Arc<AtomicBool>,
+}
+
+/// A signal on its way to one loop: a byte in a socket for each time that it came.
+#[derive(Debug)]
+pub(crate) struct WatchedSignal {
+    signal: Signal,
+    arrivals: UnixStream,
+    action: SigId,
+}
+
+impl WatchedSignal {
+    fn new(signal: Signal) -> io::Result<Self> {
+        let (arrivals, arriving) = UnixStream::pair()?;
+        arrivals.set_nonblocking(true)?;
+        let number = signal.number();
+        let mut dispositions = DISPOSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        let disposition = match dispositions.entry(number) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let is_default = Arc::new(AtomicBool::new(true));
+                flag::register_conditional_default(number, Arc::clone(&is_default))?;
+                place.insert(Disposition { handlers: 0, is_default })
+            }
+        };
+        let action = low_level::pipe::register(number, arriving)?;
+        disposition.handlers += 1;
+        disposition.is_default.store(false, Ordering::SeqCst);
+        Ok(Self { signal, arrivals, action })
     }
-    let mut signals = Signals::new(SHUTDOWN)?;
-    let handle = signals.handle();
-    let (came, coming) = oneshot::channel();
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        // The iteration ends without a signal when the future is dropped.
-        if let Some(number) = signals.forever().next() {
-            let _ = came.send(if number == SIGINT { Shutdown::Int } else { Shutdown::Term });
+
+    /// How often it came.
+    fn take(&self) -> io::Result<usize> {
+        let (mut came, mut bytes) = (0, [0; 256]);
+        loop {
+            match (&self.arrivals).read(&mut bytes) {
+                Ok(0) => return Ok(came),
+                Ok(length) => came += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(came),
+                Err(error) => return Err(error),
+            }
         }
-    })?;
-    Ok(ShutdownSignal { coming, came: false, handle, default_again })
-}
-
-const SHUTDOWN: [i32; 2] = [SIGTERM, SIGINT];
-
-/// Which signal asked for the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shutdown {
-    /// `SIGINT`: somebody pressed Ctrl-C.
-    Int,
-    /// `SIGTERM`: a supervisor, or `kill`.
-    Term,
-}
-
-/// The future of [`shutdown_signal`].
-#[must_use = "a signal is waited for by awaiting it"]
-pub struct ShutdownSignal {
-    coming: oneshot::Receiver<Shutdown>,
-    /// The thread has ended by itself.
-    came: bool,
-    handle: signal_hook::iterator::Handle,
-    /// True from the first signal on: the next has its usual effect.
-    default_again: Arc<AtomicBool>,
-}
-
-impl Future for ShutdownSignal {
-    type Output = Shutdown;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Shutdown> {
-        // The thread sends before it ends, and it ends by itself only after a signal.
-        Pin::new(&mut self.coming).poll(cx).map(|came| came.unwrap_or(Shutdown::Term))
     }
 }
 
-impl Drop for ShutdownSignal {
+impl AsRawFd for WatchedSignal {
+    fn as_raw_fd(&self) -> RawFd {
+        self.arrivals.as_raw_fd()
+    }
+}
+
+impl Drop for WatchedSignal {
     fn drop(&mut self) {
-        self.default_again.store(true, Ordering::SeqCst);
-        if !self.came {
-            self.handle.close();
+        low_level::unregister(self.action);
+        let mut dispositions = DISPOSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(disposition) = dispositions.get_mut(&self.signal.number()) {
+            disposition.handlers -= 1;
+            disposition.is_default.store(disposition.handlers == 0, Ordering::SeqCst);
         }
     }
 }
 
-impl fmt::Debug for ShutdownSignal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShutdownSignal")
-            .field("default_again", &self.default_again)
-            .finish_non_exhaustive()
+impl Signals for MioDriver {
+    fn watch(&self, signal: Signal) -> io::Result<Source> {
+        self.insert_descriptor(Descriptor::Signal(WatchedSignal::new(signal)?))
     }
-}
 
-impl fmt::Display for Shutdown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Int => "SIGINT",
-            Self::Term => "SIGTERM",
+    fn take_signals(&self, source: Source) -> io::Result<usize> {
+        self.with_descriptor(source, |descriptor| match descriptor {
+            Descriptor::Signal(watched) => watched.take(),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
         })
     }
+
+    fn raise(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill_process(getpid(), kernel_signal(signal)?)?)
+    }
+}
+
+/// The signal as the kernel is asked for it; real-time signals have no names.
+pub(crate) fn kernel_signal(signal: Signal) -> io::Result<rustix::process::Signal> {
+    rustix::process::Signal::from_named_raw(signal.number()).ok_or_else(|| {
+        let text = format!("{signal} is a real-time signal, which this loop sends to nobody");
+        io::Error::new(io::ErrorKind::Unsupported, text)
+    })
 }

@@ -12,6 +12,9 @@ use sim_core::driver::{Source, TcpOptions, Token};
 use slab::Slab;
 use socket2::{Socket, TcpKeepalive};
 
+use crate::processes::ChildProcess;
+use crate::signals::WatchedSignal;
+
 /// A table of sockets. A [`Source`] is an index with a generation, so the number of a closed socket
 /// names nothing, even after its place was taken by another.
 #[derive(Debug, Default)]
@@ -41,6 +44,10 @@ pub(crate) enum Descriptor {
         /// Its hanging up means that the other end is gone.
         hears_end: bool,
     },
+    /// A child process.
+    Child(ChildProcess),
+    /// A signal that a loop handles.
+    Signal(WatchedSignal),
 }
 
 impl Descriptor {
@@ -48,6 +55,8 @@ impl Descriptor {
         match self {
             Self::Socket(socket) => socket.as_raw_fd(),
             Self::Pipe { end, .. } => end.as_raw_fd(),
+            Self::Child(child) => child.as_raw_fd(),
+            Self::Signal(watched) => watched.as_raw_fd(),
         }
     }
 }
@@ -86,12 +95,25 @@ impl Sockets {
     ///
     /// # Errors
     ///
-    /// `EBADF` if it was closed, `ENOTSOCK` if it is an end of a pipe.
+    /// `EBADF` if it was closed, `ENOTSOCK` if it is something else.
     #[inline]
     pub(crate) fn socket(&self, source: Source) -> io::Result<&Socket> {
         match self.get(source)? {
             Descriptor::Socket(socket) => Ok(socket),
-            Descriptor::Pipe { .. } => Err(Errno::NOTSOCK.into()),
+            _ => Err(Errno::NOTSOCK.into()),
+        }
+    }
+
+    /// The child process `source`.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if it was closed, `EINVAL` if it is something else.
+    pub(crate) fn child(&mut self, source: Source) -> io::Result<&mut ChildProcess> {
+        self.entry(source).ok_or(Errno::BADF)?;
+        match &mut self.entries[index_of(source)].descriptor {
+            Descriptor::Child(child) => Ok(child),
+            _ => Err(Errno::INVAL.into()),
         }
     }
 

@@ -19,6 +19,8 @@
 //! | [`gossip`] | SWIM membership at a constant cost for each host, up to thousands |
 //! | [`failover`] | primary, backup and witness: no acknowledged write is lost |
 //! | [`starttls`] | mail over TLS that begins in the middle of a connection |
+//! | [`supervisor`] | a worker process that crashes, and is started again with back-off |
+//! | [`graceful`] | a server that drains on `SIGTERM`, and ends |
 //! | [`websocket`](zoo::websocket) | messages in frames, and an end that both sides agree on |
 //! | [`http`](zoo::http) | chunked bodies, and orders that are not executed twice |
 //! | [`channel`](zoo::channel) | a transport on a transport: windows, water marks, ends |
@@ -35,7 +37,7 @@
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 24);
+//! assert_eq!(scenarios::all().len(), 26);
 //! ```
 //!
 //! # How they are written
@@ -69,10 +71,12 @@ pub mod chat;
 pub mod echo;
 pub mod failover;
 pub mod gossip;
+pub mod graceful;
 pub mod heartbeat;
 pub mod partition;
 pub mod rpc;
 pub mod starttls;
+pub mod supervisor;
 pub mod udp_echo;
 pub mod upload;
 pub mod zoo;
@@ -100,6 +104,8 @@ pub fn all() -> Vec<Scenario> {
         gossip::scenario(),
         failover::scenario(),
         starttls::scenario(),
+        supervisor::scenario(),
+        graceful::scenario(),
         zoo::websocket::scenario(),
         zoo::http::scenario(),
         zoo::channel::scenario(),
@@ -144,7 +150,10 @@ mod tests {
             all().into_iter().filter(|scenario| !scenario.can_serve()).map(|s| s.name()).collect();
         let of_zoo: Vec<_> = zoo::specimens().iter().map(|s| (s.twin)().name()).collect();
         let without: Vec<_> = without.into_iter().filter(|name| !of_zoo.contains(name)).collect();
-        assert_eq!(without, ["heartbeat", "partition", "arq", "gossip", "failover"]);
+        assert_eq!(
+            without,
+            ["heartbeat", "partition", "arq", "gossip", "failover", "supervisor", "graceful"]
+        );
         assert!(find("raft3").is_some());
         assert!(find("no such scenario").is_none());
     }

@@ -53,11 +53,15 @@ pub enum Family {
     AcceptError,
     /// Connecting fails at once.
     ConnectError,
+    /// Starting a child process fails.
+    SpawnError,
+    /// Child processes are killed as soon as they have started.
+    EarlyDeath,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Drop,
         Self::Duplicate,
         Self::Corrupt,
@@ -76,6 +80,8 @@ impl Family {
         Self::AcceptReset,
         Self::AcceptError,
         Self::ConnectError,
+        Self::SpawnError,
+        Self::EarlyDeath,
     ];
 
     /// Its name, as [`FaultMix::streams`] and plans have it.
@@ -99,6 +105,8 @@ impl Family {
             Self::AcceptReset => "accept-reset",
             Self::AcceptError => "emfile",
             Self::ConnectError => "connect",
+            Self::SpawnError => "spawn",
+            Self::EarlyDeath => "early-death",
         }
     }
 
@@ -221,7 +229,8 @@ impl Profile {
             .collect();
         for word in mix.streams.split(',').filter(|word| !word.is_empty()) {
             families.insert(Family::with_name(word).unwrap_or_else(|| {
-                panic!("FaultMix::streams: {word:?} is none of {}", FaultMix::ROUGH)
+                let rough = FaultMix::ROUGH;
+                panic!("FaultMix::streams: {word:?} is none of {rough},spawn,early-death")
             }));
         }
         if mix.cuts > 0 {
@@ -459,6 +468,8 @@ fn streams(on: &BTreeSet<Family>, rng: &mut Rng) -> StreamFaults {
             Family::AcceptReset => faults.accept_resets(likely),
             Family::AcceptError => faults.accept_errors(likely),
             Family::ConnectError => faults.connect_errors(likely),
+            Family::SpawnError => faults.spawn_errors(likely),
+            Family::EarlyDeath => faults.early_deaths(likely),
             _ => faults,
         };
     }

@@ -143,6 +143,8 @@ impl Maker<'_> {
             Family::AcceptReset => self.calls(FaultSite::AcceptReset),
             Family::AcceptError => self.calls(FaultSite::Emfile),
             Family::ConnectError => self.calls(FaultSite::Connect),
+            Family::SpawnError => self.calls(FaultSite::Spawn),
+            Family::EarlyDeath => self.calls(FaultSite::EarlyDeath),
         }
     }
 

@@ -8,11 +8,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::cell::{ProtocolCell, StreamCallbacks};
+use crate::subprocess::SubprocessTransport;
 use crate::{Cx, DatagramAddress, DatagramTransport, Loop, SharedError, Transport};
 
-/// What [`Transport`] and [`DatagramTransport`] have in common.
+/// What [`Transport`], [`DatagramTransport`] and [`SubprocessTransport`] have in common.
 ///
-/// Sealed: the two are all there are.
+/// Sealed: the three are all there are.
 pub trait AnyTransport: Clone + sealed::Sealed + 'static {
     /// How the protocol's callbacks are reached.
     #[doc(hidden)]
@@ -37,6 +38,7 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for crate::Transport {}
     impl<A: crate::DatagramAddress> Sealed for crate::DatagramTransport<A> {}
+    impl Sealed for crate::subprocess::SubprocessTransport {}
 }
 
 impl AnyTransport for Transport {
@@ -77,6 +79,26 @@ impl<A: DatagramAddress> AnyTransport for DatagramTransport<A> {
 
     fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
         self.endpoint.poll_outcome(waker)
+    }
+}
+
+impl AnyTransport for SubprocessTransport {
+    type Callbacks<P: 'static> = fn(&P) -> Option<String>;
+
+    fn digest<P: 'static>(callbacks: &Self::Callbacks<P>, protocol: &P) -> Option<String> {
+        callbacks(protocol)
+    }
+
+    fn event_loop(&self) -> &Loop {
+        &self.0.lp
+    }
+
+    fn connection_number(&self) -> u32 {
+        self.0.number
+    }
+
+    fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
+        self.0.poll_outcome(waker)
     }
 }
 

@@ -22,9 +22,11 @@
 //!    inside it.
 //! 5. **Names.** [`resolve`](Driver::resolve): names of hosts and services to addresses;
 //!    [`name_of`](Driver::name_of): the way back.
-//! 6. **Identity.** [`rng`](Driver::rng): named streams of random numbers. A backend with threads has
+//! 6. **Signals and child processes**, if the machine has them: [`signals`](Driver::signals) gives
+//!    its [`Signals`], [`processes`](Driver::processes) its [`Processes`].
+//! 7. **Identity.** [`rng`](Driver::rng): named streams of random numbers. A backend with threads has
 //!    [`execute`](Driver::execute), for work that would block.
-//! 7. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine,
+//! 8. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine,
 //!    [`property`](Driver::property) what the code claims of itself, and
 //!    [`keep_state`](Driver::keep_state) what protocols say of theirs.
 //!
@@ -36,8 +38,12 @@
 //!
 //! [`Engine::turn`]: crate::engine::Engine::turn
 
+mod processes;
+mod signals;
 mod unix;
 
+pub use self::processes::{Launch, Processes, Spawned};
+pub use self::signals::Signals;
 pub use self::unix::{ReceivedUnix, UnixSockets};
 
 use std::future::Future;
@@ -509,7 +515,27 @@ pub trait Driver {
         None
     }
 
-    // 6. Identity.
+    // 6. Signals and child processes.
+
+    /// The signals of the process.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` from a driver without them.
+    fn signals(&self) -> io::Result<&dyn Signals> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this loop has no signals"))
+    }
+
+    /// The child processes of the machine.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` from a driver without them.
+    fn processes(&self) -> io::Result<&dyn Processes> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this loop starts no processes"))
+    }
+
+    // 7. Identity.
 
     /// The random stream of this host called `name`: of the run's seed in a simulation, from the
     /// operating system elsewhere.
@@ -535,7 +561,7 @@ pub trait Driver {
         Ok(Some(job))
     }
 
-    // 7. Observation.
+    // 8. Observation.
 
     /// The name of the host that this engine runs, for logs and reports.
     fn host(&self) -> &str;

@@ -30,6 +30,7 @@
 //! | [`Loop`], [`EventLoop`] | asyncio's loop, as a handle and as an owned value with a life cycle |
 //! | [`Task`], [`LoopFuture`], [`combinators`], [`catch_cancel`] | asyncio's tasks, futures and their combinators |
 //! | [`stream`] | connections for tasks: readers, writers, and the traits of `futures` |
+//! | [`subprocess`], [`Signal`] | child processes and signals |
 //! | [`sync`], [`queue`] | locks, events, semaphores, barriers and queues, fair and cancel-safe |
 //! | [`layer`], [`tls`](crate::tls) (with the feature `tls`) | TLS and the like, over any stream |
 //! | [`World`], [`Scenario`] | named hosts, and what runs over them |
@@ -68,6 +69,7 @@ pub mod layer;
 mod multicast;
 mod names;
 mod pipe;
+pub mod program;
 pub mod property;
 mod protocol;
 pub mod queue;
@@ -75,10 +77,12 @@ mod rng;
 mod runner;
 mod scenario;
 mod server;
+mod signal;
 mod socket;
 mod socket_file;
 mod store;
 pub mod stream;
+pub mod subprocess;
 pub mod sync;
 mod task;
 mod tcp_options;
@@ -117,6 +121,7 @@ pub use rng::Rng;
 pub use runner::Runner;
 pub use scenario::{Failure, FaultMix, Outcome, Scenario, Serving};
 pub use server::{Server, ServerBuilder};
+pub use signal::{DefaultAction, Signal};
 pub use socket::Socket;
 pub use store::{Storage, Store};
 pub use task::{Sleep, Task, catch_cancel};

@@ -73,7 +73,8 @@ pub struct FaultMix {
     pub down_for: Duration,
     /// How long after the beginning of the run a partition or a crash may begin, at the latest.
     pub within: Duration,
-    /// What streams may show, in the words of plans, with commas between: `boundary,short-write`.
+    /// What streams may show, in the words of plans, with commas between: `boundary,short-write`; and
+    /// what befalls child processes: `spawn`, `early-death`.
     pub streams: &'static str,
 }
 

@@ -111,10 +111,16 @@ pub enum Callback {
     ErrorReceived,
     /// A closure given to [`Cx::call_soon`](crate::Cx::call_soon) or its siblings.
     Posted,
+    /// `pipe_data_received`.
+    PipeDataReceived,
+    /// `pipe_connection_lost`.
+    PipeConnectionLost,
+    /// `process_exited`.
+    ProcessExited,
 }
 
 impl Callback {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::ConnectionMade,
         Self::DataReceived,
         Self::GetBuffer,
@@ -126,6 +132,9 @@ impl Callback {
         Self::DatagramReceived,
         Self::ErrorReceived,
         Self::Posted,
+        Self::PipeDataReceived,
+        Self::PipeConnectionLost,
+        Self::ProcessExited,
     ];
 
     /// The name of the method.
@@ -142,6 +151,9 @@ impl Callback {
             Self::DatagramReceived => "datagram_received",
             Self::ErrorReceived => "error_received",
             Self::Posted => "posted",
+            Self::PipeDataReceived => "pipe_data_received",
+            Self::PipeConnectionLost => "pipe_connection_lost",
+            Self::ProcessExited => "process_exited",
         }
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::combinators::Timeout;
+use crate::program::{ProcessContext, Program};
 use crate::task::Sleep;
 use crate::{Loop, Outcome, Rng, Time};
 
@@ -56,6 +57,11 @@ pub trait WorldBackend {
 
     /// Runs `boot` on the host called `name`, now and each time it starts again.
     fn boot(&self, name: &str, boot: Boot) -> Loop;
+
+    /// Makes `program` what every host starts under this name; see [`World::program`].
+    fn program(&self, name: &str, program: Program) {
+        let _ = (name, program);
+    }
 
     /// A random stream of the scenario's own, apart from every host's.
     fn rng(&self, name: &str) -> Rng;
@@ -141,6 +147,30 @@ impl World {
             })
         });
         self.0.boot(name, boot)
+    }
+
+    /// Gives the world's simulated machines a program: what their hosts start as a child process
+    /// under this name, or under a path that ends in it. Registering a name again replaces what it
+    /// was, for processes to come. On the real loop programs are the machine's own, and this does
+    /// nothing: so a scenario registers stand-ins of what it uses there, such as `sh`.
+    ///
+    /// ```
+    /// use sim_core::World;
+    ///
+    /// async fn false_fails(world: World) -> std::io::Result<()> {
+    ///     world.program("false", |_process| async { 1 });
+    ///     let child = world.host("server").subprocess_exec("false", [""; 0]).spawn().await?;
+    ///     assert_eq!(child.wait().await?, 1);
+    ///     Ok(())
+    /// }
+    /// # drop(false_fails);
+    /// ```
+    pub fn program<F, R>(&self, name: &str, program: F)
+    where
+        F: Fn(ProcessContext) -> R + 'static,
+        R: Future<Output = i32> + 'static,
+    {
+        self.0.program(name, Rc::new(move |process| Box::pin(program(process))));
     }
 
     // The scenario's own clock.

@@ -93,10 +93,14 @@ pub enum Site {
     NameEmpty,
     /// Whether they do not answer: 1 if so.
     NameSilence,
+    /// Whether starting a child process fails.
+    SpawnError,
+    /// Whether a child process is killed as soon as it has started.
+    EarlyDeath,
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::HostOrder,
         Self::PacketDelay,
         Self::InitialSequence,
@@ -124,6 +128,8 @@ impl Site {
         Self::NameUnknown,
         Self::NameEmpty,
         Self::NameSilence,
+        Self::SpawnError,
+        Self::EarlyDeath,
     ];
 
     /// The stable name, as traces and plans write it.
@@ -156,6 +162,8 @@ impl Site {
             Self::NameUnknown => "dns.nxdomain",
             Self::NameEmpty => "dns.empty",
             Self::NameSilence => "dns.silent",
+            Self::SpawnError => "process.spawn",
+            Self::EarlyDeath => "process.early-death",
         }
     }
 
@@ -181,7 +189,9 @@ impl Site {
             | Self::NameFailure
             | Self::NameUnknown
             | Self::NameEmpty
-            | Self::NameSilence => Class::Fault,
+            | Self::NameSilence
+            | Self::SpawnError
+            | Self::EarlyDeath => Class::Fault,
             Self::HostOrder | Self::PacketDelay | Self::NameDelay => Class::Environment,
             Self::InitialSequence | Self::EphemeralPort | Self::NamedRng => Class::Identity,
             Self::WorkloadSize => Class::Workload,
@@ -195,8 +205,8 @@ impl Site {
             Self::InitialSequence | Self::EphemeralPort | Self::StoreTorn => 1,
             Self::NamedRng => 2,
             Self::WorkloadSize => 3,
-            Self::PacketLoss | Self::AcceptError | Self::NameFailure => 4,
-            Self::PacketDuplicate | Self::ConnectError | Self::NameUnknown => 5,
+            Self::PacketLoss | Self::AcceptError | Self::NameFailure | Self::SpawnError => 4,
+            Self::PacketDuplicate | Self::ConnectError | Self::NameUnknown | Self::EarlyDeath => 5,
             Self::PacketCorrupt | Self::NameEmpty => 6,
             Self::PacketReorder | Self::NameSilence => 7,
             Self::ReadBoundary => 8,

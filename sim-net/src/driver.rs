@@ -1,6 +1,6 @@
 //! What a simulated host offers its engine.
 
-use std::cell::{Cell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -27,6 +27,7 @@ use crate::names::lookup::resolution;
 use crate::names::query::{Answer, gone};
 use crate::network::Network;
 use crate::plan::RESET_BOTH;
+use crate::process::Children;
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, SocketId, Unconnected};
 use crate::stream_faults::writes::Written;
@@ -49,6 +50,8 @@ pub(crate) struct HostDriver {
     descriptors: Cell<u32>,
     name: Arc<str>,
     alarm: Arc<HostAlarm>,
+    /// The programs that it has started.
+    children: RefCell<Children>,
 }
 
 impl HostDriver {
@@ -63,6 +66,7 @@ impl HostDriver {
             dead: Cell::new(false),
             fuse: Cell::new(0),
             has_own_clock: Cell::new(false),
+            children: RefCell::default(),
         }
     }
 
@@ -148,6 +152,14 @@ impl HostDriver {
         self.index
     }
 
+    pub(crate) fn children(&self) -> &RefCell<Children> {
+        &self.children
+    }
+
+    pub(crate) fn scheduler(&self) -> &Rc<Scheduler> {
+        &self.scheduler
+    }
+
     pub(crate) fn network(&self) -> RefMut<'_, Network> {
         self.scheduler.network()
     }
@@ -166,6 +178,11 @@ impl HostDriver {
         match network.sockets.get(id).map(|socket| &socket.kind) {
             Some(Kind::Datagrams(_)) => network.udp_close(id, self.index),
             Some(Kind::Unix(_)) => network.unix_close(id, self.index),
+            Some(Kind::Notice(_)) => {
+                network.sockets.remove(id);
+                drop(network);
+                return self.forget_child(id);
+            }
             _ => network.tcp_close(id, self.index, reset),
         }
         drop(network);
@@ -392,7 +409,7 @@ impl Driver for HostDriver {
             Some(Kind::Listener(listener)) => return Ok(listener.local().to_addr()),
             Some(Kind::Stream(stream)) => return Ok(stream.local.to_addr()),
             Some(Kind::Datagrams(socket)) => (socket.local, socket.family()),
-            Some(Kind::Unix(_)) => return Err(errno::os(EAFNOSUPPORT)),
+            Some(Kind::Unix(_) | Kind::Notice(_)) => return Err(errno::os(EAFNOSUPPORT)),
             None => return Err(errno::os(EBADF)),
         };
         Ok(local.map_or(family.unspecified(), Endpoint::to_addr))
@@ -414,6 +431,14 @@ impl Driver for HostDriver {
     }
 
     fn unix(&self) -> io::Result<&dyn sim_core::driver::UnixSockets> {
+        Ok(self)
+    }
+
+    fn signals(&self) -> io::Result<&dyn sim_core::driver::Signals> {
+        Ok(self)
+    }
+
+    fn processes(&self) -> io::Result<&dyn sim_core::driver::Processes> {
         Ok(self)
     }
 

@@ -64,6 +64,8 @@ pub(crate) struct Host {
     interface: Option<Box<Interface>>,
     /// How far its time of day is from the true one, in nanoseconds.
     pub(crate) wall_ahead: i64,
+    /// The number of the process that was started last; its own is 1.
+    pub(crate) last_pid: u32,
 }
 
 /// Sockets with news, in order. Mostly it is one, which takes no memory of its own.
@@ -168,6 +170,7 @@ impl Host {
             interface: None,
             life: Life::default(),
             wall_ahead: 0,
+            last_pid: 1,
         }
     }
 

@@ -102,6 +102,7 @@ mod places;
 pub mod plan;
 mod plane;
 mod ports;
+mod process;
 mod properties;
 mod ready_hosts;
 mod report;

@@ -120,6 +120,7 @@ impl Network {
             match self.sockets.get(id).map(|socket| &socket.kind) {
                 Some(Kind::Datagrams(_)) => self.udp_close(id, index),
                 Some(Kind::Unix(_)) => self.unix_close(id, index),
+                Some(Kind::Notice(_)) => drop(self.sockets.remove(id)),
                 Some(Kind::Stream(stream)) if stream.connection.is_orphan() => {}
                 Some(_) => self.tcp_close(id, index, false),
                 None => {}

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use sim_core::Signal;
 use sim_core::driver::Family;
 
 use crate::address::Ip;
@@ -113,6 +114,13 @@ impl HostOperator {
     /// reset, others end after what was written (contract K-04).
     pub fn kill(&self) -> bool {
         self.act(|scheduler, index| scheduler.kill(index))
+    }
+
+    /// Sends the process a signal: its handler runs, or what the signal does by default is done
+    /// (contract G-43). `SIGKILL` and `SIGSTOP` are [`kill`](Self::kill) and [`pause`](Self::pause).
+    /// False if there is no process.
+    pub fn signal(&self, signal: Signal) -> bool {
+        self.act(|scheduler, index| scheduler.signal(index, signal))
     }
 
     /// A host that crashed or was killed starts again, with a new loop and a new incarnation, and

@@ -255,6 +255,12 @@ impl Scheduler {
                     self.kill(host);
                 }
             }
+            Action::Moment(Incident::Signal { host, signal }) => {
+                if let Some(host) = self.index_of(host) {
+                    self.count("host.signal");
+                    self.signal(host, *signal);
+                }
+            }
             Action::Moment(Incident::ClockStep { host, step_nanos }) => {
                 if let Some(host) = self.index_of(host) {
                     self.count("host.clock");
@@ -272,8 +278,9 @@ impl Scheduler {
         }
         match &fault.action {
             Action::Interval { condition, .. } => self.make_no_longer_so(index, condition),
-            Action::Moment(Incident::Kill { host }) => {
+            Action::Moment(Incident::Kill { host } | Incident::Signal { host, .. }) => {
                 if let Some(host) = self.index_of(host) {
+                    self.network().pause(host, false);
                     self.start(host);
                 }
             }

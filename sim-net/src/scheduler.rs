@@ -21,6 +21,7 @@ use crate::leftovers::HostLeftovers;
 use crate::memory::{Memory, Spare, clear};
 use crate::network::Network;
 use crate::orders::Orders;
+use crate::process::Programs;
 use crate::properties::Properties;
 use crate::report::STOP_AT;
 use crate::stop_at::{self, StopAt};
@@ -93,6 +94,7 @@ pub(crate) struct Scheduler {
     departed: RefCell<Vec<Engine>>,
     pub(crate) orders: Orders,
     pub(crate) properties: RefCell<Properties>,
+    pub(crate) programs: RefCell<Programs>,
     pub(crate) bell: Arc<Bell>,
     engines: EngineMemory,
     /// Where the tables go when the world ends.
@@ -151,6 +153,7 @@ impl Scheduler {
             departed: RefCell::default(),
             orders,
             properties: RefCell::default(),
+            programs: RefCell::default(),
             bell,
             engines: spare.engines.unwrap_or_default(),
             memory: memory.cloned(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use sim_core::program::Program;
 use sim_core::{Boot, EventLoop, Loop, Outcome, Rng, Time, World, WorldBackend};
 
 use crate::capture::Capture;
@@ -337,6 +338,10 @@ impl WorldBackend for Backend {
 
     fn settle(&self) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(Settle { scheduler: Rc::clone(&self.0), settler: None })
+    }
+
+    fn program(&self, name: &str, program: Program) {
+        self.0.add_program(name, program);
     }
 
     fn rng(&self, name: &str) -> Rng {

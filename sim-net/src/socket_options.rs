@@ -26,6 +26,7 @@ impl Network {
                     socket.set_send_buffer(bytes);
                 }
             }
+            Kind::Notice(_) => return Err(errno::os(ENOPROTOOPT)),
             Kind::Stream(stream) => {
                 let now = self.wire.local_time(host);
                 set_of_stream(stream, option, now);
@@ -42,7 +43,7 @@ impl Network {
             Kind::Unconnected(socket) => Ok(socket.tcp),
             Kind::Listener(listener) => Ok(listener.tcp),
             Kind::Stream(stream) => Ok(stream.connection.options()),
-            Kind::Datagrams(_) | Kind::Unix(_) => Err(errno::os(ENOPROTOOPT)),
+            Kind::Datagrams(_) | Kind::Unix(_) | Kind::Notice(_) => Err(errno::os(ENOPROTOOPT)),
         }
     }
 }

@@ -5,6 +5,7 @@ use slab::Slab;
 
 use crate::address::Endpoint;
 use crate::memory::ENTRIES_MAX;
+use crate::process::Notice;
 use crate::tcp::config::BufferSize;
 use crate::tcp::stack::Listener;
 use crate::tcp::stream::Stream;
@@ -120,6 +121,8 @@ pub(crate) enum Kind {
     Datagrams(Box<Datagrams>),
     /// A Unix socket or an end of a pipe, of any kind.
     Unix(Box<unix::Socket>),
+    /// No socket: a signal or a child process that the host's process waits to hear of.
+    Notice(Box<Notice>),
 }
 
 impl Kind {
@@ -132,6 +135,7 @@ impl Kind {
             Self::Stream(stream) => stream.connection.readiness(),
             Self::Datagrams(datagrams) => datagrams.readiness(),
             Self::Unix(socket) => socket.readiness(),
+            Self::Notice(notice) => notice.readiness(),
         }
     }
 
@@ -141,7 +145,7 @@ impl Kind {
             Self::Stream(stream) => stream.connection.available(),
             Self::Datagrams(datagrams) => datagrams.next_len(),
             Self::Unix(socket) => socket.available(),
-            Self::Unconnected(_) | Self::Listener(_) => 0,
+            Self::Unconnected(_) | Self::Listener(_) | Self::Notice(_) => 0,
         }
     }
 }

@@ -156,6 +156,8 @@ pub enum HostChange {
     Thaw,
     /// A clock is set, or its rate.
     Clock,
+    /// The process is sent a signal.
+    Signal,
 }
 
 /// A record with its place in time.
@@ -240,7 +242,7 @@ impl DropReason {
 }
 
 impl HostChange {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Crash,
         Self::Kill,
         Self::Start,
@@ -249,6 +251,7 @@ impl HostChange {
         Self::Freeze,
         Self::Thaw,
         Self::Clock,
+        Self::Signal,
     ];
 
     const fn name(self) -> &'static str {
@@ -261,6 +264,7 @@ impl HostChange {
             Self::Freeze => "freeze",
             Self::Thaw => "thaw",
             Self::Clock => "clock",
+            Self::Signal => "signal",
         }
     }
 }

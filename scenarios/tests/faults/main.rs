@@ -4,4 +4,5 @@ mod arq;
 mod failover;
 mod gossip;
 mod partition;
+mod processes;
 mod trouble;

@@ -1,6 +1,6 @@
 //! What entries have in common, and can be taken out by.
 
-use sim_net::plan::{Action, Condition, Entry, EventId, Incident, Scope};
+use sim_net::plan::{Action, Condition, Entry, EventId, Scope};
 
 /// What entries are grouped by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,9 +44,7 @@ fn host(entry: &Entry) -> String {
     match entry {
         Entry::Fault(fault) => match &fault.action {
             Action::Interval { condition: Condition::Link { from, .. }, .. } => from.clone(),
-            Action::Moment(Incident::Kill { host } | Incident::ClockStep { host, .. }) => {
-                host.clone()
-            }
+            Action::Moment(incident) => incident.host().to_owned(),
             _ => fault.hosts().first().map(|&host| host.to_owned()).unwrap_or_default(),
         },
         Entry::Clock(clock) => clock.host.clone(),

@@ -291,6 +291,17 @@ where
     Ok(conn)
 }
 
+/// Makes the transport of a source that is not registered. `connection_made` is yet to come.
+pub(crate) fn start_stream<P, K>(lp: &Loop, protocol: P, source: Source, medium: Medium) -> Conn<P>
+where
+    P: Attach<K>,
+{
+    let stream = Stream::new(lp, source, medium, None);
+    let conn = protocol.attach(&Transport(Rc::clone(&stream)));
+    stream.start(None);
+    conn
+}
+
 /// Waits until `connection_made` has returned. Giving up closes the connection (C-16).
 async fn made(stream: &Rc<Stream>) {
     struct CloseUnlessMade<'a>(&'a Rc<Stream>, bool);

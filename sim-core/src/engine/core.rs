@@ -21,6 +21,7 @@ use crate::driver::Driver;
 use crate::error::{TaskError, panic_message};
 use crate::executor::Executors;
 use crate::handle::PanicPolicy;
+use crate::signal::SignalHandlers;
 use crate::task::AnyTask;
 use crate::timer::{Handle, Timer};
 use crate::trace::{Record, TaskOutcome};
@@ -199,6 +200,7 @@ pub(crate) struct Core {
     connections: Cell<u32>,
     task_numbers: Cell<u32>,
     pub(crate) reporter: Reporter,
+    pub(crate) signals: SignalHandlers,
 }
 
 impl Core {
@@ -238,6 +240,7 @@ impl Core {
             reporter: Reporter::default(),
             connections: Cell::new(0),
             task_numbers: Cell::new(0),
+            signals: RefCell::default(),
         })
     }
 
@@ -507,9 +510,11 @@ impl Core {
             }
         }
         let sources = self.sources.borrow_mut().take_all();
+        let handlers = self.signals.take();
         for source in sources {
             source.release();
         }
+        drop(handlers);
     }
 
     /// Drops the tasks that are left, in order of creation, with a report each (contract A-16). Of a

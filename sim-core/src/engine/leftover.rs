@@ -21,6 +21,8 @@ pub enum LeftoverKind {
     Endpoint,
     /// Bytes that were given to a transport and that the network has not taken.
     Buffer,
+    /// A child process that has not exited.
+    Process,
 }
 
 /// Something that user code made on a loop and that is still there.
@@ -29,7 +31,7 @@ pub enum LeftoverKind {
 pub struct Leftover {
     /// What kind of thing.
     pub kind: LeftoverKind,
-    /// The name of a task; of a transport, or of what has a buffer, its addresses and its protocol.
+    /// The name of a task; the number of a process; of a transport, or of what has a buffer, its addresses and its protocol.
     pub name: Option<String>,
     /// Where a timer or a task was made.
     pub place: Option<&'static Location<'static>>,
@@ -41,8 +43,8 @@ pub struct Leftover {
 
 impl LeftoverKind {
     /// All kinds, in the order in which they are told.
-    pub const ALL: [Self; 5] =
-        [Self::Timer, Self::Task, Self::Connection, Self::Endpoint, Self::Buffer];
+    pub const ALL: [Self; 6] =
+        [Self::Timer, Self::Task, Self::Connection, Self::Endpoint, Self::Buffer, Self::Process];
 
     /// What so many of them are called, and what is the matter with them: `2` are `timers pending`.
     pub const fn what(self, count: usize) -> &'static str {
@@ -57,6 +59,8 @@ impl LeftoverKind {
             (Self::Endpoint, _) => "endpoints open",
             (Self::Buffer, 1) => "buffer not sent",
             (Self::Buffer, _) => "buffers not sent",
+            (Self::Process, 1) => "process running",
+            (Self::Process, _) => "processes running",
         }
     }
 }
@@ -101,7 +105,7 @@ pub(super) fn of(core: &Core, name: &dyn Fn(&Address) -> String) -> Vec<Leftover
         ..blank(LeftoverKind::Task)
     }));
     // By number: slots are used again.
-    let mut transports = Vec::new();
+    let (mut transports, mut processes) = (Vec::new(), Vec::new());
     for (_, source) in core.sources.borrow().iter() {
         let (kind, number, bytes, local, peer, protocol) = match source {
             Registered::Stream(it) => {
@@ -114,7 +118,11 @@ pub(super) fn of(core: &Core, name: &dyn Fn(&Address) -> String) -> Vec<Leftover
                 let (bytes, protocol) = (it.write_buffer_size(), it.protocol_name());
                 (kind, it.number(), bytes, &it.sockname, &it.peername, protocol)
             }
-            Registered::Waiting(_) | Registered::Listener(_) => continue,
+            Registered::Child(child) => {
+                processes.extend(child.returncode().is_none().then_some(child.pid));
+                continue;
+            }
+            Registered::Waiting(_) | Registered::Listener(_) | Registered::Signal(_) => continue,
         };
         let local = local.as_ref().map(name).unwrap_or_default();
         let peer = peer.as_ref().map(|peer| format!("→{}", name(peer))).unwrap_or_default();
@@ -133,5 +141,12 @@ pub(super) fn of(core: &Core, name: &dyn Fn(&Address) -> String) -> Vec<Leftover
         bytes,
         ..blank(LeftoverKind::Buffer)
     }));
+    processes.sort_unstable();
+    all.extend(
+        processes.into_iter().map(|pid| Leftover {
+            name: Some(format!("pid {pid}")),
+            ..blank(LeftoverKind::Process)
+        }),
+    );
     all
 }

@@ -9,7 +9,9 @@ use crate::datagram::Endpoint;
 use crate::driver::Readiness;
 use crate::layer::Layered;
 use crate::server::Listener;
+use crate::signal::SignalWatch;
 use crate::socket::Watch;
+use crate::subprocess::child::Child;
 use crate::transport::stream::Stream;
 
 /// What a token stands for.
@@ -20,6 +22,8 @@ pub(crate) enum Registered {
     Stream(Rc<Stream>),
     Endpoint(Rc<Endpoint>),
     Listener(Rc<Listener>),
+    Signal(Rc<SignalWatch>),
+    Child(Rc<Child>),
 }
 
 /// Events of flow control and sending that are delivered right after the callback that caused them.
@@ -40,13 +44,14 @@ impl Registered {
             Self::Stream(stream) => stream.note_readiness(event),
             Self::Endpoint(endpoint) => endpoint.note_readiness(event),
             Self::Listener(listener) => (listener.note_readable(event.readable), false),
+            Self::Signal(_) | Self::Child(_) => (event.readable, false),
         }
     }
 
     /// It had more to read: says whether a read handle is to be queued for it.
     pub(super) fn begin_read(&self) -> bool {
         match self {
-            Self::Waiting(_) => false,
+            Self::Waiting(_) | Self::Signal(_) | Self::Child(_) => false,
             Self::Stream(stream) => stream.begin_read(),
             Self::Endpoint(endpoint) => endpoint.begin_read(),
             Self::Listener(listener) => listener.note_readable(true),
@@ -60,6 +65,8 @@ impl Registered {
             Self::Stream(stream) => stream.release(),
             Self::Endpoint(endpoint) => endpoint.release(),
             Self::Listener(listener) => listener.close(),
+            Self::Signal(watch) => watch.release(),
+            Self::Child(child) => child.release(),
         }
     }
 }
@@ -93,6 +100,8 @@ pub(super) fn run_io(core: &Rc<Core>, source: &Registered, read: bool, write: bo
             }
         }
         Registered::Listener(listener) => listener.on_readable(),
+        Registered::Signal(watch) => watch.on_ready(),
+        Registered::Child(child) => child.on_ready(),
     }
 }
 
@@ -115,6 +124,8 @@ pub(super) fn describe(core: &Core, source: Key) -> String {
         Some(Registered::Stream(stream)) => format!("transport #{}", stream.number()),
         Some(Registered::Endpoint(endpoint)) => format!("endpoint #{}", endpoint.number()),
         Some(Registered::Listener(listener)) => format!("listener {}", listener.local_addr()),
+        Some(Registered::Child(child)) => format!("child process {}", child.pid),
+        Some(Registered::Signal(watch)) => format!("{}", watch.signal),
         Some(Registered::Waiting(_)) => "a waiting socket".to_owned(),
         None => "a closed transport".to_owned(),
     }

@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::{DEFAULT_LIMIT, StreamReader, StreamWriter};
 use crate::{Conn, Cx, Eof, Protocol, SharedError};
 
+type OnLoss = Box<dyn FnOnce()>;
 type OnConnection = Box<dyn FnOnce(StreamReader, StreamWriter)>;
 
 /// The protocol below a stream: asyncio's `StreamReaderProtocol`.
@@ -32,6 +33,7 @@ pub struct StreamProtocol {
     shared: Rc<Shared>,
     is_split: bool,
     on_connection: Option<OnConnection>,
+    on_loss: Option<OnLoss>,
 }
 
 impl StreamProtocol {
@@ -50,7 +52,8 @@ impl StreamProtocol {
     #[track_caller]
     pub fn with_limit(limit: usize) -> Self {
         assert!(limit > 0, "the limit of a stream is at least one byte");
-        Self { shared: Rc::new(Shared::new(limit)), is_split: false, on_connection: None }
+        let shared = Rc::new(Shared::new(limit));
+        Self { shared, is_split: false, on_connection: None, on_loss: None }
     }
 
     /// Calls `handler` with both halves when the connection is made.
@@ -60,6 +63,22 @@ impl StreamProtocol {
     ) -> Self {
         self.on_connection = Some(Box::new(handler));
         self
+    }
+
+    /// Calls `handler` when the connection is lost.
+    pub(crate) fn on_loss(mut self, handler: impl FnOnce() + 'static) -> Self {
+        self.on_loss = Some(Box::new(handler));
+        self
+    }
+
+    /// The reading half alone, of a connection that goes one way.
+    pub(crate) fn reader(conn: &Conn<Self>) -> StreamReader {
+        conn.with(|this, cx| StreamReader::new(&this.shared, cx.transport()))
+    }
+
+    /// The writing half alone, of a connection that goes one way.
+    pub(crate) fn writer(conn: &Conn<Self>) -> StreamWriter {
+        conn.with(|this, cx| StreamWriter::new(&this.shared, cx.conn()))
     }
 
     /// The halves of a connection.
@@ -106,6 +125,9 @@ impl Protocol for StreamProtocol {
 
     fn connection_lost(&mut self, _cx: &mut Cx<'_, Self>, error: Option<io::Error>) {
         self.shared.lose(error.map(SharedError::new));
+        if let Some(handler) = self.on_loss.take() {
+            handler();
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl<'a> Spell<'a> {
                 _ => return None,
             },
             Action::Moment(Incident::Kill { host }) => (host, State::Down, None),
-            Action::Moment(Incident::ClockStep { .. }) => return None,
+            Action::Moment(Incident::Signal { .. } | Incident::ClockStep { .. }) => return None,
         };
         let start = fault.start.time()?;
         let end = length.map_or(Time::NEVER, |length| start + length);

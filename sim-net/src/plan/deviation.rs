@@ -59,6 +59,10 @@ pub enum FaultSite {
     NameEmpty,
     /// The name servers say nothing.
     NameSilence,
+    /// Starting a child process fails: with `EAGAIN` (1), `ENOMEM` (2) or `EMFILE` (3).
+    Spawn,
+    /// A child process is killed as soon as it has started.
+    EarlyDeath,
 }
 
 /// The value of [`FaultSite::Reset`]: the sender of the flow is reset.
@@ -88,7 +92,7 @@ const ENDS: [(&str, u64); 3] =
 
 impl FaultSite {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Loss,
         Self::Duplicate,
         Self::Delay,
@@ -112,6 +116,8 @@ impl FaultSite {
         Self::NameUnknown,
         Self::NameEmpty,
         Self::NameSilence,
+        Self::Spawn,
+        Self::EarlyDeath,
     ];
 
     /// The stable name of the site, as traces and draws write it.
@@ -153,6 +159,8 @@ impl FaultSite {
             Self::NameUnknown => ("dns.nxdomain", "dns-nxdomain", Unit::Flag),
             Self::NameEmpty => ("dns.empty", "dns-empty", Unit::Flag),
             Self::NameSilence => ("dns.silent", "dns-silent", Unit::Flag),
+            Self::Spawn => ("process.spawn", "spawn", Unit::Flag),
+            Self::EarlyDeath => ("process.early-death", "early-death", Unit::Flag),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use sim_core::Time;
+use sim_core::{Signal, Time};
 
 use super::event::EventId;
 use super::quantity::{duration, moment, rate, shift};
@@ -119,6 +119,13 @@ pub enum Incident {
         /// The host.
         host: String,
     },
+    /// A process is sent a signal.
+    Signal {
+        /// The host.
+        host: String,
+        /// The signal, one that has a name.
+        signal: Signal,
+    },
     /// A host's wall clock is set forward or back.
     ClockStep {
         /// The host.
@@ -126,6 +133,15 @@ pub enum Incident {
         /// By how much, in nanoseconds.
         step_nanos: i64,
     },
+}
+
+impl Incident {
+    /// The host that it happens to.
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Kill { host } | Self::Signal { host, .. } | Self::ClockStep { host, .. } => host,
+        }
+    }
 }
 
 /// Which packets do not get through, and what becomes of them.
@@ -196,9 +212,7 @@ impl Fault {
     pub fn hosts(&self) -> Vec<&str> {
         let mut hosts: Vec<&str> = match &self.action {
             Action::Interval { condition, .. } => condition.hosts(),
-            Action::Moment(Incident::Kill { host } | Incident::ClockStep { host, .. }) => {
-                vec![host]
-            }
+            Action::Moment(incident) => vec![incident.host()],
         };
         if let Some(anchor) = self.start.anchor() {
             hosts.push(&anchor.host);
@@ -319,11 +333,15 @@ impl fmt::Display for Fault {
                 options(f, condition)?;
             }
             Action::Moment(incident) => {
-                let (word, host) = match incident {
-                    Incident::Kill { host } => ("kill", host),
-                    Incident::ClockStep { host, .. } => ("clock", host),
+                let word = match incident {
+                    Incident::Kill { .. } => "kill",
+                    Incident::Signal { .. } => "signal",
+                    Incident::ClockStep { .. } => "clock",
                 };
-                write!(f, "{word} {}", name(host))?;
+                write!(f, "{word} {}", name(incident.host()))?;
+                if let Incident::Signal { signal, .. } = incident {
+                    write!(f, " {signal}")?;
+                }
                 if let Some(time) = self.start.time() {
                     write!(f, " at {}", moment(time))?;
                 }

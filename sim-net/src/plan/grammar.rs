@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim_core::Time;
+use sim_core::{Signal, Time};
 
 use super::deviation::{Deviation, Environment, FaultSite, Stream};
 use super::error::{Place, PlanError, PlanErrors, Problem};
@@ -125,9 +125,9 @@ fn version(reader: &mut Reader<'_>) -> Read<()> {
 }
 
 /// What an entry begins with, beside the words of [`FaultSite`] and [`Stream`].
-const WORDS: [&str; 12] = [
-    "cut", "isolate", "crash", "pause", "freeze", "slow", "dns", "link", "kill", "clock", SIZE,
-    WITHOUT,
+const WORDS: [&str; 13] = [
+    "cut", "isolate", "crash", "pause", "freeze", "slow", "dns", "link", "kill", "signal", "clock",
+    SIZE, WITHOUT,
 ];
 
 fn entry(reader: &mut Reader<'_>, word: &str, start: Reader<'_>) -> Read<Entry> {
@@ -154,6 +154,13 @@ fn entry(reader: &mut Reader<'_>, word: &str, start: Reader<'_>) -> Read<Entry> 
             let host = reader.name()?;
             options.read(reader, &[])?;
             return options.moment(Incident::Kill { host }, *reader);
+        }
+        "signal" => {
+            let (host, at) = (reader.name()?, *reader);
+            let signal = reader.name()?.parse::<Signal>();
+            let signal = signal.map_err(|_| at.expected("a signal, such as SIGTERM"))?;
+            options.read(reader, &[])?;
+            return options.moment(Incident::Signal { host, signal }, *reader);
         }
         "clock" => return clock(reader),
         SIZE => return Workload::read_size(reader).map(Entry::Workload),

@@ -21,6 +21,7 @@
 //! dns n2 1s..3s nxdomain                            # its lookups: again, nxdomain, empty, silent
 //! link a->b 1s..3s loss=20%,latency=20ms..80ms      # a<->b for both ways
 //! kill n1 at 2.5s
+//! signal n1 SIGTERM at 2.5s
 //! clock n1 at 3s step +250ms
 //! clock n2 offset +3ms drift +40ppm                 # for the whole run
 //! crash n2 for 200ms after client@1→server:7000#2 data 1449 on server +10ms
@@ -55,7 +56,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sim_core::Time;
+use sim_core::{Signal, Time};
 
 use crate::names::NameFault;
 
@@ -237,6 +238,18 @@ impl Plan {
     #[must_use]
     pub fn kill(self, at: Duration, host: impl Into<String>) -> Self {
         self.moment(at, Incident::Kill { host: host.into() })
+    }
+
+    /// Sends a host's process a signal at `at`.
+    ///
+    /// # Panics
+    ///
+    /// For a real-time signal, which has no name.
+    #[must_use]
+    #[track_caller]
+    pub fn signal(self, at: Duration, host: impl Into<String>, signal: Signal) -> Self {
+        assert!(signal.number() <= 31, "{signal} has no name");
+        self.moment(at, Incident::Signal { host: host.into(), signal })
     }
 
     /// Sets a host's wall clock forward or back at `at`, by nanoseconds.

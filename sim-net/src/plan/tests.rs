@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use sim_core::Time;
+use sim_core::{Signal, Time};
 
 use super::*;
 
@@ -30,6 +30,7 @@ dns a 1s.. silent permanent
 link a->b 1s..3s loss=20%,latency=20ms..80ms
 link a<->b 1s..3s \"loss=packets(17, 42)\"
 kill a at 2.5s
+signal a SIGTERM at 2.5s
 clock a at 3s step +250ms
 clock b offset +3ms drift +40ppm permanent
 drop client@1→server:7000#2 syn
@@ -53,6 +54,8 @@ spurious@17 client@1→server:7000#2
 emfile a@1/accept:7000 nr 3
 emfile a@1/accept:7000 nr 4 = 2
 connect a@1/connect nr 0
+spawn a@1/spawn:sh nr 3 = 2
+early-death a@1/child:sh nr 3
 lose a@1/journal nr 0 = 3
 tear a@1/journal nr 0 = 17
 accept-reset client@1→server:7000#2 syn
@@ -77,7 +80,7 @@ fn the_example_of_the_documentation_is_a_plan() {
     let example = docs.skip_while(|line| *line != " ```text").skip(1);
     let example: Vec<&str> = example.take_while(|line| *line != " ```").collect();
     let plan: Plan = example.join("\n").parse().unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(plan.entries.len(), 21);
+    assert_eq!(plan.entries.len(), 22);
 }
 
 #[test]
@@ -96,6 +99,7 @@ fn what_a_person_writes_means_the_same() {
         ("link a<-b 1s..3s loss=2%", "link b->a 1s..3s loss=2%"),
         ("link a->b \"0=\" 1s..2s", "link a->b 1s..2s \"0=\""),
         ("kill a 2.5s", "kill a at 2.5s"),
+        ("signal a SIGTERM 2.5s", "signal a SIGTERM at 2.5s"),
         ("clock a step -1s at 1m", "clock a at 1m step -1s"),
         ("clock a drift +0.5ppm", "clock a drift +500ppb"),
         ("drop client@1->server:7000#2 data 1449 1st", "drop client@1→server:7000#2 data 1449"),
@@ -205,6 +209,7 @@ fn a_word_in_the_wrong_place_is_told_with_those_that_fit() {
         ("cut a,b c 1s..2s", "| or -> and the other side"),
         ("kill a at 1s..2s", "it happens at once"),
         ("kill a", "when"),
+        ("signal a TERM at 1s", "a signal, such as SIGTERM"),
         ("kill a for 3s", "a time, after, permanent"),
         ("clock a", "offset +3ms drift +40ppm"),
         ("clock a at 3s", "step, offset or drift"),
@@ -461,6 +466,10 @@ fn entry() -> impl Strategy<Value = Entry> {
         .prop_map(|(condition, length)| Action::Interval { condition, length });
     let moment = prop_oneof![
         name().prop_map(|host| Incident::Kill { host }),
+        (name(), 1..=31).prop_map(|(host, signal)| Incident::Signal {
+            host,
+            signal: Signal::new(signal).unwrap()
+        }),
         (name(), any::<i64>())
             .prop_map(|(host, step_nanos)| Incident::ClockStep { host, step_nanos }),
     ];

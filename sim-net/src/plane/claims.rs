@@ -151,7 +151,9 @@ fn subject(site: FaultSite) -> About {
         | FaultSite::NameFailure
         | FaultSite::NameUnknown
         | FaultSite::NameEmpty
-        | FaultSite::NameSilence => About::Draw,
+        | FaultSite::NameSilence
+        | FaultSite::Spawn
+        | FaultSite::EarlyDeath => About::Draw,
     }
 }
 
@@ -239,7 +241,8 @@ impl Claims {
             (About::Draw, EventId::Draw { entity, ordinal, .. }) => {
                 let entity = Entity::named(entity);
                 self.draws.entry((entity, *site, *ordinal)).or_default().push(number);
-                self.names_streams |= matches!(site, FaultSite::Emfile | FaultSite::Connect);
+                use FaultSite::{Connect, EarlyDeath, Emfile, Spawn};
+                self.names_streams |= matches!(site, Emfile | Connect | Spawn | EarlyDeath);
             }
             _ => {}
         }

@@ -1,10 +1,11 @@
-//! Calls that fail, connections that do not outlive their accept, and what crashes take from disks.
+//! Calls that fail, connections that do not outlive their accept, children that die at once, and what
+//! crashes take from disks.
 
 use std::fmt;
 use std::io;
 
 use crate::decisions::{Entity, Site, below};
-use crate::errno::{self, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS};
+use crate::errno::{self, EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
 use crate::flow::Flow;
 use crate::link::Probability;
 use crate::network::Network;
@@ -49,6 +50,24 @@ impl Network {
         self.call_error(host, (Site::ConnectError, FaultSite::Connect, likely), &name, errors)
     }
 
+    /// The error that starting a program fails with, if it does.
+    #[cold]
+    pub(crate) fn spawn_error(&mut self, host: u32, program: &str) -> Option<io::Error> {
+        let likely = self.injection.config.spawn_errors;
+        let name = self.name_of_calls(host, format_args!("spawn:{program}"));
+        let errors = [EAGAIN, ENOMEM, EMFILE];
+        self.call_error(host, (Site::SpawnError, FaultSite::Spawn, likely), &name, errors)
+    }
+
+    /// Whether a process of a program is killed as soon as it has started.
+    #[cold]
+    pub(crate) fn dies_early(&mut self, host: u32, program: &str) -> bool {
+        let likely = self.injection.config.early_deaths;
+        let name = self.name_of_calls(host, format_args!("child:{program}"));
+        self.befalls_call(host, (Site::EarlyDeath, FaultSite::EarlyDeath, likely), &name, 1)
+            .is_some()
+    }
+
     fn call_error(
         &mut self,
         host: u32,
@@ -56,15 +75,26 @@ impl Network {
         name: &str,
         errors: [i32; 3],
     ) -> Option<io::Error> {
+        let value = self.befalls_call(host, (site, fault, likely), name, errors.len() as u64)?;
+        Some(errno::os(errors[(value as usize - 1).min(errors.len() - 1)]))
+    }
+
+    /// Which of so many things befalls the next of the calls of a name, if one does.
+    fn befalls_call(
+        &mut self,
+        host: u32,
+        (site, fault, likely): (Site, FaultSite, Probability),
+        name: &str,
+        most: u64,
+    ) -> Option<u64> {
         let entity = Entity::named(name);
         let count = self.injection.calls.entry(entity).or_default();
         let ordinal = *count;
         *count += 1;
         let subject = Subject::Draw(name, entity, ordinal);
         let asked = Question { host, site, fault, likely, entity, ordinal, subject };
-        self.offer_call(&asked, errors.len() as u64);
-        let value = self.ask(&asked, |rest| 1 + below(rest, errors.len() as u64))?;
-        Some(errno::os(errors[(value as usize - 1).min(errors.len() - 1)]))
+        self.offer_call(&asked, most);
+        self.ask(&asked, |rest| 1 + below(rest, most))
     }
 
     /// Whether a connection that was just accepted is reset.

@@ -44,6 +44,8 @@ pub struct StreamFaults {
     pub(crate) connect_errors: Probability,
     pub(crate) resets: Probability,
     pub(crate) accept_resets: Probability,
+    pub(crate) spawn_errors: Probability,
+    pub(crate) early_deaths: Probability,
 }
 
 /// Where reads end.
@@ -132,6 +134,18 @@ impl StreamFaults {
         self
     }
 
+    /// How likely starting a child process fails (`EAGAIN`, `ENOMEM`, `EMFILE`).
+    pub fn spawn_errors(mut self, likely: Probability) -> Self {
+        self.spawn_errors = likely;
+        self
+    }
+
+    /// How likely a child process is killed as soon as it has started, as for want of memory.
+    pub fn early_deaths(mut self, likely: Probability) -> Self {
+        self.early_deaths = likely;
+        self
+    }
+
     /// True if none of them can happen.
     pub(crate) fn are_none(&self) -> bool {
         [
@@ -145,6 +159,8 @@ impl StreamFaults {
             self.connect_errors,
             self.resets,
             self.accept_resets,
+            self.spawn_errors,
+            self.early_deaths,
         ]
         .iter()
         .all(|likely| likely.is_never())

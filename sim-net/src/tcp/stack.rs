@@ -405,8 +405,8 @@ impl Network {
                 }
                 self.tcp_flush(id);
             }
-            Kind::Datagrams(_) | Kind::Unix(_) => {
-                debug_assert!(false, "a datagram or Unix socket has its own close");
+            Kind::Datagrams(_) | Kind::Unix(_) | Kind::Notice(_) => {
+                debug_assert!(false, "what is no TCP socket has its own close");
             }
         }
     }

@@ -172,7 +172,7 @@ impl Network {
     }
 
     /// The two ends of a new pipe: the one that is read from, and the one that is written to.
-    pub(super) fn pipe_open(&mut self, host: u32) -> [SocketId; 2] {
+    pub(crate) fn pipe_open(&mut self, host: u32) -> [SocketId; 2] {
         let flow = self.unix_flow(host, &UnixAddr::UNNAMED);
         let reader = Reader {
             writer: SocketId::NONE,

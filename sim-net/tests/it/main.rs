@@ -10,6 +10,7 @@ mod multicast;
 mod names;
 mod partitions;
 mod plans;
+mod processes;
 mod properties;
 mod protocols;
 mod replays;

@@ -1,0 +1,117 @@
+//! The signals that end a server.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::thread;
+
+use futures::channel::oneshot;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+
+/// Waits for `SIGTERM` or `SIGINT`, the signals that ask a program to end.
+///
+/// From this call on the first of them completes the future instead of ending the process, on
+/// whichever loop awaits it. A second one, or one after the future was dropped, ends the process at
+/// once, as it would have without this call: a server that does not come to its end can still be
+/// stopped. Call it once in a process: for a second call the first signal may have been the last.
+///
+/// # Errors
+///
+/// What installing the handlers and starting a thread give.
+///
+/// ```no_run
+/// # use sim_core::{Loop, Serving};
+/// # async fn start(_: &Loop) -> std::io::Result<Serving> { Err(std::io::ErrorKind::Other.into()) }
+/// let lp = real_net::new_loop()?;
+/// let handle = lp.clone();
+/// lp.run_until_complete(async move {
+///     let shutdown = real_net::shutdown_signal()?;
+///     let serving = start(&handle).await?;
+///     println!("serving {}", serving.local_addr());
+///     println!("{} came", shutdown.await);
+///     serving.stop().await;
+///     std::io::Result::Ok(())
+/// })??;
+/// # std::io::Result::Ok(())
+/// ```
+pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
+    let default_again = Arc::new(AtomicBool::new(false));
+    for signal in SHUTDOWN {
+        // In this order: the first signal finds the flag unset, and sets it for the second.
+        flag::register_conditional_default(signal, Arc::clone(&default_again))?;
+        flag::register(signal, Arc::clone(&default_again))?;
+    }
+    let mut signals = Signals::new(SHUTDOWN)?;
+    let handle = signals.handle();
+    let (came, coming) = oneshot::channel();
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        // The iteration ends without a signal when the future is dropped.
+        if let Some(number) = signals.forever().next() {
+            let _ = came.send(if number == SIGINT { Shutdown::Int } else { Shutdown::Term });
+        }
+    })?;
+    Ok(ShutdownSignal { coming, came: false, handle, default_again })
+}
+
+const SHUTDOWN: [i32; 2] = [SIGTERM, SIGINT];
+
+/// Which signal asked for the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// `SIGINT`: somebody pressed Ctrl-C.
+    Int,
+    /// `SIGTERM`: a supervisor, or `kill`.
+    Term,
+}
+
+/// The future of [`shutdown_signal`].
+#[must_use = "a signal is waited for by awaiting it"]
+pub struct ShutdownSignal {
+    coming: oneshot::Receiver<Shutdown>,
+    /// The thread has ended by itself.
+    came: bool,
+    handle: signal_hook::iterator::Handle,
+    /// True from the first signal on: the next has its usual effect.
+    default_again: Arc<AtomicBool>,
+}
+
+impl Future for ShutdownSignal {
+    type Output = Shutdown;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Shutdown> {
+        // The thread sends before it ends, and it ends by itself only after a signal.
+        Pin::new(&mut self.coming).poll(cx).map(|came| came.unwrap_or(Shutdown::Term))
+    }
+}
+
+impl Drop for ShutdownSignal {
+    fn drop(&mut self) {
+        self.default_again.store(true, Ordering::SeqCst);
+        if !self.came {
+            self.handle.close();
+        }
+    }
+}
+
+impl fmt::Debug for ShutdownSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShutdownSignal")
+            .field("default_again", &self.default_again)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Int => "SIGINT",
+            Self::Term => "SIGTERM",
+        })
+    }
+}
