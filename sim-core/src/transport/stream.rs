@@ -1,16 +1,17 @@
 //! The state of one stream connection: reading, writing, flow control and its end.
 
 mod failure;
+mod handler;
 mod layered;
 mod pipe;
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::Waker;
 
+pub(crate) use self::handler::{ReadInto, StreamHandler};
 use super::{Medium, Transport, WriteBufferLimits};
 use crate::Address;
 use crate::arena::Key;
@@ -26,26 +27,6 @@ use crate::server::ServerState;
 use crate::trace::{Callback, Control, Record};
 use crate::wakers::Wakers;
 use crate::{Conn, Loop, SharedError};
-
-/// What a stream calls: a protocol without its type.
-pub(crate) trait StreamHandler {
-    fn connection_made(&self);
-    fn data_received(&self, data: &[u8]);
-    fn eof_received(&self) -> Eof;
-    fn pause_writing(&self);
-    fn resume_writing(&self);
-    fn connection_lost(&self, error: Option<io::Error>);
-    /// The buffer of a buffered protocol, lent to `read`; `None` from a plain one.
-    fn with_buffer(&self, hint: usize, read: &mut ReadInto<'_>) -> Option<io::Result<usize>>;
-    fn buffer_updated(&self, bytes: usize);
-    fn is_buffered(&self) -> bool;
-    fn protocol_name(&self) -> &'static str;
-    /// The connection is over for it: its pending typed callbacks, timers and tasks are cancelled.
-    fn detach(&self);
-    fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
-}
-
-pub(crate) type ReadInto<'a> = dyn FnMut(&mut [u8]) -> io::Result<usize> + 'a;
 
 /// Where the connection is in its life. The order matters: later states include earlier ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
