@@ -47,7 +47,8 @@ impl ChildProcess {
         Ok(Some(code_of(status)))
     }
 
-    /// A descriptor that stands for the process, whatever has become of its number.
+    /// Sends a signal through the descriptor, which stands for the process whatever has become of its
+    /// number.
     fn signal(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(&self.exit, kernel_signal(signal)?) {
             // It has exited, and is only not reaped yet.
@@ -150,12 +151,12 @@ impl Processes for MioDriver {
         for end in pipes.iter().flatten() {
             rustix::io::ioctl_fionbio(end, true)?;
         }
-        let insert = |end: OwnedFd| {
-            let pipe = Descriptor::Pipe { end, hears_end: true };
-            self.insert_descriptor(pipe).expect("a table of 2³² sockets is never full")
+        let insert = |descriptor| {
+            self.insert_descriptor(descriptor).expect("a table of 2³² sockets is never full")
         };
-        let pipes = pipes.map(|pipe| pipe.map(insert));
-        let child = self.insert_descriptor(Descriptor::Child(child))?;
+        let pipe = |end| insert(Descriptor::Pipe { end, hears_end: true });
+        let pipes = pipes.map(|end| end.map(pipe));
+        let child = insert(Descriptor::Child(child));
         Ok(Spawned { child, pid, pipes })
     }
 

@@ -59,6 +59,7 @@
 //! | `tcp` | the state machine of RFC 9293, and its sockets |
 //! | `udp` | datagram sockets |
 //! | `multicast` | datagrams to groups and to everybody |
+//! | `process/` | signals, and child processes of programs |
 //! | `tun` | a host's packets as bytes, for a stack that is not ours |
 //! | `socket_table`, `ports`, `address`, `buffer` | what both are made of |
 //! | `decisions` | every choice, as a function of (seed, site, entity, ordinal) |

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::Time;
+use sim_core::{DefaultAction, Time};
 
 use crate::agenda::Event;
 use crate::link::{Link, LinkRule};
@@ -278,9 +278,16 @@ impl Scheduler {
         }
         match &fault.action {
             Action::Interval { condition, .. } => self.make_no_longer_so(index, condition),
-            Action::Moment(Incident::Kill { host } | Incident::Signal { host, .. }) => {
+            Action::Moment(Incident::Kill { host }) => {
                 if let Some(host) = self.index_of(host) {
-                    self.network().pause(host, false);
+                    self.start(host);
+                }
+            }
+            Action::Moment(Incident::Signal { host, signal }) => {
+                if let Some(host) = self.index_of(host) {
+                    if signal.default_action() == DefaultAction::Stop {
+                        self.network().pause(host, false);
+                    }
                     self.start(host);
                 }
             }

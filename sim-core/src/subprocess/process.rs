@@ -32,8 +32,7 @@ impl SubprocessProtocol for Unheard {}
 ///     assert_eq!(sort.wait().await?, 0);
 ///     Ok(output)
 /// }
-/// # drop(sorted(todo_loop(), b""));
-/// # fn todo_loop() -> Loop { sim_core::testing::engine().handle() }
+/// # drop(sorted);
 /// ```
 pub struct Process {
     /// What writes to the child's input, if that is a pipe.

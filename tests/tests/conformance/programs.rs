@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::Signal;
+use sim_core::engine::LeftoverKind;
 use sim_core::program::ProcessContext;
 use sim_core::sync::Event;
 use sim_net::Sim;
@@ -180,7 +181,7 @@ fn a_program_that_panics_exits() {
     assert!(report.outcome.is_ok(), "{:?}", report.outcome);
 }
 
-/// G-32: a process in the machine of a world that ends is no error of the world's.
+/// G-32: a process in the machine of a world that ends is no error of the world's, and is told as left over.
 // on: sim
 #[test]
 fn a_world_may_end_while_a_program_runs() {
@@ -190,4 +191,7 @@ fn a_world_may_end_while_a_program_runs() {
         io::Result::Ok(child.pid())
     });
     assert_eq!(report.outcome.unwrap(), 2);
+    let left = report.leftovers.iter().flat_map(|host| &host.items);
+    let processes = left.filter(|it| it.kind == LeftoverKind::Process);
+    assert_eq!(processes.map(ToString::to_string).collect::<Vec<_>>(), ["pid 2"]);
 }
