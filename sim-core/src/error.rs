@@ -20,6 +20,8 @@ pub enum RunError {
     Stopped,
     /// The future's task was cancelled.
     Cancelled,
+    /// A `SIGINT` ended the run (I-06).
+    Interrupted,
     /// The future's task panicked and the policy contained it.
     Panicked(String),
     /// Nothing can ever happen again in the world, and the future is not done.
@@ -52,6 +54,7 @@ impl fmt::Display for RunError {
             ),
             Self::Stopped => f.write_str("event loop stopped before the future completed"),
             Self::Cancelled => f.write_str("the task that was run until complete was cancelled"),
+            Self::Interrupted => f.write_str("the run was interrupted by SIGINT"),
             Self::Panicked(message) => write!(f, "the task panicked: {message}"),
             Self::Deadlock { pending } => {
                 f.write_str("deadlock: nothing can ever happen again, and these tasks wait:")?;

@@ -161,7 +161,8 @@ impl EventLoop {
         }
     }
 
-    fn check(&self) -> Result<(), RunError> {
+    /// Whether it may be run.
+    pub(crate) fn check(&self) -> Result<(), RunError> {
         let core = self.engine.core();
         if core.is_closed() {
             return Err(RunError::Closed);

@@ -1,9 +1,12 @@
 //! Running a program on a loop of its own.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
 
-use crate::{EventLoop, Loop, RunError};
+use crate::{EventLoop, Loop, RunError, Signal, TaskError};
 
 /// Runs a program on a loop, and closes the loop cleanly: asyncio's `Runner`.
 ///
@@ -39,16 +42,46 @@ impl Runner {
 
     /// Runs a program to its end, and returns what it yields. What it leaves behind goes on in the next run.
     ///
+    /// The first `SIGINT` (Ctrl-C) cancels the program, so that it can clean up; the second ends the run at once
+    /// (contract I-06). A handler that the program adds for it takes its place.
+    ///
     /// # Errors
     ///
     /// As [`EventLoop::run_until_complete`]: [`RunError::AlreadyRunning`] inside a running loop,
-    /// [`RunError::Closed`] after [`close`](Self::close).
+    /// [`RunError::Closed`] after [`close`](Self::close). [`RunError::Interrupted`] after a `SIGINT`, unless the
+    /// program caught its cancellation and went on to its end.
     pub fn run<F>(&self, program: impl FnOnce(Loop) -> F) -> Result<F::Output, RunError>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.lp.run_until_complete(program((*self.lp).clone()))
+        self.lp.check()?;
+        let main = self.lp.create_named_task("main", program((*self.lp).clone()));
+        let (main, interrupts) = (Rc::new(RefCell::new(main)), Rc::new(Cell::new(0)));
+        let (cancels, counts, stop) =
+            (Rc::clone(&main), Rc::clone(&interrupts), self.lp.stop_handle());
+        let handled = self.lp.add_signal_handler(Signal::INT, move || {
+            counts.set(counts.get() + 1);
+            if counts.get() == 1 {
+                cancels.borrow().cancel();
+            } else {
+                stop.stop();
+            }
+        });
+        let ran = self.lp.run_until_complete(async move {
+            poll_fn(|cx| Pin::new(&mut *main.borrow_mut()).poll(cx)).await
+        });
+        if handled.is_ok() {
+            self.lp.remove_signal_handler(Signal::INT);
+        }
+        match ran {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(TaskError::Cancelled)) if interrupts.get() > 0 => Err(RunError::Interrupted),
+            Err(RunError::Stopped) if interrupts.get() > 1 => Err(RunError::Interrupted),
+            Ok(Err(TaskError::Cancelled)) => Err(RunError::Cancelled),
+            Ok(Err(TaskError::Panicked(text))) => Err(RunError::Panicked(text.to_string())),
+            Err(error) => Err(error),
+        }
     }
 
     /// The loop, to set up what runs on it.
