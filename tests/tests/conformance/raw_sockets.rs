@@ -52,11 +52,11 @@ both_loops! {
     async fn a_socket_is_read_and_written_at_once(world: World) -> io::Result<()> {
         let (lp, client, server) = pair(&world).await?;
         let (client, server) = (Rc::new(client), Rc::new(server));
-        let flood = async |lp: &Loop, socket: &Rc<Socket>| {
+        let flood = |lp: &Loop, socket: &Rc<Socket>| {
             let socket = Rc::clone(socket);
             lp.create_task(async move { socket.send_all(&vec![7; FLOOD]).await })
         };
-        let drain = async |lp: &Loop, socket: &Rc<Socket>| {
+        let drain = |lp: &Loop, socket: &Rc<Socket>| {
             let socket = Rc::clone(socket);
             lp.create_task(async move {
                 let mut received = 0;
@@ -67,8 +67,8 @@ both_loops! {
             })
         };
         let there = world.host("server");
-        let sends = [flood(&lp, &client).await, flood(&there, &server).await];
-        let drains = [drain(&lp, &client).await, drain(&there, &server).await];
+        let sends = [flood(&lp, &client), flood(&there, &server)];
+        let drains = [drain(&lp, &client), drain(&there, &server)];
         for sent in sends {
             sent.await.unwrap()?;
         }
