@@ -142,7 +142,8 @@ mod tests {
 
     /// The ids of the first attempts, all in vain.
     fn ids(renews: bool) -> Vec<u32> {
-        let mut peer = testing::drive_datagrams(Payer::new(renews), usize::MAX);
+        let till = ([192, 0, 2, 1], PORT).into();
+        let mut peer = testing::drive_connected_datagrams(Payer::new(renews), usize::MAX, till);
         peer.advance(3 * RETRY_AFTER);
         let sent = peer.take_sent();
         sent.iter().map(|(data, _)| u32::from_be_bytes(data[..].try_into().unwrap())).collect()

@@ -1,6 +1,6 @@
 //! The seam between the engine and a backend: what a third driver would have to provide.
 //!
-//! The engine is sans-IO: [`Engine::turn`] runs one asyncio iteration over the readiness it is
+//! The engine is sans-IO: [`Turner::turn`] runs one asyncio iteration over the readiness it is
 //! handed and says when it wants to be called again. A [`Driver`] is everything else, and offers
 //! only what an operating system offers. A backend provides, in this order:
 //!
@@ -36,7 +36,7 @@
 //!
 //! The module [`testing`](crate::testing) has the smallest complete driver: one socket, scripted.
 //!
-//! [`Engine::turn`]: crate::engine::Engine::turn
+//! [`Turner::turn`]: crate::engine::Turner::turn
 
 mod processes;
 mod signals;

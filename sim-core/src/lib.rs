@@ -32,7 +32,7 @@
 //! | [`stream`] | connections for tasks: readers, writers, and the traits of `futures` |
 //! | [`subprocess`], [`Signal`] | child processes and signals |
 //! | [`sync`], [`queue`] | locks, events, semaphores, barriers and queues, fair and cancel-safe |
-//! | [`layer`], [`tls`](crate::tls) (with the feature `tls`) | TLS and the like, over any stream |
+//! | [`layer`], [`tls`] (with the feature `tls`) | TLS and the like, over any stream |
 //! | [`World`], [`Scenario`] | named hosts, and what runs over them |
 //! | [`history`] | what clients were told, and whether that can be: linearizability |
 //! | [`property`] | what always holds, sometimes happens, is reached, holds in the end |

@@ -1,6 +1,6 @@
 //! The engine: one asyncio iteration over whatever driver is below.
 //!
-//! An [`Engine`] owns one loop. [`turn`](Engine::turn) is the seam: it takes the time and the
+//! An [`Engine`] owns one loop. [`turn`](Turner::turn) is the seam: it takes the time and the
 //! readiness that a driver gathered, runs exactly one iteration (contract A-20), and says when it
 //! wants to be called again. It never waits and does no input or output beyond the driver's
 //! non-blocking calls.

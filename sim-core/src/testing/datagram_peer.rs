@@ -12,7 +12,7 @@ use crate::datagram::{Endpoint, Remote};
 use crate::driver::{Driver, Source};
 use crate::engine::{Engine, EngineMemory};
 use crate::transport::Medium;
-use crate::{Conn, Cx, DatagramProtocol, DatagramTransport};
+use crate::{Address, Conn, Cx, DatagramProtocol, DatagramTransport};
 
 /// The test's end of a datagram endpoint; [`drive_datagrams`] makes one.
 pub struct DatagramPeer<P: 'static> {
@@ -47,10 +47,46 @@ pub struct DatagramPeer<P: 'static> {
 /// assert_eq!(peer.take_sent(), [(b"ping".to_vec(), Some(from))]);
 /// ```
 pub fn drive_datagrams<P: DatagramProtocol>(protocol: P, window: usize) -> DatagramPeer<P> {
+    drive(protocol, window, Remote::Any)
+}
+
+/// As [`drive_datagrams`], with an endpoint that is connected to `remote`.
+///
+/// ```
+/// use sim_core::{Cx, DatagramProtocol, DatagramTransport, testing};
+/// use std::net::SocketAddr;
+///
+/// struct Hello;
+/// impl DatagramProtocol for Hello {
+///     fn connection_made(&mut self, cx: &mut Cx<'_, Self, DatagramTransport>) {
+///         cx.send_to(b"hello", None).unwrap();
+///     }
+///     fn datagram_received(
+///         &mut self,
+///         _cx: &mut Cx<'_, Self, DatagramTransport>,
+///         _data: &[u8],
+///         _from: SocketAddr,
+///     ) {
+///     }
+/// }
+///
+/// let remote = "192.0.2.9:9".parse().unwrap();
+/// let mut peer = testing::drive_connected_datagrams(Hello, usize::MAX, remote);
+/// assert_eq!(peer.take_sent(), [(b"hello".to_vec(), None)]);
+/// ```
+pub fn drive_connected_datagrams<P: DatagramProtocol>(
+    protocol: P,
+    window: usize,
+    remote: SocketAddr,
+) -> DatagramPeer<P> {
+    drive(protocol, window, Remote::Connected(Address::Ip(remote)))
+}
+
+fn drive<P: DatagramProtocol>(protocol: P, window: usize, remote: Remote) -> DatagramPeer<P> {
     let driver = shared();
     let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, EngineMemory::default());
     let source = driver.add_socket(window);
-    let endpoint = Endpoint::new(&engine.handle(), source, Medium::Internet, Remote::Any);
+    let endpoint = Endpoint::new(&engine.handle(), source, Medium::Internet, remote);
     let cell = ProtocolCell::new(protocol, DatagramTransport::new(&endpoint), P::digest);
     endpoint.start(Rc::clone(&cell) as _).expect("the scripted driver registers everything");
     let peer = DatagramPeer { engine, driver, source, conn: Conn::new(cell) };

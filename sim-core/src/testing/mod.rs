@@ -36,7 +36,7 @@ mod datagram_peer;
 mod peer;
 mod script;
 
-pub use self::datagram_peer::{DatagramPeer, drive_datagrams};
+pub use self::datagram_peer::{DatagramPeer, drive_connected_datagrams, drive_datagrams};
 pub use self::peer::{Peer, drive, drive_with_window};
 pub use self::script::ScriptDriver;
 

@@ -1,4 +1,4 @@
-//! TLS 1.3 and 1.2 over any stream transport, on any loop: rustls in a [`Layer`](crate::layer::Layer).
+//! TLS 1.3 and 1.2 over any stream transport, on any loop: rustls in a [`Layer`].
 //!
 //! A configuration is rustls' own: [`client_config`] and [`server_config`] begin one whose randomness, key
 //! exchange and time are the loop's. On the real loop that is the operating system. In a simulation it is
