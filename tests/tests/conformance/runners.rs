@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use real_net::ThreadPool;
 use sim_core::{Loop, RunError, Runner, Signal, TaskError, catch_cancel};
+use tests::alone::alone;
 use tests::both_bare_loops;
 use tests::recorder::Log;
 
@@ -109,44 +110,53 @@ both_bare_loops! {
 
     /// I-06: the first SIGINT cancels the program, which cleans up; the run ends as interrupted.
     fn the_first_interrupt_cancels_the_program(make: Make) {
-        let (runner, log) = (Runner::new(make.new_loop()), Log::new());
-        let tidies = log.clone();
-        let outcome = runner.run(async move |lp: Loop| {
-            lp.raise_signal(Signal::INT).unwrap();
-            let cancelled = catch_cancel(pending::<()>()).await.unwrap_err();
-            tidies.push("cleans up");
-            lp.sleep(ms(1)).await;
-            tidies.push("done");
-            cancelled.raise::<()>().await;
+        // An interrupt is the whole process's, and the other tests' runners would hear it.
+        alone(make, module_path!(), || {
+            let (runner, log) = (Runner::new(make.new_loop()), Log::new());
+            let tidies = log.clone();
+            let outcome = runner.run(async move |lp: Loop| {
+                lp.raise_signal(Signal::INT).unwrap();
+                let cancelled = catch_cancel(pending::<()>()).await.unwrap_err();
+                tidies.push("cleans up");
+                lp.sleep(ms(1)).await;
+                tidies.push("done");
+                cancelled.raise::<()>().await;
+            });
+            assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
+            assert_eq!(log.entries(), ["cleans up", "done"]);
+            assert_eq!(runner.run(program).unwrap(), "done", "the next run knows nothing of it");
         });
-        assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
-        assert_eq!(log.entries(), ["cleans up", "done"]);
-        assert_eq!(runner.run(program).unwrap(), "done", "the next run knows nothing of it");
     }
 
     /// I-06: a program that catches its cancellation and goes on to its end has a value.
     fn an_interrupt_may_be_caught(make: Make) {
-        let runner = Runner::new(make.new_loop());
-        let outcome = runner.run(async |lp: Loop| {
-            lp.raise_signal(Signal::INT).unwrap();
-            catch_cancel(pending::<()>()).await.is_err()
+        // An interrupt is the whole process's, and the other tests' runners would hear it.
+        alone(make, module_path!(), || {
+            let runner = Runner::new(make.new_loop());
+            let outcome = runner.run(async |lp: Loop| {
+                lp.raise_signal(Signal::INT).unwrap();
+                catch_cancel(pending::<()>()).await.is_err()
+            });
+            assert!(outcome.unwrap());
         });
-        assert!(outcome.unwrap());
     }
 
     /// I-06: the second SIGINT ends the run at once.
     fn the_second_interrupt_ends_the_run(make: Make) {
-        let (runner, log) = (Runner::new(make.new_loop()), Log::new());
-        let stubborn = log.clone();
-        let outcome = runner.run(async move |lp: Loop| {
-            for _ in 0..2 {
-                lp.raise_signal(Signal::INT).unwrap();
-                catch_cancel(pending::<()>()).await.unwrap_err();
-                stubborn.push("will not end");
-            }
+        // An interrupt is the whole process's, and the other tests' runners would hear it.
+        alone(make, module_path!(), || {
+            let (runner, log) = (Runner::new(make.new_loop()), Log::new());
+            let stubborn = log.clone();
+            let outcome = runner.run(async move |lp: Loop| {
+                for _ in 0..2 {
+                    lp.raise_signal(Signal::INT).unwrap();
+                    catch_cancel(pending::<()>()).await.unwrap_err();
+                    stubborn.push("will not end");
+                }
+            });
+            assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
+            assert_eq!(log.text(), "will not end");
         });
-        assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
-        assert_eq!(log.text(), "will not end");
     }
 
     /// G-62: a job's value comes back, and its panic is told to who waits.
