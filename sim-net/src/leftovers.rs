@@ -13,7 +13,7 @@ const TOLD_MAX: usize = 3;
 /// use std::time::Duration;
 /// use sim_net::Sim;
 ///
-/// let report = Sim::new(1).run(|world| async move {
+/// let report = Sim::new(1).leftovers(true).run(|world| async move {
 ///     world.host("server").call_later(Duration::from_secs(9), || {}).detach();
 /// });
 /// let text = report.leftovers[0].to_string();

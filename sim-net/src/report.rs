@@ -32,8 +32,8 @@ pub struct Report<T> {
     pub tail: Log,
     /// All records, if [`Sim::trace`](crate::Sim::trace) asked for them.
     pub log: Option<Log>,
-    /// What is still there of timers, tasks, transports and buffers, by hosts; see
-    /// [`Sim::leftovers`](crate::Sim::leftovers), which makes a finding of it.
+    /// What is still there of timers, tasks, transports and buffers, by hosts, if
+    /// [`Sim::leftovers`](crate::Sim::leftovers) asked for it.
     pub leftovers: Vec<HostLeftovers>,
     /// How often each fault bit, by its name; 0 for one that could have and did not.
     ///

@@ -180,7 +180,7 @@ impl Sim {
 
     /// Whether it is a finding if something is still there when the scenario has succeeded: a timer that
     /// waits, a task that is not done, a transport that is not lost, bytes that were not sent. It is not by
-    /// default. [`Report::leftovers`] tells in any case.
+    /// default, and not looked for. [`Report::leftovers`] tells of a run that failed in another way, too.
     ///
     /// What the network has under way at that time comes to its end first, after the last fault if there
     /// are any, in no more than 300 s; nothing else is waited for. A server that listens is no leftover, nor

@@ -120,7 +120,7 @@ impl Simulation {
         let future = self.contain(|| Box::pin(scenario(world)));
         let outcome = future.and_then(|future| self.run(future));
         let mut outcome = outcome.and_then(|value| self.wind_down().map(|()| value));
-        let leftovers = self.leftovers();
+        let leftovers = if self.seeks_leftovers { self.leftovers() } else { Vec::new() };
         let (time, events, hash) = (self.time(), self.events(), self.hash());
         let log = self.log();
         let (faults, absent_hosts) = (self.faults(), self.absent_hosts());

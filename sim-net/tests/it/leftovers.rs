@@ -185,14 +185,12 @@ fn a_run_that_leaves_nothing_is_the_same_with_the_search_and_without() {
 }
 
 #[test]
-fn without_the_search_the_report_tells_and_the_run_is_green() {
+fn without_the_search_the_run_is_green() {
     let report = Sim::new(1).run(|world| async move {
         let lp = world.host("client");
         lp.create_task(pending::<()>());
     });
-    assert!(report.outcome.is_ok());
-    assert_eq!(report.leftovers[0].host, "client");
-    assert_eq!(report.leftovers[0].items[0].kind, LeftoverKind::Task);
+    assert!(report.outcome.is_ok() && report.leftovers.is_empty());
 }
 
 #[test]

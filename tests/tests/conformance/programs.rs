@@ -185,12 +185,15 @@ fn a_program_that_panics_exits() {
 // on: sim
 #[test]
 fn a_world_may_end_while_a_program_runs() {
-    let report = Sim::new(1).run(|world| async move {
-        install(&world);
-        let child = world.host("host").create_subprocess_shell(STAY).await?;
-        io::Result::Ok(child.pid())
-    });
-    assert_eq!(report.outcome.unwrap(), 2);
+    let run = |sim: Sim| {
+        sim.run(|world| async move {
+            install(&world);
+            let child = world.host("host").create_subprocess_shell(STAY).await?;
+            io::Result::Ok(child.pid())
+        })
+    };
+    assert_eq!(run(Sim::new(1)).outcome.unwrap(), 2);
+    let report = run(Sim::new(1).leftovers(true));
     let left = report.leftovers.iter().flat_map(|host| &host.items);
     let processes = left.filter(|it| it.kind == LeftoverKind::Process);
     assert_eq!(processes.map(ToString::to_string).collect::<Vec<_>>(), ["pid 2"]);
