@@ -91,13 +91,7 @@ impl Loop {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<Executing<T>> {
-        let executors = self.core.executors();
-        if self.core.is_closed() {
-            return Err(crate::handle::closed_error());
-        }
-        if executors.is_shut_down.get() {
-            return Err(io::Error::other("executor shutdown has been called"));
-        }
+        let executors = self.open_executors()?;
         let chosen = executors.default.borrow().clone();
         let (job, executing) = executing(job, &executors.running);
         match chosen {
@@ -122,7 +116,7 @@ impl Loop {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<Executing<T>> {
         self.insist_on_threads()?;
-        let (job, executing) = executing(job, &self.core.executors().running);
+        let (job, executing) = executing(job, &self.open_executors()?.running);
         executor.execute(job)?;
         Ok(executing)
     }
@@ -153,6 +147,18 @@ impl Loop {
             Poll::Pending
         })
         .await;
+    }
+
+    /// What counts the jobs, while there may be more.
+    fn open_executors(&self) -> io::Result<&Executors> {
+        if self.core.is_closed() {
+            return Err(crate::handle::closed_error());
+        }
+        let executors = self.core.executors();
+        if executors.is_shut_down.get() {
+            return Err(io::Error::other("executor shutdown has been called"));
+        }
+        Ok(executors)
     }
 
     fn insist_on_threads(&self) -> io::Result<()> {

@@ -43,7 +43,8 @@ impl Runner {
     /// Runs a program to its end, and returns what it yields. What it leaves behind goes on in the next run.
     ///
     /// The first `SIGINT` (Ctrl-C) cancels the program, so that it can clean up; the second ends the run at once
-    /// (contract I-06). A handler that the program adds for it takes its place.
+    /// (contract I-06). Where the loop has a handler for it already, or the program adds one, that is left alone and
+    /// has the signal.
     ///
     /// # Errors
     ///
@@ -60,18 +61,25 @@ impl Runner {
         let (main, interrupts) = (Rc::new(RefCell::new(main)), Rc::new(Cell::new(0)));
         let (cancels, counts, stop) =
             (Rc::clone(&main), Rc::clone(&interrupts), self.lp.stop_handle());
-        let handled = self.lp.add_signal_handler(Signal::INT, move || {
+        let interrupt = move || {
             counts.set(counts.get() + 1);
             if counts.get() == 1 {
                 cancels.borrow().cancel();
             } else {
                 stop.stop();
             }
-        });
+        };
+        let is_free = self.lp.signal_handler(Signal::INT).is_none();
+        // A loop without signals runs all the same.
+        let added = is_free && self.lp.add_signal_handler(Signal::INT, interrupt).is_ok();
+        let own = self.lp.signal_handler(Signal::INT).filter(|_| added);
         let ran = self.lp.run_until_complete(async move {
             poll_fn(|cx| Pin::new(&mut *main.borrow_mut()).poll(cx)).await
         });
-        if handled.is_ok() {
+        let at_end = self.lp.signal_handler(Signal::INT);
+        if let (Some(own), Some(at_end)) = (own, at_end)
+            && Rc::ptr_eq(&own, &at_end)
+        {
             self.lp.remove_signal_handler(Signal::INT);
         }
         match ran {

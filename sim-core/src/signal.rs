@@ -312,6 +312,14 @@ impl Loop {
         Ok(())
     }
 
+    /// The handler of a signal, if there is one.
+    pub(crate) fn signal_handler(&self, signal: Signal) -> Option<Rc<dyn Fn()>> {
+        let host = self.view.as_ref().map(|view| view.name());
+        let handlers = self.core.signals.borrow();
+        let own = handlers.iter().find(|it| it.host.as_deref() == host && it.signal == signal);
+        own.map(|handler| Rc::clone(&handler.callback))
+    }
+
     /// Takes the handler of a signal away, which does what it does by default from then on
     /// (contract G-41). False if there was none. A call that was queued for the handler still comes.
     pub fn remove_signal_handler(&self, signal: Signal) -> bool {

@@ -159,6 +159,37 @@ both_bare_loops! {
         });
     }
 
+    /// I-06: a handler of the program's own has the signal instead, and outlives the run, whether it was there
+    /// before or came in the middle.
+    fn a_handler_of_the_programs_own_is_left_alone(make: Make) {
+        // An interrupt is the whole process's, and the other tests' runners would hear it.
+        alone(make, module_path!(), || {
+            for before in [true, false] {
+                let (runner, heard) = (Runner::new(make.new_loop()), Log::new());
+                let add = |lp: &Loop| {
+                    let heard = heard.clone();
+                    lp.add_signal_handler(Signal::INT, move || heard.push("own")).unwrap();
+                };
+                if before {
+                    add(runner.event_loop());
+                }
+                let ran = runner.run(|lp: Loop| {
+                    if !before {
+                        add(&lp);
+                    }
+                    async move {
+                        lp.raise_signal(Signal::INT).unwrap();
+                        lp.sleep(ms(5)).await;
+                        "not cancelled"
+                    }
+                });
+                assert_eq!(ran.unwrap(), "not cancelled");
+                assert_eq!(heard.text(), "own");
+                assert!(runner.event_loop().remove_signal_handler(Signal::INT));
+            }
+        });
+    }
+
     /// G-62: a job's value comes back, and its panic is told to who waits.
     fn a_job_gives_back_its_value(make: Make) {
         let runner = Runner::new(make.new_loop());
@@ -195,6 +226,7 @@ both_bare_loops! {
         assert_eq!(error.to_string(), "executor shutdown has been called");
         runner.close().unwrap();
         assert!(runner.event_loop().run_in_executor(|| ()).is_err());
+        assert!(runner.event_loop().run_in(&ThreadPool::new(1), || ()).is_err());
     }
 }
 
