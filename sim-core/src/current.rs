@@ -6,9 +6,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::Time;
-use crate::engine::core::Core;
+use crate::arena::Key;
+use crate::engine::core::{Core, Ready};
+use crate::engine::inbox::Inbox;
 
 thread_local! {
     /// The engine that was entered last and not left.
@@ -38,6 +41,21 @@ pub(crate) fn core() -> Option<Rc<Core>> {
     let current = CURRENT.take();
     CURRENT.set(current.clone());
     current
+}
+
+/// Queues a step of a task if `inbox` is that of the engine whose turn runs on this thread; false if it is not.
+#[inline]
+pub(crate) fn queue_task(inbox: &Arc<Inbox>, task: Key) -> bool {
+    // A waker may be used while the thread ends.
+    CURRENT
+        .try_with(|place| {
+            let current = place.take();
+            let own = current.as_ref().filter(|core| Arc::ptr_eq(&core.inbox, inbox));
+            let queued = own.is_some_and(|core| core.queue_in_turn(Ready::Task(task)));
+            place.set(current);
+            queued
+        })
+        .unwrap_or(false)
 }
 
 /// Notes that a loop which lets no other of its kind run on its thread runs, or runs no more.

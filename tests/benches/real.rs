@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tests::workloads;
+use tests::workloads::{self, Echoing};
 
 fn echoes(c: &mut Criterion) {
     const ROUNDS: u64 = 2_000;
@@ -20,6 +20,18 @@ fn echoes(c: &mut Criterion) {
                 ran.expect("loopback echoes");
             });
         });
+    }
+    for echoing in [Echoing::Callbacks, Echoing::Streams] {
+        for window in [1, 16] {
+            let name = format!("message of 64 B, {window} at once, {echoing:?}");
+            let bursts = ROUNDS / window as u64;
+            group.bench_function(name, |b| {
+                b.iter(|| {
+                    let echo = |world| workloads::message_echo(world, echoing, bursts, window, 64);
+                    real_net::run(echo).expect("loopback echoes");
+                });
+            });
+        }
     }
     group.finish();
 }

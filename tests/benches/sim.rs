@@ -3,7 +3,7 @@
 //! `cargo bench -p tests --bench sim`
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tests::workloads;
+use tests::workloads::{self, Echoing};
 
 fn bench(c: &mut Criterion, name: &str, operations: u64, mut run: impl FnMut() -> u64) {
     let mut group = c.benchmark_group("sim");
@@ -15,6 +15,13 @@ fn bench(c: &mut Criterion, name: &str, operations: u64, mut run: impl FnMut() -
 fn round_trips(c: &mut Criterion) {
     const ROUNDS: u64 = 20_000;
     bench(c, "TCP round trip, 64 B", ROUNDS, || workloads::tcp_round_trips(ROUNDS, 64));
+    for echoing in [Echoing::Callbacks, Echoing::Streams] {
+        for window in [1, 16] {
+            let name = format!("message of 64 B, {window} at once, {echoing:?}");
+            let bursts = ROUNDS / window as u64;
+            bench(c, &name, ROUNDS, || workloads::messages(echoing, bursts, window, 64));
+        }
+    }
     bench(c, "UDP round trip, 64 B", ROUNDS, || workloads::udp_round_trips(ROUNDS, 64));
     bench(c, "datagram, 512 B", ROUNDS, || workloads::datagrams(ROUNDS, 512, 10));
     bench(c, "64 KiB of bulk", 1_024, || workloads::bulk(64, 64 << 10));

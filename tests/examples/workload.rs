@@ -1,13 +1,13 @@
 //! Runs one workload and prints a line in the format of the peers' benchmark programs:
-//! `workload,peer,ops,seconds,ns_per_op,peak_rss_kib`. The seconds are the process's CPU time for R4,
-//! which waits, and wall time for the others.
+//! `workload,peer,ops,seconds,ns_per_op,peak_rss_kib`. The seconds are the process's CPU time for
+//! the real loop, and wall time for the simulator.
 //!
 //! `cargo run --release -p tests --example workload -- S2 n=100000 size=64`
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tests::workloads;
+use tests::workloads::{self, Echoing};
 
 /// `key=value` arguments.
 struct Options(Vec<(String, u64)>);
@@ -34,6 +34,18 @@ fn run(workload: &str, options: &Options) -> Option<u64> {
         "S1" => workloads::timers(&sim_net::new_loop(), pending, get("n", 1_000_000), delay),
         "S1t" => workloads::sleeps(&sim_net::new_loop(), pending, get("sleeps", 100), delay),
         "S2" => workloads::tcp_round_trips(get("n", 100_000), get("size", 64) as usize),
+        "S2m" | "S2s" | "R2m" | "R2s" => {
+            let by_streams = workload.ends_with('s');
+            let echoing = if by_streams { Echoing::Streams } else { Echoing::Callbacks };
+            let (bursts, window, size) =
+                (get("n", 20_000), get("window", 1) as usize, get("size", 64) as usize);
+            if workload.starts_with('S') {
+                return Some(workloads::messages(echoing, bursts, window, size));
+            }
+            let echo = |world| workloads::message_echo(world, echoing, bursts, window, size);
+            real_net::run(echo).expect("loopback echoes");
+            bursts * window as u64
+        }
         "S2u" => workloads::udp_round_trips(get("n", 100_000), get("size", 64) as usize),
         "S3" => workloads::bulk(get("mib", 256), get("chunk", 65_536) as usize),
         "S4" => workloads::many_clients(get("hosts", 1_000), get("reqs", 20)),
@@ -74,13 +86,15 @@ fn main() -> ExitCode {
     let workload = args.next().unwrap_or_default();
     let began = Instant::now();
     let Some(ops) = Options::parse(args).and_then(|options| run(&workload, &options)) else {
-        eprintln!("usage: workload S1|S1t|S2|S2u|S3|S4|S5|S6|S7|S8|S9|R4 [key=value ..]");
+        eprintln!(
+            "usage: workload S1|S1t|S2|S2m|S2s|S2u|S3|S4|S5|S6|S7|S8|S9|R2m|R2s|R4 [key=value ..]"
+        );
         return ExitCode::from(2);
     };
-    let waits = workload == "R4";
-    let seconds = if waits { cpu_seconds() } else { began.elapsed().as_secs_f64() };
+    let is_real = workload.starts_with('R');
+    let seconds = if is_real { cpu_seconds() } else { began.elapsed().as_secs_f64() };
     let per_op = seconds * 1e9 / ops as f64;
-    let name = if waits { "real-net" } else { "sim-net" };
+    let name = if is_real { "real-net" } else { "sim-net" };
     println!("{workload},{name},{ops},{seconds:.6},{per_op:.1},{}", peak_rss_kib());
     ExitCode::SUCCESS
 }

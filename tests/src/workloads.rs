@@ -2,7 +2,8 @@
 //!
 //! Each runs to its end and returns how many operations that were. The letters are those of the
 //! peers' programs: S1 timers, S2 TCP round trips, S2u over UDP, S3 bulk, S4 many clients, S5
-//! datagrams one way, S7 whole worlds, R4 timers of the real loop.
+//! datagrams one way, S7 whole worlds, R4 timers of the real loop. S2m and S2s are this project's own:
+//! messages that are echoed one by one, by callbacks and by streams.
 
 use std::cell::Cell;
 use std::io;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sim_core::stream::{StreamReader, StreamWriter};
 use sim_core::{
     Cx, DatagramProtocol, DatagramTransport, EventLoop, Loop, LoopFuture, Protocol, Rng, World,
 };
@@ -179,6 +181,107 @@ pub async fn tcp_echo(world: World, rounds: u64, size: usize) -> io::Result<()> 
     let ping = Ping::new(&client, size, rounds);
     let done = ping.done.clone();
     let _conn = client.create_connection(("server", ECHO_PORT), || ping).await?;
+    Ok(done.await?)
+}
+
+/// Sends `window` messages at once, waits for their echoes, and again, until none is left.
+struct Burst {
+    messages: Vec<u8>,
+    left: u64,
+    got: usize,
+    done: LoopFuture<()>,
+}
+
+impl Protocol for Burst {
+    fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+        cx.write(&self.messages);
+    }
+
+    fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
+        self.got += data.len();
+        if self.got < self.messages.len() {
+            return;
+        }
+        self.got = 0;
+        self.left -= 1;
+        match self.left {
+            0 => self.done.set_result(()).expect("only the last burst sets it"),
+            _ => cx.write(&self.messages),
+        }
+    }
+}
+
+/// Echoes messages of `size` bytes, each with a write of its own.
+struct MessageEcho {
+    size: usize,
+    begun: Vec<u8>,
+}
+
+impl Protocol for MessageEcho {
+    fn data_received(&mut self, cx: &mut Cx<'_, Self>, mut data: &[u8]) {
+        if !self.begun.is_empty() {
+            let rest = data.len().min(self.size - self.begun.len());
+            self.begun.extend_from_slice(&data[..rest]);
+            data = &data[rest..];
+            if self.begun.len() < self.size {
+                return;
+            }
+            cx.write(&self.begun);
+            self.begun.clear();
+        }
+        let messages = data.chunks_exact(self.size);
+        self.begun.extend_from_slice(messages.remainder());
+        messages.for_each(|message| cx.write(message));
+    }
+}
+
+/// Who echoes the messages of S2m and S2s.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Echoing {
+    /// A protocol's callback.
+    Callbacks,
+    /// A task that reads from a stream and writes to it.
+    Streams,
+}
+
+/// S2m, S2s: `bursts` of `window` messages of `size` bytes that a server echoes one by one.
+pub fn messages(echoing: Echoing, bursts: u64, window: usize, size: usize) -> u64 {
+    sim(42, move |world| message_echo(world, echoing, bursts, window, size));
+    bursts * window as u64
+}
+
+/// What S2m and S2s do, in any world.
+///
+/// # Errors
+///
+/// What connecting and listening give.
+pub async fn message_echo(
+    world: World,
+    echoing: Echoing,
+    bursts: u64,
+    window: usize,
+    size: usize,
+) -> io::Result<()> {
+    let (server, client) = (world.host("server"), world.host("client"));
+    let addr = ("server", ECHO_PORT);
+    match echoing {
+        Echoing::Callbacks => {
+            server.create_server(addr, move || MessageEcho { size, begun: Vec::new() }).await?
+        }
+        Echoing::Streams => {
+            let echo = move |mut reader: StreamReader, writer: StreamWriter| async move {
+                while let Ok(message) = reader.read_exact(size).await {
+                    writer.write(&message);
+                    writer.drain().await?;
+                }
+                io::Result::Ok(())
+            };
+            server.start_server(addr, echo).await?
+        }
+    };
+    let (done, messages) = (client.create_future(), vec![7; size * window]);
+    let burst = Burst { messages, left: bursts, got: 0, done: done.clone() };
+    let _conn = client.create_connection(addr, || burst).await?;
     Ok(done.await?)
 }
 

@@ -284,6 +284,16 @@ impl Core {
         self.woke_from_outside();
     }
 
+    /// Queues an entry for the next iteration if a turn is running; false if none is.
+    #[inline]
+    pub(crate) fn queue_in_turn(&self, entry: Ready) -> bool {
+        let in_turn = self.in_turn.get();
+        if in_turn {
+            self.push(entry);
+        }
+        in_turn
+    }
+
     /// Tells the driver about work that arose outside a turn.
     #[inline]
     fn woke_from_outside(&self) {

@@ -7,6 +7,7 @@ use std::task::Wake;
 use std::thread::ThreadId;
 
 use crate::arena::Key;
+use crate::current;
 use crate::driver::Alarm;
 
 /// The wake-ups of one engine, in order, each with the length that the ready queue had reached.
@@ -145,7 +146,10 @@ impl TaskWaker {
     /// Queues the task for its next step, once.
     pub(crate) fn queue(&self) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.inbox.push(self.task);
+            // Most are woken in their own loop's turns, which need no lock.
+            if !current::queue_task(&self.inbox, self.task) {
+                self.inbox.push(self.task);
+            }
         } else if self.inbox.simulated && self.inbox.notes_foreign_thread() {
             // It changes nothing, but whether it does is a matter of timing.
             self.inbox.alarm.ring();

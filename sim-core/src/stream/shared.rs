@@ -89,8 +89,10 @@ impl Shared {
     // What the reader and the writer ask.
 
     /// The error that the connection was lost with.
+    #[inline]
     pub(super) fn error(&self) -> Option<SharedError> {
-        self.lost.borrow().clone().flatten()
+        // A connection that is lost has ended, too.
+        if self.eof.get() { self.lost.borrow().clone().flatten() } else { None }
     }
 
     /// How the connection was lost, if it was.
