@@ -204,7 +204,7 @@ impl<P: 'static, T: AnyTransport> Mailbox<P, T> for ProtocolCell<P, T> {
         }
         let mut handle = None;
         self.post(closure, |action| {
-            let queued = core.call_soon(action);
+            let queued = core.call_soon(None, action);
             let key = queued.key();
             handle = Some(queued);
             (key, key.is_some())

@@ -14,7 +14,7 @@ use std::task::Waker;
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
 use crate::driver::{Readiness, Received, ReceivedUnix, SocketOption, Source, Token};
-use crate::engine::callbacks::Action;
+use crate::engine::callbacks::{Action, Place};
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
 use crate::engine::report::ErrorContext;
@@ -237,10 +237,18 @@ pub(crate) struct Endpoint {
     in_error: Cell<bool>,
     outcome: RefCell<Option<Option<SharedError>>>,
     wakers: RefCell<Vec<Waker>>,
+    /// Where user code made it.
+    pub(crate) place: Place,
 }
 
 impl Endpoint {
-    pub(crate) fn new(lp: &Loop, source: Source, medium: Medium, remote: Remote) -> Rc<Self> {
+    pub(crate) fn new(
+        lp: &Loop,
+        source: Source,
+        medium: Medium,
+        remote: Remote,
+        place: Place,
+    ) -> Rc<Self> {
         let core = &lp.core;
         let (sockname, peername) = medium.names(&*core.driver, source);
         Rc::new(Self {
@@ -268,6 +276,7 @@ impl Endpoint {
             in_error: Cell::new(false),
             outcome: RefCell::new(None),
             wakers: RefCell::default(),
+            place,
         })
     }
 
@@ -503,7 +512,7 @@ impl Endpoint {
         }
         let endpoint = Rc::clone(self);
         let tell = move || endpoint.deliver_error(error);
-        drop(self.core().call_soon(Action::Call(Box::new(tell))));
+        drop(self.core().call_soon(None, Action::Call(Box::new(tell))));
     }
 
     fn drop_send(&self) {
@@ -616,7 +625,7 @@ impl Endpoint {
         self.wakers.take().into_iter().for_each(Waker::wake);
     }
 
-    fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.phase.get() >= Phase::Closing
     }
 

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::Location;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -10,6 +11,7 @@ use crate::address::{HostPort, ToHostPort};
 use crate::cell::ProtocolCell;
 use crate::datagram::{Endpoint, Remote};
 use crate::driver::{Family, SocketKind, SocketOption};
+use crate::engine::callbacks::Place;
 use crate::error::AddressError;
 use crate::handle::closed_error;
 use crate::names::Hints;
@@ -35,6 +37,8 @@ use crate::{Conn, DatagramAddress, DatagramProtocol, DatagramTransport, Loop};
 #[must_use = "an unused endpoint builder binds nothing"]
 pub struct DatagramBuilder {
     lp: Loop,
+    /// Where user code made it.
+    place: Place,
     local: Option<HostPort>,
     remote: Option<HostPort>,
     family: Option<Family>,
@@ -46,9 +50,11 @@ pub struct DatagramBuilder {
 type Pair = (Family, Option<SocketAddr>, Option<SocketAddr>);
 
 impl DatagramBuilder {
+    #[track_caller]
     pub(crate) fn new(lp: &Loop) -> Self {
         Self {
             lp: lp.clone(),
+            place: Some(Location::caller()),
             local: None,
             remote: None,
             family: None,
@@ -116,7 +122,7 @@ impl DatagramBuilder {
         let mut first_error = None;
         for pair in self.pairs().await? {
             match self.open(pair) {
-                Ok((socket, remote)) => return start(socket, remote, factory).await,
+                Ok((socket, remote)) => return start(socket, remote, factory, self.place).await,
                 // Of several pairs that fail, the first error is the answer (D-21).
                 Err(error) => _ = first_error.get_or_insert(error),
             }
@@ -199,6 +205,7 @@ pub(crate) async fn start<A, P>(
     socket: Socket,
     remote: Remote,
     factory: impl FnOnce() -> P,
+    place: Place,
 ) -> io::Result<Conn<P, DatagramTransport<A>>>
 where
     A: DatagramAddress,
@@ -214,7 +221,7 @@ where
     }
     let protocol = factory();
     let (lp, medium) = (socket.event_loop().clone(), socket.medium());
-    let endpoint = Endpoint::new(&lp, socket.into_source(), medium, remote);
+    let endpoint = Endpoint::new(&lp, socket.into_source(), medium, remote, place);
     let cell = ProtocolCell::new(protocol, DatagramTransport::new(&endpoint), P::digest);
     endpoint.start(Rc::clone(&cell) as _)?;
     let mut guard = CloseUnlessMade(&endpoint, false);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -107,6 +108,8 @@ struct Shared<T: Clone + 'static> {
     /// Who waits, by number, in order of registration.
     waiters: RefCell<Waiters<T>>,
     next_waiter: Cell<u64>,
+    /// Where user code made it.
+    place: &'static Location<'static>,
 }
 
 impl<T: Clone + 'static> Default for Waiters<T> {
@@ -142,6 +145,7 @@ impl<T: Clone + 'static> Waiters<T> {
 }
 
 impl<T: Clone + 'static> LoopFuture<T> {
+    #[track_caller]
     pub(crate) fn new(lp: &Loop) -> Self {
         Self::of(Rc::new(Shared {
             lp: lp.clone(),
@@ -149,6 +153,7 @@ impl<T: Clone + 'static> LoopFuture<T> {
             retrieved: Cell::new(false),
             waiters: RefCell::default(),
             next_waiter: Cell::new(0),
+            place: Location::caller(),
         }))
     }
 
@@ -173,7 +178,7 @@ impl<T: Clone + 'static> LoopFuture<T> {
     fn queue(&self, callback: DoneCallback<T>) {
         let this = self.clone();
         let callback = Box::new(move || callback(&this));
-        drop(self.shared.lp.core.call_soon(Action::Call(callback)));
+        drop(self.shared.lp.core.call_soon(None, Action::Call(callback)));
     }
 
     /// Gives it its value.
@@ -273,7 +278,9 @@ impl<T: Clone + 'static> Drop for Shared<T> {
             && !self.retrieved.get()
         {
             let text = "Future exception was never retrieved";
-            self.lp.call_exception_handler(ErrorContext::error(text, error.clone()));
+            let created = self.lp.core.place_in_debug(Some(self.place));
+            let context = ErrorContext::error(text, error.clone());
+            self.lp.call_exception_handler(ErrorContext { created, ..context });
         }
     }
 }

@@ -107,8 +107,9 @@ impl Loop {
     }
 
     /// Runs `callback` in the next iteration, after everything queued before it (A-22, A-23).
+    #[track_caller]
     pub fn call_soon(&self, callback: impl FnOnce() + 'static) -> Handle {
-        self.core.call_soon(Action::Call(Box::new(callback)))
+        self.core.call_soon(Some(Location::caller()), Action::Call(Box::new(callback)))
     }
 
     /// Runs `callback` after `delay`. Dropping the timer cancels it.
@@ -154,6 +155,7 @@ impl Loop {
     }
 
     /// A future that is completed by hand.
+    #[track_caller]
     pub fn create_future<T: Clone + 'static>(&self) -> LoopFuture<T> {
         LoopFuture::new(self)
     }
@@ -191,18 +193,20 @@ impl Loop {
     /// }
     /// # drop(greet);
     /// ```
-    pub async fn create_connection<P, K>(
+    #[track_caller]
+    pub fn create_connection<P, K>(
         &self,
         addr: impl ToHostPort,
         factory: impl FnOnce() -> P,
-    ) -> io::Result<Conn<P>>
+    ) -> impl Future<Output = io::Result<Conn<P>>>
     where
         P: Attach<K>,
     {
-        self.connection().connect(addr, factory).await
+        self.connection().connect(addr, factory)
     }
 
     /// A connection with options.
+    #[track_caller]
     pub fn connection(&self) -> Connecting {
         Connecting::new(self)
     }
@@ -212,18 +216,20 @@ impl Loop {
     /// # Errors
     ///
     /// The name's that does not resolve, or the bind's, with the address in its text (E-17).
-    pub async fn create_server<P, K>(
+    #[track_caller]
+    pub fn create_server<P, K>(
         &self,
         addr: impl ToHostPort,
         factory: impl FnMut() -> P + 'static,
-    ) -> io::Result<Server>
+    ) -> impl Future<Output = io::Result<Server>>
     where
         P: Attach<K>,
     {
-        self.server().bind(addr, factory).await
+        self.server().bind(addr, factory)
     }
 
     /// A server with options.
+    #[track_caller]
     pub fn server(&self) -> ServerBuilder {
         ServerBuilder::new(self)
     }
@@ -233,12 +239,13 @@ impl Loop {
     /// # Errors
     ///
     /// `InvalidInput` if both are missing (D-19), else the bind's or the resolver's (D-21).
-    pub async fn create_datagram_endpoint<P: DatagramProtocol>(
+    #[track_caller]
+    pub fn create_datagram_endpoint<P: DatagramProtocol>(
         &self,
         local: Option<HostPort>,
         remote: Option<HostPort>,
         factory: impl FnOnce() -> P,
-    ) -> io::Result<Conn<P, DatagramTransport>> {
+    ) -> impl Future<Output = io::Result<Conn<P, DatagramTransport>>> {
         let mut builder = self.datagram();
         if let Some(local) = local {
             builder = builder.local(local);
@@ -246,10 +253,11 @@ impl Loop {
         if let Some(remote) = remote {
             builder = builder.remote(remote);
         }
-        builder.bind(factory).await
+        builder.bind(factory)
     }
 
     /// A datagram endpoint with options.
+    #[track_caller]
     pub fn datagram(&self) -> DatagramBuilder {
         DatagramBuilder::new(self)
     }
@@ -289,7 +297,28 @@ impl Loop {
         self.core.policy.set(policy);
     }
 
-    /// Debug mode: callbacks and task steps that take long are reported (A-66). Off by default.
+    /// Debug mode: what takes long (A-66), and what is dropped or left open that ought to be closed or awaited
+    /// (A-69), is reported to the exception handler, with where it was made. Off by default. It changes
+    /// nothing about a run: a simulation has the same trace with it and without.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use sim_core::{ErrorContext, Loop, testing};
+    ///
+    /// let lp = testing::new_loop();
+    /// let reports: Rc<RefCell<Vec<String>>> = Rc::default();
+    /// let heard = Rc::clone(&reports);
+    /// lp.set_exception_handler(Some(Rc::new(move |_: &Loop, context: &ErrorContext| {
+    ///     heard.borrow_mut().push(context.to_string());
+    /// })));
+    /// lp.set_debug(true);
+    /// lp.create_named_task("worker", std::future::pending::<()>());
+    /// drop(lp);
+    /// assert!(reports.borrow()[0].starts_with(
+    ///     "Task was destroyed but it is pending: worker, created at "
+    /// ));
+    /// ```
     pub fn set_debug(&self, debug: bool) {
         self.core.set_debug(debug);
     }

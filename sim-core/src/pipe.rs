@@ -1,7 +1,9 @@
 //! The ends of a pipe as values, before transports have them.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
+use std::panic::Location;
 
 use crate::connect::start;
 use crate::driver::Source;
@@ -60,6 +62,7 @@ impl End {
         lp: &Loop,
         medium: Medium,
         factory: impl FnOnce() -> P,
+        place: &'static Location<'static>,
     ) -> io::Result<Conn<P>>
     where
         P: Attach<K>,
@@ -74,7 +77,7 @@ impl End {
         // A panic of the factory leaves the end to its destructor.
         let protocol = factory();
         let source = self.source.take().expect("only connect takes it, and consumes the end");
-        start(lp, protocol, (source, None), medium, None).await
+        start(lp, protocol, (source, None), medium, None, Some(place)).await
     }
 }
 
@@ -133,15 +136,16 @@ impl Loop {
     /// # Errors
     ///
     /// `InvalidInput` for another loop's; on a closed loop.
-    pub async fn connect_read_pipe<P, K>(
+    #[track_caller]
+    pub fn connect_read_pipe<P, K>(
         &self,
         pipe: PipeReader,
         factory: impl FnOnce() -> P,
-    ) -> io::Result<Conn<P>>
+    ) -> impl Future<Output = io::Result<Conn<P>>>
     where
         P: Attach<K>,
     {
-        pipe.0.connect(self, Medium::ReadPipe, factory).await
+        pipe.0.connect(self, Medium::ReadPipe, factory, Location::caller())
     }
 
     /// Gives the end of a pipe that is written to a protocol. It hears of a reader that goes without
@@ -151,14 +155,15 @@ impl Loop {
     /// # Errors
     ///
     /// As [`connect_read_pipe`](Self::connect_read_pipe).
-    pub async fn connect_write_pipe<P, K>(
+    #[track_caller]
+    pub fn connect_write_pipe<P, K>(
         &self,
         pipe: PipeWriter,
         factory: impl FnOnce() -> P,
-    ) -> io::Result<Conn<P>>
+    ) -> impl Future<Output = io::Result<Conn<P>>>
     where
         P: Attach<K>,
     {
-        pipe.0.connect(self, Medium::WritePipe, factory).await
+        pipe.0.connect(self, Medium::WritePipe, factory, Location::caller())
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use crate::address::ToHostPort;
 use crate::arena::Key;
 use crate::driver::{Family, SocketKind, SocketOption, Source, Token};
-use crate::engine::callbacks::Action;
+use crate::engine::callbacks::{Action, Place};
 use crate::engine::core::{Life, Ready};
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::Registered;
@@ -53,6 +54,8 @@ const RETRY_ACCEPT_AFTER: Duration = Duration::from_secs(1);
 #[must_use = "an unused server builder serves nothing"]
 pub struct ServerBuilder {
     lp: Loop,
+    /// Where user code made it.
+    place: Place,
     backlog: u32,
     start_serving: bool,
     family: Option<Family>,
@@ -64,9 +67,11 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
+    #[track_caller]
     pub(crate) fn new(lp: &Loop) -> Self {
         Self {
             lp: lp.clone(),
+            place: Some(Location::caller()),
             backlog: 100,
             start_serving: true,
             family: None,
@@ -272,12 +277,15 @@ impl ServerBuilder {
             connections: Cell::new(0),
             streams: RefCell::default(),
             wakers: RefCell::default(),
+            place: self.place,
+            handles: Cell::new(0),
+            is_reported: Cell::new(false),
         });
+        let server = Server::handle_of(&state);
         for socket in sockets {
             let listener = Listener::new(&state, socket, &accept, &self)?;
             state.listeners.borrow_mut().push(listener);
         }
-        let server = Server(state);
         if self.start_serving {
             server.0.listen()?;
         }
@@ -287,9 +295,8 @@ impl ServerBuilder {
 
 /// A server: its listeners, and the count of its connections.
 ///
-/// Clones are handles of the same server. Dropping them all leaves it serving (contract E-33); one
-/// that never served is closed.
-#[derive(Clone)]
+/// Clones are handles of the same server. Dropping them all leaves it serving (contract E-33), which debug
+/// mode reports; one that never served is closed.
 pub struct Server(Rc<ServerState>);
 
 pub(crate) struct ServerState {
@@ -302,9 +309,19 @@ pub(crate) struct ServerState {
     connections: Cell<usize>,
     streams: RefCell<BTreeMap<u32, Weak<Stream>>>,
     wakers: RefCell<Wakers>,
+    place: Place,
+    /// How many handles there are.
+    handles: Cell<usize>,
+    /// Debug mode has told that nobody closed it.
+    is_reported: Cell<bool>,
 }
 
 impl Server {
+    fn handle_of(state: &Rc<ServerState>) -> Self {
+        state.handles.set(state.handles.get() + 1);
+        Self(Rc::clone(state))
+    }
+
     /// The internet addresses it listens at; none after [`close`](Self::close).
     pub fn sockets(&self) -> Vec<SocketAddr> {
         self.0.listeners.borrow().iter().filter_map(|listener| listener.local.ip()).collect()
@@ -395,6 +412,22 @@ impl Server {
     }
 }
 
+impl Clone for Server {
+    fn clone(&self) -> Self {
+        Self::handle_of(&self.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.handles.set(self.0.handles.get() - 1);
+        let core = &self.0.lp.core;
+        if self.0.handles.get() == 0 && core.debug() && !core.is_closed() {
+            self.0.report_unclosed("the last handle was dropped of a server that listens at");
+        }
+    }
+}
+
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
@@ -432,6 +465,28 @@ impl ServerState {
             listener.close();
         }
         self.wake();
+    }
+
+    /// Where user code made it.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Where it listens, in words.
+    pub(crate) fn addresses(&self) -> String {
+        let listeners = self.listeners.borrow();
+        let all: Vec<String> =
+            listeners.iter().map(|listener| listener.local.to_string()).collect();
+        all.join(", ")
+    }
+
+    /// Debug mode tells that nobody closed it, once.
+    pub(crate) fn report_unclosed(&self, what: &str) {
+        if !self.serving.get() || self.is_reported.replace(true) {
+            return;
+        }
+        let text = format!("{what} {}", self.addresses());
+        self.lp.core.report_debug(ErrorContext::message(text), self.place);
     }
 
     pub(crate) fn attach(&self, stream: &Rc<Stream>) {
@@ -523,6 +578,11 @@ impl Listener {
             read_queued: Cell::new(false),
             retry: RefCell::new(None),
         }))
+    }
+
+    /// The server, while it listens.
+    pub(crate) fn server(&self) -> Option<Rc<ServerState>> {
+        self.server.borrow().clone()
     }
 
     pub(crate) fn local_addr(&self) -> &Address {
@@ -632,7 +692,7 @@ impl Listener {
             return;
         };
         let core = &self.lp.core;
-        let stream = Stream::new(&self.lp, source, self.medium, Some(Rc::clone(&server)));
+        let stream = Stream::new(&self.lp, source, self.medium, Some(Rc::clone(&server)), None);
         server.attach(&stream);
         let unmade = Unmade(&server, &stream);
         match core.contain(|| (self.accept)(&stream)) {

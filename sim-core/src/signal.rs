@@ -249,7 +249,7 @@ fn queue_handler(core: &Rc<Core>, host: Option<&str>, signal: Signal) -> bool {
         return false;
     };
     drop(handlers);
-    core.call_soon(Action::Call(Box::new(move || callback())));
+    core.call_soon(None, Action::Call(Box::new(move || callback())));
     true
 }
 

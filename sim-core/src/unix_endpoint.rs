@@ -1,10 +1,12 @@
 //! Making Unix datagram endpoints.
 
 use std::io;
+use std::panic::Location;
 
 use crate::datagram::Remote;
 use crate::driver::{SocketKind, SocketOption};
 use crate::endpoint::start;
+use crate::engine::callbacks::Place;
 use crate::handle::closed_error;
 use crate::socket::Socket;
 use crate::socket_file::SocketFile;
@@ -28,14 +30,18 @@ use crate::{Conn, DatagramProtocol, DatagramTransport, Loop, ToUnixAddr, UnixAdd
 #[must_use = "an unused endpoint builder binds nothing"]
 pub struct UnixDatagramBuilder {
     lp: Loop,
+    /// Where user code made it.
+    place: Place,
     local: Option<io::Result<UnixAddr>>,
     remote: Option<io::Result<UnixAddr>>,
     options: Vec<SocketOption>,
 }
 
 impl UnixDatagramBuilder {
+    #[track_caller]
     pub(crate) fn new(lp: &Loop) -> Self {
-        Self { lp: lp.clone(), local: None, remote: None, options: Vec::new() }
+        let place = Some(Location::caller());
+        Self { lp: lp.clone(), place, local: None, remote: None, options: Vec::new() }
     }
 
     /// The local address. The file of a socket that is at its path already is removed (contract
@@ -86,6 +92,6 @@ impl UnixDatagramBuilder {
                 Remote::Connected(remote.into())
             }
         };
-        start(socket, remote, factory).await
+        start(socket, remote, factory, self.place).await
     }
 }

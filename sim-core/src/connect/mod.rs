@@ -5,6 +5,7 @@ mod happy_eyeballs;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::Location;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use self::happy_eyeballs::{interleave, staggered};
 use crate::address::{HostPort, ToHostPort};
 use crate::driver::{Family, SocketKind, SocketOption, Source};
+use crate::engine::callbacks::Place;
 use crate::handle::closed_error;
 use crate::layer::{LayerFactory, Layered, Upgrade};
 use crate::names::Hints;
@@ -38,6 +40,8 @@ use crate::{Conn, Loop, ToUnixAddr, Transport};
 #[must_use = "an unused connection builder connects nothing"]
 pub struct Connecting {
     lp: Loop,
+    /// Where user code made it.
+    place: Place,
     local: Option<HostPort>,
     family: Option<Family>,
     options: Vec<SocketOption>,
@@ -47,9 +51,11 @@ pub struct Connecting {
 }
 
 impl Connecting {
+    #[track_caller]
     pub(crate) fn new(lp: &Loop) -> Self {
         Self {
             lp: lp.clone(),
+            place: Some(Location::caller()),
             local: None,
             family: None,
             options: Vec::new(),
@@ -251,7 +257,8 @@ impl Connecting {
         // A panic of the factory leaves the socket to its destructor: it is closed (C-19).
         let protocol = factory();
         let medium = socket.medium();
-        start(&self.lp, protocol, socket.into_parts()?, medium, self.layer.as_ref()).await
+        let layer = self.layer.as_ref();
+        start(&self.lp, protocol, socket.into_parts()?, medium, layer, self.place).await
     }
 }
 
@@ -276,11 +283,12 @@ pub(crate) async fn start<P, K>(
     (source, registered): (Source, Option<Registration>),
     medium: Medium,
     layer: Option<&Rc<dyn LayerFactory>>,
+    place: Place,
 ) -> io::Result<Conn<P>>
 where
     P: Attach<K>,
 {
-    let stream = Stream::new(lp, source, medium, None);
+    let stream = Stream::new(lp, source, medium, None, place);
     let layer = layer.map(|factory| Layered::install(&stream, factory));
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(registered);
@@ -296,7 +304,7 @@ pub(crate) fn start_stream<P, K>(lp: &Loop, protocol: P, source: Source, medium:
 where
     P: Attach<K>,
 {
-    let stream = Stream::new(lp, source, medium, None);
+    let stream = Stream::new(lp, source, medium, None, None);
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(None);
     conn

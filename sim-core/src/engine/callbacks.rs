@@ -84,8 +84,13 @@ impl Callbacks {
     }
 
     #[inline]
-    pub(crate) fn insert(&mut self, action: Action) -> Key {
-        self.table.insert(Callback { action, timed: Timed::No, place: None })
+    pub(crate) fn insert(&mut self, place: Place, action: Action) -> Key {
+        self.table.insert(Callback { action, timed: Timed::No, place })
+    }
+
+    /// Where user code made a callback.
+    pub(crate) fn place(&self, key: Key) -> Place {
+        self.table.get(key)?.place
     }
 
     #[inline]

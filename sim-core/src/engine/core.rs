@@ -15,6 +15,7 @@ use super::inbox::{Inbox, Woken};
 use super::memory::{EngineMemory, Tables};
 use super::report::{ErrorContext, Reporter};
 use super::sources::{Flow, Registered};
+use super::unclosed;
 use crate::arena::{Arena, Key};
 use crate::current;
 use crate::driver::Driver;
@@ -363,24 +364,26 @@ impl Core {
     // Callbacks and timers.
 
     /// A handle for an action that was refused because the loop is closed (ruling 7).
-    fn refuse(self: &Rc<Self>, what: &'static str, action: Action) {
-        self.report(ErrorContext::message(format!("{what} on a closed event loop: dropped")));
+    fn refuse(self: &Rc<Self>, what: &'static str, place: Place, action: Action) {
+        let created = self.place_in_debug(place);
+        let text = format!("{what} on a closed event loop: dropped");
+        self.report(ErrorContext { created, ..ErrorContext::message(text) });
         action.discard();
     }
 
-    pub(crate) fn call_soon(self: &Rc<Self>, action: Action) -> Handle {
+    pub(crate) fn call_soon(self: &Rc<Self>, place: Place, action: Action) -> Handle {
         if self.closed.get() {
-            self.refuse("call_soon", action);
+            self.refuse("call_soon", place, action);
             return Handle::cancelled_one(Rc::clone(self));
         }
-        let key = self.callbacks.borrow_mut().insert(action);
+        let key = self.callbacks.borrow_mut().insert(place, action);
         self.push(Ready::Callback(key));
         Handle::new(Rc::clone(self), key)
     }
 
     pub(crate) fn call_at(self: &Rc<Self>, at: Time, place: Place, action: Action) -> Timer {
         if self.closed.get() {
-            self.refuse("call_at", action);
+            self.refuse("call_at", place, action);
             return Timer::cancelled_one(Rc::clone(self), at);
         }
         Timer::new(Rc::clone(self), self.insert_timer(at, place, action), at)
@@ -494,6 +497,21 @@ impl Core {
         self.reporter.report(&Loop::new(Rc::clone(self)), &context);
     }
 
+    /// A report of debug mode, about something that was made at `place`. A simulation's trace does not
+    /// have it: runs are the same with debug mode and without.
+    pub(crate) fn report_debug(self: &Rc<Self>, context: ErrorContext, place: Place) {
+        if !self.debug() || self.dead.get() {
+            return;
+        }
+        let context = ErrorContext { created: place, ..context };
+        self.reporter.report(&Loop::new(Rc::clone(self)), &context);
+    }
+
+    /// Where something was made, for a report that has it in debug mode alone.
+    pub(crate) fn place_in_debug(&self, place: Place) -> Place {
+        place.filter(|_| self.debug())
+    }
+
     // The end.
 
     pub(crate) fn close(self: &Rc<Self>) {
@@ -501,6 +519,9 @@ impl Core {
             return;
         }
         let _current = current::enter(self);
+        if self.debug() {
+            unclosed::report(self);
+        }
         self.ready.borrow_mut().clear();
         self.batch.borrow_mut().clear();
         self.batch_left.set(0);
@@ -537,10 +558,9 @@ impl Core {
         let _current = current::enter(self);
         pending.sort_by_key(|task| task.header().number());
         for task in pending {
-            let name = task.header().name();
-            self.report(ErrorContext::message(format!(
-                "Task was destroyed but it is pending: {name}"
-            )));
+            let text = format!("Task was destroyed but it is pending: {}", task.header().name());
+            let created = self.place_in_debug(Some(task.header().place()));
+            self.report(ErrorContext { created, ..ErrorContext::message(text) });
             task.drop_future();
             if self.dead.get() {
                 task.finish(TaskError::Cancelled);

@@ -260,17 +260,24 @@ fn run_timed(core: &Rc<Core>, entry: Ready) {
 
 /// Debug mode: reports a handle that took long (contract A-66).
 fn run_watched(core: &Rc<Core>, entry: Ready) {
-    let name = match entry {
-        Ready::Callback(_) => "a callback".to_owned(),
-        Ready::Task(key) => core.task(key).map_or_else(String::new, |task| task.header().name()),
-        Ready::Io { source, .. } | Ready::Life(source, _) => sources::describe(core, source),
+    let (name, place) = match entry {
+        Ready::Callback(key) => ("a callback".to_owned(), core.callbacks.borrow().place(key)),
+        Ready::Task(key) => match core.task(key) {
+            Some(task) => (task.header().name(), Some(task.header().place())),
+            None => (String::new(), None),
+        },
+        Ready::Io { source, .. } | Ready::Life(source, _) => {
+            let found = sources::find(core, source);
+            (sources::describe(found.as_ref()), found.and_then(|source| source.place()))
+        }
     };
     let began = core.driver.now();
     run(core, entry);
     let ended = core.busy_until().unwrap_or_else(|| core.driver.now());
     let took = ended - began;
     if took >= core.slow_callback.get() {
-        core.report(ErrorContext::message(format!("Executing {name} took {took:?}")));
+        let text = format!("Executing {name} took {took:?}");
+        core.report_debug(ErrorContext::message(text), place);
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Leftover {
     pub kind: LeftoverKind,
     /// The name of a task; the number of a process; of a transport, or of what has a buffer, its addresses and its protocol.
     pub name: Option<String>,
-    /// Where a timer or a task was made.
+    /// Where it was made: of a connection that a server accepted, where the server was made.
     pub place: Option<&'static Location<'static>>,
     /// The deadline of a timer, on the loop's clock.
     pub due: Option<Time>,
@@ -86,6 +86,17 @@ impl fmt::Display for Leftover {
     }
 }
 
+/// The addresses of a transport.
+pub(super) fn ends(
+    local: &Option<Address>,
+    peer: &Option<Address>,
+    name: &dyn Fn(&Address) -> String,
+) -> String {
+    let local = local.as_ref().map(name).unwrap_or_default();
+    let peer = peer.as_ref().map(|peer| format!("→{}", name(peer))).unwrap_or_default();
+    format!("{local}{peer}")
+}
+
 pub(super) fn of(core: &Core, name: &dyn Fn(&Address) -> String) -> Vec<Leftover> {
     let blank = |kind| Leftover { kind, name: None, place: None, due: None, bytes: 0 };
     let mut all: Vec<Leftover> = core
@@ -107,46 +118,43 @@ pub(super) fn of(core: &Core, name: &dyn Fn(&Address) -> String) -> Vec<Leftover
     // By number: slots are used again.
     let (mut transports, mut processes) = (Vec::new(), Vec::new());
     for (_, source) in core.sources.borrow().iter() {
-        let (kind, number, bytes, local, peer, protocol) = match source {
+        let (kind, number, bytes, ends, protocol) = match source {
             Registered::Stream(it) => {
                 let kind = LeftoverKind::Connection;
                 let (bytes, protocol) = (it.write_buffer_size(), it.protocol_name());
-                (kind, it.number(), bytes, &it.sockname, &it.peername, protocol)
+                (kind, it.number(), bytes, ends(&it.sockname, &it.peername, name), protocol)
             }
             Registered::Endpoint(it) => {
                 let kind = LeftoverKind::Endpoint;
                 let (bytes, protocol) = (it.write_buffer_size(), it.protocol_name());
-                (kind, it.number(), bytes, &it.sockname, &it.peername, protocol)
+                (kind, it.number(), bytes, ends(&it.sockname, &it.peername, name), protocol)
             }
             Registered::Child(child) => {
-                processes.extend(child.returncode().is_none().then_some(child.pid));
+                processes.extend(child.returncode().is_none().then_some((child.pid, child.place)));
                 continue;
             }
             Registered::Waiting(_) | Registered::Listener(_) | Registered::Signal(_) => continue,
         };
-        let local = local.as_ref().map(name).unwrap_or_default();
-        let peer = peer.as_ref().map(|peer| format!("→{}", name(peer))).unwrap_or_default();
         let protocol = protocol.map(|protocol| format!(" of {protocol}")).unwrap_or_default();
-        transports.push((kind, number, bytes, format!("{local}{peer}{protocol}")));
+        transports.push((kind, number, bytes, format!("{ends}{protocol}"), source.place()));
     }
     transports.sort();
-    all.extend(
-        transports
-            .iter()
-            .map(|(kind, .., name)| Leftover { name: Some(name.clone()), ..blank(*kind) }),
-    );
-    let unsent = transports.into_iter().filter(|(_, _, bytes, _)| *bytes > 0);
-    all.extend(unsent.map(|(.., bytes, name)| Leftover {
+    all.extend(transports.iter().map(|(kind, .., name, place)| Leftover {
+        name: Some(name.clone()),
+        place: *place,
+        ..blank(*kind)
+    }));
+    let unsent = transports.into_iter().filter(|(_, _, bytes, ..)| *bytes > 0);
+    all.extend(unsent.map(|(_, _, bytes, name, _)| Leftover {
         name: Some(name),
         bytes,
         ..blank(LeftoverKind::Buffer)
     }));
     processes.sort_unstable();
-    all.extend(
-        processes.into_iter().map(|pid| Leftover {
-            name: Some(format!("pid {pid}")),
-            ..blank(LeftoverKind::Process)
-        }),
-    );
+    all.extend(processes.into_iter().map(|(pid, place)| Leftover {
+        name: Some(format!("pid {pid}")),
+        place,
+        ..blank(LeftoverKind::Process)
+    }));
     all
 }

@@ -17,6 +17,7 @@ mod leftover;
 mod memory;
 pub mod report;
 pub(crate) mod sources;
+mod unclosed;
 
 use std::fmt;
 use std::ops::Deref;

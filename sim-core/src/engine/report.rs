@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub struct ErrorContext {
     pub transport: Option<u32>,
     /// The type of the protocol it happened in.
     pub protocol: Option<&'static str>,
+    /// In debug mode: where user code made what the report is about. asyncio's `source_traceback`.
+    pub created: Option<&'static Location<'static>>,
     /// The report that a failing handler was given.
     pub original: Option<Box<ErrorContext>>,
 }
@@ -67,6 +70,9 @@ impl fmt::Display for ErrorContext {
         }
         if let Some(transport) = self.transport {
             write!(f, " (transport #{transport}, {})", self.protocol.unwrap_or("no protocol"))?;
+        }
+        if let Some(at) = self.created {
+            write!(f, ", created at {}:{}", at.file(), at.line())?;
         }
         match &self.original {
             Some(original) => write!(f, "; while handling: {original}"),

@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use super::callbacks::Place;
 use super::core::{Core, Life};
 use crate::arena::Key;
 use crate::datagram::Endpoint;
@@ -55,6 +56,18 @@ impl Registered {
             Self::Stream(stream) => stream.begin_read(),
             Self::Endpoint(endpoint) => endpoint.begin_read(),
             Self::Listener(listener) => listener.note_readable(true),
+        }
+    }
+
+    /// Where user code made it, as far as that is known: of what a server accepted, where the server was
+    /// made.
+    pub(super) fn place(&self) -> Place {
+        match self {
+            Self::Stream(stream) => stream.place(),
+            Self::Endpoint(endpoint) => endpoint.place,
+            Self::Listener(listener) => listener.server()?.place(),
+            Self::Child(child) => child.place,
+            Self::Waiting(_) | Self::Signal(_) => None,
         }
     }
 
@@ -119,8 +132,8 @@ pub(super) fn run_life(core: &Rc<Core>, source: Key, step: Life) {
 }
 
 /// What debug mode calls a source.
-pub(super) fn describe(core: &Core, source: Key) -> String {
-    match find(core, source) {
+pub(super) fn describe(source: Option<&Registered>) -> String {
+    match source {
         Some(Registered::Stream(stream)) => format!("transport #{}", stream.number()),
         Some(Registered::Endpoint(endpoint)) => format!("endpoint #{}", endpoint.number()),
         Some(Registered::Listener(listener)) => format!("listener {}", listener.local_addr()),

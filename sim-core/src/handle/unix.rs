@@ -1,5 +1,6 @@
 //! The loop's calls for Unix sockets.
 
+use std::future::Future;
 use std::io;
 
 use super::Loop;
@@ -32,15 +33,16 @@ impl Loop {
     /// }
     /// # drop(greet);
     /// ```
-    pub async fn create_unix_connection<P, K>(
+    #[track_caller]
+    pub fn create_unix_connection<P, K>(
         &self,
         path: impl ToUnixAddr,
         factory: impl FnOnce() -> P,
-    ) -> io::Result<Conn<P>>
+    ) -> impl Future<Output = io::Result<Conn<P>>>
     where
         P: Attach<K>,
     {
-        self.connection().connect_unix(path, factory).await
+        self.connection().connect_unix(path, factory)
     }
 
     /// Listens on a Unix socket at `path`, and gives each connection a protocol from `factory`.
@@ -53,15 +55,17 @@ impl Loop {
     ///
     /// The bind's, with the path in its text: `AddrInUse` if a file that is no socket is there, or a
     /// socket has the abstract name.
-    pub async fn create_unix_server<P, K>(
+    #[track_caller]
+    pub fn create_unix_server<P, K>(
         &self,
         path: impl ToUnixAddr,
         factory: impl FnMut() -> P + 'static,
-    ) -> io::Result<Server>
+    ) -> impl Future<Output = io::Result<Server>>
     where
         P: Attach<K>,
     {
-        self.server().bind_unix(path, factory)
+        let builder = self.server();
+        async move { builder.bind_unix(path, factory) }
     }
 
     /// Makes a Unix datagram endpoint, bound to `local` if given, connected to `remote` if given.
@@ -73,12 +77,13 @@ impl Loop {
     ///
     /// The bind's or the connect's, as [`create_unix_server`](Self::create_unix_server)'s and
     /// [`create_unix_connection`](Self::create_unix_connection)'s.
-    pub async fn create_unix_datagram_endpoint<P: DatagramProtocol<UnixAddr>>(
+    #[track_caller]
+    pub fn create_unix_datagram_endpoint<P: DatagramProtocol<UnixAddr>>(
         &self,
         local: Option<UnixAddr>,
         remote: Option<UnixAddr>,
         factory: impl FnOnce() -> P,
-    ) -> io::Result<Conn<P, DatagramTransport<UnixAddr>>> {
+    ) -> impl Future<Output = io::Result<Conn<P, DatagramTransport<UnixAddr>>>> {
         let mut builder = self.unix_datagram();
         if let Some(local) = local {
             builder = builder.local(local);
@@ -86,10 +91,11 @@ impl Loop {
         if let Some(remote) = remote {
             builder = builder.remote(remote);
         }
-        builder.bind(factory).await
+        builder.bind(factory)
     }
 
     /// A Unix datagram endpoint with options.
+    #[track_caller]
     pub fn unix_datagram(&self) -> UnixDatagramBuilder {
         UnixDatagramBuilder::new(self)
     }

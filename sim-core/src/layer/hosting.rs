@@ -251,7 +251,7 @@ impl Layered {
                 code(&this);
             }
         };
-        self.core().call_soon(Action::Call(Box::new(call)));
+        self.core().call_soon(None, Action::Call(Box::new(call)));
     }
 
     /// Sets the one timer: of the handshake, later of the end.

@@ -65,12 +65,13 @@ impl Loop {
     /// # Errors
     ///
     /// As [`create_connection`](Self::create_connection).
-    pub async fn open_connection(
+    #[track_caller]
+    pub fn open_connection(
         &self,
         addr: impl ToHostPort,
-    ) -> io::Result<(StreamReader, StreamWriter)> {
-        let conn = self.create_connection(addr, StreamProtocol::new).await?;
-        Ok(StreamProtocol::split(&conn))
+    ) -> impl Future<Output = io::Result<(StreamReader, StreamWriter)>> {
+        let connecting = self.create_connection(addr, StreamProtocol::new);
+        async { Ok(StreamProtocol::split(&connecting.await?)) }
     }
 
     /// As [`open_connection`](Self::open_connection), to a Unix socket.
@@ -78,12 +79,13 @@ impl Loop {
     /// # Errors
     ///
     /// As [`create_unix_connection`](Self::create_unix_connection).
-    pub async fn open_unix_connection(
+    #[track_caller]
+    pub fn open_unix_connection(
         &self,
         path: impl ToUnixAddr,
-    ) -> io::Result<(StreamReader, StreamWriter)> {
-        let conn = self.create_unix_connection(path, StreamProtocol::new).await?;
-        Ok(StreamProtocol::split(&conn))
+    ) -> impl Future<Output = io::Result<(StreamReader, StreamWriter)>> {
+        let connecting = self.create_unix_connection(path, StreamProtocol::new);
+        async { Ok(StreamProtocol::split(&connecting.await?)) }
     }
 
     /// Listens at `addr`, and runs `handler` as a task for each connection: asyncio's `start_server`.
@@ -93,13 +95,18 @@ impl Loop {
     /// # Errors
     ///
     /// As [`create_server`](Self::create_server).
-    pub async fn start_server<H, F>(&self, addr: impl ToHostPort, handler: H) -> io::Result<Server>
+    #[track_caller]
+    pub fn start_server<H, F>(
+        &self,
+        addr: impl ToHostPort,
+        handler: H,
+    ) -> impl Future<Output = io::Result<Server>>
     where
         H: Fn(StreamReader, StreamWriter) -> F + 'static,
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        self.create_server(addr, serving(handler)).await
+        self.create_server(addr, serving(handler))
     }
 
     /// As [`start_server`](Self::start_server), on a Unix socket.
@@ -107,17 +114,18 @@ impl Loop {
     /// # Errors
     ///
     /// As [`create_unix_server`](Self::create_unix_server).
-    pub async fn start_unix_server<H, F>(
+    #[track_caller]
+    pub fn start_unix_server<H, F>(
         &self,
         path: impl ToUnixAddr,
         handler: H,
-    ) -> io::Result<Server>
+    ) -> impl Future<Output = io::Result<Server>>
     where
         H: Fn(StreamReader, StreamWriter) -> F + 'static,
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        self.create_unix_server(path, serving(handler)).await
+        self.create_unix_server(path, serving(handler))
     }
 }
 

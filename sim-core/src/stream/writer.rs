@@ -12,6 +12,7 @@ use futures::io::AsyncWrite;
 
 use super::StreamProtocol;
 use super::shared::Shared;
+use crate::engine::report::ErrorContext;
 use crate::{Conn, Transport};
 
 /// The writing half of a stream: asyncio's `StreamWriter`.
@@ -194,10 +195,13 @@ impl Drop for StreamWriter {
         if self.is_closing() {
             return;
         }
-        let lp = self.transport().event_loop();
-        if lp.debug() && !lp.is_closed() {
-            let number = self.transport().number();
-            tracing::warn!(target: "sim_core", "the writer of transport #{number} was dropped without close()");
+        let core = &self.transport().event_loop().core;
+        if core.debug() && !core.is_closed() {
+            let stream = &self.transport().0;
+            let text = "a StreamWriter was dropped without close()";
+            let transport = Some(stream.number());
+            let context = ErrorContext { transport, ..ErrorContext::message(text) };
+            core.report_debug(context, stream.place());
         }
         self.close();
     }

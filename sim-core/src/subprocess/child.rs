@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use crate::arena::Key;
 use crate::driver::{Source, Token};
-use crate::engine::callbacks::Action;
+use crate::engine::callbacks::{Action, Place};
 use crate::engine::core::Core;
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::Registered;
@@ -67,10 +67,12 @@ pub(crate) struct Child {
     early: RefCell<VecDeque<Event>>,
     outcome: RefCell<Option<Option<SharedError>>>,
     wakers: RefCell<Vec<Waker>>,
+    /// Where user code made it.
+    pub(crate) place: Place,
 }
 
 impl Child {
-    pub(crate) fn new(lp: &Loop, source: Source, pid: u32) -> Rc<Self> {
+    pub(crate) fn new(lp: &Loop, source: Source, pid: u32, place: Place) -> Rc<Self> {
         Rc::new(Self {
             lp: lp.clone(),
             pid,
@@ -87,6 +89,7 @@ impl Child {
             early: RefCell::default(),
             outcome: RefCell::new(None),
             wakers: RefCell::default(),
+            place,
         })
     }
 
@@ -123,6 +126,11 @@ impl Child {
 
     fn core(&self) -> &Rc<Core> {
         &self.lp.core
+    }
+
+    /// The type of its protocol, if it has one.
+    pub(crate) fn protocol_name(&self) -> Option<&'static str> {
+        self.handler.borrow().as_ref().map(|handler| handler.protocol_name())
     }
 
     pub(crate) fn returncode(&self) -> Option<i32> {
@@ -191,7 +199,7 @@ impl Child {
             Phase::Open | Phase::Losing => {
                 let child = Rc::clone(self);
                 let deliver = move || child.deliver(event);
-                drop(self.core().call_soon(Action::Call(Box::new(deliver))));
+                drop(self.core().call_soon(None, Action::Call(Box::new(deliver))));
             }
             Phase::Lost => {}
         }

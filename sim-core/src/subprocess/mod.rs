@@ -28,8 +28,9 @@ mod transport;
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::Location;
 use std::path::Path;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -43,6 +44,7 @@ pub use self::transport::SubprocessTransport;
 use crate::cell::ProtocolCell;
 use crate::connect::start_stream;
 use crate::driver::{Launch, Source, Spawned};
+use crate::engine::callbacks::Place;
 use crate::handle::closed_error;
 use crate::stream::{DEFAULT_LIMIT, StreamProtocol};
 use crate::{Conn, Loop, Transport};
@@ -82,11 +84,14 @@ pub enum Stdio {
 #[must_use = "an unused builder starts nothing"]
 pub struct Subprocess {
     lp: Loop,
+    /// Where user code made it.
+    place: Place,
     launch: Launch,
     limit: usize,
 }
 
 impl Subprocess {
+    #[track_caller]
     fn new<S: AsRef<OsStr>>(lp: &Loop, program: S) -> Self {
         let launch = Launch {
             program: program.as_ref().to_owned(),
@@ -96,7 +101,8 @@ impl Subprocess {
             current_dir: None,
             stdio: [Stdio::Pipe; 3],
         };
-        Self { lp: lp.clone(), launch, limit: DEFAULT_LIMIT }
+        let place = Some(Location::caller());
+        Self { lp: lp.clone(), place, launch, limit: DEFAULT_LIMIT }
     }
 
     /// What the child reads from.
@@ -212,7 +218,7 @@ impl Subprocess {
         P: SubprocessProtocol,
         K: FnMut(&Rc<Child>, usize, Source) -> Transport,
     {
-        let Self { lp, launch, .. } = self;
+        let Self { lp, launch, place, .. } = self;
         if lp.core.is_closed() {
             return Err(closed_error());
         }
@@ -223,7 +229,7 @@ impl Subprocess {
         let processes = lp.core.driver.processes()?;
         let protocol = factory();
         let Spawned { child: source, pid, pipes } = processes.spawn(&lp, &launch)?;
-        let child = Child::new(&lp, source, pid);
+        let child = Child::new(&lp, source, pid, place);
         let transport = SubprocessTransport(Rc::clone(&child));
         let cell = ProtocolCell::new(protocol, transport, P::digest as fn(&P) -> Option<String>);
         if let Err(error) = child.start(Rc::clone(&cell) as Rc<dyn SubprocessHandler>) {
@@ -272,6 +278,7 @@ impl Loop {
     /// A child process that runs a program: a path, or a name that is looked for as a shell does.
     /// [`connect`](Subprocess::connect) starts it for callbacks, [`spawn`](Subprocess::spawn) for
     /// tasks.
+    #[track_caller]
     pub fn subprocess_exec<I>(&self, program: impl AsRef<OsStr>, args: I) -> Subprocess
     where
         I: IntoIterator,
@@ -295,6 +302,7 @@ impl Loop {
     /// }
     /// # drop(lines);
     /// ```
+    #[track_caller]
     pub fn subprocess_shell(&self, command: impl AsRef<OsStr>) -> Subprocess {
         self.subprocess_exec("/bin/sh", [OsStr::new("-c"), command.as_ref()])
     }
@@ -305,16 +313,17 @@ impl Loop {
     /// # Errors
     ///
     /// As [`Subprocess::connect`].
-    pub async fn create_subprocess_exec<I>(
+    #[track_caller]
+    pub fn create_subprocess_exec<I>(
         &self,
         program: impl AsRef<OsStr>,
         args: I,
-    ) -> io::Result<Process>
+    ) -> impl Future<Output = io::Result<Process>>
     where
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
-        self.subprocess_exec(program, args).spawn().await
+        self.subprocess_exec(program, args).spawn()
     }
 
     /// Starts a command of the shell for tasks to talk with, over pipes: short for
@@ -323,8 +332,12 @@ impl Loop {
     /// # Errors
     ///
     /// As [`Subprocess::connect`].
-    pub async fn create_subprocess_shell(&self, command: impl AsRef<OsStr>) -> io::Result<Process> {
-        self.subprocess_shell(command).spawn().await
+    #[track_caller]
+    pub fn create_subprocess_shell(
+        &self,
+        command: impl AsRef<OsStr>,
+    ) -> impl Future<Output = io::Result<Process>> {
+        self.subprocess_shell(command).spawn()
     }
 }
 

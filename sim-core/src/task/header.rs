@@ -1,7 +1,9 @@
 //! What a task has, whatever its output is.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -15,7 +17,9 @@ use crate::arena::Key;
 use crate::engine::callbacks::Action;
 use crate::engine::core::{Core, Ready};
 use crate::engine::inbox::TaskWaker;
-use crate::error::TaskError;
+use crate::engine::report::ErrorContext;
+use crate::error::{SharedError, TaskError};
+use crate::scenario::Failure;
 use crate::trace::TaskOutcome;
 
 /// A task, seen without the type of its output.
@@ -245,7 +249,7 @@ impl Header {
 
     pub(super) fn call_when_done(&self, callback: Box<dyn FnOnce()>) {
         if self.is_done() {
-            drop(self.core.call_soon(Action::Call(callback)));
+            drop(self.core.call_soon(None, Action::Call(callback)));
         } else {
             self.waiters.borrow_mut().push(Waiter::Callback(callback));
         }
@@ -286,7 +290,9 @@ impl Header {
     pub(crate) fn tell_waiters(&self, error: Option<&TaskError>) {
         for waiter in self.waiters.take() {
             match waiter {
-                Waiter::Callback(callback) => drop(self.core.call_soon(Action::Call(callback))),
+                Waiter::Callback(callback) => {
+                    drop(self.core.call_soon(None, Action::Call(callback)))
+                }
                 Waiter::Await(waker) => waker.wake(),
                 Waiter::Watcher(watcher, number) => {
                     if let Some(watcher) = watcher.upgrade() {
@@ -298,19 +304,19 @@ impl Header {
     }
 }
 
-pub(super) struct TaskCell<F: Future> {
+pub(super) struct TaskCell<F: Future + 'static> {
     header: Header,
     future: RefCell<Option<Pin<Box<F>>>>,
     output: RefCell<Option<Result<F::Output, TaskError>>>,
 }
 
-impl<F: Future> TaskCell<F> {
+impl<F: Future + 'static> TaskCell<F> {
     pub(super) fn new(header: Header, future: Option<Pin<Box<F>>>) -> Rc<Self> {
         Rc::new(Self { header, future: RefCell::new(future), output: RefCell::new(None) })
     }
 }
 
-impl<F: Future> AnyTask for TaskCell<F> {
+impl<F: Future + 'static> AnyTask for TaskCell<F> {
     fn header(&self) -> &Header {
         &self.header
     }
@@ -341,6 +347,32 @@ impl<F: Future> AnyTask for TaskCell<F> {
         let future = self.future.take();
         drop(future);
     }
+}
+
+impl<F: Future + 'static> Drop for TaskCell<F> {
+    /// Debug mode tells of an error that nobody took (contract B-07).
+    fn drop(&mut self) {
+        let core = &self.header.core;
+        if core.debug()
+            && let Some(Ok(output)) = self.output.get_mut()
+            && let Some(error) = error_in(output)
+        {
+            let mut context = ErrorContext::error("Task exception was never retrieved", error);
+            context.task = Some(self.header.name());
+            core.report_debug(context, Some(self.header.place));
+        }
+    }
+}
+
+/// The error in a task's output, of the types that the crate's own interfaces have.
+fn error_in(output: &dyn Any) -> Option<SharedError> {
+    if let Some(Err(error)) = output.downcast_ref::<io::Result<()>>() {
+        return Some(SharedError::new(io::Error::new(error.kind(), error.to_string())));
+    }
+    if let Some(Err(error)) = output.downcast_ref::<Result<(), Failure>>() {
+        return Some(SharedError::new(io::Error::other(error.to_string())));
+    }
+    None
 }
 
 impl<F: Future + 'static> Joinable<F::Output> for TaskCell<F> {

@@ -25,7 +25,9 @@ where
 {
     let core = &lp.core;
     if core.is_closed() {
-        core.report(ErrorContext::message("create_task on a closed event loop: dropped"));
+        let created = core.place_in_debug(Some(Location::caller()));
+        let text = "create_task on a closed event loop: dropped";
+        core.report(ErrorContext { created, ..ErrorContext::message(text) });
         drop(future);
         return refused(lp);
     }
@@ -111,6 +113,7 @@ fn end_panicked(core: &Rc<Core>, task: Rc<dyn AnyTask>, panic: Box<dyn Any + Sen
     }
     let mut context = ErrorContext::panic("Exception in task", Arc::clone(&message));
     context.task = Some(task.header().name());
+    context.created = core.place_in_debug(Some(task.header().place()));
     core.report(context);
     complete(core, task, Err(TaskError::Panicked(message)));
 }

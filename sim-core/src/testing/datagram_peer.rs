@@ -86,7 +86,7 @@ fn drive<P: DatagramProtocol>(protocol: P, window: usize, remote: Remote) -> Dat
     let driver = shared();
     let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, EngineMemory::default());
     let source = driver.add_socket(window);
-    let endpoint = Endpoint::new(&engine.handle(), source, Medium::Internet, remote);
+    let endpoint = Endpoint::new(&engine.handle(), source, Medium::Internet, remote, None);
     let cell = ProtocolCell::new(protocol, DatagramTransport::new(&endpoint), P::digest);
     endpoint.start(Rc::clone(&cell) as _).expect("the scripted driver registers everything");
     let peer = DatagramPeer { engine, driver, source, conn: Conn::new(cell) };

@@ -17,6 +17,7 @@ use crate::Address;
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
 use crate::driver::{READ_MAX, Read, Readiness, Source, Token};
+use crate::engine::callbacks::Place;
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
 use crate::engine::report::ErrorContext;
@@ -78,6 +79,8 @@ pub(crate) struct Stream {
     reason: RefCell<Option<io::Error>>,
     outcome: RefCell<Outcome>,
     wakers: RefCell<Wakers>,
+    /// Where user code made it, if it did and no server.
+    place: Place,
 }
 
 /// How a connection ended.
@@ -106,6 +109,7 @@ impl Stream {
         source: Source,
         medium: Medium,
         server: Option<Rc<ServerState>>,
+        place: Place,
     ) -> Rc<Self> {
         let core = &lp.core;
         let (sockname, peername) = medium.names(&*core.driver, source);
@@ -140,6 +144,7 @@ impl Stream {
             reason: RefCell::new(None),
             outcome: RefCell::new(Outcome::Pending),
             wakers: RefCell::default(),
+            place,
         })
     }
 
@@ -181,6 +186,11 @@ impl Stream {
 
     pub(crate) fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Where user code made it, or the server that accepted it.
+    pub(crate) fn place(&self) -> Place {
+        self.place.or_else(|| self.server.as_ref()?.place())
     }
 
     /// The type of its protocol, if it has one.

@@ -10,6 +10,7 @@ mod connected;
 mod connecting;
 mod connection;
 mod datagrams;
+mod debug_mode;
 mod extra_info;
 mod flow;
 mod futures;
