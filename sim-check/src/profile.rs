@@ -57,11 +57,13 @@ pub enum Family {
     SpawnError,
     /// Child processes are killed as soon as they have started.
     EarlyDeath,
+    /// Tasks that were declared [`cancellable`](sim_core::Task::cancellable) are cancelled where they wait.
+    Cancel,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Drop,
         Self::Duplicate,
         Self::Corrupt,
@@ -82,6 +84,7 @@ impl Family {
         Self::ConnectError,
         Self::SpawnError,
         Self::EarlyDeath,
+        Self::Cancel,
     ];
 
     /// Its name, as [`FaultMix::streams`] and plans have it.
@@ -107,6 +110,7 @@ impl Family {
             Self::ConnectError => "connect",
             Self::SpawnError => "spawn",
             Self::EarlyDeath => "early-death",
+            Self::Cancel => "cancel",
         }
     }
 
@@ -230,7 +234,7 @@ impl Profile {
         for word in mix.streams.split(',').filter(|word| !word.is_empty()) {
             families.insert(Family::with_name(word).unwrap_or_else(|| {
                 let rough = FaultMix::ROUGH;
-                panic!("FaultMix::streams: {word:?} is none of {rough},spawn,early-death")
+                panic!("FaultMix::streams: {word:?} is none of {rough},spawn,early-death,cancel")
             }));
         }
         if mix.cuts > 0 {
@@ -470,6 +474,7 @@ fn streams(on: &BTreeSet<Family>, rng: &mut Rng) -> StreamFaults {
             Family::ConnectError => faults.connect_errors(likely),
             Family::SpawnError => faults.spawn_errors(likely),
             Family::EarlyDeath => faults.early_deaths(likely),
+            Family::Cancel => faults.cancellations(likely),
             _ => faults,
         };
     }

@@ -145,6 +145,7 @@ impl Maker<'_> {
             Family::ConnectError => self.calls(FaultSite::Connect),
             Family::SpawnError => self.calls(FaultSite::Spawn),
             Family::EarlyDeath => self.calls(FaultSite::EarlyDeath),
+            Family::Cancel => self.cancellations(),
         }
     }
 
@@ -292,6 +293,25 @@ impl Maker<'_> {
         let calls = self.census.calls().iter().filter(|call| call.site == site);
         let calls = calls.take(PLACES_MAX);
         calls.map(|call| deviation(site, call.event.clone(), 1, None)).collect()
+    }
+
+    /// Cancellations of tasks: one for each task first.
+    fn cancellations(&self) -> Vec<Entry> {
+        let calls: Vec<_> = self.census.calls().iter().collect();
+        let calls: Vec<_> = calls
+            .into_iter()
+            .filter(|call| call.site == FaultSite::Cancel)
+            .take(PLACES_MAX)
+            .collect();
+        let mut seen = BTreeSet::new();
+        let is_first = calls.iter().map(|call| match &call.event {
+            EventId::Draw { entity, .. } => seen.insert(entity.as_str()),
+            _ => false,
+        });
+        let order = in_turn(&is_first.collect::<Vec<bool>>());
+        let entry =
+            |place: usize| deviation(FaultSite::Cancel, calls[place].event.clone(), 1, None);
+        order.into_iter().map(entry).collect()
     }
 
     /// Each host alone, from just before each of its sends on.

@@ -48,10 +48,12 @@ fn is_fault(record: &Record) -> bool {
         | Record::Corrupted(_)
         | Record::HeldBack(_)
         | Record::Held(_)
-        | Record::Host(_) => true,
+        | Record::Host(_)
+        | Record::Engine(EngineRecord::TaskCancelled { .. }) => true,
         Record::Draw { site, value } => {
-            // What befalls packets has a record of its own.
-            site.class() == Class::Fault && *value != 0 && !site.name().starts_with("packet.")
+            // What befalls packets and tasks has a record of its own.
+            let has_own = site.name().starts_with("packet.") || site.name() == "task.cancel";
+            site.class() == Class::Fault && *value != 0 && !has_own
         }
         _ => false,
     }

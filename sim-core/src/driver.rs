@@ -26,7 +26,9 @@
 //!    its [`Signals`], [`processes`](Driver::processes) its [`Processes`].
 //! 7. **Identity.** [`rng`](Driver::rng): named streams of random numbers. A backend with threads has
 //!    [`execute`](Driver::execute), for work that would block.
-//! 8. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine,
+//! 8. **Cancellations**, if it is a simulation that injects them: [`cancels`](Driver::cancels) says where a task is
+//!    cancelled that was declared [`cancellable`](crate::Task::cancellable). Others do nothing.
+//! 9. **Observation**, if it wants it: [`trace`](Driver::trace) hears every step of the engine,
 //!    [`property`](Driver::property) what the code claims of itself, and
 //!    [`keep_state`](Driver::keep_state) what protocols say of theirs.
 //!
@@ -229,6 +231,15 @@ pub const READ_MAX: usize = 256 << 10;
 
 /// The most bytes that a datagram has.
 const DATAGRAM_MAX: usize = 64 << 10;
+
+/// Where a task stands that a simulation may cancel; see [`Driver::cancels`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Suspension {
+    /// It has just begun to wait.
+    Waiting,
+    /// It was woken, and has not gone on yet.
+    Woken,
+}
 
 /// What [`Driver::read_available`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -561,7 +572,17 @@ pub trait Driver {
         Ok(Some(job))
     }
 
-    // 8. Observation.
+    // 8. Cancellations.
+
+    /// Whether a simulation cancels a task that was declared [`cancellable`](crate::Task::cancellable) where it
+    /// stands now, in its wait number `ordinal`, from 0 on. `task` is its name with its number among
+    /// those of that name: `worker#1`.
+    fn cancels(&self, task: &str, suspension: Suspension, ordinal: u64) -> bool {
+        let _ = (task, suspension, ordinal);
+        false
+    }
+
+    // 9. Observation.
 
     /// The name of the host that this engine runs, for logs and reports.
     fn host(&self) -> &str;

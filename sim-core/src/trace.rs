@@ -67,6 +67,11 @@ pub enum Record {
         /// How it ended.
         outcome: TaskOutcome,
     },
+    /// A task that was declared [`cancellable`](crate::Task::cancellable) is cancelled by the simulation.
+    TaskCancelled {
+        /// The task.
+        task: u32,
+    },
     /// The exception handler is called.
     Report,
     /// A user's mark, by [`Loop::mark`](crate::Loop::mark): a state that a test wants in the trace.
@@ -234,6 +239,7 @@ impl Record {
             Self::Report => [10, 0, 0],
             Self::Mark { label, value } => [11, label, value],
             Self::Property { name, holds } => [12, name, u64::from(holds)],
+            Self::TaskCancelled { task } => [13, u64::from(task), 0],
         }
     }
 
@@ -265,6 +271,7 @@ impl Record {
             10 => Self::Report,
             11 => Self::Mark { label: first, value: second },
             12 => Self::Property { name: first, holds: second != 0 },
+            13 => Self::TaskCancelled { task: low },
             _ => return None,
         })
     }
@@ -287,6 +294,7 @@ impl fmt::Display for Record {
             Self::TimerCancelled { at } => write!(f, "timer cancelled, due {at}"),
             Self::TaskPolled { task } => write!(f, "task {task} polled"),
             Self::TaskDone { task, outcome } => write!(f, "task {task} {outcome:?}"),
+            Self::TaskCancelled { task } => write!(f, "task {task} is cancelled: a fault"),
             Self::Report => f.write_str("exception handler called"),
             Self::Mark { label, value } => write!(f, "mark {label:016x} = {value}"),
             Self::Property { name, holds: true } => write!(f, "property {name:016x} holds"),
@@ -313,6 +321,7 @@ mod tests {
             Record::TimerFired { at },
             Record::TimerCancelled { at },
             Record::TaskPolled { task },
+            Record::TaskCancelled { task },
             Record::Report,
             Record::Mark { label: u64::MAX, value: 1 },
             Record::Property { name: u64::MAX, holds: true },

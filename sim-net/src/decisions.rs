@@ -97,10 +97,12 @@ pub enum Site {
     SpawnError,
     /// Whether a child process is killed as soon as it has started.
     EarlyDeath,
+    /// Whether a task is cancelled where it waits.
+    TaskCancel,
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::HostOrder,
         Self::PacketDelay,
         Self::InitialSequence,
@@ -130,6 +132,7 @@ impl Site {
         Self::NameSilence,
         Self::SpawnError,
         Self::EarlyDeath,
+        Self::TaskCancel,
     ];
 
     /// The stable name, as traces and plans write it.
@@ -164,6 +167,7 @@ impl Site {
             Self::NameSilence => "dns.silent",
             Self::SpawnError => "process.spawn",
             Self::EarlyDeath => "process.early-death",
+            Self::TaskCancel => "task.cancel",
         }
     }
 
@@ -191,7 +195,8 @@ impl Site {
             | Self::NameEmpty
             | Self::NameSilence
             | Self::SpawnError
-            | Self::EarlyDeath => Class::Fault,
+            | Self::EarlyDeath
+            | Self::TaskCancel => Class::Fault,
             Self::HostOrder | Self::PacketDelay | Self::NameDelay => Class::Environment,
             Self::InitialSequence | Self::EphemeralPort | Self::NamedRng => Class::Identity,
             Self::WorkloadSize => Class::Workload,
@@ -207,7 +212,7 @@ impl Site {
             Self::WorkloadSize => 3,
             Self::PacketLoss | Self::AcceptError | Self::NameFailure | Self::SpawnError => 4,
             Self::PacketDuplicate | Self::ConnectError | Self::NameUnknown | Self::EarlyDeath => 5,
-            Self::PacketCorrupt | Self::NameEmpty => 6,
+            Self::PacketCorrupt | Self::NameEmpty | Self::TaskCancel => 6,
             Self::PacketReorder | Self::NameSilence => 7,
             Self::ReadBoundary => 8,
             Self::ShortWrite => 9,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sim_core::driver::{
     Alarm, Driver, Family, Next, Question, Read, Readiness, Received, Resolution, SocketKind,
-    SocketOption, Source, TcpOptions, Token,
+    SocketOption, Source, Suspension, TcpOptions, Token,
 };
 use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
@@ -523,6 +523,14 @@ impl Driver for HostDriver {
 
     fn host(&self) -> &str {
         &self.name
+    }
+
+    fn cancels(&self, task: &str, suspension: Suspension, ordinal: u64) -> bool {
+        if self.dead.get() {
+            return false;
+        }
+        let mut network = self.scheduler.network();
+        network.injection.is_on && network.cancels_task(self.index, task, suspension, ordinal)
     }
 
     fn property(&self, property: &Property) -> bool {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -202,6 +202,8 @@ pub(crate) struct Core {
     task_numbers: Cell<u32>,
     pub(crate) reporter: Reporter,
     pub(crate) signals: SignalHandlers,
+    /// How many tasks of a name were declared cancellable.
+    cancellable: RefCell<BTreeMap<String, u32>>,
 }
 
 impl Core {
@@ -242,6 +244,7 @@ impl Core {
             connections: Cell::new(0),
             task_numbers: Cell::new(0),
             signals: RefCell::default(),
+            cancellable: RefCell::default(),
         })
     }
 
@@ -446,6 +449,15 @@ impl Core {
     pub(crate) fn next_task(&self) -> u32 {
         self.task_numbers.set(self.task_numbers.get() + 1);
         self.task_numbers.get()
+    }
+
+    /// The name of a task with its number among those of that name that were declared cancellable:
+    /// `worker#2`.
+    pub(crate) fn number_cancellable(&self, name: String) -> String {
+        let mut known = self.cancellable.borrow_mut();
+        let count = known.entry(name.clone()).or_default();
+        *count += 1;
+        format!("{name}#{count}")
     }
 
     pub(crate) fn add_task(&self, make: impl FnOnce(Key) -> Rc<dyn AnyTask>) -> Rc<dyn AnyTask> {

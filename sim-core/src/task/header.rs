@@ -1,7 +1,7 @@
 //! What a task has, whatever its output is.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::io;
 use std::panic::Location;
@@ -14,13 +14,14 @@ use slab::Slab;
 
 use super::scope::{Scope, Sender};
 use crate::arena::Key;
+use crate::driver::Suspension;
 use crate::engine::callbacks::Action;
 use crate::engine::core::{Core, Ready};
 use crate::engine::inbox::TaskWaker;
 use crate::engine::report::ErrorContext;
 use crate::error::{SharedError, TaskError};
 use crate::scenario::Failure;
-use crate::trace::TaskOutcome;
+use crate::trace::{Record, TaskOutcome};
 
 /// A task, seen without the type of its output.
 pub(crate) trait AnyTask {
@@ -69,10 +70,8 @@ pub(crate) struct Header {
     running: Cell<bool>,
     /// Cancellations asked for and not taken back (contract B-18).
     requests: Cell<u32>,
-    /// It was cancelled in its own step: the request is delivered when the step is over (B-16).
-    must_cancel: Cell<bool>,
-    /// A cancellation has reached the task itself: its future is not polled again.
-    doomed: Cell<bool>,
+    /// What a step looks at, as bits: [`MUST_CANCEL`] and its siblings.
+    marks: Cell<u8>,
     /// A request is being delivered: what keeps tasks that await each other from recursion.
     delivering: Cell<bool>,
     /// The scopes that wait.
@@ -81,7 +80,16 @@ pub(crate) struct Header {
     /// The scope whose future is being polled.
     current_scope: RefCell<Option<Rc<Scope>>>,
     waiters: RefCell<Vec<Waiter>>,
+    /// Of one that a simulation may cancel.
+    suspensions: OnceCell<Box<Suspensions>>,
 }
+
+/// It was cancelled in its own step: the request is delivered when the step is over (B-16).
+pub(super) const MUST_CANCEL: u8 = 1;
+/// A cancellation has reached the task itself: its future is not polled again.
+pub(super) const DOOMED: u8 = 2;
+/// A simulation may cancel it where it waits (K-09).
+pub(super) const CANCELLABLE: u8 = 4;
 
 impl Header {
     pub(super) fn new(
@@ -102,14 +110,24 @@ impl Header {
             outcome: Cell::new(None),
             running: Cell::new(false),
             requests: Cell::new(0),
-            must_cancel: Cell::new(false),
-            doomed: Cell::new(false),
+            marks: Cell::new(0),
             delivering: Cell::new(false),
             scopes: RefCell::default(),
             scopes_begun: Cell::new(0),
             current_scope: RefCell::new(None),
             waiters: RefCell::default(),
+            suspensions: OnceCell::new(),
         }
+    }
+
+    /// Whether it has any of these marks.
+    #[inline]
+    pub(super) fn is_marked(&self, any: u8) -> bool {
+        self.marks.get() & any != 0
+    }
+
+    fn mark(&self, mark: u8) {
+        self.marks.set(self.marks.get() | mark);
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -184,7 +202,7 @@ impl Header {
         }
         self.requests.set(self.requests.get() + 1);
         if self.is_running() {
-            self.must_cancel.set(true);
+            self.mark(MUST_CANCEL);
         } else {
             self.deliver_request();
         }
@@ -192,7 +210,7 @@ impl Header {
     }
 
     pub(super) fn deliver_request(&self) {
-        if self.doomed.get() || self.delivering.replace(true) {
+        if self.is_doomed() || self.delivering.replace(true) {
             return;
         }
         if !self.deliver(None, Sender::Request) {
@@ -203,18 +221,63 @@ impl Header {
 
     /// The task itself takes a cancellation: its future is dropped instead of being polled again.
     pub(super) fn doom(&self) {
-        if !self.doomed.replace(true) && !self.is_running() {
+        let was_doomed = self.is_doomed();
+        self.mark(DOOMED);
+        if !was_doomed && !self.is_running() {
             self.queue_step();
         }
     }
 
     pub(super) fn is_doomed(&self) -> bool {
-        self.doomed.get()
+        self.is_marked(DOOMED)
     }
 
     /// Whether it was cancelled in the step that has just ended; asked once.
     pub(super) fn take_must_cancel(&self) -> bool {
-        self.must_cancel.take()
+        let must = self.is_marked(MUST_CANCEL);
+        self.marks.set(self.marks.get() & !MUST_CANCEL);
+        must
+    }
+
+    /// A simulation may cancel it from now on: it counts where it waits.
+    pub(super) fn make_cancellable(&self) {
+        if self.is_done() || self.is_marked(CANCELLABLE) {
+            return;
+        }
+        let made_at = || {
+            let file = self.place.file().rsplit(['/', '\\']).next().unwrap_or_default();
+            format!("{file}:{}", self.place.line())
+        };
+        let name = self.name.borrow().clone().unwrap_or_else(made_at);
+        let name = self.core.number_cancellable(name);
+        let fresh = self.suspensions.set(Box::new(Suspensions { name, count: Cell::new(0) }));
+        debug_assert!(fresh.is_ok(), "the mark says whether it was declared");
+        self.mark(CANCELLABLE);
+    }
+
+    /// It has just begun to wait: it may be cancelled there.
+    #[cold]
+    pub(super) fn suspend(&self) {
+        let Some(suspensions) = self.suspensions.get() else { return };
+        let number = suspensions.count.get();
+        suspensions.count.set(number + 1);
+        self.cancel_if_asked(&suspensions.name, Suspension::Waiting, number);
+    }
+
+    /// It was woken, and is about to go on: it may be cancelled before it does.
+    #[cold]
+    pub(super) fn resume(&self) {
+        let Some(suspensions) = self.suspensions.get() else { return };
+        if let Some(number) = suspensions.count.get().checked_sub(1) {
+            self.cancel_if_asked(&suspensions.name, Suspension::Woken, number);
+        }
+    }
+
+    fn cancel_if_asked(&self, name: &str, suspension: Suspension, number: u64) {
+        if !self.is_doomed() && self.core.driver.cancels(name, suspension, number) {
+            self.core.trace(Record::TaskCancelled { task: self.number });
+            self.cancel();
+        }
     }
 
     // Scopes.
@@ -302,6 +365,14 @@ impl Header {
             }
         }
     }
+}
+
+/// Where a task has waited that a simulation may cancel.
+struct Suspensions {
+    /// Its name, and which of that name it is on its loop.
+    name: String,
+    /// How often it has waited since it was declared cancellable.
+    count: Cell<u64>,
 }
 
 pub(super) struct TaskCell<F: Future + 'static> {

@@ -89,6 +89,40 @@ impl<T: 'static> Task<T> {
         self.header().cancel()
     }
 
+    /// Declares that this task may be cancelled wherever it waits, so that a search may try it.
+    ///
+    /// Nothing is cancelled unless a simulation is asked to: by a plan, by
+    /// [`FaultMix::streams`](crate::FaultMix::streams) with the word `cancel`, or by a profile of faults that has
+    /// it. Then any of its awaits may be one at which the task is cancelled, as [`cancel`](Self::cancel) does: when it
+    /// begins to wait, or when it was woken and has not gone on yet. Whoever awaits the task must expect
+    /// [`TaskError::Cancelled`]. The tasks that it awaits are cancelled with it (B-17), unless they are
+    /// [shielded](crate::combinators::shield). On the real loop this does nothing. Declaring it again
+    /// does nothing.
+    ///
+    /// # Determinism
+    ///
+    /// What befalls it is keyed by its host, its name, and the how-manieth wait it is, so that other tasks have no part
+    /// in it. A task without a name is called by the file and line that it was made on. Of several
+    /// with one name each has a number, in the order in which they were declared.
+    ///
+    /// ```
+    /// use sim_core::{TaskError, World};
+    /// use std::time::Duration;
+    ///
+    /// async fn survives_its_worker(world: World) {
+    ///     let lp = world.host("server");
+    ///     let clock = lp.clone();
+    ///     let work = async move { clock.sleep(Duration::from_secs(1)).await };
+    ///     let worker = lp.create_named_task("worker", work).cancellable();
+    ///     assert!(matches!(worker.await, Ok(()) | Err(TaskError::Cancelled)));
+    /// }
+    /// # drop(survives_its_worker);
+    /// ```
+    pub fn cancellable(self) -> Self {
+        self.header().make_cancellable();
+        self
+    }
+
     /// Takes one request back, and returns how many are left (B-18). It does not undo one that is
     /// on its way.
     pub fn uncancel(&self) -> u32 {

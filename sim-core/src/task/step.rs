@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Context;
 
 use super::Task;
-use super::header::{AnyTask, Header, TaskCell};
+use super::header::{AnyTask, CANCELLABLE, DOOMED, Header, MUST_CANCEL, TaskCell};
 use crate::arena::Key;
 use crate::engine::core::Core;
 use crate::engine::report::ErrorContext;
@@ -62,12 +62,21 @@ pub(crate) fn current() -> Option<Rc<dyn AnyTask>> {
 pub(crate) fn step(core: &Rc<Core>, key: Key) {
     let Some(task) = core.task(key) else { return };
     let header = task.header();
-    header.wake_up.begin_step();
-    if header.is_doomed() {
-        return end_cancelled(core, task);
+    if header.is_marked(DOOMED | CANCELLABLE) {
+        // Before the step takes its wake-up: a cancellation then queues no other.
+        header.resume();
+        header.wake_up.begin_step();
+        if header.is_doomed() {
+            return end_cancelled(core, task);
+        }
+    } else {
+        header.wake_up.begin_step();
     }
     core.trace(Record::TaskPolled { task: header.number() });
     let polled = inside(core, &task, || task.poll(&mut Context::from_waker(&header.waker)));
+    if matches!(polled, Ok(false)) && !header.is_marked(MUST_CANCEL | DOOMED | CANCELLABLE) {
+        return;
+    }
     let cancelled_itself = header.take_must_cancel();
     match polled {
         Err(panic) => end_panicked(core, task, panic),
@@ -76,7 +85,7 @@ pub(crate) fn step(core: &Rc<Core>, key: Key) {
         Ok(true) => complete(core, task, Ok(())),
         Ok(false) if header.is_doomed() => end_cancelled(core, task),
         Ok(false) if cancelled_itself => header.deliver_request(),
-        Ok(false) => {}
+        Ok(false) => header.suspend(),
     }
 }
 

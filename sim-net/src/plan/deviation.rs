@@ -63,6 +63,9 @@ pub enum FaultSite {
     Spawn,
     /// A child process is killed as soon as it has started.
     EarlyDeath,
+    /// A task that was declared cancellable is cancelled: where it begins to wait (`a@1/task:worker#1 nr 3`), or
+    /// when it was woken from there and has not gone on (`a@1/woken:worker#1 nr 3`).
+    Cancel,
 }
 
 /// The value of [`FaultSite::Reset`]: the sender of the flow is reset.
@@ -92,7 +95,7 @@ const ENDS: [(&str, u64); 3] =
 
 impl FaultSite {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Loss,
         Self::Duplicate,
         Self::Delay,
@@ -118,6 +121,7 @@ impl FaultSite {
         Self::NameSilence,
         Self::Spawn,
         Self::EarlyDeath,
+        Self::Cancel,
     ];
 
     /// The stable name of the site, as traces and draws write it.
@@ -161,6 +165,7 @@ impl FaultSite {
             Self::NameSilence => ("dns.silent", "dns-silent", Unit::Flag),
             Self::Spawn => ("process.spawn", "spawn", Unit::Flag),
             Self::EarlyDeath => ("process.early-death", "early-death", Unit::Flag),
+            Self::Cancel => ("task.cancel", "cancel", Unit::Flag),
         }
     }
 

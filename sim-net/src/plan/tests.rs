@@ -56,6 +56,8 @@ emfile a@1/accept:7000 nr 4 = 2
 connect a@1/connect nr 0
 spawn a@1/spawn:sh nr 3 = 2
 early-death a@1/child:sh nr 3
+cancel a@1/task:worker#1 nr 3
+cancel a@1/woken:worker#2 nr 0
 lose a@1/journal nr 0 = 3
 tear a@1/journal nr 0 = 17
 accept-reset client@1→server:7000#2 syn

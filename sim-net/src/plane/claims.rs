@@ -153,7 +153,8 @@ fn subject(site: FaultSite) -> About {
         | FaultSite::NameEmpty
         | FaultSite::NameSilence
         | FaultSite::Spawn
-        | FaultSite::EarlyDeath => About::Draw,
+        | FaultSite::EarlyDeath
+        | FaultSite::Cancel => About::Draw,
     }
 }
 
@@ -241,8 +242,9 @@ impl Claims {
             (About::Draw, EventId::Draw { entity, ordinal, .. }) => {
                 let entity = Entity::named(entity);
                 self.draws.entry((entity, *site, *ordinal)).or_default().push(number);
-                use FaultSite::{Connect, EarlyDeath, Emfile, Spawn};
-                self.names_streams |= matches!(site, Emfile | Connect | Spawn | EarlyDeath);
+                use FaultSite::{Cancel, Connect, EarlyDeath, Emfile, Spawn};
+                self.names_streams |=
+                    matches!(site, Emfile | Connect | Spawn | EarlyDeath | Cancel);
             }
             _ => {}
         }

@@ -1,8 +1,10 @@
-//! Calls that fail, connections that do not outlive their accept, children that die at once, and what
-//! crashes take from disks.
+//! Calls that fail, connections that do not outlive their accept, children that die at once, tasks that are
+//! cancelled, and what crashes take from disks.
 
 use std::fmt;
 use std::io;
+
+use sim_core::driver::Suspension;
 
 use crate::decisions::{Entity, Site, below};
 use crate::errno::{self, EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
@@ -66,6 +68,31 @@ impl Network {
         let name = self.name_of_calls(host, format_args!("child:{program}"));
         self.befalls_call(host, (Site::EarlyDeath, FaultSite::EarlyDeath, likely), &name, 1)
             .is_some()
+    }
+
+    /// Whether a task is cancelled at a place where it waits.
+    #[cold]
+    pub(crate) fn cancels_task(
+        &mut self,
+        host: u32,
+        task: &str,
+        suspension: Suspension,
+        ordinal: u64,
+    ) -> bool {
+        let name = match suspension {
+            Suspension::Waiting => self.name_of_calls(host, format_args!("task:{task}")),
+            Suspension::Woken => self.name_of_calls(host, format_args!("woken:{task}")),
+        };
+        let (site, fault, entity) = (Site::TaskCancel, FaultSite::Cancel, Entity::named(&name));
+        let likely = self.injection.config.cancellations;
+        if !likely.is_never() {
+            // Not before: of a world without such tasks nobody asks whether it bit.
+            self.wire.faults.enable(site.name());
+        }
+        let subject = Subject::Draw(&name, entity, ordinal);
+        let asked = Question { host, site, fault, likely, entity, ordinal, subject };
+        self.offer_call(&asked, 1);
+        self.ask(&asked, |_| 1).is_some()
     }
 
     fn call_error(

@@ -46,6 +46,7 @@ pub struct StreamFaults {
     pub(crate) accept_resets: Probability,
     pub(crate) spawn_errors: Probability,
     pub(crate) early_deaths: Probability,
+    pub(crate) cancellations: Probability,
 }
 
 /// Where reads end.
@@ -146,6 +147,14 @@ impl StreamFaults {
         self
     }
 
+    /// How likely a task is cancelled at each place where it waits, if it was declared
+    /// [`cancellable`](sim_core::Task::cancellable). Each place is asked about twice: when the task begins to
+    /// wait, and when it was woken.
+    pub fn cancellations(mut self, likely: Probability) -> Self {
+        self.cancellations = likely;
+        self
+    }
+
     /// True if none of them can happen.
     pub(crate) fn are_none(&self) -> bool {
         [
@@ -161,6 +170,7 @@ impl StreamFaults {
             self.accept_resets,
             self.spawn_errors,
             self.early_deaths,
+            self.cancellations,
         ]
         .iter()
         .all(|likely| likely.is_never())

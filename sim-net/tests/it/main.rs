@@ -1,6 +1,7 @@
 //! The virtual driver under the engine: what a protocol meets on a simulated network.
 
 mod backlog;
+mod cancellations;
 mod clocks;
 mod determinism;
 mod hosts;

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::stream::StreamProtocol;
-use sim_core::{ErrorContext, EventLoop, Loop, Task, World};
+use sim_core::{ErrorContext, EventLoop, Failure, Loop, Server, Task, ToHostPort, World};
+use tests::datagram_recorder::DatagramRecorder;
 use tests::harness::{Make, only};
 use tests::recorder::{Log, Recorder};
 use tests::{both_bare_loops, both_loops};
@@ -44,10 +45,11 @@ fn here() -> u32 {
 }
 
 /// A server on a loop's own machine, which it makes on the line that is given back.
-fn listen(lp: &EventLoop) -> (sim_core::Server, u32) {
+fn listen(lp: &EventLoop) -> (Server, u32) {
     let handle = (**lp).clone();
     let serve = async move {
-        let serving = (handle.create_server(("127.0.0.1", 0), || Recorder::new(&Log::new())), here());
+        let serving =
+            (handle.create_server(("127.0.0.1", 0), || Recorder::new(&Log::new())), here());
         (serving.0.await.unwrap(), serving.1)
     };
     lp.run_until_complete(serve).unwrap()
@@ -65,7 +67,7 @@ both_bare_loops! {
             let connecting = (handle.create_connection(("127.0.0.1", port), StreamProtocol::new), here());
             let conn = connecting.0.await.unwrap();
             handle.sleep(ms(20)).await;
-            let remote = sim_core::HostPort::new("127.0.0.1", port);
+            let remote = ("127.0.0.1", port).to_host_port();
             let binding = (
                 handle.create_datagram_endpoint(None, Some(remote), tests::datagram_recorder::DatagramRecorder::default),
                 here(),
@@ -179,9 +181,9 @@ both_bare_loops! {
         let context = only(contexts.take());
         assert_eq!(context.message, "Task exception was never retrieved");
         assert_eq!((line_of(&context), context.task.as_deref()), (line, Some("worker")));
-        assert_eq!(context.error.unwrap().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(context.error.unwrap().to_io().kind(), io::ErrorKind::TimedOut);
         // One that a handle never had.
-        drop(lp.create_task(async { Result::<(), sim_core::Failure>::Err("boxed".into()) }));
+        drop(lp.create_task(async { Result::<(), Failure>::Err("boxed".into()) }));
         run_a_turn(&lp);
         assert_eq!(only(contexts.take()).error.unwrap().to_string(), "boxed");
     }
@@ -207,7 +209,7 @@ both_bare_loops! {
         let lp = make.new_loop();
         let contexts = debugging(&lp);
         let (future, line) = (lp.create_future::<()>(), here());
-        future.set_error(io::Error::other("lost")).unwrap();
+        future.set_exception(io::Error::other("lost")).unwrap();
         drop(future);
         assert_eq!(line_of(&only(contexts.take())), line);
     }

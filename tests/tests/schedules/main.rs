@@ -5,6 +5,7 @@
 //! `SCHEDULE_CANCELLATIONS=3 cargo test --release -p tests --test schedules` goes further.
 
 mod explore;
+mod injected;
 mod planted;
 mod programs;
 mod turns;

@@ -46,7 +46,9 @@ impl Class {
                 EngineRecord::TimerArmed { .. } | EngineRecord::TimerCancelled { .. } => {
                     Self::TimerSet
                 }
-                EngineRecord::TaskPolled { .. } | EngineRecord::TaskDone { .. } => Self::Task,
+                EngineRecord::TaskPolled { .. }
+                | EngineRecord::TaskDone { .. }
+                | EngineRecord::TaskCancelled { .. } => Self::Task,
                 EngineRecord::Report | EngineRecord::Property { holds: false, .. } => Self::Report,
                 EngineRecord::Mark { .. } | EngineRecord::Property { .. } => Self::Mark,
                 _ => Self::Turn,
