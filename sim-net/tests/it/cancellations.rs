@@ -1,6 +1,7 @@
 //! Tasks that a simulation cancels where they wait.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 
 use sim_core::{LoopFuture, TaskError, World};
@@ -13,7 +14,7 @@ use crate::protocols::ms;
 type Said = (u32, Result<(), TaskError>);
 
 /// Two workers of one name wait three times each, 10 ms at a time; a third has no name.
-async fn workers(world: World, are_declared: bool) -> Vec<Said> {
+async fn workers(world: World, are_declared: bool) -> io::Result<Vec<Said>> {
     let lp = world.host("host");
     let counts: Rc<RefCell<Vec<u32>>> = Rc::new(RefCell::new(vec![0; 3]));
     let mut tasks = Vec::new();
@@ -36,7 +37,7 @@ async fn workers(world: World, are_declared: bool) -> Vec<Said> {
         let end = task.await;
         said.push((counts.borrow()[number], end));
     }
-    said
+    Ok(said)
 }
 
 const ALL: Said = (3, Ok(()));
@@ -113,7 +114,7 @@ fn what_befalls_tasks_is_recorded_and_run_again() {
 /// The draws are the task's own: another task of the host that is declared, too, moves none of them.
 #[test]
 fn the_draws_of_a_task_are_its_own() {
-    async fn with_others(world: World, others: bool) -> Said {
+    async fn with_others(world: World, others: bool) -> io::Result<Said> {
         let lp = world.host("host");
         if others {
             let clock = lp.clone();
@@ -124,7 +125,7 @@ fn the_draws_of_a_task_are_its_own() {
             };
             drop(lp.create_named_task("other", other).cancellable());
         }
-        workers(world, true).await.swap_remove(0)
+        Ok(workers(world, true).await?.swap_remove(0))
     }
     let faults = StreamFaults::new().cancellations(Probability::percent(20).unwrap());
     let mut ends = Vec::new();
@@ -161,7 +162,7 @@ fn a_census_names_every_place() {
 /// One that was woken and is cancelled before it goes on is the race in which what it was given gets lost.
 #[test]
 fn a_woken_task_is_cancelled_before_it_goes_on() {
-    async fn handed(world: World) -> (Option<u32>, bool) {
+    async fn handed(world: World) -> io::Result<(Option<u32>, bool)> {
         let lp = world.host("host");
         let (given, got): (LoopFuture<u32>, Rc<RefCell<Option<u32>>>) =
             (lp.create_future(), Rc::default());
@@ -175,7 +176,8 @@ fn a_woken_task_is_cancelled_before_it_goes_on() {
         assert!(!taker.done());
         given.set_result(7).expect("nobody else gives it");
         let end = taker.await;
-        (*got.borrow(), end == Err(TaskError::Cancelled))
+        let got = *got.borrow();
+        Ok((got, end == Err(TaskError::Cancelled)))
     }
     let calm = Sim::new(1).run(handed).unwrap();
     assert_eq!(calm, (Some(7), false));
@@ -189,7 +191,7 @@ fn a_woken_task_is_cancelled_before_it_goes_on() {
 /// A host that boots again counts its tasks anew, and a plan says of which incarnation it speaks.
 #[test]
 fn incarnations_are_told_apart() {
-    async fn reboots(world: World) -> Vec<bool> {
+    async fn reboots(world: World) -> io::Result<Vec<bool>> {
         let ends: Rc<RefCell<Vec<bool>>> = Rc::default();
         let own = Rc::clone(&ends);
         let boot = move |lp: sim_core::Loop| {
@@ -202,7 +204,7 @@ fn incarnations_are_told_apart() {
         };
         world.boot("host", boot);
         world.sleep(ms(200)).await;
-        ends.take()
+        Ok(ends.take())
     }
     let run = |text: &str| {
         let plan: Plan = text.parse().unwrap();
@@ -219,9 +221,9 @@ fn incarnations_are_told_apart() {
 fn a_quiesce_ends_it() {
     let sim = Sim::new(1).stream_faults(always()).quiesce(ms(1));
     let report = sim.run(|world| async move {
-        let early = workers(world.clone(), true).await;
+        let early = workers(world.clone(), true).await?;
         world.sleep(ms(5)).await;
-        (early, workers(world, true).await)
+        io::Result::Ok((early, workers(world, true).await?))
     });
     let (early, late) = report.unwrap();
     assert_eq!(early, vec![cancelled_after(0); 3]);

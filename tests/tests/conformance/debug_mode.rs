@@ -69,7 +69,7 @@ both_bare_loops! {
             handle.sleep(ms(20)).await;
             let remote = ("127.0.0.1", port).to_host_port();
             let binding = (
-                handle.create_datagram_endpoint(None, Some(remote), tests::datagram_recorder::DatagramRecorder::default),
+                handle.create_datagram_endpoint(None, Some(remote), || DatagramRecorder::new(&Log::new())),
                 here(),
             );
             (conn, binding.0.await.unwrap(), connecting.1, binding.1)

@@ -104,7 +104,7 @@ async fn notifying<N: Notifier>(world: World) -> Result<(), Failure> {
 
 fn verdict<F>(scenario: impl Fn(World) -> F + Send + Sync + 'static) -> Verdict
 where
-    F: std::future::Future<Output = Result<(), Failure>> + 'static,
+    F: Future<Output = Result<(), Failure>> + 'static,
 {
     let profile = Profile::only([Family::Cancel]);
     check("cancellations").profile(profile).seeds(200).verdict(scenario)
