@@ -49,7 +49,7 @@ fn always() -> StreamFaults {
     StreamFaults::new().cancellations(Probability::ALWAYS)
 }
 
-/// A plan names the task by its name, its number among those of that name, and the wait.
+/// K-09: a plan names the task by its name, its number among those of that name, and the wait.
 #[test]
 fn a_plan_says_which_task_is_cancelled_and_where() {
     let cases = [
@@ -73,7 +73,7 @@ fn a_plan_says_which_task_is_cancelled_and_where() {
     }
 }
 
-/// What nobody declared is not cancelled, and a run without such tasks is what it was.
+/// K-09: what nobody declared is not cancelled, and a run without such tasks is what it was.
 #[test]
 fn tasks_that_nobody_declared_are_left_alone() {
     for seed in 0..5 {
@@ -159,7 +159,7 @@ fn a_census_names_every_place() {
     assert_eq!(unnamed.count(), 3, "{names:#?}");
 }
 
-/// One that was woken and is cancelled before it goes on is the race in which what it was given gets lost.
+/// K-09: one that was woken and is cancelled before it goes on is the race in which what it was given gets lost.
 #[test]
 fn a_woken_task_is_cancelled_before_it_goes_on() {
     async fn handed(world: World) -> io::Result<(Option<u32>, bool)> {
@@ -216,7 +216,7 @@ fn incarnations_are_told_apart() {
     assert_eq!(run(&format!("{crash}cancel host@2/task:worker#1 nr 0")), [true, false]);
 }
 
-/// When the faults of a run are over, nothing is cancelled any more.
+/// K-09: when the faults of a run are over, nothing is cancelled any more.
 #[test]
 fn a_quiesce_ends_it() {
     let sim = Sim::new(1).stream_faults(always()).quiesce(ms(1));

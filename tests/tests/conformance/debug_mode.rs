@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::stream::StreamProtocol;
+use sim_core::subprocess::Process;
 use sim_core::{ErrorContext, EventLoop, Failure, Loop, Server, Task, ToHostPort, World};
 use tests::datagram_recorder::DatagramRecorder;
-use tests::harness::{Make, only};
+use tests::harness::only;
 use tests::recorder::{Log, Recorder};
 use tests::{both_bare_loops, both_loops};
 
@@ -327,4 +328,55 @@ fn a_run_in_debug_mode_has_the_same_trace() {
         assert_eq!(without.2, 0);
         assert!(with.2 >= 4, "{} reports", with.2);
     }
+}
+
+/// A child process that nobody closed is told, and not its pipes.
+#[track_caller]
+fn tells_of_the_child(contexts: &[ErrorContext], line: u32) {
+    let context = only(contexts.iter().filter(|context| !context.message.contains("server")));
+    assert!(context.message.starts_with("unclosed child process "), "{contexts:?}");
+    assert_eq!(line_of(context), line);
+}
+
+/// a child process that is left running is reported when its host ends, its pipes with it.
+#[test]
+// on: sim
+fn a_simulated_child_that_is_left_running_is_reported() {
+    let told = Contexts::default();
+    let (line, lines) = (Rc::new(Cell::new(0)), Rc::clone(&told));
+    let at = Rc::clone(&line);
+    let children: Rc<RefCell<Option<Process>>> = Rc::default();
+    let kept = Rc::clone(&children);
+    let report = sim_net::Sim::new(1).run(move |world| async move {
+        world.program("idle", |_| pending::<i32>());
+        let lp = world.host("host");
+        lp.set_debug(true);
+        lp.set_exception_handler(Some(Rc::new(move |_, context: &ErrorContext| {
+            lines.borrow_mut().push(context.clone());
+        })));
+        let (starting, line) = (lp.create_subprocess_exec("idle", [""; 0]), here());
+        at.set(line);
+        let child = starting.await?;
+        world.sleep(ms(5)).await;
+        kept.replace(Some(child));
+        io::Result::Ok(())
+    });
+    report.outcome.unwrap();
+    tells_of_the_child(&told.borrow(), line.get());
+}
+
+/// on the real loop, too.
+#[test]
+// on: real
+fn a_child_that_is_left_running_is_reported() {
+    let lp = real_net::new_loop().unwrap();
+    let contexts = debugging(&lp);
+    let handle = (*lp).clone();
+    let start = async move {
+        let (starting, line) = (handle.create_subprocess_exec("sleep", ["60"]), here());
+        (starting.await.unwrap(), line)
+    };
+    let (_child, line) = lp.run_until_complete(start).unwrap();
+    lp.close().unwrap();
+    tells_of_the_child(&contexts.borrow(), line);
 }
