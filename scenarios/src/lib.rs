@@ -21,6 +21,7 @@
 //! | [`starttls`] | mail over TLS that begins in the middle of a connection |
 //! | [`supervisor`] | a worker process that crashes, and is started again with back-off |
 //! | [`graceful`] | a server that drains on `SIGTERM`, and ends |
+//! | [`dispatch`] | workers that may be cancelled wherever they wait: no job and no slot is lost |
 //! | [`websocket`](zoo::websocket) | messages in frames, and an end that both sides agree on |
 //! | [`http`](zoo::http) | chunked bodies, and orders that are not executed twice |
 //! | [`channel`](zoo::channel) | a transport on a transport: windows, water marks, ends |
@@ -37,7 +38,7 @@
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 26);
+//! assert_eq!(scenarios::all().len(), 27);
 //! ```
 //!
 //! # How they are written
@@ -68,6 +69,7 @@ pub mod bulk;
 pub mod canary;
 pub mod certificates;
 pub mod chat;
+pub mod dispatch;
 pub mod echo;
 pub mod failover;
 pub mod gossip;
@@ -106,6 +108,7 @@ pub fn all() -> Vec<Scenario> {
         starttls::scenario(),
         supervisor::scenario(),
         graceful::scenario(),
+        dispatch::scenario(),
         zoo::websocket::scenario(),
         zoo::http::scenario(),
         zoo::channel::scenario(),

@@ -1,6 +1,7 @@
 //! Scenarios on hosts that crash, die and stand still: they hold, and their wrong twins are caught.
 
 mod arq;
+mod cancellations;
 mod failover;
 mod gossip;
 mod partition;
