@@ -107,7 +107,7 @@ where
     F: Future<Output = Result<(), Failure>> + 'static,
 {
     let profile = Profile::only([Family::Cancel]);
-    check("cancellations").profile(profile).seeds(200).verdict(scenario)
+    check("cancellations").profile(profile).seeds(1_000).verdict(scenario)
 }
 
 /// A check finds it, and says in one line who is cancelled where.
