@@ -297,12 +297,8 @@ impl Maker<'_> {
 
     /// Cancellations of tasks: one for each task first.
     fn cancellations(&self) -> Vec<Entry> {
-        let calls: Vec<_> = self.census.calls().iter().collect();
-        let calls: Vec<_> = calls
-            .into_iter()
-            .filter(|call| call.site == FaultSite::Cancel)
-            .take(PLACES_MAX)
-            .collect();
+        let calls = self.census.calls().iter().filter(|call| call.site == FaultSite::Cancel);
+        let calls: Vec<_> = calls.take(PLACES_MAX).collect();
         let mut seen = BTreeSet::new();
         let is_first = calls.iter().map(|call| match &call.event {
             EventId::Draw { entity, .. } => seen.insert(entity.as_str()),
