@@ -22,7 +22,7 @@ use crate::violation::ensure;
 const STORE: (&str, u16) = ("store", 7000);
 /// What TCP stands, what any stream may show, and cancellations of workers.
 const FAULTS: FaultMix = FaultMix::new("latency=1ms..10ms,loss=1%,reorder=1%")
-    .streams("boundary,short-write,coalesce,stall,delay-fin,spurious,cancel");
+    .streams("boundary,short-write,coalesce,stall,spurious,cancel");
 /// How many jobs the store is given at a time.
 const SLOTS: usize = 2;
 /// How long a job takes.
