@@ -199,7 +199,8 @@ fn incarnations_are_told_apart() {
             async move {
                 let work = async move { clock.sleep(ms(10)).await };
                 let task = lp.create_named_task("worker", work).cancellable();
-                ends.borrow_mut().push(task.await.is_ok());
+                let end = task.await;
+                ends.borrow_mut().push(end.is_ok());
             }
         };
         world.boot("host", boot);
