@@ -53,15 +53,15 @@ enum Kind {
 }
 
 impl Errand {
-    /// One of a body of `bytes` bytes, or of a large one.
+    /// One of a body of `bytes` bytes.
     pub(super) fn random(bytes: u64, rng: &mut Rng) -> Self {
-        let seed = rng.next_u64();
-        match rng.below(10) {
-            0 => Self { kind: Kind::GetLate, seed, bytes: LARGE_BODY_BYTES },
-            1..4 => Self { kind: Kind::Get, seed, bytes },
-            4..7 => Self { kind: Kind::Digest, seed, bytes },
-            _ => Self { kind: Kind::Echo, seed, bytes },
-        }
+        let kind = [Kind::Get, Kind::Digest, Kind::Echo][rng.below(3) as usize];
+        Self { kind, seed: rng.next_u64(), bytes }
+    }
+
+    /// One of a large body that is read late.
+    pub(super) fn late(rng: &mut Rng) -> Self {
+        Self { kind: Kind::GetLate, seed: rng.next_u64(), bytes: LARGE_BODY_BYTES }
     }
 
     fn request(&self) -> Request<Payload> {

@@ -103,12 +103,16 @@ async fn run(world: World) -> Result<(), Failure> {
             let name = format!("client-{index}.{lane}");
             let requests = world.size(&format!("http.requests-{index}.{lane}"), 1..=4);
             let mut rng = world.rng(&name);
-            let errands: Vec<Errand> = (0..requests)
+            let mut errands: Vec<Errand> = (0..requests)
                 .map(|number| {
                     let body = format!("http.body-{index}.{lane}.{number}");
                     Errand::random(world.size(&body, 0..=BODY_BYTES_MAX), &mut rng)
                 })
                 .collect();
+            // It is what costs most.
+            if (index, lane) == (0, 0) && rng.ratio(1, 10) {
+                errands.push(Errand::late(&mut rng));
+            }
             asking.push(run_errands(client, name, errands, rng));
         }
     }

@@ -60,7 +60,8 @@ pub(super) fn service(
     Response = Response<Payload>,
     Error = hyper::Error,
     Future = Answering,
-> + 'static
+>
++ 'static
 + use<> {
     let resources = Rc::clone(resources);
     sim_core::hyper::service(move |request| -> Answering {
