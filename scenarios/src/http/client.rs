@@ -7,7 +7,7 @@ use std::time::Duration;
 use sim_core::hyper::hyper::body::Incoming;
 use sim_core::hyper::hyper::client::conn::{http1, http2};
 use sim_core::hyper::hyper::{self, Method, Request, Response, Version as HttpVersion};
-use sim_core::hyper::{IoProtocol, LoopIo, http1_client, http2_client};
+use sim_core::hyper::{IoProtocol, LoopIo, http1_client, http2_client_builder};
 use sim_core::sync::Lock;
 use sim_core::{Failure, Loop, Rng, Task};
 
@@ -20,6 +20,8 @@ use crate::{Digest, Violation};
 
 /// How long the first attempt may take; each one after it may take twice as long.
 const ATTEMPT: Duration = Duration::from_secs(2);
+/// How much of a body may come over HTTP/2 that nobody has read: the least that RFC 9113 has by default.
+const WINDOW_BYTES: u32 = 65_535;
 /// How long a client rests between attempts.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// How long a reader that is late is late.
@@ -226,8 +228,10 @@ impl Client {
                 (Sender::Http1(sender), connection)
             }
             Version::Http2 => {
-                let (sender, connection) = http2_client(io).await?;
-                (Sender::Http2(sender), connection)
+                let mut builder = http2_client_builder(&self.lp);
+                builder.initial_stream_window_size(WINDOW_BYTES);
+                let (sender, connection) = builder.handshake(io).await?;
+                (Sender::Http2(sender), self.lp.create_task(connection))
             }
         };
         self.connections.borrow_mut().push(connection);

@@ -1,7 +1,7 @@
 //! HTTP/1.1 and HTTP/2 on one port: hyper over our transports.
 //!
 //! Client hosts ask over a version each: over HTTP/1.1 one request after the other on a kept connection, over
-//! HTTP/2 several at once. Bodies of up to some MiB go up, down, and up and down at once; some are
+//! HTTP/2 several at once. Bodies go up, down, and up and down at once; some large ones are
 //! read late, so that their sender has to wait. Whatever is asked may be asked again, so a client that gets no answer in
 //! time tries again over another connection, with more patience. Invariants: every request is answered within a
 //! client's patience, in the version that it was asked in; every body arrives as it was sent; a body that
@@ -41,11 +41,11 @@ const BACKLOG: u32 = 1024;
 /// The size of the sockets' buffers, so that little is under way which nobody reads.
 const SOCKET_BUFFER_BYTES: usize = 64 << 10;
 /// The longest body of most requests.
-const BODY_BYTES_MAX: u64 = 200_000;
+const BODY_BYTES_MAX: u64 = 100_000;
 /// A body that does not fit into all buffers between its sender and its reader.
-const LARGE_BODY_BYTES: u64 = 6 << 20;
-/// How far a body may be made ahead of its reader: a stream's window of hyper's and its buffers.
-const AHEAD_BYTES_MAX: u64 = 4 << 20;
+const LARGE_BODY_BYTES: u64 = 2 << 20;
+/// How far a body may be made ahead of its reader: hyper's buffers, and those of both ends.
+const AHEAD_BYTES_MAX: u64 = 1 << 20;
 /// How long connections have to end in good order.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -98,10 +98,10 @@ async fn run(world: World) -> Result<(), Failure> {
     let mut asking = Vec::new();
     for (index, client) in clients.iter().enumerate() {
         // Over HTTP/1.1 only one request at a time is under way on a connection.
-        let lanes = if client.version() == Version::Http1 { 1 } else { 4 };
+        let lanes = if client.version() == Version::Http1 { 1 } else { 3 };
         for lane in 0..world.size(&format!("http.lanes-{index}"), 1..=lanes) {
             let name = format!("client-{index}.{lane}");
-            let requests = world.size(&format!("http.requests-{index}.{lane}"), 1..=4);
+            let requests = world.size(&format!("http.requests-{index}.{lane}"), 1..=3);
             let mut rng = world.rng(&name);
             let mut errands: Vec<Errand> = (0..requests)
                 .map(|number| {
@@ -110,7 +110,7 @@ async fn run(world: World) -> Result<(), Failure> {
                 })
                 .collect();
             // It is what costs most.
-            if (index, lane) == (0, 0) && rng.ratio(1, 10) {
+            if (index, lane) == (0, 0) && rng.ratio(1, 16) {
                 errands.push(Errand::late(&mut rng));
             }
             asking.push(run_errands(client, name, errands, rng));

@@ -7,7 +7,7 @@ use ::hyper::body::Body;
 use ::hyper::client::conn::{http1, http2};
 
 use super::{LoopExecutor, LoopIo, LoopTimer};
-use crate::Task;
+use crate::{Loop, Task};
 
 /// How long HTTP/2 remembers streams that it has reset, in a simulation: for good, since it would count on the wall
 /// clock. How many they are is limited too.
@@ -42,7 +42,7 @@ where
 /// The task ends when the senders are dropped and the last answer was read, or with the connection. Dropping its
 /// handle lets it run.
 ///
-/// For options, give a [`LoopIo`], a [`LoopExecutor`] and a [`LoopTimer`] to hyper's own builder.
+/// For options, see [`http2_client_builder`].
 ///
 /// # Errors
 ///
@@ -73,11 +73,34 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let lp = io.transport().event_loop().clone();
-    let mut builder = http2::Builder::new(LoopExecutor::new(&lp));
+    let (sender, connection) = http2_client_builder(&lp).handshake(io).await?;
+    Ok((sender, lp.create_named_task("http2 client", connection)))
+}
+
+/// hyper's options of a client that speaks HTTP/2 on `lp`, with its timer and executor set.
+///
+/// ```
+/// use sim_core::Loop;
+/// use sim_core::hyper::{LoopIo, http2_client_builder};
+/// use sim_core::hyper::hyper::Request;
+/// use std::time::Duration;
+///
+/// async fn ask_and_watch(client: Loop) -> Result<(), Box<dyn std::error::Error>> {
+///     let io = LoopIo::connect(&client, ("server", 80)).await?;
+///     let mut builder = http2_client_builder(&client);
+///     builder.keep_alive_interval(Duration::from_secs(5)).keep_alive_while_idle(true);
+///     let (mut sender, connection) = builder.handshake(io).await?;
+///     drop(client.create_task(connection));
+///     sender.send_request(Request::new(String::new())).await?;
+///     Ok(())
+/// }
+/// # drop(ask_and_watch);
+/// ```
+pub fn http2_client_builder(lp: &Loop) -> http2::Builder<LoopExecutor> {
+    let mut builder = http2::Builder::new(LoopExecutor::new(lp));
     builder.timer(LoopTimer::new());
     if lp.core.driver.is_simulated() {
         builder.reset_stream_duration(REMEMBERED);
     }
-    let (sender, connection) = builder.handshake(io).await?;
-    Ok((sender, lp.create_named_task("http2 client", connection)))
+    builder
 }

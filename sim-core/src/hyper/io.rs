@@ -103,26 +103,19 @@ impl IoProtocol {
         self.lost.as_ref()?.as_ref().map(SharedError::to_io)
     }
 
-    /// Whether there is anything to be said to the reader; if not, `waker` is kept, and the one before it returned.
-    fn poll_reader(&mut self, waker: &Waker) -> Result<(), Option<Waker>> {
-        if self.has_news() {
-            return Ok(());
-        }
+    /// Keeps who waits for data, and gives back who did before.
+    fn await_data(&mut self, waker: &Waker) -> Option<Waker> {
         if self.reader.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            return Err(None);
+            return None;
         }
-        Err(self.reader.replace(waker.clone()))
+        self.reader.replace(waker.clone())
     }
 
-    fn has_news(&self) -> bool {
-        !self.unread().is_empty() || self.eof
-    }
-
-    /// Takes note of what was read; goes on reading if all was.
-    fn consume(&mut self, cx: &Cx<'_, Self>, bytes: usize) {
+    /// Takes note of what was read; true if reading is to go on.
+    fn consume(&mut self, bytes: usize) -> bool {
         self.read += bytes;
         if self.read < self.unread.len() {
-            return;
+            return false;
         }
         self.read = 0;
         if self.unread.capacity() > KEPT_BYTES {
@@ -130,9 +123,7 @@ impl IoProtocol {
         } else {
             self.unread.clear();
         }
-        if std::mem::take(&mut self.paused) {
-            cx.resume_reading();
-        }
+        std::mem::take(&mut self.paused)
     }
 
     fn wake_reader(&mut self) {
@@ -251,14 +242,14 @@ impl LoopIo {
     /// Waits until it is known whether the peer's first bytes are `prefix`. They stay to be read.
     pub(super) async fn begins_with(&self, prefix: &[u8]) -> bool {
         poll_fn(|cx| {
-            let came = self.conn.with(|this, _| {
+            let came = self.conn.look(|this| {
                 let unread = this.unread();
                 let common = unread.len().min(prefix.len());
                 let is_decided = common == prefix.len() || this.eof;
                 if is_decided || unread[..common] != prefix[..common] {
                     return Ok(unread.starts_with(prefix));
                 }
-                Err(this.reader.replace(cx.waker().clone()))
+                Err(this.await_data(cx.waker()))
             });
             came.map_or_else(|_old| Poll::Pending, Poll::Ready)
         })
@@ -268,14 +259,14 @@ impl LoopIo {
     /// Ready when a write is taken, or fails.
     fn poll_room(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let transport = self.transport();
-        if self.wrote_eof || transport.is_closing() {
-            let error = self.conn.with(|this, _| this.error());
-            return Poll::Ready(Err(error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())));
-        }
-        if transport.is_writable() {
+        if !self.wrote_eof && transport.is_writable() {
             return Poll::Ready(Ok(()));
         }
-        let old = self.conn.with(|this, _| this.writer.replace(cx.waker().clone()));
+        if self.wrote_eof || transport.is_closing() {
+            let error = self.conn.look(|this| this.error());
+            return Poll::Ready(Err(error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())));
+        }
+        let old = self.conn.look(|this| this.writer.replace(cx.waker().clone()));
         drop(old);
         Poll::Pending
     }
@@ -287,21 +278,24 @@ impl Read for LoopIo {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let result: Result<_, Option<Waker>> = self.conn.with(|this, io| {
-            this.poll_reader(cx.waker())?;
+        let result = self.conn.look(|this| {
+            if this.unread().is_empty() && !this.eof {
+                return Err(this.await_data(cx.waker()));
+            }
             let bytes = this.unread().len().min(buf.remaining());
             if bytes > 0 {
                 buf.put_slice(&this.unread()[..bytes]);
-                this.consume(io, bytes);
-                return Ok(None);
+                return Ok((this.consume(bytes), None));
             }
-            Ok(if this.unread().is_empty() { this.error() } else { None })
+            Ok((false, this.error().filter(|_| this.unread().is_empty())))
         });
         match result {
-            Ok(None) => Poll::Ready(Ok(())),
-            Ok(Some(error)) => Poll::Ready(Err(error)),
-            Err(_old) => Poll::Pending,
+            Ok((_, Some(error))) => return Poll::Ready(Err(error)),
+            Ok((true, None)) => self.transport().resume_reading(),
+            Ok((false, None)) => {}
+            Err(_old) => return Poll::Pending,
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -333,7 +327,7 @@ impl Write for LoopIo {
     /// The transport sends without being asked.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let is_lost = self.transport().is_closing();
-        let error = if is_lost { self.conn.with(|this, _| this.error()) } else { None };
+        let error = if is_lost { self.conn.look(|this| this.error()) } else { None };
         Poll::Ready(error.map_or(Ok(()), Err))
     }
 

@@ -63,7 +63,7 @@ mod timer;
 pub use ::hyper;
 pub use ::hyper::service::service_fn as service;
 
-pub use self::client::{http1_client, http2_client};
+pub use self::client::{http1_client, http2_client, http2_client_builder};
 pub use self::executor::LoopExecutor;
 pub use self::io::{IoProtocol, LoopIo, READ_LIMIT};
 pub use self::server::HttpServer;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::hyper::body::{Body, Incoming};
@@ -150,11 +150,16 @@ impl HttpServer {
     /// Runs a connection to its end, a graceful one when that is asked for.
     async fn drive<C: Connection>(&self, mut connection: Pin<Box<C>>) -> hyper::Result<()> {
         let mut draining = pin!(self.draining.wait());
-        let mut is_asked = false;
+        let (mut waits, mut is_asked) = (None::<Waker>, false);
         poll_fn(|cx| {
-            if !is_asked && draining.as_mut().poll(cx).is_ready() {
-                is_asked = true;
-                connection.as_mut().drain();
+            // Whoever waits already is asked no more than whether there is news.
+            let waits_already = waits.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
+            if !is_asked && (!waits_already || self.draining.is_set()) {
+                is_asked = draining.as_mut().poll(cx).is_ready();
+                waits = Some(cx.waker().clone());
+                if is_asked {
+                    connection.as_mut().drain();
+                }
             }
             connection.as_mut().poll(cx)
         })

@@ -106,10 +106,10 @@ impl LoopSleep {
         Self { deadline, timer: None }
     }
 
-    /// The loop that has the timer, if it is its turn.
-    fn core(&self) -> Option<std::rc::Rc<Core>> {
-        let (inbox, _) = self.timer.as_ref()?;
-        current::core().filter(|core| Arc::ptr_eq(&core.inbox, inbox))
+    /// The key of the timer, if it is one of this loop's.
+    fn key_on(&self, core: &Core) -> Option<Key> {
+        let (inbox, key) = self.timer.as_ref()?;
+        Arc::ptr_eq(&core.inbox, inbox).then_some(*key)
     }
 }
 
@@ -119,16 +119,11 @@ impl Future for LoopSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let core = self.core().or_else(current::core);
-        let core = core.expect("hyper's timers are polled in a turn of a loop");
-        if core.driver.now() >= self.deadline {
-            return Poll::Ready(());
-        }
-        match &self.timer {
-            Some((inbox, key)) if Arc::ptr_eq(inbox, &core.inbox) && core.is_waiting(*key) => {
-                core.replace_waker(*key, cx.waker());
-            }
-            _ => {
+        let core = current::core().expect("hyper's timers are polled in a turn of a loop");
+        match self.key_on(&core) {
+            Some(key) if core.is_waiting(key) => core.replace_waker(key, cx.waker()),
+            Some(_) => return Poll::Ready(()),
+            None => {
                 let key = core.insert_timer(self.deadline, None, core.wake_up(cx.waker()));
                 self.timer = Some((Arc::clone(&core.inbox), key));
             }
@@ -140,8 +135,13 @@ impl Future for LoopSleep {
 impl Drop for LoopSleep {
     /// On another loop's turn the timer stays, and wakes nobody.
     fn drop(&mut self) {
-        if let (Some(core), Some((_, key))) = (self.core(), &self.timer) {
-            core.cancel(*key);
+        if self.timer.is_none() {
+            return;
+        }
+        if let Some(core) = current::core()
+            && let Some(key) = self.key_on(&core)
+        {
+            core.cancel(key);
         }
     }
 }

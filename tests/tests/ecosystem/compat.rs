@@ -1,4 +1,4 @@
-//! `tokio_util` over our streams: `compat()` turns the traits of `futures` into tokio's. No runtime of tokio's takes part.
+//! `tokio_util` over our streams: `compat` turns the traits of `futures` into tokio's. No runtime of tokio's takes part.
 
 use std::io;
 
@@ -30,7 +30,7 @@ async fn connected(world: &World) -> io::Result<(Duplex, Duplex)> {
 }
 
 both_loops! {
-    /// H-04, H-11, H-14: tokio's extension traits read, write, split and buffer.
+    /// Tokio's extension traits read, write, split and buffer.
     async fn tokios_traits_work_over_streams(world: World) -> io::Result<()> {
         let (near, far) = connected(&world).await?;
         let (near, mut far) = (near.compat(), far.compat());
@@ -57,7 +57,7 @@ both_loops! {
         Ok(())
     }
 
-    /// C-64: what does not fit into the water marks waits, and all of it arrives.
+    /// What does not fit into the water marks waits, and all of it arrives.
     async fn writes_are_held_back_and_arrive(world: World) -> io::Result<()> {
         const BYTES: usize = 3 << 20;
         let (near, far) = connected(&world).await?;
@@ -75,7 +75,7 @@ both_loops! {
         Ok(())
     }
 
-    /// H-04: codecs cut messages out of the stream, wherever it was cut.
+    /// Codecs cut messages out of the stream, wherever it was cut.
     async fn codecs_frame_messages(world: World) -> io::Result<()> {
         let (near, far) = connected(&world).await?;
         let mut near = Framed::new(near.compat(), LengthDelimitedCodec::new());

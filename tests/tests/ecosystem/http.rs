@@ -48,7 +48,7 @@ pub(crate) async fn telling(server: &Loop) -> std::io::Result<(HttpServer, Serve
 }
 
 both_loops! {
-    /// B-10, C-01: both versions on one port; several requests on a connection, of HTTP/2 at once.
+    /// Both versions on one port; several requests on a connection, of HTTP/2 at once.
     async fn one_port_speaks_both_versions(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
         let (_http, listening) = telling(&server).await?;
@@ -86,7 +86,7 @@ both_loops! {
         Ok(())
     }
 
-    /// C-64, C-37: a body that is larger than all buffers goes both ways, and nobody holds all of it.
+    /// A body that is larger than all buffers goes both ways, at once.
     async fn large_bodies_go_both_ways(world: World) -> Result<(), Failure> {
         const BYTES: usize = 5 << 20;
         let (server, client) = (world.host("server"), world.host("client"));
@@ -109,7 +109,7 @@ both_loops! {
         Ok(())
     }
 
-    /// F-02, F-26: over TLS it is the same.
+    /// Over TLS it is the same.
     async fn tls_lies_below(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
         let mut authority = Authority::of(&server);
@@ -133,7 +133,7 @@ both_loops! {
         Ok(())
     }
 
-    /// B-12: handlers need not be `Send`, and may wait.
+    /// Handlers need not be `Send`, and may wait.
     async fn handlers_wait_on_their_loop(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
         let (http, seen) = (HttpServer::new(&server), Rc::new(RefCell::new(Vec::new())));
@@ -161,7 +161,7 @@ both_loops! {
 }
 
 sim_only! {
-    /// a timer of hyper's counts the time of the loop that polls it, and goes when it is dropped.
+    /// A timer of hyper's counts the time of the loop that polls it, and goes when it is dropped.
     async fn timers_count_virtual_time(world: World) -> Result<(), Failure> {
         let (one, other) = (world.host("one"), world.host("other"));
         let timer = LoopTimer::new();
@@ -190,7 +190,7 @@ sim_only! {
         Ok(())
     }
 
-    /// a client that begins a request and does not go on is given up, by the host's clock.
+    /// A client that begins a request and does not go on is given up, by the host's clock.
     async fn a_head_that_does_not_end_is_given_up(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
         let (_http, listening) = telling(&server).await?;
@@ -208,7 +208,7 @@ sim_only! {
         Ok(())
     }
 
-    /// the date of an answer is the host's, and the handler's own is left alone.
+    /// The date of an answer is the host's, and the handler's own is left alone.
     async fn dates_are_the_hosts(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
         let (http, asked) = (HttpServer::new(&server), Cell::new(false));

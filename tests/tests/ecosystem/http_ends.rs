@@ -19,7 +19,7 @@ use tests::both_loops;
 use crate::http::{Failure, get, read, telling};
 
 both_loops! {
-    /// E-31: `drain` answers what has begun, over both versions, ends who is idle or has said nothing, and nobody is cut.
+    /// `drain` answers what has begun, over both versions, ends who is idle or has said nothing, and nobody is cut.
     async fn draining_answers_what_has_begun(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
         let (begun, go) = (Event::new(), Event::new());
@@ -63,7 +63,7 @@ both_loops! {
         Ok(())
     }
 
-    /// C-77: a lost connection is an error for who asks, and ends the handlers of its requests.
+    /// A lost connection is an error for who asks, and ends the handlers of its requests.
     async fn a_reset_is_told(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
         let http = HttpServer::new(&server);
@@ -85,7 +85,7 @@ both_loops! {
         Ok(())
     }
 
-    /// H-26: dropping what hyper reads and writes closes the connection, after what was written.
+    /// Dropping what hyper reads and writes closes the connection, after what was written.
     async fn dropping_closes(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
         let (_http, listening) = telling(&server).await?;
