@@ -7,6 +7,7 @@ use sim_core::World;
 use sim_core::stream::{Duplex, StreamReader, StreamWriter};
 use tests::both_loops;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio_util::bytes::Bytes;
 use tokio_util::codec::{Framed, LengthDelimitedCodec, LinesCodec};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
@@ -81,8 +82,8 @@ both_loops! {
         let mut near = Framed::new(near.compat(), LengthDelimitedCodec::new());
         let mut far = Framed::new(far.compat(), LengthDelimitedCodec::new());
         let long = vec![7; 100_000];
-        near.send(b"short".to_vec().into()).await?;
-        near.send(long.clone().into()).await?;
+        near.send(Bytes::from_static(b"short")).await?;
+        near.send(Bytes::from(long.clone())).await?;
         assert_eq!(far.next().await.expect("it comes")?[..], b"short"[..]);
         assert_eq!(far.next().await.expect("it comes")?[..], long[..]);
         // Both sides turn to lines.

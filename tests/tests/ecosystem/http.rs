@@ -14,7 +14,7 @@ use sim_core::hyper::hyper::rt::Timer;
 use sim_core::hyper::hyper::{Method, Request, Response, Version, header};
 use sim_core::hyper::{HttpServer, IoProtocol, LoopIo, LoopTimer};
 use sim_core::hyper::{http1_client, http2_client, service};
-use sim_core::{Loop, Server, World};
+use sim_core::{Loop, Server};
 use tests::{both_loops, sim_only};
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
@@ -224,7 +224,7 @@ sim_only! {
         let dates = |answer: Response<Incoming>| answer.headers()[header::DATE].clone();
         let first = dates(sender.send_request(get("/")).await?);
         let wall = server.wall_time();
-        let seconds = u64::from_str_radix(std::str::from_utf8(&first.as_bytes()[23..25])?, 10)?;
+        let seconds: u64 = first.to_str()?[23..25].parse()?;
         assert_eq!((first.len(), seconds), (29, wall.as_secs() % 60), "{first:?}");
         sender.ready().await?;
         assert_eq!(dates(sender.send_request(get("/")).await?), "now");

@@ -13,7 +13,7 @@ use sim_core::hyper::hyper::{Request, Response};
 use sim_core::hyper::{HttpServer, IoProtocol, LoopIo, READ_LIMIT};
 use sim_core::hyper::{http1_client, http2_client, service};
 use sim_core::sync::Event;
-use sim_core::{World, testing};
+use sim_core::testing;
 use tests::both_loops;
 
 use crate::http::{Failure, get, read, telling};
