@@ -9,8 +9,6 @@ use std::time::Duration;
 
 /// How many connections `wrk` keeps.
 const CONNECTIONS: u32 = 100;
-/// The unit of processor time in `/proc`, in microseconds.
-const TICK_MICROS: f64 = 10_000.0;
 
 /// A server in a process of its own.
 struct Server {
@@ -33,17 +31,12 @@ impl Server {
         Err(io::Error::other(format!("the server {which} does not start")))
     }
 
-    /// The processor time that it has had, in user and in all.
-    fn ticks(&self) -> io::Result<(f64, f64)> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let after_name = stat.rsplit(") ").next().unwrap_or_default();
-        let field = |index: usize| -> Option<f64> {
-            after_name.split(' ').nth(index)?.parse().ok()
-        };
-        let (user, system) = field(11).zip(field(12)).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "a process's stat is not as expected")
-        })?;
-        Ok((user, user + system))
+    /// The processor time that it has had, in microseconds.
+    fn micros(&self) -> io::Result<f64> {
+        let path = format!("/proc/{}/schedstat", self.process.id());
+        let nanos = fs::read_to_string(path)?.split(' ').next().and_then(|text| text.parse().ok());
+        let nanos: f64 = nanos.ok_or_else(|| io::Error::other("schedstat is not as expected"))?;
+        Ok(nanos / 1_000.0)
     }
 }
 
@@ -69,15 +62,13 @@ fn load(addr: SocketAddr, seconds: u64) -> io::Result<f64> {
     requests.ok_or_else(|| io::Error::other(format!("wrk said:\n{text}")))
 }
 
-/// Microseconds of processor time for a request, in user and in all.
-fn measure(which: &str, seconds: u64) -> io::Result<(f64, f64)> {
+/// Microseconds of processor time for a request.
+fn measure(which: &str, seconds: u64) -> io::Result<f64> {
     let server = Server::start(which)?;
     load(server.addr, 1)?;
-    let before = server.ticks()?;
+    let before = server.micros()?;
     let requests = load(server.addr, seconds)?;
-    let after = server.ticks()?;
-    let each = |before: f64, after: f64| (after - before) * TICK_MICROS / requests;
-    Ok((each(before.0, after.0), each(before.1, after.1)))
+    Ok((server.micros()? - before) / requests)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -86,29 +77,20 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 pub(crate) fn compare(rounds: u64, seconds: u64) -> io::Result<()> {
-    let mut ratios = (Vec::new(), Vec::new());
-    println!("microseconds of processor time for a request, in user / in all");
+    let mut ratios = Vec::new();
+    println!("microseconds of processor time for a request");
     for round in 0..rounds.max(1) {
         // Whoever comes first is first no more often than the other.
         let mut order = ["ours", "tokio"];
         order.rotate_left(round as usize % 2);
-        let mut costs = [(0.0, 0.0); 2];
+        let mut costs = [0.0; 2];
         for which in order {
             costs[usize::from(which == "tokio")] = measure(which, seconds)?;
         }
         let [ours, tokio] = costs;
-        ratios.0.push(ours.0 / tokio.0);
-        ratios.1.push(ours.1 / tokio.1);
-        println!(
-            "ours {:.2} / {:.2}, tokio {:.2} / {:.2}: ratio {:.3} / {:.3}",
-            ours.0,
-            ours.1,
-            tokio.0,
-            tokio.1,
-            ours.0 / tokio.0,
-            ours.1 / tokio.1
-        );
+        ratios.push(ours / tokio);
+        println!("ours {ours:.2}, tokio {tokio:.2}: ratio {:.3}", ours / tokio);
     }
-    println!("median ratio {:.3} / {:.3}", median(ratios.0), median(ratios.1));
+    println!("median ratio {:.3}", median(ratios));
     Ok(())
 }

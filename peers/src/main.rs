@@ -53,7 +53,9 @@ fn main() -> ExitCode {
         (Some("ours"), Some(addr)) => ours::serve(addr, Hello::new(number(2, u64::MAX))),
         (Some("tokio"), Some(addr)) => over_tokio::serve(addr, Hello::new(number(2, u64::MAX))),
         _ => {
-            eprintln!("peers compare [ROUNDS] [SECONDS] | ours ADDR [REQUESTS] | tokio ADDR [REQUESTS]");
+            eprintln!(
+                "peers compare [ROUNDS] [SECONDS] | ours ADDR [REQUESTS] | tokio ADDR [REQUESTS]"
+            );
             return ExitCode::from(2);
         }
     };

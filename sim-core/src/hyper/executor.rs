@@ -19,7 +19,7 @@ use crate::Loop;
 /// let (done, handle) = (lp.create_future::<u8>(), Rc::new(7));
 /// let set = done.clone();
 /// LoopExecutor::new(&lp).execute(async move { set.set_result(*handle).expect("it is the first") });
-/// assert_eq!(lp.run_until_complete(done)?, Ok(7));
+/// assert_eq!(lp.run_until_complete(done)?.ok(), Some(7));
 /// # Ok::<(), sim_core::RunError>(())
 /// ```
 #[derive(Clone)]
