@@ -4,6 +4,8 @@
 //! `wrk -c 100`, and prints the processor time of a request and the ratios. `ours ADDR` and `tokio ADDR` are the
 //! servers alone, which end after as many requests as a second argument says.
 
+#![allow(clippy::disallowed_methods, reason = "it looks at servers from outside")]
+
 mod compare;
 mod ours;
 mod over_tokio;
