@@ -45,7 +45,7 @@ const BODY_BYTES_MAX: u64 = 100_000;
 /// A body that does not fit into all buffers between its sender and its reader.
 const LARGE_BODY_BYTES: u64 = 2 << 20;
 /// How far a body may be made ahead of its reader: hyper's buffers, and those of both ends.
-const AHEAD_BYTES_MAX: u64 = 1 << 20;
+const AHEAD_BYTES_MAX: u64 = 3 << 19;
 /// How long connections have to end in good order.
 const GRACE: Duration = Duration::from_secs(20);
 
