@@ -22,8 +22,9 @@
 //! | [`supervisor`] | a worker process that crashes, and is started again with back-off |
 //! | [`graceful`] | a server that drains on `SIGTERM`, and ends |
 //! | [`dispatch`] | workers that may be cancelled wherever they wait: no job and no slot is lost |
+//! | [`http`] | hyper: bodies both ways over HTTP/1.1 and HTTP/2, on one port |
 //! | [`websocket`](zoo::websocket) | messages in frames, and an end that both sides agree on |
-//! | [`http`](zoo::http) | chunked bodies, and orders that are not executed twice |
+//! | [`http-orders`](zoo::http_orders) | chunked bodies, and orders that are not executed twice |
 //! | [`channel`](zoo::channel) | a transport on a transport: windows, water marks, ends |
 //! | [`starttls-lines`](zoo::starttls) | lines, then lines in records: what was protected, and what was not |
 //! | [`resp`](zoo::resp) | a pool of connections: each reply is that of its own command |
@@ -38,7 +39,7 @@
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 27);
+//! assert_eq!(scenarios::all().len(), 28);
 //! ```
 //!
 //! # How they are written
@@ -75,6 +76,7 @@ pub mod failover;
 pub mod gossip;
 pub mod graceful;
 pub mod heartbeat;
+pub mod http;
 pub mod partition;
 pub mod rpc;
 pub mod starttls;
@@ -109,8 +111,9 @@ pub fn all() -> Vec<Scenario> {
         supervisor::scenario(),
         graceful::scenario(),
         dispatch::scenario(),
+        http::scenario(),
         zoo::websocket::scenario(),
-        zoo::http::scenario(),
+        zoo::http_orders::scenario(),
         zoo::channel::scenario(),
         zoo::starttls::scenario(),
         zoo::resp::scenario(),

@@ -531,3 +531,67 @@ fn serve_starttls_speaks_with_openssl() {
         assert_eq!(secured, ["250", "250", "354", "250", "221"], "{version}: {output:?}");
     }
 }
+
+/// What `curl` gets, with these options before the address.
+fn curl(options: &[&str], served: &Served, path: &str) -> String {
+    let url = format!("http://{}{path}", served.addr);
+    let output = Command::new("curl").args(["-s", "-S"]).args(options).arg(url).output();
+    let output = output.expect("it was asked for its version");
+    assert!(output.status.success(), "curl {options:?} {path}: {}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+/// `curl` speaks with `http` over both versions, on one port; it ends in good order.
+#[test]
+fn serve_http_speaks_with_curl() {
+    let Ok(version) = Command::new("curl").arg("--version").output() else {
+        return println!("skipped: there is no curl here");
+    };
+    let served = Served::start("http", "");
+    let mut versions = vec![("--http1.1", "HTTP/1.1")];
+    if text(&version.stdout).contains("HTTP2") {
+        versions.push(("--http2-prior-knowledge", "HTTP/2.0"));
+    } else {
+        println!("skipped: this curl does not speak HTTP/2");
+    }
+    for (option, name) in versions {
+        assert_eq!(curl(&[option], &served, "/"), format!("hello over {name}\n"));
+        let options = [option, "-o", "/dev/null", "-w", "%{size_download}"];
+        assert_eq!(curl(&options, &served, "/bytes/7/1000000"), "1000000");
+        let digest = curl(&[option, "-X", "PUT", "-d", "a body"], &served, "/digest");
+        assert_eq!(digest, format!("6 {:016x}\n", scenarios::Digest::of(b"a body")));
+        assert_eq!(curl(&[option, "-X", "POST", "-d", "a body"], &served, "/echo"), "a body");
+        let code = curl(&[option, "-o", "-", "-w", "%{http_code}"], &served, "/nothing");
+        assert!(code.ends_with("404"), "{code}");
+    }
+    // A kept connection does not hold it up.
+    let mut kept = served.connect();
+    kept.write_all(b"GET / HTTP/1.1\r\nhost: server\r\n\r\n").expect("it is taken");
+    let mut head = [0; 15];
+    kept.read_exact(&mut head).expect("it is answered");
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    served.signal("TERM");
+    let mut rest = Vec::new();
+    kept.read_to_end(&mut rest).expect("the connection ends");
+    assert!(served.stopped().success());
+}
+
+/// A hundred connections at once, each asking as fast as it is answered.
+#[test]
+fn serve_http_stands_wrk() {
+    if Command::new("wrk").arg("-v").output().is_err() {
+        return println!("skipped: there is no wrk here");
+    }
+    let served = Served::start("http", "");
+    let url = format!("http://{}/", served.addr);
+    let output = Command::new("wrk").args(["-t1", "-c100", "-d1s", &url]).output();
+    let output = output.expect("it was asked for its version");
+    let told = text(&output.stdout);
+    assert!(output.status.success() && !told.contains("Socket errors"), "{told}");
+    assert!(!told.contains("Non-2xx"), "{told}");
+    let requests = told.lines().find_map(|line| line.trim().split_once(" requests in "));
+    let requests: u64 = requests.and_then(|(number, _)| number.parse().ok()).expect(told);
+    assert!(requests > 100, "{told}");
+    served.signal("TERM");
+    assert!(served.stopped().success());
+}

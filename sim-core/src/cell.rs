@@ -125,6 +125,13 @@ impl<P: 'static, T: AnyTransport> ProtocolCell<P, T> {
         self.enter(code)
     }
 
+    /// Enters the protocol alone.
+    #[cfg(feature = "hyper")]
+    #[track_caller]
+    pub(crate) fn look<R>(&self, code: impl FnOnce(&mut P) -> R) -> R {
+        code(&mut self.borrow())
+    }
+
     fn post(&self, closure: PostedFn<P, T>, queue: impl FnOnce(Action) -> (Option<Key>, bool)) {
         let slot = self.posted.borrow_mut().insert((None, closure));
         let slot = u32::try_from(slot).expect("fewer than 2³² closures");

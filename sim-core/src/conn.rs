@@ -148,6 +148,13 @@ impl<P: 'static, T: AnyTransport> Conn<P, T> {
         self.0.enter_from_outside(code)
     }
 
+    /// Enters the protocol for something that calls nothing of the loop and none of its user's code.
+    #[cfg(feature = "hyper")]
+    #[track_caller]
+    pub(crate) fn look<R>(&self, code: impl FnOnce(&mut P) -> R) -> R {
+        self.0.look(code)
+    }
+
     /// Completes when `connection_lost` has returned, with the error that it got, if any. May be
     /// awaited by several tasks, and again.
     pub fn closed(&self) -> Closed<T> {

@@ -33,6 +33,7 @@
 //! | [`subprocess`], [`Signal`] | child processes and signals |
 //! | [`sync`], [`queue`] | locks, events, semaphores, barriers and queues, fair and cancel-safe |
 //! | [`layer`], [`tls`] (with the feature `tls`) | TLS and the like, over any stream |
+//! | [`hyper`] (with the feature `hyper`) | HTTP/1 and HTTP/2 |
 //! | [`World`], [`Scenario`] | named hosts, and what runs over them |
 //! | [`history`] | what clients were told, and whether that can be: linearizability |
 //! | [`property`] | what always holds, sometimes happens, is reached, holds in the end |
@@ -65,6 +66,8 @@ mod executor;
 mod future;
 mod handle;
 pub mod history;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 pub mod layer;
 mod multicast;
 mod names;

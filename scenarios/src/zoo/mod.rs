@@ -7,7 +7,7 @@
 
 pub mod channel;
 pub mod dns;
-pub mod http;
+pub mod http_orders;
 pub mod mqtt;
 pub mod mux;
 pub mod pubsub;
@@ -68,8 +68,8 @@ pub fn specimens() -> Vec<Specimen> {
             bug: "the two bytes that end the size of a chunk are taken to come together",
             seen_in: "benoitc/hackney#901",
             minimum: 1,
-            twin: http::scenario,
-            mutant: || http::with_bug(http::Bug::EndOfSizeInHalves),
+            twin: http_orders::scenario,
+            mutant: || http_orders::with_bug(http_orders::Bug::EndOfSizeInHalves),
         },
         Specimen {
             id: "Z05",
@@ -124,8 +124,8 @@ pub fn specimens() -> Vec<Specimen> {
             bug: "what is not to be done twice is asked for again when a kept connection is lost",
             seen_in: "golang/go#22158",
             minimum: 1,
-            twin: http::scenario,
-            mutant: || http::with_bug(http::Bug::RetriesAll),
+            twin: http_orders::scenario,
+            mutant: || http_orders::with_bug(http_orders::Bug::RetriesAll),
         },
         Specimen {
             id: "Z15",

@@ -12,7 +12,7 @@ mod trial;
 
 mod channel;
 mod dns;
-mod http;
+mod http_orders;
 mod mqtt;
 mod mux;
 mod pubsub;

@@ -35,6 +35,27 @@
 //! }
 //! # drop(greet);
 //! ```
+//!
+//! # With tokio's traits
+//!
+//! Libraries that want tokio's `AsyncRead` and `AsyncWrite` take a [`Duplex`] through `tokio_util::compat`. That is a
+//! matter of traits: no runtime of tokio's takes part, so what needs one (`tokio::time`, `tokio::spawn`, `tokio::net`)
+//! stays out.
+//!
+//! ```
+//! use sim_core::Loop;
+//! use sim_core::stream::Duplex;
+//! use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+//! use tokio_util::compat::FuturesAsyncReadCompatExt;
+//!
+//! async fn greet(client: Loop) -> std::io::Result<Option<String>> {
+//!     let (reader, writer) = client.open_connection(("server", 7000)).await?;
+//!     let (reader, mut writer) = tokio::io::split(Duplex::new(reader, writer).compat());
+//!     writer.write_all(b"hello\n").await?;
+//!     BufReader::new(reader).lines().next_line().await
+//! }
+//! # drop(greet);
+//! ```
 
 mod duplex;
 mod error;

@@ -18,6 +18,9 @@ use crate::layer::{LayerFactory, Upgrade};
 use crate::protocol::Attach;
 use crate::{Address, Conn, Loop, PipeEnd, UnixAddr};
 
+/// How many pieces a write may have that allocates nothing.
+const FEW_PIECES: usize = 8;
+
 /// Calls the layer that the protocol is on, or the stream if there is none.
 macro_rules! on_top {
     ($this:ident.$method:ident($($argument:expr),*)) => {
@@ -66,7 +69,13 @@ impl Transport {
     /// As [`write`](Self::write).
     #[track_caller]
     pub fn write_vectored(&self, pieces: &[IoSlice<'_>]) {
-        on_top!(self.write_vectored(&mut pieces.to_vec()));
+        // A copy that is consumed. Few pieces need no allocation.
+        let mut few = [IoSlice::new(&[]); FEW_PIECES];
+        let Some(copy) = few.get_mut(..pieces.len()) else {
+            return on_top!(self.write_vectored(&mut pieces.to_vec()));
+        };
+        copy.copy_from_slice(pieces);
+        on_top!(self.write_vectored(copy));
     }
 
     /// [`write_vectored`](Self::write_vectored) for anything that yields byte slices.

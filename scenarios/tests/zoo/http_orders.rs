@@ -1,6 +1,6 @@
-//! The scenario `http`: Z03 and Z14.
+//! The scenario `http-orders`: Z03 and Z14.
 
-use scenarios::zoo::http::scenario;
+use scenarios::zoo::http_orders::scenario;
 use sim_net::{Boundary, Probability, Sim, StreamFaults};
 
 use crate::keeper::{calm, found, green, holds, mutant, one_fault_shows, shows};

@@ -61,7 +61,7 @@ enum Part {
 /// there is no more.
 ///
 /// ```
-/// use scenarios::zoo::http::message::{self, Decoder};
+/// use scenarios::zoo::http_orders::message::{self, Decoder};
 ///
 /// let bytes = message::encode("HTTP/1.1 200 OK", [&b"two "[..], b"chunks"]);
 /// let mut decoder = Decoder::default();

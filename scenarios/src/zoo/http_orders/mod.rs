@@ -52,9 +52,9 @@ pub enum Bug {
     RetriesAll,
 }
 
-/// The scenario `http`.
+/// The scenario `http-orders`.
 pub fn scenario() -> Scenario {
-    specimen("http", None)
+    specimen("http-orders", None)
 }
 
 /// The scenario with a bug: its invariants are to catch it.

@@ -1,0 +1,258 @@
+//! A client: a connection that is made again when it fails, and what is asked over it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sim_core::hyper::hyper::body::Incoming;
+use sim_core::hyper::hyper::client::conn::{http1, http2};
+use sim_core::hyper::hyper::{self, Method, Request, Response, Version as HttpVersion};
+use sim_core::hyper::{IoProtocol, LoopIo, http1_client, http2_client_builder};
+use sim_core::sync::Lock;
+use sim_core::{Failure, Loop, Rng, Task};
+
+use super::payload::{Made, Payload, digest};
+use super::server::{Resources, read, receipt};
+use super::{AHEAD_BYTES_MAX, LARGE_BODY_BYTES, PORT, SOCKET_BUFFER_BYTES};
+use crate::patience::within;
+use crate::violation::ensure;
+use crate::{Digest, Violation};
+
+/// How long the first attempt may take; each one after it may take twice as long.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// How much of a body may come over HTTP/2 that nobody has read: the least that RFC 9113 has by default.
+const WINDOW_BYTES: u32 = 65_535;
+/// How long a client rests between attempts.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// How long a reader that is late is late.
+const LATE: Duration = Duration::from_millis(500);
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    Http1,
+    Http2,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Errand {
+    kind: Kind,
+    seed: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A body comes down.
+    Get,
+    /// A large body comes down, and is read late.
+    GetLate,
+    /// A body goes up, and is paid for with its digest.
+    Digest,
+    /// A body goes up and comes down at once.
+    Echo,
+}
+
+impl Errand {
+    /// One of a body of `bytes` bytes.
+    pub(super) fn random(bytes: u64, rng: &mut Rng) -> Self {
+        let kind = [Kind::Get, Kind::Digest, Kind::Echo][rng.below(3) as usize];
+        Self { kind, seed: rng.next_u64(), bytes }
+    }
+
+    /// One of a large body that is read late.
+    pub(super) fn late(rng: &mut Rng) -> Self {
+        Self { kind: Kind::GetLate, seed: rng.next_u64(), bytes: LARGE_BODY_BYTES }
+    }
+
+    fn request(&self) -> Request<Payload> {
+        let Self { seed, bytes, .. } = *self;
+        let (method, path, payload) = match self.kind {
+            Kind::Get | Kind::GetLate => {
+                (Method::GET, format!("/bytes/{seed}/{bytes}"), Payload::Text(None))
+            }
+            Kind::Digest => (Method::PUT, "/digest".to_owned(), self.payload()),
+            Kind::Echo => (Method::PUT, "/echo".to_owned(), self.payload()),
+        };
+        let request = Request::builder().method(method).uri(format!("http://server:{PORT}{path}"));
+        request.header("host", "server").body(payload).expect("it is well formed")
+    }
+
+    fn payload(&self) -> Payload {
+        Payload::made(self.seed, self.bytes, self.seed.is_multiple_of(2), &Made::default())
+    }
+}
+
+/// Where requests are sent.
+enum Sender {
+    Http1(http1::SendRequest<Payload>),
+    Http2(http2::SendRequest<Payload>),
+}
+
+/// A client host's connection, which several tasks may use if it speaks HTTP/2.
+pub(super) struct Client {
+    lp: Loop,
+    version: Version,
+    resources: Rc<Resources>,
+    /// The connection in use, and the how-manieth it is. That of HTTP/1.1 is taken out by its user.
+    sender: Lock<(u32, Option<Sender>)>,
+    connections: RefCell<Vec<Task<hyper::Result<()>>>>,
+    failed: Cell<u32>,
+}
+
+impl Client {
+    pub(super) fn new(lp: &Loop, version: Version, resources: &Rc<Resources>) -> Self {
+        Self {
+            lp: lp.clone(),
+            version,
+            resources: Rc::clone(resources),
+            sender: Lock::new((0, None)),
+            connections: RefCell::default(),
+            failed: Cell::new(0),
+        }
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    pub(super) fn event_loop(&self) -> &Loop {
+        &self.lp
+    }
+
+    /// Asks until it is answered.
+    pub(super) async fn run(&self, errand: Errand) -> Result<(), Failure> {
+        let mut patience = ATTEMPT;
+        loop {
+            // The connection that an attempt fails over is not used again.
+            let used = Cell::new(None);
+            match self.lp.timeout(patience, self.attempt(errand, &used)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(failure)) if failure.is::<Violation>() => return Err(failure),
+                Ok(Err(_)) | Err(_) => {
+                    self.failed.set(self.failed.get() + 1);
+                    self.give_up(used.get()).await;
+                    self.lp.sleep(BACK_OFF).await;
+                }
+            }
+            patience *= 2;
+        }
+    }
+
+    /// Asks once.
+    async fn attempt(&self, errand: Errand, used: &Cell<Option<u32>>) -> Result<(), Failure> {
+        let (number, sender) = self.sender().await?;
+        used.set(Some(number));
+        let made = self.resources.watch(errand.seed);
+        let (response, sender) = match sender {
+            Sender::Http1(mut sender) => {
+                sender.ready().await?;
+                (sender.send_request(errand.request()).await?, Some(sender))
+            }
+            Sender::Http2(mut sender) => {
+                sender.ready().await?;
+                (sender.send_request(errand.request()).await?, None)
+            }
+        };
+        self.judge(errand, response, &made).await?;
+        self.resources.forget(errand.seed);
+        if let Some(sender) = sender {
+            *self.sender.acquire().await = (number, Some(Sender::Http1(sender)));
+        }
+        Ok(())
+    }
+
+    async fn judge(
+        &self,
+        errand: Errand,
+        response: Response<Incoming>,
+        made: &Made,
+    ) -> Result<(), Failure> {
+        let Errand { kind, seed, bytes } = errand;
+        let spoken = match self.version {
+            Version::Http1 => HttpVersion::HTTP_11,
+            Version::Http2 => HttpVersion::HTTP_2,
+        };
+        ensure!(
+            response.version() == spoken && response.status().is_success(),
+            "a request over {spoken:?} was answered {response:?}"
+        );
+        ensure!(response.headers().contains_key("date"), "an answer has no date");
+        if kind == Kind::GetLate {
+            self.lp.sleep(LATE).await;
+            let ahead = made.get();
+            ensure!(
+                ahead <= AHEAD_BYTES_MAX,
+                "{ahead} bytes were made of a body that nobody reads"
+            );
+        }
+        let came = read(response.into_body()).await?;
+        let expected = digest(seed, bytes);
+        if kind == Kind::Digest {
+            let text = format!("{bytes} {expected:016x}\n");
+            let expected = Digest::of(text.as_bytes());
+            ensure!(came.finish() == expected, "a receipt is not {text:?}");
+        } else {
+            let text = receipt(&came);
+            ensure!(
+                (came.bytes(), came.finish()) == (bytes, expected),
+                "a body is {text:?} and should be {bytes} {expected:016x}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Where to send the next request; connects if need be.
+    async fn sender(&self) -> Result<(u32, Sender), Failure> {
+        let mut sender = self.sender.acquire().await;
+        let (number, current) = &mut *sender;
+        if current.is_none() {
+            *number += 1;
+            *current = Some(self.connect().await?);
+        }
+        let usable = match current {
+            Some(Sender::Http2(shared)) => Some(Sender::Http2(shared.clone())),
+            other => other.take(),
+        };
+        Ok((*number, usable.expect("it was just made")))
+    }
+
+    async fn connect(&self) -> Result<Sender, Failure> {
+        let connecting = self.lp.connection().receive_buffer(SOCKET_BUFFER_BYTES);
+        let conn = connecting.connect(("server", PORT), IoProtocol::new).await?;
+        let io = LoopIo::new(&conn);
+        let (sender, connection) = match self.version {
+            Version::Http1 => {
+                let (sender, connection) = http1_client(io).await?;
+                (Sender::Http1(sender), connection)
+            }
+            Version::Http2 => {
+                let mut builder = http2_client_builder(&self.lp);
+                builder.initial_stream_window_size(WINDOW_BYTES);
+                let (sender, connection) = builder.handshake(io).await?;
+                (Sender::Http2(sender), self.lp.create_task(connection))
+            }
+        };
+        self.connections.borrow_mut().push(connection);
+        Ok(sender)
+    }
+
+    /// Has nobody use the connection of this number again.
+    async fn give_up(&self, number: Option<u32>) {
+        let mut sender = self.sender.acquire().await;
+        if number == Some(sender.0) {
+            sender.1 = None;
+        }
+    }
+
+    /// Closes, waits until every connection has ended, and says how many attempts failed.
+    pub(super) async fn leave(&self) -> Result<u32, Violation> {
+        self.sender.acquire().await.1 = None;
+        for connection in self.connections.take() {
+            // How it ended, its last request knew before.
+            drop(within(&self.lp, "the end of a client's connection", connection).await?);
+        }
+        Ok(self.failed.get())
+    }
+}

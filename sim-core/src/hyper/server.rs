@@ -1,0 +1,225 @@
+//! Serving HTTP/1 and HTTP/2 on one port.
+
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use ::hyper::body::{Body, Incoming};
+use ::hyper::rt::bounds::Http2ServerConnExec;
+use ::hyper::server::conn::{http1, http2};
+use ::hyper::service::Service;
+use ::hyper::{Request, Response};
+
+use super::date::Dated;
+use super::{IoProtocol, LoopExecutor, LoopIo, LoopTimer};
+use crate::Loop;
+use crate::sync::Event;
+
+/// What a client begins with who speaks HTTP/2 without being asked (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a client may take to say which version it speaks. hyper's own limit for a head is the same.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How connections are served over HTTP/1 and HTTP/2, whichever a client begins with.
+///
+/// The options are hyper's, with the loop's timer and executor set. In a simulation the `date` of responses is
+/// the host's time of day. Clones share the end that [`drain`](Self::drain) brings about, not the options.
+///
+/// ```
+/// use sim_core::Loop;
+/// use sim_core::hyper::{HttpServer, service};
+/// use sim_core::hyper::hyper::body::Incoming;
+/// use sim_core::hyper::hyper::{Request, Response};
+/// use std::convert::Infallible;
+/// use std::io;
+///
+/// async fn serve(lp: Loop) -> io::Result<()> {
+///     let mut http = HttpServer::new(&lp);
+///     http.http2().max_concurrent_streams(100);
+///     let hello = service(|request: Request<Incoming>| async move {
+///         Ok::<_, Infallible>(Response::new(format!("hello, {}", request.uri().path())))
+///     });
+///     let server = lp.create_server(("server", 80), http.serving(hello)).await?;
+///
+///     // And in the end, after what is under way:
+///     server.close();
+///     http.drain();
+///     server.wait_closed().await;
+///     Ok(())
+/// }
+/// # drop(serve);
+/// ```
+#[derive(Clone)]
+pub struct HttpServer {
+    lp: Loop,
+    http1: http1::Builder,
+    http2: http2::Builder<LoopExecutor>,
+    draining: Event,
+}
+
+impl HttpServer {
+    /// hyper's defaults, on `lp`.
+    pub fn new(lp: &Loop) -> Self {
+        let mut http1 = http1::Builder::new();
+        let mut http2 = http2::Builder::new(LoopExecutor::new(lp));
+        // hyper would ask the wall clock.
+        let is_real = !lp.core.driver.is_simulated();
+        let timer = LoopTimer::new();
+        http1.timer(timer).auto_date_header(is_real);
+        http2.timer(timer).auto_date_header(is_real);
+        Self { lp: lp.clone(), http1, http2, draining: Event::new() }
+    }
+
+    /// hyper's options for HTTP/1.
+    pub fn http1(&mut self) -> &mut http1::Builder {
+        &mut self.http1
+    }
+
+    /// hyper's options for HTTP/2.
+    pub fn http2(&mut self) -> &mut http2::Builder<LoopExecutor> {
+        &mut self.http2
+    }
+
+    /// A factory of protocols for a server that answers requests by `service`.
+    ///
+    /// Each connection is a task, whose errors are logged: clients break off all the time.
+    pub fn serving<S, B>(&self, service: S) -> impl FnMut() -> IoProtocol + 'static
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (http, service) = (self.clone(), Rc::new(service));
+        move || {
+            let (http, service) = (http.clone(), Rc::clone(&service));
+            IoProtocol::accepted(move |io| {
+                let (lp, number) = (http.lp.clone(), io.transport().number());
+                let serve = async move {
+                    if let Err(error) = http.serve_connection(io, service).await {
+                        tracing::debug!(target: "sim_core", transport = number, %error, "HTTP connection");
+                    }
+                };
+                drop(lp.create_named_task("http connection", serve));
+            })
+        }
+    }
+
+    /// Answers the requests of a connection by `service`, until it ends. A client that sends nothing for half a
+    /// minute is given up.
+    ///
+    /// # Errors
+    ///
+    /// hyper's: the connection was lost, or what came is not HTTP.
+    pub async fn serve_connection<S, B>(&self, io: LoopIo, service: S) -> hyper::Result<()>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Some(is_http2) = self.version(&io).await else {
+            return Ok(());
+        };
+        let lp = self.lp.core.driver.is_simulated().then(|| self.lp.clone());
+        let service = Dated { service, lp };
+        if is_http2 {
+            self.drive(Box::pin(self.http2.serve_connection(io, service))).await
+        } else {
+            self.drive(Box::pin(self.http1.serve_connection(io, service))).await
+        }
+    }
+
+    /// Whether the client speaks HTTP/2; `None` if it says nothing before the end.
+    async fn version(&self, io: &LoopIo) -> Option<bool> {
+        let mut draining = pin!(self.draining.wait());
+        let mut is_http2 = pin!(io.begins_with(PREFACE));
+        let version = poll_fn(|cx| match is_http2.as_mut().poll(cx) {
+            Poll::Ready(is_http2) => Poll::Ready(Some(is_http2)),
+            Poll::Pending => draining.as_mut().poll(cx).map(|()| None),
+        });
+        self.lp.timeout(PREFACE_TIMEOUT, version).await.ok().flatten()
+    }
+
+    /// Runs a connection to its end, a graceful one when that is asked for.
+    async fn drive<C: Connection>(&self, mut connection: Pin<Box<C>>) -> hyper::Result<()> {
+        let mut draining = pin!(self.draining.wait());
+        let (mut waits, mut is_asked) = (None::<Waker>, false);
+        poll_fn(|cx| {
+            // Whoever waits already is asked no more than whether there is news.
+            let waits_already = waits.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
+            if !is_asked && (!waits_already || self.draining.is_set()) {
+                is_asked = draining.as_mut().poll(cx).is_ready();
+                waits = Some(cx.waker().clone());
+                if is_asked {
+                    connection.as_mut().drain();
+                }
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Ends every connection gracefully: requests that have begun are answered, and no more are taken.
+    ///
+    /// [`Server::wait_closed`](crate::Server::wait_closed) waits for it. A handler that never answers keeps its
+    /// connection; [`Server::abort_clients`](crate::Server::abort_clients) does not ask it.
+    pub fn drain(&self) {
+        self.draining.set();
+    }
+}
+
+/// What the connections of both versions have in common.
+trait Connection {
+    fn drain(self: Pin<&mut Self>);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>>;
+}
+
+impl<S, B> Connection for http1::Connection<LoopIo, S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        Future::poll(self, cx)
+    }
+}
+
+impl<S, B> Connection for http2::Connection<LoopIo, S, LoopExecutor>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    LoopExecutor: Http2ServerConnExec<S::Future, B>,
+{
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        Future::poll(self, cx)
+    }
+}
+
+impl fmt::Debug for HttpServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpServer")
+            .field("http1", &self.http1)
+            .field("http2", &self.http2)
+            .field("draining", &self.draining.is_set())
+            .finish_non_exhaustive()
+    }
+}

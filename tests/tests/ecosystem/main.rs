@@ -1,0 +1,5 @@
+//! Libraries of the ecosystem over our streams, on both loops.
+
+mod compat;
+mod http;
+mod http_ends;
