@@ -23,6 +23,7 @@
 //! | [`graceful`] | a server that drains on `SIGTERM`, and ends |
 //! | [`dispatch`] | workers that may be cancelled wherever they wait: no job and no slot is lost |
 //! | [`http`] | hyper: bodies both ways over HTTP/1.1 and HTTP/2, on one port |
+//! | [`proxy`] | two transports: back-pressure, ends and errors carried across |
 //! | [`websocket`](zoo::websocket) | messages in frames, and an end that both sides agree on |
 //! | [`http-orders`](zoo::http_orders) | chunked bodies, and orders that are not executed twice |
 //! | [`channel`](zoo::channel) | a transport on a transport: windows, water marks, ends |
@@ -78,6 +79,7 @@ pub mod graceful;
 pub mod heartbeat;
 pub mod http;
 pub mod partition;
+pub mod proxy;
 pub mod rpc;
 pub mod starttls;
 pub mod supervisor;
@@ -112,6 +114,7 @@ pub fn all() -> Vec<Scenario> {
         graceful::scenario(),
         dispatch::scenario(),
         http::scenario(),
+        proxy::scenario(),
         zoo::websocket::scenario(),
         zoo::http_orders::scenario(),
         zoo::channel::scenario(),

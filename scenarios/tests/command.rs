@@ -428,7 +428,17 @@ fn serve_echoes_until_it_is_terminated() {
 
 #[test]
 fn serve_carries_more_than_its_buffers() {
-    let served = Served::start("echo", "");
+    carries_more_than_its_buffers("echo");
+}
+
+/// What is served behind the proxy is an echo.
+#[test]
+fn serve_puts_a_proxy_before_an_echo() {
+    carries_more_than_its_buffers("proxy");
+}
+
+fn carries_more_than_its_buffers(scenario: &str) {
+    let served = Served::start(scenario, "");
     let mut stream = served.connect();
     let body: Vec<u8> = (0..3_000_000_u32).map(|place| (place % 251) as u8).collect();
     let sent = body.clone();

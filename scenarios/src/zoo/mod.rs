@@ -24,7 +24,7 @@ use sim_core::Scenario;
 /// that fail. A listener rests for a second behind each of them, and no client is so patient.
 ///
 /// [`FaultMix::ROUGH`]: sim_core::FaultMix::ROUGH
-const RECONNECTING: &str =
+pub(crate) const RECONNECTING: &str =
     "boundary,short-write,coalesce,stall,delay-fin,spurious,rst,accept-reset,connect";
 
 /// A bug and the protocol that it was found in.

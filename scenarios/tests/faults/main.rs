@@ -4,6 +4,8 @@ mod arq;
 mod cancellations;
 mod failover;
 mod gossip;
+mod mixes;
 mod partition;
 mod processes;
+mod proxy;
 mod trouble;
