@@ -24,6 +24,7 @@
 //! | [`dispatch`] | workers that may be cancelled wherever they wait: no job and no slot is lost |
 //! | [`http`] | hyper: bodies both ways over HTTP/1.1 and HTTP/2, on one port |
 //! | [`proxy`] | two transports: back-pressure, ends and errors carried across |
+//! | [`pool`] | connections that are lent, checked and let go: limits and time-outs |
 //! | [`websocket`](zoo::websocket) | messages in frames, and an end that both sides agree on |
 //! | [`http-orders`](zoo::http_orders) | chunked bodies, and orders that are not executed twice |
 //! | [`channel`](zoo::channel) | a transport on a transport: windows, water marks, ends |
@@ -79,6 +80,7 @@ pub mod graceful;
 pub mod heartbeat;
 pub mod http;
 pub mod partition;
+pub mod pool;
 pub mod proxy;
 pub mod rpc;
 pub mod starttls;
@@ -115,6 +117,7 @@ pub fn all() -> Vec<Scenario> {
         dispatch::scenario(),
         http::scenario(),
         proxy::scenario(),
+        pool::scenario(),
         zoo::websocket::scenario(),
         zoo::http_orders::scenario(),
         zoo::channel::scenario(),

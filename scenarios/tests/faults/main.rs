@@ -6,6 +6,7 @@ mod failover;
 mod gossip;
 mod mixes;
 mod partition;
+mod pool;
 mod processes;
 mod proxy;
 mod trouble;
