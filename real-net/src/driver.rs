@@ -24,7 +24,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::alarm::Bell;
 use crate::executor::{ThreadPool, default_threads};
-use crate::files::StoreFile;
+use crate::files::{self, StoreFile};
 use crate::multicast;
 use crate::processes::ChildProcess;
 use crate::resolver::Resolver;
@@ -363,6 +363,19 @@ impl Driver for MioDriver {
             Descriptor::Socket(socket) => socket.send_vectored_with_flags(pieces, flags),
             Descriptor::Pipe { end, .. } => Ok(rustix::io::writev(end, pieces)?),
             _ => Err(Errno::INVAL.into()),
+        }
+    }
+
+    fn send_file(
+        &self,
+        source: Source,
+        file: &dyn Storage,
+        offset: u64,
+        count: usize,
+    ) -> io::Result<usize> {
+        match self.sockets.borrow().get(source)? {
+            Descriptor::Socket(socket) => files::send(socket, file, offset, count),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -1,15 +1,57 @@
 //! Stores as files in a directory.
 
+use std::any::Any;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sim_core::Storage;
+use rustix::io::Errno;
+use sim_core::{Loop, Reading, Storage, Store};
+use socket2::Socket;
 
 /// A store's file.
-pub(crate) struct StoreFile(File);
+pub(crate) struct StoreFile(Arc<File>);
+
+/// A file that was opened elsewhere, for [`Loop::sendfile`] on a real loop, or to be read and written
+/// as a [`Store`] is.
+///
+/// ```
+/// use std::fs::File;
+///
+/// let lp = real_net::new_loop()?;
+/// let file = real_net::file(&lp, File::open("Cargo.toml")?);
+/// assert!(file.size()? > 0);
+/// # std::io::Result::Ok(())
+/// ```
+pub fn file(lp: &Loop, file: File) -> Store {
+    Store::new(lp, Rc::new(StoreFile(Arc::new(file))))
+}
+
+/// Has the kernel copy bytes of a file to a socket; `Unsupported` if it does not for these two.
+///
+/// A peer that is gone is `BrokenPipe`: `SIGPIPE` is ignored in every process of Rust's runtime.
+pub(crate) fn send(
+    socket: &Socket,
+    file: &dyn Storage,
+    offset: u64,
+    count: usize,
+) -> io::Result<usize> {
+    let Some(StoreFile(file)) = file.as_any().downcast_ref() else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    let mut offset = offset;
+    match rustix::fs::sendfile(socket, file, Some(&mut offset), count) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::SPIPE | Errno::OVERFLOW) => {
+            let text = "the kernel does not send this file";
+            Err(io::Error::new(io::ErrorKind::Unsupported, text))
+        }
+        sent => Ok(sent?),
+    }
+}
 
 impl StoreFile {
     /// Opens `directory/host/name`, which is made if it is not there.
@@ -24,7 +66,7 @@ impl StoreFile {
             .open(directory.join(name))?;
         // A new file is durable only when its directory is.
         File::open(&directory)?.sync_all()?;
-        Ok(Self(file))
+        Ok(Self(Arc::new(file)))
     }
 }
 
@@ -37,6 +79,27 @@ impl Storage for StoreFile {
         let mut content = vec![0; usize::try_from(self.size()?).map_err(io::Error::other)?];
         self.0.read_exact_at(&mut content, 0)?;
         Ok(content)
+    }
+
+    fn begin_read(&self, offset: u64, length: usize) -> Reading {
+        let file = Arc::clone(&self.0);
+        Reading::Blocks(Box::new(move || {
+            let (mut bytes, mut filled) = (vec![0; length], 0);
+            while filled < length {
+                match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                    Ok(0) => break,
+                    Ok(more) => filled += more,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            bytes.truncate(filled);
+            Ok(bytes)
+        }))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -25,6 +25,7 @@
 //! | [`new_loop`] | a bare loop, asyncio's `new_event_loop` |
 //! | [`run`], [`Runner`], [`run_report`] | a scenario in a world of named hosts on loopback |
 //! | [`workers`] | a loop per core, all serving one port |
+//! | [`file`] | a file of the machine, to be sent by `Loop::sendfile` |
 //! | [`ThreadPool`] | threads for what blocks, asyncio's executor |
 //! | [`Remote`] | callbacks from other threads, asyncio's `call_soon_threadsafe` |
 //! | [`shutdown_signal`] | `SIGTERM` and `SIGINT` as a future |
@@ -62,6 +63,7 @@ mod world;
 
 pub use driver::MioDriver;
 pub use executor::ThreadPool;
+pub use files::file;
 pub use pipes::NotTaken;
 pub use remote::{LoopClosed, Remote};
 pub use run::{

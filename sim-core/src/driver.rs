@@ -397,6 +397,24 @@ pub trait Driver {
     /// `NotConnected`.
     fn shutdown_write(&self, source: Source) -> io::Result<()>;
 
+    /// Sends up to `count` bytes of a file from `offset` on over a stream without taking them through
+    /// the process, and says how many; 0 at the file's end. Nothing waits to be written before it.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if it cannot be done for this stream and this file, so that the file is read and
+    /// written instead; else as [`write`](Self::write), and what reading gives.
+    fn send_file(
+        &self,
+        source: Source,
+        file: &dyn Storage,
+        offset: u64,
+        count: usize,
+    ) -> io::Result<usize> {
+        let _ = (source, file, offset, count);
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this loop sends no files by the kernel"))
+    }
+
     /// Sends one datagram, whole or not at all; to the connected peer if `to` is `None`.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Files that outlive the process that wrote them.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -31,6 +32,23 @@ pub struct Store {
     storage: Rc<dyn Storage>,
 }
 
+/// What [`Storage::begin_read`] answers.
+pub enum Reading {
+    /// The bytes, and how long it takes until they are there.
+    After(Duration, io::Result<Vec<u8>>),
+    /// They are had by this, which may block: for a thread of the executor.
+    Blocks(Box<dyn FnOnce() -> io::Result<Vec<u8>> + Send>),
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After(takes, bytes) => f.debug_tuple("After").field(takes).field(bytes).finish(),
+            Self::Blocks(_) => f.write_str("Blocks(..)"),
+        }
+    }
+}
+
 /// What a driver provides to make a [`Store`]: one file. Offsets and lengths are in bytes.
 pub trait Storage {
     /// How long it is.
@@ -46,6 +64,13 @@ pub trait Storage {
     ///
     /// What the file system gives.
     fn read(&self) -> io::Result<Vec<u8>>;
+
+    /// Begins to read `length` bytes from `offset` on, or those that there are.
+    fn begin_read(&self, offset: u64, length: usize) -> Reading;
+
+    /// Itself, for a driver that sends files of its own kind by other means
+    /// ([`Driver::send_file`](crate::driver::Driver::send_file)).
+    fn as_any(&self) -> &dyn Any;
 
     /// Writes at an offset; a gap before it is zeros.
     ///
@@ -74,8 +99,9 @@ pub trait Storage {
 }
 
 impl Store {
-    /// A file over `storage`, for syncs on `lp`.
-    pub(crate) fn new(lp: &Loop, storage: Rc<dyn Storage>) -> Self {
+    /// A file over `storage`, for reads and syncs on `lp`: for drivers that open files by other ways
+    /// than [`Loop::store`].
+    pub fn new(lp: &Loop, storage: Rc<dyn Storage>) -> Self {
         Self { lp: lp.clone(), storage }
     }
 
@@ -95,6 +121,37 @@ impl Store {
     /// What the file system gives.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         self.storage.read()
+    }
+
+    /// `length` of its bytes from `offset` on, or those that there are: none at its end.
+    ///
+    /// The loop goes on meanwhile: the simulated disk takes a twentieth of a millisecond, the real one
+    /// is read on a thread of the executor.
+    ///
+    /// # Errors
+    ///
+    /// What the file system gives; as [`Loop::run_in_executor`].
+    pub async fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        match self.storage.begin_read(offset, length) {
+            Reading::After(takes, bytes) => {
+                if !takes.is_zero() {
+                    self.lp.sleep(takes).await;
+                }
+                bytes
+            }
+            Reading::Blocks(read) => {
+                self.lp.run_in_executor(read)?.await.map_err(io::Error::other)?
+            }
+        }
+    }
+
+    /// The loop that it is of.
+    pub fn event_loop(&self) -> &Loop {
+        &self.lp
+    }
+
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.storage
     }
 
     /// Writes at its end.

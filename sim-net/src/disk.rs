@@ -1,10 +1,11 @@
 //! The disk of a host: what is on it for good, and what a crash may still take.
 
+use std::any::Any;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::Storage;
+use sim_core::{Reading, Storage};
 
 use crate::decisions::Site;
 use crate::errno::{self, EFBIG, EIO};
@@ -12,6 +13,8 @@ use crate::network::Network;
 use crate::plan::FaultSite;
 use crate::scheduler::Scheduler;
 
+/// How long it takes to read some bytes of a file.
+const READ_TIME: Duration = Duration::from_micros(50);
 /// How long a sync takes.
 const SYNC_TIME: Duration = Duration::from_micros(100);
 /// The largest file.
@@ -181,6 +184,22 @@ impl Storage for OpenFile {
 
     fn read(&self) -> io::Result<Vec<u8>> {
         Ok(self.with(|file| file.content.clone()))
+    }
+
+    fn begin_read(&self, offset: u64, length: usize) -> Reading {
+        if self.is_dead() {
+            return Reading::After(Duration::ZERO, Err(errno::os(EIO)));
+        }
+        let bytes = self.with(|file| {
+            let from =
+                usize::try_from(offset).map_or(file.content.len(), |at| at.min(file.content.len()));
+            file.content[from..].iter().take(length).copied().collect()
+        });
+        Reading::After(READ_TIME, Ok(bytes))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {

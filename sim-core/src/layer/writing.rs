@@ -107,6 +107,7 @@ impl Layered {
         if self.state() != State::Unwrapped {
             self.backlog.replace(backlog);
         }
+        self.stream().tell_room();
     }
 
     /// Sends what the layer has to say for itself.

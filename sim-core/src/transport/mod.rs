@@ -55,9 +55,11 @@ impl Transport {
     /// # Panics
     ///
     /// After [`write_eof`](Self::write_eof), even with no data (C-60), unless it is a pipe's: there
-    /// the data is dropped (G-05). On the reading end of a pipe.
+    /// the data is dropped (G-05). On the reading end of a pipe. While a file is sent by
+    /// [`Loop::sendfile`] (G-60).
     #[track_caller]
     pub fn write(&self, data: &[u8]) {
+        self.0.refuse_beside_file();
         on_top!(self.write(data));
     }
 
@@ -76,6 +78,8 @@ impl Transport {
         };
         copy.copy_from_slice(pieces);
         on_top!(self.write_vectored(copy));
+        self.0.refuse_beside_file();
+        on_top!(self.write_vectored(&mut pieces.to_vec()));
     }
 
     /// [`write_vectored`](Self::write_vectored) for anything that yields byte slices.
@@ -89,6 +93,7 @@ impl Transport {
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
+        self.0.refuse_beside_file();
         let lines: Vec<I::Item> = lines.into_iter().collect();
         let mut pieces: Vec<IoSlice<'_>> =
             lines.iter().map(|line| IoSlice::new(line.as_ref())).collect();
@@ -101,9 +106,10 @@ impl Transport {
     ///
     /// # Panics
     ///
-    /// Over a layer, unless it is closing: TLS has no half-close (F-09).
+    /// Over a layer, unless it is closing: TLS has no half-close (F-09). While a file is sent (G-60).
     #[track_caller]
     pub fn write_eof(&self) {
+        self.0.refuse_beside_file();
         on_top!(self.write_eof());
     }
 

@@ -1,6 +1,7 @@
 //! The state of one stream connection: reading, writing, flow control and its end.
 
 mod failure;
+mod file;
 mod handler;
 mod layered;
 mod pipe;
@@ -11,6 +12,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::Waker;
 
+pub(crate) use self::file::FileTurn;
 pub(crate) use self::handler::{ReadInto, StreamHandler};
 use super::{Medium, Transport, WriteBufferLimits};
 use crate::Address;
@@ -63,6 +65,8 @@ pub(crate) struct Stream {
     paused_writing: Cell<bool>,
     pause_undelivered: Cell<bool>,
     eof_written: Cell<bool>,
+    /// A file has its turn: nothing else may be written.
+    sends_file: Cell<bool>,
     reset: Cell<bool>,
     handler: RefCell<Option<Rc<dyn StreamHandler>>>,
     limits: Cell<WriteBufferLimits>,
@@ -138,6 +142,7 @@ impl Stream {
             paused_writing: Cell::new(false),
             pause_undelivered: Cell::new(false),
             eof_written: Cell::new(medium == Medium::ReadPipe),
+            sends_file: Cell::new(false),
             dropped_writes: Cell::new(0),
             reset: Cell::new(false),
             loss_is_layers: Cell::new(false),
@@ -272,7 +277,8 @@ impl Stream {
         }
         let read = self.readable.get() && self.wants_read() && !self.in_still_readable.get();
         let read = read && !self.read_queued.replace(true);
-        let write = event.writable && (!self.buffer.borrow().is_empty() || self.is_unread_pipe());
+        let waits = !self.buffer.borrow().is_empty() || self.sends_file.get();
+        let write = event.writable && (waits || self.is_unread_pipe());
         (read, write)
     }
 
@@ -540,6 +546,7 @@ impl Stream {
     }
 
     pub(crate) fn on_writable(self: &Rc<Self>) {
+        self.tell_room();
         if self.buffer.borrow().is_empty() || self.phase.get() >= Phase::Losing {
             return self.on_reader_gone();
         }

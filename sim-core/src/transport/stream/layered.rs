@@ -50,6 +50,11 @@ impl Stream {
         if self.core().is_closed() {
             return Err(closed_error());
         }
+        if self.sends_file.get() {
+            return invalid(
+                "a layer cannot begin in the middle of a file: sendfile is in progress",
+            );
+        }
         if matches!(self.medium, Medium::ReadPipe | Medium::WritePipe) {
             return invalid("a layer needs both directions, and a pipe has one");
         }
