@@ -15,6 +15,8 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sim_core::{EventLoop, Outcome, PanicPolicy, World};
@@ -102,11 +104,31 @@ where
     F: Future + 'static,
     F::Output: Outcome,
 {
+    let stores = Stores::new();
     let runner = real_net::Runner::new()
         .limit(Duration::from_secs(60))
+        .store_dir(&stores.0)
         .allow_contained_panics(panics == Panics::Contain);
     if let Err(error) = runner.run(scenario) {
         panic!("on real sockets: {error}");
+    }
+}
+
+/// A directory for the stores of one run on real sockets, removed at its end.
+struct Stores(PathBuf);
+
+impl Stores {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("sim-stores-{}-{number}", std::process::id())))
+    }
+}
+
+impl Drop for Stores {
+    fn drop(&mut self) {
+        // Most tests have no store.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -37,6 +37,7 @@ mod reports;
 mod resolving;
 mod runners;
 mod semaphores;
+mod sendfile;
 mod servers;
 mod serving;
 mod signals;
