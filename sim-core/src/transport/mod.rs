@@ -147,6 +147,8 @@ impl Transport {
     /// then `connection_lost(None)` comes. There is no time limit on the sending (C-71). Idempotent.
     pub fn close(&self) {
         on_top!(self.close());
+        // Whoever sends a file is to see it.
+        self.0.tell_room();
     }
 
     /// Closes the connection at once: what waits is dropped, the peer gets a reset, and

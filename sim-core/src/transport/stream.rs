@@ -705,6 +705,7 @@ impl Stream {
             self.lose(None);
         } else {
             self.phase.set(Phase::Closing);
+            self.tell_room();
         }
     }
 
