@@ -41,7 +41,7 @@
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 28);
+//! assert_eq!(scenarios::all().len(), 29);
 //! ```
 //!
 //! # How they are written

@@ -5,12 +5,12 @@ mod file;
 mod handler;
 mod layered;
 mod pipe;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::task::Waker;
 
 pub(crate) use self::file::FileTurn;
 pub(crate) use self::handler::{ReadInto, StreamHandler};
@@ -659,36 +659,6 @@ impl Stream {
         self.rearm_read();
         self.look_for_reader();
         self.wake_all();
-    }
-
-    /// True once `connection_made` has returned; else the waker is told.
-    pub(crate) fn poll_made(&self, waker: &Waker) -> bool {
-        self.made.get() || self.add_waker(waker)
-    }
-
-    /// How the connection ended, once `connection_lost` has returned; else the waker is told.
-    pub(crate) fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
-        match &*self.outcome.borrow() {
-            Outcome::Pending => {
-                self.add_waker(waker);
-                None
-            }
-            Outcome::Lost(reason) => Some(reason.clone()),
-            Outcome::LoopClosed => {
-                let text = "the event loop is closed";
-                let error = io::Error::new(io::ErrorKind::ConnectionAborted, text);
-                Some(Some(SharedError::new(error)))
-            }
-        }
-    }
-
-    fn add_waker(&self, waker: &Waker) -> bool {
-        self.wakers.borrow_mut().add(waker);
-        false
-    }
-
-    fn wake_all(&self) {
-        self.wakers.take().wake();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
