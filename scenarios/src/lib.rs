@@ -41,7 +41,7 @@
 //! ```
 //! let echo = scenarios::find("echo").expect("it is one of them");
 //! assert!(echo.can_serve());
-//! assert_eq!(scenarios::all().len(), 29);
+//! assert_eq!(scenarios::all().len(), 30);
 //! ```
 //!
 //! # How they are written
@@ -164,7 +164,16 @@ mod tests {
         let without: Vec<_> = without.into_iter().filter(|name| !of_zoo.contains(name)).collect();
         assert_eq!(
             without,
-            ["heartbeat", "partition", "arq", "gossip", "failover", "supervisor", "graceful"]
+            [
+                "heartbeat",
+                "partition",
+                "arq",
+                "gossip",
+                "failover",
+                "supervisor",
+                "graceful",
+                "dispatch"
+            ]
         );
         assert!(find("raft3").is_some());
         assert!(find("no such scenario").is_none());

@@ -71,6 +71,7 @@ impl Transport {
     /// As [`write`](Self::write).
     #[track_caller]
     pub fn write_vectored(&self, pieces: &[IoSlice<'_>]) {
+        self.0.refuse_beside_file();
         // A copy that is consumed. Few pieces need no allocation.
         let mut few = [IoSlice::new(&[]); FEW_PIECES];
         let Some(copy) = few.get_mut(..pieces.len()) else {
@@ -78,8 +79,6 @@ impl Transport {
         };
         copy.copy_from_slice(pieces);
         on_top!(self.write_vectored(copy));
-        self.0.refuse_beside_file();
-        on_top!(self.write_vectored(&mut pieces.to_vec()));
     }
 
     /// [`write_vectored`](Self::write_vectored) for anything that yields byte slices.
