@@ -128,7 +128,7 @@ impl Simulation {
         let capture = self.scheduler.network().wire.capture.take();
         let capture = capture.map(|capture| self.with_hosts(*capture));
         let (bindings, recording, census) = (self.bindings(), self.recording(), self.take_census());
-        let tail = self.scheduler.network().wire.trace.take_tail();
+        let tail = self.scheduler.network().wire.trace.tail();
         // Destructors of protocols run here.
         if let Err(finding) = self.contain(|| self.scheduler.close()) {
             outcome = outcome.and(Err(finding));

@@ -275,9 +275,11 @@ pub(crate) struct Trace {
     /// The hash of all records but those of the ring's current lap.
     hash: u64,
     steps: u64,
+    /// At this step somebody looks up: at the end of a lap, or at every record if they are told.
+    settle_at: u64,
     /// The last records, in a ring: number n, counted from 0, is at n mod [`TAIL`]. They enter the
-    /// hash a lap at a time, so that recording is a few stores. Empty once it is taken out.
-    tail: Vec<Packed>,
+    /// hash a lap at a time, so that recording is a few stores.
+    tail: Box<[Packed; TAIL]>,
     log: Option<Box<Kept>>,
     /// How many records the log holds, at most: the first ones.
     log_max: usize,
@@ -305,7 +307,8 @@ impl Trace {
         Self {
             hash: 0,
             steps: 0,
-            tail: vec![Packed::BLANK; TAIL],
+            settle_at: 1,
+            tail: Box::new([Packed::BLANK; TAIL]),
             log: keep_log.then(Box::default),
             log_max: usize::MAX,
             is_bare: false,
@@ -366,25 +369,27 @@ impl Trace {
     /// Puts a record into the ring; true if it must be settled.
     #[inline(always)]
     fn put(&mut self, packed: Packed) -> bool {
-        let place = self.steps as usize % TAIL;
-        if let Some(slot) = self.tail.get_mut(place) {
-            packed.store(slot);
-        }
+        packed.store(&mut self.tail[self.steps as usize % TAIL]);
         self.steps += 1;
-        place == TAIL - 1
-            || self.log.is_some()
-            || tracing::enabled!(target: "sim_net", tracing::Level::TRACE)
+        self.steps == self.settle_at
     }
 
-    /// Hashes the ring if the last record has filled it, and tells of the record whoever wants to know.
+    /// Hashes the ring if the last record has filled it, and tells of the record whoever wants to know:
+    /// a log, and a subscriber of `tracing` that was there when the run or its lap of the ring began.
     #[inline(never)]
     pub(crate) fn settle(&mut self, packet: u32) {
         let place = (self.steps - 1) as usize % TAIL;
         if place == TAIL - 1 {
             self.end_lap();
         }
-        if self.log.is_some() || tracing::enabled!(target: "sim_net", tracing::Level::TRACE) {
+        let is_told =
+            self.log.is_some() || tracing::enabled!(target: "sim_net", tracing::Level::TRACE);
+        if is_told {
             self.tell(place, packet);
+        }
+        self.settle_at = self.steps + if is_told { 1 } else { (TAIL - 1 - place) as u64 };
+        if self.settle_at == self.steps {
+            self.settle_at += TAIL as u64;
         }
     }
 
@@ -395,9 +400,7 @@ impl Trace {
     /// Passes the record at this place of the ring on to the log and to `tracing`.
     #[cold]
     fn tell(&mut self, place: usize, packet: u32) {
-        let Some(&packed) = self.tail.get(place) else {
-            return;
-        };
+        let packed = self.tail[place];
         let entry = packed.unpack(self.steps);
         if let Some(Kept { records, notes }) = self.log.as_deref_mut()
             && records.len() < self.log_max
@@ -423,7 +426,8 @@ impl Trace {
     }
 
     pub(crate) fn hash(&self) -> u64 {
-        Packed::mix_all(&self.tail[..self.steps as usize % TAIL], self.hash)
+        let hash = Packed::mix_all(&self.tail[..self.steps as usize % TAIL], self.hash);
+        hash ^ hash >> 32
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -432,22 +436,12 @@ impl Trace {
 
     /// The last records.
     pub(crate) fn tail(&self) -> Log {
-        self.in_order(self.tail.clone())
-    }
-
-    /// Takes the last records out, at the end of a run: what comes later is not kept.
-    pub(crate) fn take_tail(&mut self) -> Log {
-        let records = std::mem::take(&mut self.tail);
-        self.in_order(records)
-    }
-
-    fn in_order(&self, mut records: Vec<Packed>) -> Log {
-        let place = self.steps as usize % TAIL;
-        if self.steps < TAIL as u64 {
-            records.truncate(place);
-        } else {
-            records.rotate_left(place);
+        let (newest, oldest) = self.tail.split_at(self.steps as usize % TAIL);
+        let mut records = Vec::with_capacity(TAIL);
+        if self.steps >= TAIL as u64 {
+            records.extend_from_slice(oldest);
         }
+        records.extend_from_slice(newest);
         let before = self.steps - records.len() as u64;
         let (hosts, names) = (self.hosts.clone(), self.names.clone());
         Log { before, records, hosts, names, notes: Notes::default() }

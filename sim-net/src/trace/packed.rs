@@ -111,13 +111,12 @@ impl Packed {
     #[inline(always)]
     fn mix_into(&self, hash: u64) -> u64 {
         let [a, b, c] = self.words;
-        let word = (a ^ self.place << 56)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        let word = (a.wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .wrapping_add(b.wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
-            .wrapping_add((c ^ (self.place >> 32) << 40).wrapping_mul(0x1656_67b1_9e37_79f9))
+            .wrapping_add(c.wrapping_mul(0x1656_67b1_9e37_79f9))
+            .wrapping_add(self.place.wrapping_mul(0xff51_afd7_ed55_8ccd))
             .wrapping_add(self.time.as_nanos().wrapping_mul(0xd6e8_feb8_6659_fd93));
-        let mixed = (hash.rotate_left(23) ^ word).wrapping_mul(0x2545_f491_4f6c_dd1d);
-        mixed ^ mixed >> 32
+        (hash.rotate_left(23) ^ word).wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
     /// Takes records in, in order.
