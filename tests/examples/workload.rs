@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use tests::workloads::{self, Echoing};
 
 /// `key=value` arguments.
@@ -59,6 +60,11 @@ fn run(workload: &str, options: &Options) -> Option<u64> {
         "S7" => workloads::worlds(get("n", 10_000)),
         "S8" => workloads::idle_hosts(get("hosts", 10_000)),
         "S9" => workloads::open_connections(get("connections", 100_000)),
+        "R1" => {
+            let lp = real_net::new_loop().expect("there are descriptors left");
+            let delay = Duration::from_micros(get("max_us", 10_000));
+            workloads::timers(&lp, pending, get("n", 1_000_000), delay)
+        }
         "R4" => {
             let lp = real_net::new_loop().expect("there are descriptors left");
             workloads::timers_half_cancelled(&lp, get("n", 1_000_000))
@@ -67,12 +73,10 @@ fn run(workload: &str, options: &Options) -> Option<u64> {
     })
 }
 
-/// User and system time of the process so far, in the kernel's ticks of 10 ms.
+/// What the processor has worked for the process so far.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok());
-    ticks.sum::<f64>() / 100.0
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn peak_rss_kib() -> u64 {
@@ -87,7 +91,7 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let Some(ops) = Options::parse(args).and_then(|options| run(&workload, &options)) else {
         eprintln!(
-            "usage: workload S1|S1t|S2|S2m|S2s|S2u|S3|S4|S5|S6|S7|S8|S9|R2m|R2s|R4 [key=value ..]"
+            "usage: workload S1|S1t|S2|S2m|S2s|S2u|S3|S4|S5|S6|S7|S8|S9|R1|R2m|R2s|R4 [key=value ..]"
         );
         return ExitCode::from(2);
     };

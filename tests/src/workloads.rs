@@ -2,7 +2,7 @@
 //!
 //! Each runs to its end and returns how many operations that were. The letters are those of the
 //! peers' programs: S1 timers, S2 TCP round trips, S2u over UDP, S3 bulk, S4 many clients, S5
-//! datagrams one way, S7 whole worlds, R4 timers of the real loop. S2m and S2s are this project's own:
+//! datagrams one way, S7 whole worlds, R1 and R4 timers of the real loop. S2m and S2s are this project's own:
 //! messages that are echoed one by one, by callbacks and by streams.
 
 use std::cell::Cell;
