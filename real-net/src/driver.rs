@@ -25,6 +25,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::alarm::Bell;
 use crate::executor::{ThreadPool, default_threads};
 use crate::files::{self, StoreFile};
+use crate::level_selector::LevelSelector;
 use crate::multicast;
 use crate::processes::ChildProcess;
 use crate::resolver::Resolver;
@@ -32,6 +33,8 @@ use crate::sockets::{self, Descriptor, Sockets};
 
 /// What the selector calls the alarm; sockets have the indices of their table.
 const ALARM: mio::Token = mio::Token(usize::MAX);
+/// What it calls the selector of watched descriptors.
+const WATCHED: mio::Token = mio::Token(usize::MAX - 1);
 /// How many descriptors one wait reports. More that are ready are reported by the next.
 const EVENTS_MAX: usize = 1_024;
 /// How much one read takes, in bytes: the budget of a connection for a turn, in one call.
@@ -82,6 +85,8 @@ pub struct MioDriver {
     store_dir: RefCell<Option<PathBuf>>,
     /// Sockets whose readiness the selector does not tell: the next wait does, soon.
     untold: RefCell<Vec<Source>>,
+    /// Descriptors of the user's own; made with the first.
+    level: OnceCell<Rc<LevelSelector>>,
 }
 
 impl MioDriver {
@@ -107,6 +112,7 @@ impl MioDriver {
             shares_ports: Cell::new(false),
             store_dir: RefCell::new(None),
             untold: RefCell::default(),
+            level: OnceCell::new(),
         })
     }
 
@@ -169,6 +175,15 @@ impl MioDriver {
         if !untold.contains(&source) {
             untold.push(source);
         }
+    }
+
+    /// The selector of the user's own descriptors.
+    pub(crate) fn level_selector(&self) -> io::Result<&Rc<LevelSelector>> {
+        if self.level.get().is_none() {
+            let selector = LevelSelector::new(self.poll.borrow().registry(), WATCHED)?;
+            return Ok(self.level.get_or_init(|| Rc::new(selector)));
+        }
+        Ok(self.level.get().expect("just seen"))
     }
 
     /// Makes every wait after `limit` from now fail, so that a run cannot hang.
@@ -441,12 +456,26 @@ impl Driver for MioDriver {
         if !self.untold.borrow().is_empty() {
             timeout = Some(timeout.map_or(RETRY_AFTER, |timeout| timeout.min(RETRY_AFTER)));
         }
+        let level = self.level.get().filter(|level| level.is_used());
+        // What is ready now would not end a sleep: it has been ready before.
+        let mut is_told = false;
+        if let Some(level) = level
+            && timeout != Some(Duration::ZERO)
+            && level.collect(events)?
+        {
+            (timeout, is_told) = (Some(Duration::ZERO), true);
+        }
         let mut ready = self.ready.borrow_mut();
         match self.poll.borrow_mut().poll(&mut ready, timeout) {
             Ok(()) => {}
             // A signal's handler ran: coming back early, with nothing, is allowed.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error.into()),
+        }
+        if let Some(level) = level
+            && !is_told
+        {
+            level.collect(events)?;
         }
         let sockets = self.sockets.borrow();
         for event in &*ready {

@@ -28,6 +28,7 @@
 //! | [`file`] | a file of the machine, to be sent by `Loop::sendfile` |
 //! | [`ThreadPool`] | threads for what blocks, asyncio's executor |
 //! | [`Remote`] | callbacks from other threads, asyncio's `call_soon_threadsafe` |
+//! | [`Watched`] | readiness of a descriptor of the user's own, asyncio's `add_reader` and `add_writer` |
 //! | [`shutdown_signal`] | `SIGTERM` and `SIGINT` as a future |
 //! | [`MioDriver`] | what the loop stands on |
 //!
@@ -47,6 +48,7 @@ mod block;
 mod driver;
 mod executor;
 mod files;
+mod level_selector;
 mod multicast;
 mod pipes;
 mod pool;
@@ -58,6 +60,7 @@ mod shutdown;
 mod signals;
 mod sockets;
 mod unix;
+mod watched;
 mod workers;
 mod world;
 
@@ -71,4 +74,5 @@ pub use run::{
     run_report,
 };
 pub use shutdown::{Shutdown, ShutdownSignal, shutdown_signal};
+pub use watched::Watched;
 pub use workers::{WorkerPool, Workers, workers};

@@ -15,28 +15,28 @@ use crate::sockets::Descriptor;
 
 /// A descriptor was not taken in: why, and the descriptor, still open.
 #[derive(Debug)]
-pub struct NotTaken {
+pub struct NotTaken<D = OwnedFd> {
     /// What was not taken.
-    pub descriptor: OwnedFd,
+    pub descriptor: D,
     /// Why.
     pub error: io::Error,
 }
 
-impl fmt::Display for NotTaken {
+impl<D> fmt::Display for NotTaken<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl Error for NotTaken {
+impl<D: fmt::Debug> Error for NotTaken<D> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.error)
     }
 }
 
-impl From<NotTaken> for io::Error {
+impl<D> From<NotTaken<D>> for io::Error {
     /// The reason alone; the descriptor is closed.
-    fn from(not_taken: NotTaken) -> Self {
+    fn from(not_taken: NotTaken<D>) -> Self {
         not_taken.error
     }
 }

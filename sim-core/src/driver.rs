@@ -58,6 +58,7 @@ use std::time::Duration;
 
 use crate::address::Port;
 pub use crate::address::numeric_host;
+pub use crate::ready_handlers::{Direction, ReadyHandlers};
 pub use crate::tcp_options::TcpOptions;
 
 use crate::error::RunError;

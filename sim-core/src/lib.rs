@@ -76,6 +76,7 @@ pub mod program;
 pub mod property;
 mod protocol;
 pub mod queue;
+mod ready_handlers;
 mod rng;
 mod runner;
 mod scenario;

@@ -133,7 +133,10 @@ pub(super) fn of(core: &Core, name: &dyn Fn(&Address) -> String) -> Vec<Leftover
                 processes.extend(child.returncode().is_none().then_some((child.pid, child.place)));
                 continue;
             }
-            Registered::Waiting(_) | Registered::Listener(_) | Registered::Signal(_) => continue,
+            Registered::Waiting(_)
+            | Registered::Listener(_)
+            | Registered::Signal(_)
+            | Registered::Handlers(_) => continue,
         };
         let protocol = protocol.map(|protocol| format!(" of {protocol}")).unwrap_or_default();
         transports.push((kind, number, bytes, format!("{ends}{protocol}"), source.place()));

@@ -7,8 +7,9 @@ use super::callbacks::Place;
 use super::core::{Core, Life};
 use crate::arena::Key;
 use crate::datagram::Endpoint;
-use crate::driver::Readiness;
+use crate::driver::{Direction, Readiness};
 use crate::layer::Layered;
+use crate::ready_handlers::Slots;
 use crate::server::Listener;
 use crate::signal::SignalWatch;
 use crate::socket::Watch;
@@ -25,6 +26,8 @@ pub(crate) enum Registered {
     Listener(Rc<Listener>),
     Signal(Rc<SignalWatch>),
     Child(Rc<Child>),
+    /// A descriptor of the user's own.
+    Handlers(Rc<Slots>),
 }
 
 /// Events of flow control and sending that are delivered right after the callback that caused them.
@@ -46,13 +49,14 @@ impl Registered {
             Self::Endpoint(endpoint) => endpoint.note_readiness(event),
             Self::Listener(listener) => (listener.note_readable(event.readable), false),
             Self::Signal(_) | Self::Child(_) => (event.readable, false),
+            Self::Handlers(slots) => slots.note_readiness(event),
         }
     }
 
     /// It had more to read: says whether a read handle is to be queued for it.
     pub(super) fn begin_read(&self) -> bool {
         match self {
-            Self::Waiting(_) | Self::Signal(_) | Self::Child(_) => false,
+            Self::Waiting(_) | Self::Signal(_) | Self::Child(_) | Self::Handlers(_) => false,
             Self::Stream(stream) => stream.begin_read(),
             Self::Endpoint(endpoint) => endpoint.begin_read(),
             Self::Listener(listener) => listener.note_readable(true),
@@ -67,6 +71,7 @@ impl Registered {
             Self::Endpoint(endpoint) => endpoint.place,
             Self::Listener(listener) => listener.server()?.place(),
             Self::Child(child) => child.place,
+            Self::Handlers(slots) => slots.place.get(),
             Self::Waiting(_) | Self::Signal(_) => None,
         }
     }
@@ -80,6 +85,7 @@ impl Registered {
             Self::Listener(listener) => listener.close(),
             Self::Signal(watch) => watch.release(),
             Self::Child(child) => child.release(),
+            Self::Handlers(slots) => slots.release(),
         }
     }
 }
@@ -115,6 +121,15 @@ pub(super) fn run_io(core: &Rc<Core>, source: &Registered, read: bool, write: bo
         Registered::Listener(listener) => listener.on_readable(),
         Registered::Signal(watch) => watch.on_ready(),
         Registered::Child(child) => child.on_ready(),
+        Registered::Handlers(slots) => {
+            if read {
+                slots.on_ready(Direction::Read);
+            }
+            if write {
+                super::iteration::drain_flow(core);
+                slots.on_ready(Direction::Write);
+            }
+        }
     }
 }
 
@@ -139,6 +154,7 @@ pub(super) fn describe(source: Option<&Registered>) -> String {
         Some(Registered::Listener(listener)) => format!("listener {}", listener.local_addr()),
         Some(Registered::Child(child)) => format!("child process {}", child.pid),
         Some(Registered::Signal(watch)) => format!("{}", watch.signal),
+        Some(Registered::Handlers(_)) => "a watched descriptor".to_owned(),
         Some(Registered::Waiting(_)) => "a waiting socket".to_owned(),
         None => "a closed transport".to_owned(),
     }
