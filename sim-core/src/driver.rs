@@ -17,6 +17,7 @@
 //! 3. **Readiness**, edge-triggered: after [`register`](Driver::register) every change from "would
 //!    block" to "would not" is reported once, as a [`Readiness`], until
 //!    [`close`](Driver::close). Reporting too often is harmless; never reporting is a hang.
+//!    A backend whose users have descriptors of their own builds upon [`ReadyHandlers`].
 //! 4. **Waiting.** [`wait`](Driver::wait): sleep until something is ready or a deadline has come.
 //!    Only the outermost run of a thread calls it. A world of several engines turns the others
 //!    inside it.

@@ -32,6 +32,7 @@ mod programs;
 mod queued_datagrams;
 mod queues;
 mod raw_sockets;
+mod readers_and_writers;
 mod receiving;
 mod reports;
 mod resolving;
