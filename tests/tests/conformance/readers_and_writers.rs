@@ -117,6 +117,27 @@ fn what_comes_wakes_the_loop() {
     assert_eq!(*heard.borrow(), b"12345");
 }
 
+/// G-50: a loop that has nothing else to do does not sleep while a handler leaves something unread.
+// on: real
+#[test]
+fn what_is_left_unread_keeps_the_loop_awake() {
+    let (lp, _driver, stream, mut peer) = watched();
+    let (calls, stop) = (Rc::new(Cell::new(0)), lp.stop_handle());
+    let count = Rc::clone(&calls);
+    let reading = stream.add_reader(move |_| {
+        count.set(count.get() + 1);
+        if count.get() == 5 {
+            stop.stop();
+        }
+    });
+    reading.unwrap();
+    let stop = lp.stop_handle();
+    let _overslept = lp.call_later(Duration::from_secs(5), move || stop.stop());
+    peer.write_all(b"left").unwrap();
+    lp.run_forever().unwrap();
+    assert_eq!(calls.get(), 5);
+}
+
 /// G-50: a writer is called while there is room; a full descriptor lets the loop sleep.
 // on: real
 #[test]
@@ -357,7 +378,7 @@ fn a_dropped_descriptor_is_closed_and_calls_nobody() {
 fn a_reused_number_gets_no_stale_event() {
     let output = end_of("readers_and_writers::a_reused_number_gets_no_stale_event", || {
         let (lp, driver) = new_loop();
-        for _ in 0..10 {
+        for round in 0..10 {
             let log = Log::new();
             let (stream, mut peer) = UnixStream::pair().unwrap();
             let (number, duplicate) = (stream.as_raw_fd(), stream.try_clone().unwrap());
@@ -369,7 +390,8 @@ fn a_reused_number_gets_no_stale_event() {
             let place = Rc::clone(&second);
             // The readiness of the first is queued behind this.
             lp.call_soon(move || {
-                assert!(first.remove_reader());
+                // Dropping it alone is enough.
+                assert!(round % 2 == 0 || first.remove_reader());
                 drop(first);
                 let (stream, peer) = UnixStream::pair().unwrap();
                 assert_eq!(stream.as_raw_fd(), number);
