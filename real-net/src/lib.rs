@@ -25,7 +25,7 @@
 //! | [`new_loop`] | a bare loop, asyncio's `new_event_loop` |
 //! | [`run`], [`Runner`], [`run_report`] | a scenario in a world of named hosts on loopback |
 //! | [`workers`] | a loop per core, all serving one port |
-//! | [`file`] | a file of the machine, to be sent by `Loop::sendfile` |
+//! | [`file()`] | a file of the machine, to be sent by `Loop::sendfile` |
 //! | [`ThreadPool`] | threads for what blocks, asyncio's executor |
 //! | [`Remote`] | callbacks from other threads, asyncio's `call_soon_threadsafe` |
 //! | [`Watched`] | readiness of a descriptor of the user's own, asyncio's `add_reader` and `add_writer` |
