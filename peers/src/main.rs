@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::env;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -46,14 +47,17 @@ impl Hello {
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let number = |place: usize, default: u64| -> u64 {
-        arguments.get(place).and_then(|text| text.parse().ok()).unwrap_or(default)
+    // A number that is none, and 0, are `None`.
+    let number = |place: usize, default: u64| match arguments.get(place) {
+        Some(text) => text.parse::<NonZeroU64>().ok().map(NonZeroU64::get),
+        None => Some(default),
     };
-    let addr = || arguments.get(1).and_then(|text| text.parse::<SocketAddr>().ok());
-    let done = match (arguments.first().copied(), addr()) {
-        (Some("compare"), _) => compare::compare(number(1, 5), number(2, 3)),
-        (Some("ours"), Some(addr)) => ours::serve(addr, Hello::new(number(2, u64::MAX))),
-        (Some("tokio"), Some(addr)) => over_tokio::serve(addr, Hello::new(number(2, u64::MAX))),
+    let addr = || arguments.get(1)?.parse::<SocketAddr>().ok();
+    let served = || Some((addr()?, Hello::new(number(2, u64::MAX)?)));
+    let done = match (arguments.first().copied(), number(1, 5).zip(number(2, 3)), served()) {
+        (Some("compare"), Some((rounds, seconds)), _) => compare::compare(rounds, seconds),
+        (Some("ours"), _, Some((addr, hello))) => ours::serve(addr, hello),
+        (Some("tokio"), _, Some((addr, hello))) => over_tokio::serve(addr, hello),
         _ => {
             eprintln!(
                 "peers compare [ROUNDS] [SECONDS] | ours ADDR [REQUESTS] | tokio ADDR [REQUESTS]"

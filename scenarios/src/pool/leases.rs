@@ -35,6 +35,8 @@ pub struct Limits {
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum AcquireError {
+    /// The pool is closed.
+    Closed,
     /// None was free in time.
     TimedOut,
     /// One was to be made, and could not be.
@@ -44,6 +46,7 @@ pub enum AcquireError {
 impl fmt::Display for AcquireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Closed => f.write_str("the pool is closed"),
             Self::TimedOut => f.write_str("no connection was free in time"),
             Self::Unreachable(error) => write!(f, "no connection could be made: {error}"),
         }
@@ -101,6 +104,14 @@ impl Line {
     }
 
     async fn ask(&mut self, request: &str) -> io::Result<String> {
+        if self.owes {
+            let text = "a reply to an earlier request is still to come";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+        }
+        if request.contains('\n') {
+            let text = "a request is one line";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         self.owes = true;
         self.writer.write(format!("{request}\n").as_bytes());
         let reply = self.reader.read_line().await?;
@@ -153,7 +164,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// When none is free in time, or none can be made.
+    /// When none is free in time, none can be made, or the pool is closed.
     ///
     /// # Cancel safety
     ///
@@ -169,11 +180,15 @@ impl Pool {
             Flaw::OpensMore => self.0.slots.try_acquire(),
             _ => Some(self.0.slots.acquire().await),
         };
+        if self.0.is_closed.get() {
+            return Err(AcquireError::Closed);
+        }
         let mut lease = Lease { line: None, pool: self.clone(), permit };
         while let Some(idle) = self.take_idle() {
             let is_fresh = self.0.lp.time() < idle.since + self.0.limits.check_after;
             lease.line = Some(idle.line);
-            if is_fresh || lease.is_alive().await {
+            // The question takes its time, in which it may grow old.
+            if is_fresh || lease.is_alive().await && !lease.is_old() {
                 return Ok(lease);
             }
             lease.discard();
@@ -261,7 +276,7 @@ impl Pool {
         self.0.open_max.get()
     }
 
-    /// Lets go of the idle connections, and of others when they come back.
+    /// Lets go of the idle connections, and of others when they come back; it lends no more.
     pub fn close(&self) {
         self.0.is_closed.set(true);
         let idle = self.0.idle.take();
@@ -276,11 +291,13 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// Why there is none; the request may have been carried out.
+    /// Why there is none; the request may have been carried out. `InvalidInput` for one of several lines,
+    /// which is not sent; `BrokenPipe` if the reply to an earlier one is still to come.
     ///
     /// # Cancel safety
     ///
-    /// The reply of one that is dropped is nobody's: the connection is closed.
+    /// The reply of one that is dropped is nobody's: no more can be asked, and the connection is closed when
+    /// the lease ends.
     pub async fn ask(&mut self, request: &str) -> io::Result<String> {
         match &mut self.line {
             Some(line) => line.ask(request).await,
@@ -292,6 +309,10 @@ impl Lease {
     pub fn age(&self) -> Duration {
         let now = self.pool.0.lp.time();
         self.line.as_ref().map_or(Duration::ZERO, |line| now.saturating_since(line.made))
+    }
+
+    fn is_old(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| self.pool.is_old(line))
     }
 
     /// Asks the server for a sign of life.
@@ -335,5 +356,76 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.shared.open.set(self.shared.open.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sim_core::World;
+    use sim_net::Sim;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        connections: 1,
+        acquire: Duration::from_secs(1),
+        connect: Duration::from_secs(1),
+        check_after: Duration::from_secs(1),
+        check: Duration::from_secs(1),
+        idle: Duration::from_secs(1),
+        life: Duration::from_secs(10),
+    };
+
+    /// A pool to a server that answers lines, for a test.
+    fn pooled<F: Future<Output = ()> + 'static>(test: impl FnOnce(Loop, Pool) -> F + 'static) {
+        let ran = Sim::new(1).run(|world: World| async move {
+            let server = world.host("server");
+            let _server = server.start_server(("server", 1), super::super::answer).await?;
+            let lp = world.host("client");
+            test(lp.clone(), Pool::new(&lp, ("server", 1), LIMITS)).await;
+            io::Result::Ok(())
+        });
+        ran.unwrap();
+    }
+
+    #[test]
+    fn who_gave_up_waiting_for_a_reply_does_not_get_it_for_another_request() {
+        pooled(|lp, pool| async move {
+            let mut lease = pool.acquire().await.unwrap();
+            let given_up = lp.timeout(Duration::from_micros(1), lease.ask("one")).await;
+            assert!(given_up.is_err());
+            lp.sleep(Duration::from_secs(1)).await;
+            let next = lease.ask("two").await.map_err(|error| error.kind());
+            assert_eq!(next, Err(io::ErrorKind::BrokenPipe));
+            drop(lease);
+            let mut lease = pool.acquire().await.unwrap();
+            assert_eq!(lease.ask("three").await.unwrap(), "re: three");
+        });
+    }
+
+    #[test]
+    fn a_request_of_two_lines_is_refused_and_nothing_is_sent() {
+        pooled(|_, pool| async move {
+            let mut lease = pool.acquire().await.unwrap();
+            let asked = lease.ask("one\ntwo").await.map_err(|error| error.kind());
+            assert_eq!(asked, Err(io::ErrorKind::InvalidInput));
+            assert_eq!(lease.ask("three").await.unwrap(), "re: three");
+        });
+    }
+
+    #[test]
+    fn a_closed_pool_lends_nothing_not_even_to_who_waits() {
+        pooled(|lp, pool| async move {
+            let lease = pool.acquire().await.unwrap();
+            let waiting = pool.clone();
+            let waits = lp.create_task(async move { waiting.acquire().await });
+            lp.sleep(Duration::from_millis(1)).await;
+            pool.close();
+            drop(lease);
+            assert!(matches!(waits.await.unwrap(), Err(AcquireError::Closed)));
+            assert!(matches!(pool.acquire().await, Err(AcquireError::Closed)));
+            lp.sleep(Duration::from_secs(1)).await;
+            assert_eq!(pool.open(), 0);
+        });
     }
 }

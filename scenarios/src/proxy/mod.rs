@@ -50,6 +50,8 @@ const FAULTS: FaultMix = FaultMix::new("latency=1ms..5ms,loss=1%,dup=1%,reorder=
 const BODY_BYTES_MAX: u64 = 128 << 10;
 /// The size of each socket's buffers: small, so that the water marks matter.
 const SOCKET_BUFFER_BYTES: usize = 16 << 10;
+/// When a pair on which nothing passes is given up: the news that one is gone may be lost.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 /// The size of a deployed proxy's.
 const SERVED_BUFFER_BYTES: usize = 256 << 10;
 
@@ -110,7 +112,7 @@ async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
     let (metered, ends) = (Rc::clone(&meter), ending.clone());
     world.boot("proxy", move |lp| {
         metered.restart();
-        let proxy = Proxy::with_flaw(("origin", PORT), &metered, flaw);
+        let proxy = Proxy::with_flaw(("origin", PORT), &metered, flaw).idle(IDLE_MAX);
         let ending = ends.clone();
         async move {
             let server = proxy.listen(&lp, ("proxy", PORT), SOCKET_BUFFER_BYTES).await?;

@@ -21,15 +21,15 @@ const READ_BYTES: usize = 8 << 10;
 pub const HELD_MAX: usize = LIMITS.high + READ_BYTES;
 /// How long a connection to the upstream may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// How long nothing may pass before both connections are given up: the news that one is gone may be
-/// lost.
-const IDLE_MAX: Duration = Duration::from_secs(5);
+/// See [`Proxy::idle`].
+const IDLE_MAX: Duration = Duration::from_secs(300);
 
 /// A TCP proxy: it connects to an upstream for each of its clients, and passes on what each of the two
 /// says. Clones are handles of the same proxy.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     upstream: HostPort,
+    idle_max: Duration,
     flaw: Flaw,
     meter: Rc<Meter>,
 }
@@ -65,7 +65,16 @@ impl Proxy {
     }
 
     pub(super) fn with_flaw(upstream: impl ToHostPort, meter: &Rc<Meter>, flaw: Flaw) -> Self {
-        Self { upstream: upstream.to_host_port(), flaw, meter: Rc::clone(meter) }
+        let (upstream, meter) = (upstream.to_host_port(), Rc::clone(meter));
+        Self { upstream, idle_max: IDLE_MAX, flaw, meter }
+    }
+
+    /// How long nothing may pass, in either direction, before both connections are given up, since the
+    /// news that one is gone may be lost; five minutes unless this says otherwise.
+    #[must_use]
+    pub fn idle(mut self, max: Duration) -> Self {
+        self.idle_max = max;
+        self
     }
 
     /// Listens at `addr`, with sockets whose buffers have `buffer_bytes` each.
@@ -94,6 +103,17 @@ struct Pair {
     ends: Cell<u8>,
     /// When something passed.
     moved: Cell<Time>,
+    /// How much waited to be written, on both sides, when somebody last looked.
+    waiting: Cell<usize>,
+}
+
+impl Pair {
+    /// How much waits to be written, on both sides.
+    fn waits(&self) -> usize {
+        let upstream = self.upstream.borrow();
+        let upstream = upstream.as_ref().map_or(0, Transport::write_buffer_size);
+        self.client.write_buffer_size() + upstream
+    }
 }
 
 /// Which of the two a connection is.
@@ -154,10 +174,15 @@ impl Side {
     /// Gives both up when nothing has passed for long.
     fn watch(&mut self, cx: &Cx<'_, Self>) {
         let Some(pair) = &self.pair else { return };
-        let due = pair.moved.get() + IDLE_MAX;
+        let due = pair.moved.get() + self.proxy.idle_max;
         self.idle = Some(cx.call_at(due, |side, cx| {
-            let moved = side.pair.as_ref().map_or(Time::ZERO, |pair| pair.moved.get());
-            if cx.event_loop().time() < moved + IDLE_MAX {
+            let Some(pair) = &side.pair else { return };
+            let (now, waits) = (cx.event_loop().time(), pair.waits());
+            // Who takes what waits, however slowly, is there.
+            if pair.waiting.replace(waits) != waits {
+                pair.moved.set(now);
+            }
+            if now < pair.moved.get() + side.proxy.idle_max {
                 return side.watch(cx);
             }
             cx.abort();
@@ -181,6 +206,7 @@ impl BufferedProtocol for Side {
                     upstream: RefCell::new(None),
                     ends: Cell::new(0),
                     moved: Cell::new(cx.event_loop().time()),
+                    waiting: Cell::new(0),
                 });
                 self.open_upstream(cx, &pair);
                 self.pair = Some(pair);
@@ -239,14 +265,68 @@ impl BufferedProtocol for Side {
     fn connection_lost(&mut self, _cx: &mut Cx<'_, Self>, error: Option<io::Error>) {
         self.proxy.meter.connections.set(self.proxy.meter.connections.get() - 1);
         let Some(other) = self.other() else { return };
-        match error {
-            Some(_) if self.proxy.flaw != Flaw::EndsCleanly => other.abort(),
-            _ => other.close(),
+        // One that is aborted here has no error, and did not end in good order either.
+        let is_whole = self.pair.as_ref().is_some_and(|pair| pair.ends.get() == 2);
+        if error.is_none() && is_whole || self.proxy.flaw == Flaw::EndsCleanly {
+            other.close();
+        } else {
+            other.abort();
         }
     }
 
     fn digest(&self) -> Option<String> {
         let held = self.other().map_or(0, |other| other.write_buffer_size());
         Some(format!("{:?}, {held} bytes wait on the other side", self.end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sim_core::World;
+    use sim_core::stream::{StreamReader, StreamWriter};
+    use sim_net::Sim;
+
+    use super::*;
+
+    /// What an origin reads of a client, and how that ended, when `end` befalls the proxy.
+    fn read_by_origin(
+        idle: Duration,
+        end: impl FnOnce(&Server) + 'static,
+    ) -> Result<usize, io::ErrorKind> {
+        Sim::new(1)
+            .run(|world: World| async move {
+                let (origin, host) = (world.host("origin"), world.host("proxy"));
+                let got = origin.create_future();
+                let told = got.clone();
+                let read = move |mut reader: StreamReader, writer: StreamWriter| {
+                    let told = told.clone();
+                    async move {
+                        let _writer = writer;
+                        let read = reader.read_to_end().await;
+                        drop(told.set_result(read.map(|all| all.len()).map_err(|e| e.kind())));
+                    }
+                };
+                let _origin = origin.start_server(("origin", 1), read).await?;
+                let proxy = Proxy::new(("origin", 1), &Rc::default()).idle(idle);
+                let proxy = proxy.listen(&host, ("proxy", 1), 1 << 16).await?;
+                let client = world.host("client").open_connection(("proxy", 1)).await?;
+                client.1.write(b"half of");
+                world.sleep(Duration::from_secs(1)).await;
+                end(&proxy);
+                io::Result::Ok(got.await?)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_proxy_that_stops_tells_no_half_for_a_whole() {
+        let stopped = read_by_origin(Duration::from_secs(60), Server::abort_clients);
+        assert_eq!(stopped, Err(io::ErrorKind::ConnectionReset));
+    }
+
+    #[test]
+    fn connections_on_which_nothing_passes_are_given_up() {
+        let idle = read_by_origin(Duration::from_secs(2), |_| ());
+        assert_eq!(idle, Err(io::ErrorKind::ConnectionReset));
     }
 }
