@@ -70,6 +70,9 @@ impl StoreFile {
     }
 }
 
+/// How much is read at once.
+const READ_BYTES: usize = 256 << 10;
+
 impl Storage for StoreFile {
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
@@ -84,9 +87,15 @@ impl Storage for StoreFile {
     fn begin_read(&self, offset: u64, length: usize) -> Reading {
         let file = Arc::clone(&self.0);
         Reading::Blocks(Box::new(move || {
-            let (mut bytes, mut filled) = (vec![0; length], 0);
+            let (mut bytes, mut filled) = (Vec::new(), 0);
+            // The buffer grows with what comes: the length may be that of no file.
             while filled < length {
-                match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                bytes.resize(filled + (length - filled).min(READ_BYTES), 0);
+                let place = offset.checked_add(filled as u64);
+                let Some(place) = place.filter(|&place| i64::try_from(place).is_ok()) else {
+                    break;
+                };
+                match file.read_at(&mut bytes[filled..], place) {
                     Ok(0) => break,
                     Ok(more) => filled += more,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -7,7 +7,7 @@ use std::io;
 use std::task::Poll;
 
 use crate::transport::stream::FileTurn;
-use crate::{Loop, Store, Transport};
+use crate::{Loop, Store, Transport, WriteBufferLimits};
 
 /// How much of a file is read and written at once where the kernel does not send it, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
@@ -64,7 +64,8 @@ impl Loop {
     /// Sends the bytes of a file from `offset` on, `count` of them or all, and says how many: asyncio's
     /// `loop.sendfile`. A file that ends sooner is sent to its end.
     ///
-    /// On sockets of a real loop the kernel does it. Elsewhere (over a layer, on pipes, in a simulation)
+    /// On sockets of a real loop the kernel does it; what of the file is not in memory yet it reads on the
+    /// loop's thread. Elsewhere (over a layer, on pipes, in a simulation)
     /// the file is read in pieces, on a thread of the executor if there are any, and written as the
     /// water marks allow.
     ///
@@ -196,14 +197,16 @@ impl Sending<'_> {
     async fn send_by_pieces(&mut self) -> io::Result<()> {
         while self.left != Some(0) {
             self.wait(|transport| {
-                transport.is_writable()
-                    && transport.write_buffer_size() <= transport.write_buffer_limits().low
+                let WriteBufferLimits { low, high } = transport.write_buffer_limits();
+                let enough = low.min(high.saturating_sub(PIECE_BYTES / 16));
+                transport.is_writable() && transport.write_buffer_size() <= enough
             })
             .await?;
-            // What fits below the mark, so that the protocol need not be told to pause.
-            let room =
-                self.transport.write_buffer_limits().high - self.transport.write_buffer_size();
-            let most = room.clamp(PIECE_BYTES / 16, PIECE_BYTES);
+            // What fits below the mark, so that the protocol need not be told to pause; a mark of 0 has
+            // room for nothing.
+            let limits = self.transport.write_buffer_limits();
+            let room = limits.high.saturating_sub(self.transport.write_buffer_size());
+            let most = room.clamp(1, PIECE_BYTES);
             let most =
                 self.left.map_or(most, |left| most.min(usize::try_from(left).unwrap_or(most)));
             let piece = self.file.read_at(self.offset + self.sent, most).await?;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -531,9 +531,8 @@ impl Core {
             return;
         }
         let _current = current::enter(self);
-        if self.debug() {
-            unclosed::report(self);
-        }
+        // A handler that panics ends nothing before the loop is closed.
+        let told = self.debug().then(|| catch_unwind(AssertUnwindSafe(|| unclosed::report(self))));
         self.ready.borrow_mut().clear();
         self.batch.borrow_mut().clear();
         self.batch_left.set(0);
@@ -558,6 +557,11 @@ impl Core {
             source.release();
         }
         drop(handlers);
+        if let Some(Err(panic)) = told
+            && !std::thread::panicking()
+        {
+            resume_unwind(panic);
+        }
     }
 
     /// Drops the tasks that are left, in order of creation, with a report each (contract A-16). Of a

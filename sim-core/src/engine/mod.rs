@@ -113,11 +113,6 @@ impl Turner {
         iteration::next(&self.core)
     }
 
-    /// True when a task was woken and waits for a turn.
-    pub fn has_wakeups(&self) -> bool {
-        self.core.inbox.is_waiting()
-    }
-
     /// The names of the tasks that are not done, in order of creation: for deadlock reports.
     pub fn pending_tasks(&self) -> Vec<String> {
         self.core.pending_tasks()

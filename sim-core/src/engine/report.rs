@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::error::panic_message;
 use crate::{Loop, SharedError};
 
 /// What the exception handler is told (contract A-61): asyncio's context dictionary, typed.
@@ -86,6 +87,28 @@ impl fmt::Display for ErrorContext {
 pub(crate) struct Reporter {
     handler: RefCell<Option<ExceptionHandler>>,
     count: Cell<u64>,
+    /// How many of its calls are running: a handler may cause reports itself.
+    depth: Cell<u8>,
+}
+
+/// How deep handlers may lie in each other. What is reported inside the innermost is logged: a handler
+/// that schedules something on a closed loop would be told of that, and of that again.
+const DEPTH_MAX: u8 = 2;
+
+/// A call of the handler, which ends however it ends.
+struct Inside<'a>(&'a Cell<u8>);
+
+impl<'a> Inside<'a> {
+    fn begin(depth: &'a Cell<u8>) -> Self {
+        depth.set(depth.get() + 1);
+        Self(depth)
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Reporter {
@@ -109,10 +132,18 @@ impl Reporter {
     /// Calls the handler. If it fails itself, the default one hears of both.
     pub(crate) fn report(&self, lp: &Loop, context: &ErrorContext) {
         self.count.set(self.count.get() + 1);
-        let Some(handler) = self.get() else {
+        let Some(handler) = self.get().filter(|_| self.depth.get() < DEPTH_MAX) else {
             return log(context);
         };
-        if let Err(panic) = lp.core.contain(|| handler(lp, context)) {
+        let _inside = Inside::begin(&self.depth);
+        // A destructor reports, too: what panics while a panic goes through it would end the process.
+        let told = if std::thread::panicking() {
+            catch_unwind(AssertUnwindSafe(|| handler(lp, context)))
+                .map_err(|payload| panic_message(&*payload))
+        } else {
+            lp.core.contain(|| handler(lp, context))
+        };
+        if let Err(panic) = told {
             let mut failed = ErrorContext::panic("Unhandled error in exception handler", panic);
             failed.original = Some(Box::new(context.clone()));
             log(&failed);

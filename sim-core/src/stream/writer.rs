@@ -201,6 +201,8 @@ impl Drop for StreamWriter {
             let text = "a StreamWriter was dropped without close()";
             let transport = Some(stream.number());
             let context = ErrorContext { transport, ..ErrorContext::message(text) };
+            // The report may panic, and the connection is to end all the same.
+            self.close();
             core.report_debug(context, stream.place());
         }
         self.close();

@@ -241,7 +241,8 @@ impl Header {
 
     /// A simulation may cancel it from now on: it counts where it waits.
     pub(super) fn make_cancellable(&self) {
-        if self.is_done() || self.is_marked(CANCELLABLE) {
+        let is_of_use = self.core.driver.is_simulated();
+        if !is_of_use || self.is_done() || self.is_marked(CANCELLABLE) {
             return;
         }
         let made_at = || {

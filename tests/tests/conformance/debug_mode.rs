@@ -263,13 +263,11 @@ both_bare_loops! {
         lp.set_exception_handler(Some(Rc::new(move |lp: &Loop, _| {
             count.set(count.get() + 1);
             seen.close();
-            if count.get() > 1 {
-                return;
-            }
             lp.call_soon(|| unreachable!("the loop is closed"));
         })));
         lp.close().unwrap();
         assert!(!server.is_serving());
+        // That the second callback was refused is logged: the handler would hear of itself for ever.
         assert_eq!(told.get(), 2, "the server, and the callback that was refused");
     }
 }

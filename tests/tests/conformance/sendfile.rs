@@ -289,29 +289,38 @@ sim_only! {
     /// G-61: the fallback writes no more than the water marks allow, so that the protocol is never told
     /// to pause; what the kernel alone may do is an error.
     async fn the_fallback_keeps_the_water_marks(world: World) -> io::Result<()> {
-        let pair = Pair::new(&world).await?;
-        let (lp, transport) = (pair.client.clone(), pair.near.transport().clone());
-        let limits = WriteBufferLimits { high: 20_000, low: 5_000 };
-        transport.set_write_buffer_limits(limits)?;
-        let file = file(&lp, 3_000_000)?;
-        let error = lp.sendfile_by_kernel(&transport, &file, 0, None).await.unwrap_err();
-        assert_eq!((error.kind(), error.sent()), (io::ErrorKind::Unsupported, 0), "{error}");
-        pair.far.transport().pause_reading();
-        let task = lp.create_task({
-            let (lp, transport) = (lp.clone(), transport.clone());
-            async move { lp.sendfile(&transport, &file, 0, None).await }
-        });
-        for _ in 0..200 {
-            world.sleep(Duration::from_millis(1)).await;
-            assert!(transport.write_buffer_size() <= limits.high);
-        }
-        assert!(!task.done());
-        pair.far.transport().resume_reading();
-        assert_eq!(task.await.unwrap()?, 3_000_000);
-        pair.expect(&world, &content(3_000_000)).await;
-        assert_eq!(pair.log.text(), "CM");
-        Ok(())
+        keeps_marks(world, WriteBufferLimits { high: 20_000, low: 5_000 }).await
     }
+
+    /// G-61, C-85: also if the marks are close to each other.
+    async fn the_fallback_keeps_water_marks_that_are_close(world: World) -> io::Result<()> {
+        keeps_marks(world, WriteBufferLimits { high: 5_000, low: 4_500 }).await
+    }
+}
+
+/// Sends a large file to a peer that does not read at first.
+async fn keeps_marks(world: World, limits: WriteBufferLimits) -> io::Result<()> {
+    let pair = Pair::new(&world).await?;
+    let (lp, transport) = (pair.client.clone(), pair.near.transport().clone());
+    transport.set_write_buffer_limits(limits)?;
+    let file = file(&lp, 3_000_000)?;
+    let error = lp.sendfile_by_kernel(&transport, &file, 0, None).await.unwrap_err();
+    assert_eq!((error.kind(), error.sent()), (io::ErrorKind::Unsupported, 0), "{error}");
+    pair.far.transport().pause_reading();
+    let task = lp.create_task({
+        let (lp, transport) = (lp.clone(), transport.clone());
+        async move { lp.sendfile(&transport, &file, 0, None).await }
+    });
+    for _ in 0..200 {
+        world.sleep(Duration::from_millis(1)).await;
+        assert!(transport.write_buffer_size() <= limits.high);
+    }
+    assert!(!task.done());
+    pair.far.transport().resume_reading();
+    assert_eq!(task.await.unwrap()?, 3_000_000);
+    pair.expect(&world, &content(3_000_000)).await;
+    assert_eq!(pair.log.text(), "CM");
+    Ok(())
 }
 
 real_only! {

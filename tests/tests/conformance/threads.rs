@@ -331,3 +331,36 @@ fn remote_work_in_a_simulation_is_an_error() {
         other => panic!("{other:?}"),
     }
 }
+
+/// A-22, B-11: wake-ups by another thread and by the loop's own keep their place among each other and
+/// among callbacks, in one turn.
+#[test]
+// on: real
+fn wake_ups_of_this_thread_and_of_another_keep_their_place() {
+    let (lp, log) = (real_net::new_loop().unwrap(), Log::new());
+    let (near, far) = (lp.create_future::<()>(), Rc::new(RefCell::new(None::<Waker>)));
+    let (future, seen) = (near.clone(), log.clone());
+    lp.create_task(async move {
+        future.await.unwrap();
+        seen.push("x");
+    });
+    let (slot, seen) = (Rc::clone(&far), log.clone());
+    lp.create_task(std::future::poll_fn(move |cx| {
+        if slot.replace(Some(cx.waker().clone())).is_some() {
+            seen.push("z");
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }));
+    run_a_turn(&lp);
+    let (handle, seen) = (lp.clone(), log.clone());
+    lp.call_soon(move || {
+        near.set_result(()).unwrap();
+        let waker = far.borrow().clone().unwrap();
+        thread::spawn(move || waker.wake()).join().unwrap();
+        note_soon(&handle, &seen, &["a"]);
+    });
+    run_a_turn(&lp);
+    run_a_turn(&lp);
+    assert_eq!(log.text(), "x z a");
+}

@@ -60,11 +60,12 @@ impl Transport {
 }
 
 impl Stream {
-    /// For what a user writes.
+    /// For what a user writes. What would be dropped, since the connection is closing, is not refused.
     #[inline]
     #[track_caller]
     pub(in crate::transport) fn refuse_beside_file(&self) {
-        assert!(!self.sends_file.get(), "unable to write: sendfile is in progress");
+        let is_free = !self.sends_file.get() || self.is_closing();
+        assert!(is_free, "unable to write: sendfile is in progress");
     }
 
     pub(crate) fn is_losing(&self) -> bool {
@@ -116,7 +117,11 @@ impl Stream {
                 | io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::NotConnected
-                | io::ErrorKind::TimedOut => {
+                | io::ErrorKind::TimedOut
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::NetworkDown
+                | io::ErrorKind::ConnectionRefused => {
                     let kind = error.kind();
                     self.force_close(Some(error));
                     let text = "the connection was lost while a file was sent";
