@@ -8,11 +8,11 @@ use sim_core::hyper::hyper::body::Incoming;
 use sim_core::hyper::hyper::client::conn::{http1, http2};
 use sim_core::hyper::hyper::{self, Method, Request, Response, Version as HttpVersion};
 use sim_core::hyper::{IoProtocol, LoopIo, http1_client, http2_client_builder};
-use sim_core::sync::Lock;
-use sim_core::{Failure, Loop, Rng, Task};
+use sim_core::sync::{Event, Lock};
+use sim_core::{Failure, Loop, Rng, Task, TaskError};
 
 use super::payload::{Made, Payload, digest};
-use super::server::{Resources, read, receipt};
+use super::server::{Resources, next, read, read_on, receipt};
 use super::{AHEAD_BYTES_MAX, LARGE_BODY_BYTES, PORT, SOCKET_BUFFER_BYTES};
 use crate::patience::within;
 use crate::violation::ensure;
@@ -24,6 +24,8 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 const WINDOW_BYTES: u32 = 65_535;
 /// How long a client rests between attempts.
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// The length of a body of which a half is held back.
+const HELD_BYTES: u64 = 50_000;
 /// How long a reader that is late is late.
 const LATE: Duration = Duration::from_millis(500);
 
@@ -75,8 +77,7 @@ impl Errand {
             Kind::Digest => (Method::PUT, "/digest".to_owned(), self.payload()),
             Kind::Echo => (Method::PUT, "/echo".to_owned(), self.payload()),
         };
-        let request = Request::builder().method(method).uri(format!("http://server:{PORT}{path}"));
-        request.header("host", "server").body(payload).expect("it is well formed")
+        request(method, &path, payload)
     }
 
     fn payload(&self) -> Payload {
@@ -84,10 +85,55 @@ impl Errand {
     }
 }
 
+fn request(method: Method, path: &str, payload: Payload) -> Request<Payload> {
+    let request = Request::builder().method(method).uri(format!("http://server:{PORT}{path}"));
+    request.header("host", "server").body(payload).expect("it is well formed")
+}
+
 /// Where requests are sent.
 enum Sender {
     Http1(http1::SendRequest<Payload>),
     Http2(http2::SendRequest<Payload>),
+}
+
+impl Sender {
+    async fn send(&mut self, request: Request<Payload>) -> hyper::Result<Response<Incoming>> {
+        match self {
+            Self::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Self::Http2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+        }
+    }
+}
+
+/// A request of which half the body has gone up and come down.
+pub(super) struct Held {
+    client: Client,
+    /// Keeps the connection open.
+    _sender: Sender,
+    seed: u64,
+    came: Digest,
+    rest: Incoming,
+}
+
+impl Held {
+    /// Reads the rest, which must be whole.
+    pub(super) async fn finish(mut self, lp: &Loop) -> Result<(), Violation> {
+        let rest = read_on(self.rest, &mut self.came);
+        let read = within(lp, "the rest of an answer that had begun", rest).await?;
+        ensure!(read.is_ok(), "the end of the server cut an answer that had begun: {read:?}");
+        let (came, expected) = (receipt(&self.came), digest(self.seed, HELD_BYTES));
+        ensure!(
+            (self.came.bytes(), self.came.finish()) == (HELD_BYTES, expected),
+            "an answer over the end of the server is {came:?}"
+        );
+        self.client.ended().await.map(drop)
+    }
 }
 
 /// A client host's connection, which several tasks may use if it speaks HTTP/2.
@@ -142,25 +188,29 @@ impl Client {
 
     /// Asks once.
     async fn attempt(&self, errand: Errand, used: &Cell<Option<u32>>) -> Result<(), Failure> {
-        let (number, sender) = self.sender().await?;
+        let (number, mut sender) = self.sender().await?;
         used.set(Some(number));
         let made = self.resources.watch(errand.seed);
-        let (response, sender) = match sender {
-            Sender::Http1(mut sender) => {
-                sender.ready().await?;
-                (sender.send_request(errand.request()).await?, Some(sender))
-            }
-            Sender::Http2(mut sender) => {
-                sender.ready().await?;
-                (sender.send_request(errand.request()).await?, None)
-            }
-        };
+        let response = sender.send(errand.request()).await?;
         self.judge(errand, response, &made).await?;
         self.resources.forget(errand.seed);
-        if let Some(sender) = sender {
-            *self.sender.acquire().await = (number, Some(Sender::Http1(sender)));
+        if self.version == Version::Http1 {
+            *self.sender.acquire().await = (number, Some(sender));
         }
         Ok(())
+    }
+
+    /// Asks for an echo, of which half comes at once and the rest when `go` is set.
+    pub(super) async fn begin(self, seed: u64, go: &Event) -> Result<Held, Failure> {
+        let (_, mut sender) = self.sender().await?;
+        let payload = Payload::in_two_parts(seed, HELD_BYTES, go);
+        let response = sender.send(request(Method::PUT, "/echo", payload)).await?;
+        let (mut rest, mut came) = (response.into_body(), Digest::default());
+        while came.bytes() == 0 {
+            let frame = next(&mut rest).await.ok_or("an echo ends before it begins")??;
+            came.update(frame.data_ref().map_or(&[], |data| data));
+        }
+        Ok(Held { client: self, _sender: sender, seed, came, rest })
     }
 
     async fn judge(
@@ -249,10 +299,19 @@ impl Client {
     /// Closes, waits until every connection has ended, and says how many attempts failed.
     pub(super) async fn leave(&self) -> Result<u32, Violation> {
         self.sender.acquire().await.1 = None;
-        for connection in self.connections.take() {
-            // How it ended, its last request knew before.
-            drop(within(&self.lp, "the end of a client's connection", connection).await?);
-        }
+        // How they ended, their last requests knew before.
+        self.ended().await?;
         Ok(self.failed.get())
+    }
+
+    /// Waits until every connection has ended, of itself or because the server wants it: how each did.
+    pub(super) async fn ended(
+        &self,
+    ) -> Result<Vec<Result<hyper::Result<()>, TaskError>>, Violation> {
+        let mut ends = Vec::new();
+        for connection in self.connections.take() {
+            ends.push(within(&self.lp, "the end of a client's connection", connection).await?);
+        }
+        Ok(ends)
     }
 }

@@ -3,9 +3,11 @@
 //! Client hosts ask over a version each: over HTTP/1.1 one request after the other on a kept connection, over
 //! HTTP/2 several at once. Bodies go up, down, and up and down at once; some large ones are
 //! read late, so that their sender has to wait. Whatever is asked may be asked again, so a client that gets no answer in
-//! time tries again over another connection, with more patience. Invariants: every request is answered within a
+//! time tries again over another connection, with more patience. When all trouble is over the server is asked to end, while
+//! over each version a kept connection is idle and a request is under way. Invariants: every request is answered within a
 //! client's patience, in the version that it was asked in; every body arrives as it was sent; a body that
-//! nobody reads is not made; the server ends in good order, and loses no request by it.
+//! nobody reads is not made; when the server ends, idle connections do at once and in good order, and what has begun is
+//! answered whole.
 //!
 //! It stands bad links and partitions. The server alone speaks with `curl`, `wrk`, and whatever else speaks HTTP;
 //! [`server`] has its resources.
@@ -13,10 +15,13 @@
 //! | where | what |
 //! | --- | --- |
 //! | [`server`] | the resources |
+//! | [`Flaw`] | what wrong twins do |
 //! | `client` | a connection that is made again, and what is asked over it |
+//! | `guests` | who is there when the server ends |
 //! | `payload` | bodies that are made as they are sent |
 
 mod client;
+mod guests;
 mod payload;
 pub mod server;
 
@@ -27,6 +32,7 @@ use sim_core::hyper::HttpServer;
 use sim_core::{Failure, FaultMix, Loop, Rng, Scenario, Server, Serving, Task, World};
 
 use self::client::{Client, Errand, Version};
+use self::guests::Guests;
 use self::server::Resources;
 use crate::patience::{all_within, within};
 use crate::violation::ensure;
@@ -49,27 +55,49 @@ const AHEAD_BYTES_MAX: u64 = 3 << 19;
 /// How long connections have to end in good order.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// What is wrong with a wrong twin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nothing.
+    None,
+    /// The server breaks off its connections when it ends.
+    EndCuts,
+    /// The server waits for its idle connections until their clients close them.
+    KeepsIdle,
+    /// The server makes a body before anybody reads it.
+    MakesBodiesAhead,
+}
+
 /// The scenario `http`.
 pub fn scenario() -> Scenario {
+    with_flaw(Flaw::None)
+}
+
+/// The scenario with a flaw: its invariants are to catch it.
+pub fn with_flaw(flaw: Flaw) -> Scenario {
     let summary = "hyper: bodies both ways over HTTP/1.1 and HTTP/2 arrive whole, on one port";
-    Scenario::new("http", summary, run)
-        .serve(|lp, listen| async move {
+    Scenario::new("http", summary, move |world| run(world, flaw))
+        .serve(move |lp, listen| async move {
             let http = HttpServer::new(&lp);
-            let resources = Rc::new(Resources::default());
+            let resources = Rc::new(Resources::new(flaw));
             let protocols = http.serving(server::service(&resources));
             let server = lp.server().backlog(BACKLOG).bind(listen, protocols).await?;
             let local = *server.sockets().first().expect("it listens");
             Ok(Serving::new(local, move || async move {
-                end(&lp, &server, &http).await;
+                end(&lp, &server, &http, flaw).await;
             }))
         })
         .faults(FAULTS)
 }
 
 /// Ends a server in good order, as far as its clients let it; true if they all did.
-async fn end(lp: &Loop, server: &Server, http: &HttpServer) -> bool {
+async fn end(lp: &Loop, server: &Server, http: &HttpServer, flaw: Flaw) -> bool {
     server.close();
-    http.drain();
+    match flaw {
+        Flaw::EndCuts => server.abort_clients(),
+        Flaw::KeepsIdle => {}
+        Flaw::None | Flaw::MakesBodiesAhead => http.drain(),
+    }
     let ended = lp.timeout(GRACE, server.wait_closed()).await.is_ok();
     if !ended {
         server.abort_clients();
@@ -78,10 +106,10 @@ async fn end(lp: &Loop, server: &Server, http: &HttpServer) -> bool {
     ended
 }
 
-async fn run(world: World) -> Result<(), Failure> {
+async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
     let host = world.host("server");
     let http = HttpServer::new(&host);
-    let resources = Rc::new(Resources::default());
+    let resources = Rc::new(Resources::new(flaw));
     let protocols = http.serving(server::service(&resources));
     let builder = host.server().send_buffer(SOCKET_BUFFER_BYTES);
     let server = builder.bind(("server", PORT), protocols).await?;
@@ -121,7 +149,12 @@ async fn run(world: World) -> Result<(), Failure> {
     for client in &clients {
         failed += client.leave().await?;
     }
-    let ended = within(&host, "the end of the server", end(&host, &server, &http)).await?;
+    // From here on nobody may be cut but by the server.
+    world.eventually(|| true).await;
+    let guests = Guests::arrive(&world, &resources).await?;
+    let parting = world.host("guest").create_task(guests.part());
+    let ended = within(&host, "the end of the server", end(&host, &server, &http, flaw)).await?;
+    parting.await??;
     ensure!(ended || failed > 0, "a connection did not end that all was well with");
     Ok(())
 }

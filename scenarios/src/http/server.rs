@@ -20,6 +20,7 @@ use sim_core::hyper::hyper::body::{Body as _, Bytes, Frame, Incoming};
 use sim_core::hyper::hyper::service::Service;
 use sim_core::hyper::hyper::{Method, Request, Response, StatusCode};
 
+use super::Flaw;
 use super::payload::{Made, Payload};
 use crate::Digest;
 
@@ -27,13 +28,18 @@ use crate::Digest;
 const BODY_BYTES_MAX: u64 = 1 << 30;
 
 /// What the server has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Resources {
+    flaw: Flaw,
     /// How much was made of bodies that somebody watches, by their seeds.
     watched: RefCell<BTreeMap<u64, Made>>,
 }
 
 impl Resources {
+    pub(super) fn new(flaw: Flaw) -> Self {
+        Self { flaw, watched: RefCell::default() }
+    }
+
     /// Begins to watch how far the body of this seed is made.
     pub(super) fn watch(&self, seed: u64) -> Made {
         let made = Made::default();
@@ -77,7 +83,12 @@ async fn answer(
     let payload = match (request.method(), path) {
         (&Method::GET, "/") => Payload::text(format!("hello over {:?}\n", request.version())),
         (&Method::GET, _) if let Some((seed, bytes)) = parse_bytes(path) => {
-            Payload::made(seed, bytes, seed.is_multiple_of(2), &resources.made(seed))
+            let made = resources.made(seed);
+            if resources.flaw == Flaw::MakesBodiesAhead {
+                Payload::made_ahead(seed, bytes, &made)
+            } else {
+                Payload::made(seed, bytes, seed.is_multiple_of(2), &made)
+            }
         }
         (&Method::PUT | &Method::POST, "/digest") => {
             let digest = read(request.into_body()).await?;
@@ -106,18 +117,24 @@ pub(super) fn receipt(digest: &Digest) -> String {
 }
 
 /// Reads a body to its end.
-pub(super) async fn read(mut body: Incoming) -> Result<Digest, hyper::Error> {
+pub(super) async fn read(body: Incoming) -> Result<Digest, hyper::Error> {
     let mut digest = Digest::default();
+    read_on(body, &mut digest).await?;
+    Ok(digest)
+}
+
+/// Reads the rest of a body, of which `digest` knows the beginning.
+pub(super) async fn read_on(mut body: Incoming, digest: &mut Digest) -> Result<(), hyper::Error> {
     while let Some(frame) = next(&mut body).await {
         if let Some(data) = frame?.data_ref() {
             digest.update(data);
         }
     }
-    Ok(digest)
+    Ok(())
 }
 
 /// The next frame of a body.
-async fn next(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+pub(super) async fn next(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
     poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
 }
 

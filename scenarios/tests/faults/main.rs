@@ -4,6 +4,7 @@ mod arq;
 mod cancellations;
 mod failover;
 mod gossip;
+mod http;
 mod mixes;
 mod partition;
 mod pool;

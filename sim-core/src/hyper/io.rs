@@ -15,6 +15,8 @@ use crate::{Conn, Cx, Eof, Loop, Protocol, SharedError, Transport};
 pub const READ_LIMIT: usize = 1 << 16;
 /// Memory that an emptied buffer keeps for what comes next.
 const KEPT_BYTES: usize = 1 << 14;
+/// How much of one write is taken at least, where there is room at all.
+const WRITE_BYTES: usize = 1 << 16;
 
 type OnConnection = Box<dyn FnOnce(LoopIo)>;
 
@@ -115,6 +117,10 @@ impl IoProtocol {
     fn consume(&mut self, bytes: usize) -> bool {
         self.read += bytes;
         if self.read < self.unread.len() {
+            // There are readers that always leave something.
+            if self.read > self.unread.len() / 2 {
+                self.unread.drain(..std::mem::take(&mut self.read));
+            }
             return false;
         }
         self.read = 0;
@@ -167,6 +173,8 @@ impl Protocol for IoProtocol {
     }
 
     fn connection_lost(&mut self, _cx: &mut Cx<'_, Self>, error: Option<io::Error>) {
+        // An end that the peer did not tell is none: what came may be a part.
+        let error = error.or_else(|| (!self.eof).then(|| io::ErrorKind::ConnectionAborted.into()));
         self.lost = Some(error.map(SharedError::new));
         self.eof = true;
         self.wake_reader();
@@ -187,8 +195,10 @@ impl fmt::Debug for IoProtocol {
 /// transport.
 ///
 /// Bytes are copied once on their way to hyper. Writes go to the transport at once, several pieces together; while
-/// more than its high-water mark waits to be sent there is no room for more. What came before a loss is still
-/// read. Dropping it closes the connection, after what was written.
+/// more than its high-water mark waits to be sent there is no room for more, and of one write no more is taken than goes
+/// 64 KiB above it. What came before a loss is still read. A connection that ends on this side, by `abort` or `close`,
+/// before the peer's half has ended is [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) to its reader: what
+/// came may be a part. Dropping it closes the connection, after what was written.
 ///
 /// ```
 /// use sim_core::Loop;
@@ -270,6 +280,31 @@ impl LoopIo {
         drop(old);
         Poll::Pending
     }
+
+    /// How much is taken of a write of `bytes` bytes, for which there is room.
+    fn portion(&self, bytes: usize) -> usize {
+        if bytes <= WRITE_BYTES {
+            return bytes;
+        }
+        let transport = self.transport();
+        let high = transport.write_buffer_limits().high;
+        let room = high.saturating_sub(transport.write_buffer_size());
+        bytes.min(room.saturating_add(1).max(WRITE_BYTES))
+    }
+}
+
+/// The first `bytes` bytes of `pieces`.
+fn first<'a>(pieces: &'a [IoSlice<'_>], bytes: usize) -> Vec<IoSlice<'a>> {
+    let (mut cut, mut left) = (Vec::new(), bytes);
+    for piece in pieces {
+        let taken = piece.len().min(left);
+        cut.push(IoSlice::new(&piece[..taken]));
+        left -= taken;
+        if left == 0 {
+            break;
+        }
+    }
+    cut
 }
 
 impl Read for LoopIo {
@@ -306,8 +341,9 @@ impl Write for LoopIo {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_room(cx))?;
-        self.transport().write(data);
-        Poll::Ready(Ok(data.len()))
+        let bytes = self.portion(data.len());
+        self.transport().write(&data[..bytes]);
+        Poll::Ready(Ok(bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -320,8 +356,14 @@ impl Write for LoopIo {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_room(cx))?;
-        self.transport().write_vectored(pieces);
-        Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
+        let all = pieces.iter().map(|piece| piece.len()).sum();
+        let bytes = self.portion(all);
+        if bytes == all {
+            self.transport().write_vectored(pieces);
+        } else {
+            self.transport().write_vectored(&first(pieces, bytes));
+        }
+        Poll::Ready(Ok(bytes))
     }
 
     /// The transport sends without being asked.
@@ -352,5 +394,34 @@ impl Drop for LoopIo {
 impl fmt::Debug for LoopIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoopIo").field("transport", self.transport()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::hyper::rt::ReadBuf;
+
+    use super::*;
+    use crate::testing;
+
+    /// A reader that always leaves something makes nobody keep what it has read.
+    #[test]
+    fn what_was_read_is_given_back() {
+        let mut peer = testing::drive(IoProtocol::new());
+        let mut io = LoopIo::new(&peer.conn());
+        let mut cx = Context::from_waker(Waker::noop());
+        peer.feed(b"ahead");
+        for number in 0..1000 {
+            peer.feed(&[number as u8; 1000]);
+            let mut place = [0; 1000];
+            let mut buf = ReadBuf::new(&mut place);
+            assert!(Pin::new(&mut io).poll_read(&mut cx, buf.unfilled()).is_ready());
+            let before = if number == 0 { *b"ahead" } else { [(number - 1) as u8; 5] };
+            let filled = buf.filled();
+            assert_eq!((filled.len(), &filled[..5], filled[5]), (1000, &before[..], number as u8));
+            let (kept, unread) = io.conn.look(|this| (this.unread.len(), this.unread().len()));
+            assert_eq!(unread, 5);
+            assert!(kept <= 2 * (unread + 1000), "{kept} bytes are kept for {unread}");
+        }
     }
 }

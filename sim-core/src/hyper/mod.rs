@@ -41,11 +41,13 @@
 //!
 //! # What hyper keeps of the wall clock
 //!
-//! * The `date` header, unless it is switched off: [`HttpServer`] does so in a simulation, and sets it from the
-//!   host's time of day.
-//! * How long HTTP/2 remembers a stream that it has reset. A client's in a simulation remembers for good. A server's
-//!   remembers for 30 s of real time, which hyper does not let anybody set: a world that takes
-//!   longer than that, resets streams, and has frames on their way to them for so long, may not repeat.
+//! * The `date` header, if hyper adds it. [`HttpServer`] leaves that to hyper on the real loop alone; in a simulation it takes
+//!   the host's time of day. See [`HttpServer::date`], which is to be used instead of hyper's own option.
+//! * How long HTTP/2 remembers a stream that it has reset, and ignores what still comes for it. A client's in a
+//!   simulation remembers for good. A server's remembers for 1 s of real time, which hyper does not let anybody
+//!   set; a frame that comes later is an error, answered `STREAM_CLOSED`. So a run may not repeat in which a
+//!   server resets streams while frames are on their way to them, if more than a second of real time passes
+//!   between the two.
 //! * Whatever is built without [`LoopTimer`]: give it to hyper's builders.
 //!
 //! # Limits

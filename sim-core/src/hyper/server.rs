@@ -26,8 +26,7 @@ const PREFACE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How connections are served over HTTP/1 and HTTP/2, whichever a client begins with.
 ///
-/// The options are hyper's, with the loop's timer and executor set. In a simulation the `date` of responses is
-/// the host's time of day. Clones share the end that [`drain`](Self::drain) brings about, not the options.
+/// The options are hyper's, with the loop's timer and executor set, and [`date`](Self::date). Clones share the end that [`drain`](Self::drain) brings about, not the options.
 ///
 /// ```
 /// use sim_core::Loop;
@@ -58,6 +57,8 @@ pub struct HttpServer {
     lp: Loop,
     http1: http1::Builder,
     http2: http2::Builder<LoopExecutor>,
+    /// Whether responses have a date that hyper does not see to.
+    is_dated: bool,
     draining: Event,
 }
 
@@ -66,12 +67,40 @@ impl HttpServer {
     pub fn new(lp: &Loop) -> Self {
         let mut http1 = http1::Builder::new();
         let mut http2 = http2::Builder::new(LoopExecutor::new(lp));
-        // hyper would ask the wall clock.
-        let is_real = !lp.core.driver.is_simulated();
         let timer = LoopTimer::new();
-        http1.timer(timer).auto_date_header(is_real);
-        http2.timer(timer).auto_date_header(is_real);
-        Self { lp: lp.clone(), http1, http2, draining: Event::new() }
+        http1.timer(timer);
+        http2.timer(timer);
+        let lp = lp.clone();
+        let mut server = Self { lp, http1, http2, is_dated: false, draining: Event::new() };
+        server.date(true);
+        server
+    }
+
+    /// Whether responses say when they were made, in the header `date`, unless the service has set it; they do by
+    /// default.
+    ///
+    /// On the real loop hyper adds it. In a simulation it is the host's time of day. hyper's own `auto_date_header` is
+    /// not to be used: in a simulation it would add the time of the machine, and it does not switch off what
+    /// this does.
+    ///
+    /// The answers that hyper gives by itself, such as `400 Bad Request` to what is not HTTP, have no date in a
+    /// simulation, whatever is set.
+    ///
+    /// ```
+    /// use sim_core::hyper::HttpServer;
+    /// use sim_core::testing;
+    ///
+    /// let lp = testing::new_loop();
+    /// let mut http = HttpServer::new(&lp);
+    /// http.date(false).http1().keep_alive(false);
+    /// ```
+    pub fn date(&mut self, on: bool) -> &mut Self {
+        // hyper would ask the wall clock.
+        let is_simulated = self.lp.core.driver.is_simulated();
+        self.http1.auto_date_header(on && !is_simulated);
+        self.http2.auto_date_header(on && !is_simulated);
+        self.is_dated = on && is_simulated;
+        self
     }
 
     /// hyper's options for HTTP/1.
@@ -127,7 +156,7 @@ impl HttpServer {
         let Some(is_http2) = self.version(&io).await else {
             return Ok(());
         };
-        let lp = self.lp.core.driver.is_simulated().then(|| self.lp.clone());
+        let lp = self.is_dated.then(|| self.lp.clone());
         let service = Dated { service, lp };
         if is_http2 {
             self.drive(Box::pin(self.http2.serve_connection(io, service))).await

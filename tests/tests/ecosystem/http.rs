@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use scenarios::certificates::Authority;
@@ -14,8 +15,10 @@ use sim_core::hyper::hyper::rt::Timer;
 use sim_core::hyper::hyper::{Method, Request, Response, Version, header};
 use sim_core::hyper::{HttpServer, IoProtocol, LoopIo, LoopTimer};
 use sim_core::hyper::{http1_client, http2_client, service};
-use sim_core::{Loop, Server};
+use sim_core::{Loop, RunError, Server, testing};
 use tests::{both_loops, sim_only};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
@@ -83,6 +86,27 @@ both_loops! {
         connection.await??;
         listening.close();
         listening.wait_closed().await;
+        Ok(())
+    }
+
+    /// Dates are left out where none are wanted, over both versions; but for that there is one.
+    async fn dates_are_left_out_if_asked(world: World) -> Result<(), Failure> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        for (port, is_dated) in [(80, true), (81, false)] {
+            let mut http = HttpServer::new(&server);
+            http.date(is_dated);
+            let listening = server.create_server(("server", port), http.serving(service(tell))).await?;
+            let io = LoopIo::connect(&client, ("server", port)).await?;
+            let (mut sender, _connection) = http1_client(io).await?;
+            let first = sender.send_request(get("/")).await?;
+            let io = LoopIo::connect(&client, ("server", port)).await?;
+            let (mut sender, _connection) = http2_client(io).await?;
+            let second = sender.send_request(get("/")).await?;
+            for answer in [first, second] {
+                assert_eq!(answer.headers().contains_key(header::DATE), is_dated, "{answer:?}");
+            }
+            listening.close();
+        }
         Ok(())
     }
 
@@ -161,7 +185,7 @@ both_loops! {
 }
 
 sim_only! {
-    /// A timer of hyper's counts the time of the loop that polls it, and goes when it is dropped.
+    /// A timer of hyper's counts the time of the loop that polls it.
     async fn timers_count_virtual_time(world: World) -> Result<(), Failure> {
         let (one, other) = (world.host("one"), world.host("other"));
         let timer = LoopTimer::new();
@@ -172,7 +196,7 @@ sim_only! {
             let mut dropped = timer.sleep(Duration::from_secs(1000));
             poll_fn(|cx| {
                 assert!(dropped.as_mut().poll(cx).is_pending());
-                std::task::Poll::Ready(())
+                Poll::Ready(())
             })
             .await;
             timer.reset(&mut dropped, timer.now() + Duration::from_secs(2));
@@ -230,4 +254,26 @@ sim_only! {
         assert_eq!(dates(sender.send_request(get("/")).await?), "now");
         Ok(())
     }
+}
+
+/// A sleep of hyper's that is dropped, or set anew, leaves no timer: nothing happens any more after the last one.
+#[test]
+fn timers_go_when_they_are_dropped() {
+    let lp = testing::new_loop();
+    let run = lp.run_until_complete(async {
+        let timer = LoopTimer::new();
+        let (mut dropped, mut reset) = (timer.sleep(HOUR), timer.sleep(HOUR));
+        poll_fn(|cx| {
+            assert!(dropped.as_mut().poll(cx).is_pending());
+            assert!(reset.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        drop(dropped);
+        timer.reset(&mut reset, timer.now() + Duration::from_secs(2));
+        reset.await;
+        pending::<()>().await;
+    });
+    assert!(matches!(run, Err(RunError::Deadlock { .. })), "{run:?}");
+    assert_eq!(lp.time().since_epoch(), Duration::from_secs(2));
 }

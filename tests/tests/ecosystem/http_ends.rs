@@ -1,22 +1,28 @@
 //! How connections of hyper's end, on both loops.
 
+use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::Future;
+use std::error::Error as _;
+use std::future::{Future, pending, poll_fn};
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
-use sim_core::hyper::hyper::body::Incoming;
+use sim_core::hyper::hyper;
+use sim_core::hyper::hyper::body::{Body as _, Incoming};
 use sim_core::hyper::hyper::rt::Read;
 use sim_core::hyper::hyper::rt::{ReadBuf, Write};
 use sim_core::hyper::hyper::{Request, Response};
 use sim_core::hyper::{HttpServer, IoProtocol, LoopIo, READ_LIMIT};
 use sim_core::hyper::{http1_client, http2_client, service};
+use sim_core::stream::{StreamReader, StreamWriter};
 use sim_core::sync::Event;
 use sim_core::testing;
 use tests::both_loops;
 
-use crate::http::{Failure, get, read, telling};
+use crate::http::{Failure, get, read, tell};
 
 both_loops! {
     /// `drain` answers what has begun, over both versions, ends who is idle or has said nothing, and nobody is cut.
@@ -66,42 +72,93 @@ both_loops! {
     /// A lost connection is an error for who asks, and ends the handlers of its requests.
     async fn a_reset_is_told(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
-        let http = HttpServer::new(&server);
-        let never = service(|_: Request<Incoming>| {
-            std::future::pending::<Result<Response<String>, Infallible>>()
+        let (http, begun, ended) = (HttpServer::new(&server), Event::new(), Rc::new(Cell::new(0)));
+        let (says, counter) = (begun.clone(), Rc::clone(&ended));
+        let never = service(move |_: Request<Incoming>| {
+            says.set();
+            let counted = CountedDrop(Rc::clone(&counter));
+            async move {
+                let _counted = counted;
+                pending::<Result<Response<String>, Infallible>>().await
+            }
         });
         let listening = server.create_server(("server", 80), http.serving(never)).await?;
         let (mut first, first_ends) = http1_client(LoopIo::connect(&client, ("server", 80)).await?).await?;
         let (mut second, second_ends) = http2_client(LoopIo::connect(&client, ("server", 80)).await?).await?;
         let first = client.create_task(async move { first.send_request(get("/")).await.map(drop) });
+        begun.wait().await;
+        begun.clear();
         let second = client.create_task(async move { second.send_request(get("/")).await.map(drop) });
-        world.sleep(Duration::from_millis(50)).await;
+        begun.wait().await;
+        assert_eq!(ended.get(), 0);
         listening.close();
         listening.abort_clients();
         assert!(first.await?.is_err());
         assert!(second.await?.is_err());
         drop((first_ends.await?, second_ends.await?));
         listening.wait_closed().await;
+        world.sleep(Duration::from_millis(20)).await;
+        assert_eq!(ended.get(), 2, "a handler outlives its connection");
+        Ok(())
+    }
+
+    /// A connection that is broken off on this side is an error for who reads a body that has no length, not its end.
+    async fn an_abort_is_not_the_end_of_a_body(world: World) -> Result<(), Failure> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let answer = |mut reader: StreamReader, writer: StreamWriter| async move {
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\nbeginning");
+            drop(reader.read_to_end().await);
+            Ok::<_, Failure>(())
+        };
+        let _listening = server.start_server(("server", 80), answer).await?;
+        let io = LoopIo::connect(&client, ("server", 80)).await?;
+        let transport = io.transport().clone();
+        let (mut sender, _connection) = http1_client(io).await?;
+        let mut body = sender.send_request(get("/")).await?.into_body();
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.expect("it has begun")?;
+        assert_eq!(frame.data_ref().map(|data| &data[..]), Some(&b"beginning"[..]));
+        transport.abort();
+        let error = read(body).await.expect_err("it looks complete");
+        let cause = error.downcast_ref::<hyper::Error>().and_then(|error| error.source());
+        let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+        assert_eq!(cause, Some(io::ErrorKind::ConnectionAborted), "{error:?}");
         Ok(())
     }
 
     /// Dropping what hyper reads and writes closes the connection, after what was written.
     async fn dropping_closes(world: World) -> Result<(), Failure> {
         let (server, client) = (world.host("server"), world.host("client"));
-        let (_http, listening) = telling(&server).await?;
+        let (http, asked) = (HttpServer::new(&server), Event::new());
+        let says = asked.clone();
+        let saying = service(move |request| {
+            says.set();
+            tell(request)
+        });
+        let listening = server.create_server(("server", 80), http.serving(saying)).await?;
         let conn = client.create_connection(("server", 80), IoProtocol::new).await?;
         let io = LoopIo::new(&conn);
         io.transport().write(b"GET / HTTP/1.1\r\nhost: server\r\n\r\n");
         drop(io);
         conn.closed().await?;
+        let came = server.timeout(Duration::from_secs(5), asked.wait()).await;
+        assert!(came.is_ok(), "what was written before is lost");
         listening.close();
         listening.wait_closed().await;
         Ok(())
     }
 }
 
+/// Counts how many were dropped.
+struct CountedDrop(Rc<Cell<u32>>);
+
+impl Drop for CountedDrop {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
 /// Reads into `room` bytes: what came, or `None` if there is nothing yet.
-fn read_some(io: &mut LoopIo, room: usize) -> Option<std::io::Result<Vec<u8>>> {
+fn read_some(io: &mut LoopIo, room: usize) -> Option<io::Result<Vec<u8>>> {
     let mut place = vec![0; room];
     let mut buf = ReadBuf::new(&mut place);
     let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -148,11 +205,45 @@ fn writes_wait_for_room_and_end() {
     peer.take(high + 1);
     assert!(Pin::new(&mut io).poll_write(&mut cx, b"more").is_ready());
     assert!(Pin::new(&mut io).poll_shutdown(&mut cx).is_ready());
-    let late = pin!(std::future::poll_fn(|cx| Pin::new(&mut io).poll_write(cx, b"late")));
+    let late = pin!(poll_fn(|cx| Pin::new(&mut io).poll_write(cx, b"late")));
     let std::task::Poll::Ready(Err(error)) = late.poll(&mut cx) else {
         panic!("a write after the end is taken");
     };
-    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+/// Of one write no more is taken than goes a little above the high-water mark, whatever its pieces; nothing is lost by it.
+#[test]
+fn a_write_is_taken_as_far_as_there_is_room() {
+    const LITTLE: usize = 1 << 16;
+    let mut peer = testing::drive_with_window(IoProtocol::new(), 0);
+    let mut io =
+        LoopIo::new(&peer.transport().protocol::<IoProtocol>().expect("it is its protocol"));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let most = peer.transport().write_buffer_limits().high + LITTLE;
+    let body: Vec<u8> = (0..1_000_000_u32).map(|place| (place % 251) as u8).collect();
+    let (mut sent, mut writes) = (0, 0);
+    while sent < body.len() {
+        // A head, a large piece, and a tail; every other time in one piece.
+        let left = &body[sent..];
+        let (head, rest) = left.split_at(left.len().min(10));
+        let (middle, tail) = rest.split_at(rest.len().saturating_sub(10));
+        let pieces = [IoSlice::new(head), IoSlice::new(middle), IoSlice::new(tail)];
+        writes += 1;
+        let taken = if writes % 2 == 0 {
+            Pin::new(&mut io).poll_write_vectored(&mut cx, &pieces)
+        } else {
+            Pin::new(&mut io).poll_write(&mut cx, left)
+        };
+        let waits = peer.transport().write_buffer_size();
+        assert!(waits <= most, "{waits} bytes wait");
+        match taken {
+            std::task::Poll::Ready(bytes) => sent += bytes.unwrap(),
+            std::task::Poll::Pending => peer.take(LITTLE + 1),
+        }
+    }
+    peer.take(body.len());
+    assert!(peer.take_written() == body);
 }
 
 /// A connection has one reader and one writer.
