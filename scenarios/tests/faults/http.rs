@@ -11,7 +11,7 @@ fn it_stands_its_mix() {
 
 #[test]
 fn every_flaw_is_caught() {
-    is_caught(&with_flaw(Flaw::EndCuts), "an idle connection ended badly");
-    is_caught(&with_flaw(Flaw::KeepsIdle), "an idle connection ended badly");
+    is_caught(&with_flaw(Flaw::EndCuts), "the end of the server cut");
+    is_caught(&with_flaw(Flaw::KeepsIdle), "the end of the server cut");
     is_caught(&with_flaw(Flaw::MakesBodiesAhead), "of a body that nobody reads");
 }

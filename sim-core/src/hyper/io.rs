@@ -48,6 +48,8 @@ pub struct IoProtocol {
     writer: Option<Waker>,
     on_connection: Option<OnConnection>,
     is_taken: bool,
+    /// Nobody reads any more; what comes until the peer's end is for nobody.
+    lingers: bool,
 }
 
 impl IoProtocol {
@@ -64,6 +66,7 @@ impl IoProtocol {
             writer: None,
             on_connection: None,
             is_taken: false,
+            lingers: false,
         }
     }
 
@@ -149,11 +152,14 @@ impl Protocol for IoProtocol {
     fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
         if let Some(handler) = self.on_connection.take() {
             self.is_taken = true;
-            handler(LoopIo { conn: cx.conn(), wrote_eof: false });
+            handler(LoopIo::over(cx.conn()));
         }
     }
 
     fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
+        if self.lingers {
+            return;
+        }
         self.unread.extend_from_slice(data);
         if self.unread().len() > READ_LIMIT {
             self.paused = true;
@@ -165,7 +171,7 @@ impl Protocol for IoProtocol {
     fn eof_received(&mut self, cx: &mut Cx<'_, Self>) -> Eof {
         self.eof = true;
         self.wake_reader();
-        if cx.can_write_eof() { Eof::KeepOpen } else { Eof::Close }
+        if cx.can_write_eof() && !self.lingers { Eof::KeepOpen } else { Eof::Close }
     }
 
     fn resume_writing(&mut self, _cx: &mut Cx<'_, Self>) {
@@ -219,6 +225,8 @@ impl fmt::Debug for IoProtocol {
 pub struct LoopIo {
     conn: Conn<IoProtocol>,
     wrote_eof: bool,
+    /// Whether somebody else closes the connection after a shutdown.
+    is_lingering: bool,
 }
 
 impl LoopIo {
@@ -231,7 +239,19 @@ impl LoopIo {
     pub fn new(conn: &Conn<IoProtocol>) -> Self {
         let was_taken = conn.with(|this, _| std::mem::replace(&mut this.is_taken, true));
         assert!(!was_taken, "the connection has a reader and a writer already");
-        Self { conn: conn.clone(), wrote_eof: false }
+        Self::over(conn.clone())
+    }
+
+    fn over(conn: Conn<IoProtocol>) -> Self {
+        Self { conn, wrote_eof: false, is_lingering: false }
+    }
+
+    /// Leaves it to the caller to close the connection if it is dropped after a shutdown, while the peer's half is open:
+    /// until then what comes is read for nobody. To close at once would be to reset, and the peer would lose
+    /// what is under way to it.
+    pub(super) fn linger(&mut self) -> Conn<IoProtocol> {
+        self.is_lingering = true;
+        self.conn.clone()
     }
 
     /// Connects to `addr`.
@@ -387,7 +407,19 @@ impl Write for LoopIo {
 
 impl Drop for LoopIo {
     fn drop(&mut self) {
-        self.transport().close();
+        if !self.is_lingering || !self.wrote_eof || self.transport().is_closing() {
+            return self.transport().close();
+        }
+        let is_over = self.conn.look(|this| {
+            this.lingers = true;
+            (this.unread, this.read) = (Vec::new(), 0);
+            this.eof
+        });
+        if is_over {
+            self.transport().close();
+        } else {
+            self.transport().resume_reading();
+        }
     }
 }
 

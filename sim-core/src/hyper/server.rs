@@ -16,13 +16,15 @@ use ::hyper::{Request, Response};
 
 use super::date::Dated;
 use super::{IoProtocol, LoopExecutor, LoopIo, LoopTimer};
-use crate::Loop;
 use crate::sync::Event;
+use crate::{Conn, Loop};
 
 /// What a client begins with who speaks HTTP/2 without being asked (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a client may take to say which version it speaks. hyper's own limit for a head is the same.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to close after the server has.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How connections are served over HTTP/1 and HTTP/2, whichever a client begins with.
 ///
@@ -142,10 +144,13 @@ impl HttpServer {
     /// Answers the requests of a connection by `service`, until it ends. A client that sends nothing for half a
     /// minute is given up.
     ///
+    /// A connection that the server ends is half-closed first, and closed when the client has closed, or after 5 s
+    /// (RFC 9112, section 9.6): the client would lose what is under way to it. Not over a layer.
+    ///
     /// # Errors
     ///
     /// hyper's: the connection was lost, or what came is not HTTP.
-    pub async fn serve_connection<S, B>(&self, io: LoopIo, service: S) -> hyper::Result<()>
+    pub async fn serve_connection<S, B>(&self, mut io: LoopIo, service: S) -> hyper::Result<()>
     where
         S: Service<Request<Incoming>, Response = Response<B>> + 'static,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -158,11 +163,17 @@ impl HttpServer {
         };
         let lp = self.is_dated.then(|| self.lp.clone());
         let service = Dated { service, lp };
-        if is_http2 {
+        let lingering = Lingering(io.linger());
+        let served = if is_http2 {
             self.drive(Box::pin(self.http2.serve_connection(io, service))).await
         } else {
             self.drive(Box::pin(self.http1.serve_connection(io, service))).await
+        };
+        if !lingering.0.transport().is_closing() {
+            // However it ends, the client has had its time.
+            drop(self.lp.timeout(LINGER, lingering.0.closed()).await);
         }
+        served
     }
 
     /// Whether the client speaks HTTP/2; `None` if it says nothing before the end.
@@ -201,6 +212,15 @@ impl HttpServer {
     /// connection; [`Server::abort_clients`](crate::Server::abort_clients) does not ask it.
     pub fn drain(&self) {
         self.draining.set();
+    }
+}
+
+/// A connection that is closed when this is dropped.
+struct Lingering(Conn<IoProtocol>);
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        self.0.transport().close();
     }
 }
 
