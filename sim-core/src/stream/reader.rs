@@ -71,7 +71,9 @@ impl StreamReader {
     /// [`ReadError::Incomplete`] with what there was if the stream ends before (H-05); [`ReadError::Lost`].
     pub async fn read_exact(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
         self.fail_if_lost().map_err(ReadError::Lost)?;
-        self.take_over();
+        if self.unread().len() < length {
+            self.take_over();
+        }
         while self.unread().len() < length {
             if !poll_fn(|cx| self.poll_more(cx)).await.map_err(ReadError::Lost)? {
                 let partial = self.take(self.unread().len());
