@@ -240,9 +240,9 @@ impl Pool {
     }
 
     /// Takes a connection back. An old one, and one whose pool is closed, goes.
-    fn take_back(&self, line: Line) {
-        let owes = line.owes && self.0.flaw != Flaw::KeepsOwing;
-        if owes || self.0.is_closed.get() || !line.is_open() || self.is_old(&line) {
+    fn take_back(&self, mut line: Line) {
+        line.owes &= self.0.flaw != Flaw::KeepsOwing;
+        if line.owes || self.0.is_closed.get() || !line.is_open() || self.is_old(&line) {
             return line.writer.transport().abort();
         }
         let since = self.0.lp.time();
