@@ -52,7 +52,10 @@ fn load(addr: SocketAddr, seconds: u64) -> io::Result<f64> {
     let output = Command::new("wrk")
         .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s")])
         .arg(format!("http://{addr}/"))
-        .output()?;
+        .output()
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("wrk, which loads the servers: {error}"))
+        })?;
     let text = String::from_utf8_lossy(&output.stdout);
     let requests = text.lines().find_map(|line| line.trim().split_once(" requests in "));
     let requests = requests.and_then(|(number, _)| number.parse().ok());

@@ -84,7 +84,7 @@ struct Idle {
     line: Line,
     since: Time,
     /// Lets it go.
-    _expiry: Timer,
+    expiry: Timer,
 }
 
 /// A connection.
@@ -248,18 +248,18 @@ impl Pool {
         let since = self.0.lp.time();
         let until = (since + self.0.limits.idle).min(line.made + self.0.limits.life);
         let pool = Rc::downgrade(&self.0);
-        let _expiry = self.0.lp.call_at(until, move || {
+        let expiry = self.0.lp.call_at(until, move || {
             if let Some(shared) = pool.upgrade() {
                 Self(shared).expire();
             }
         });
-        self.0.idle.borrow_mut().push(Idle { line, since, _expiry });
+        self.0.idle.borrow_mut().push(Idle { line, since, expiry });
     }
 
     /// Lets go of the idle connections whose time has come.
     fn expire(&self) {
         let now = self.0.lp.time();
-        let is_over = |idle: &mut Idle| idle._expiry.when() <= now;
+        let is_over = |idle: &mut Idle| idle.expiry.when() <= now;
         let over: Vec<Idle> = self.0.idle.borrow_mut().extract_if(.., is_over).collect();
         for idle in over {
             idle.line.writer.transport().abort();

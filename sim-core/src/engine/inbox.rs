@@ -12,7 +12,8 @@ use crate::driver::Alarm;
 
 /// The wake-ups of one engine, in order, each with the length that the ready queue had reached.
 ///
-/// Wakers are `Send`, so they cannot reach the ready queue itself. The next turn merges the two by
+/// Wakers are `Send`, so outside the turns of their own loop ([`current::queue_task`]) they cannot reach
+/// the ready queue itself. The next turn merges the two by
 /// position, so FIFO holds across `call_soon` and wake-ups (contract, ruling 8).
 #[repr(C)]
 pub(crate) struct Inbox {
