@@ -27,9 +27,12 @@ impl Verdict {
         )?;
         if *seeds > 0 {
             let chance = 300.0 / *seeds as f64;
+            // As many decimals as it takes for a figure that is not 0.
+            let decimals = seeds.ilog10().max(2) as usize;
             write!(
                 f,
-                "; the chance that a seed fails is below {chance:.2} % (3/n, at 95 % confidence)"
+                "; the chance that a seed fails is below {chance:.decimals$} % \
+                 (3/n, at 95 % confidence)"
             )?;
         }
         self.tell_coverage(f)?;

@@ -45,7 +45,9 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
     if core.batch_left.get() == 0 {
         if let Some((source, event)) = lone_source(core, now, events) {
             run_alone(core, source, event.as_ref());
-            return next(core);
+            if !woke_tasks_alone(core) {
+                return next(core);
+            }
         }
         take_snapshot(core, now, events);
     } else {
@@ -131,6 +133,21 @@ fn run_alone(core: &Rc<Core>, source: Key, event: Option<&Readiness>) {
         drain_flow(core);
         is_cut_short(core);
     }
+}
+
+/// True if all that waits after the handles of a source are tasks that they woke, on a loop that asks a real
+/// kernel. Their iteration follows at once, and its poll, which would ask again what was asked a moment ago, is
+/// taken to have found nothing: a message to a task then costs no system call of its own. The iteration after it
+/// polls, so nothing is starved.
+#[inline]
+fn woke_tasks_alone(core: &Core) -> bool {
+    let ready = core.ready.borrow();
+    !ready.is_empty()
+        && ready.iter().all(|&entry| matches!(Ready::from(entry), Ready::Task(_)))
+        && !core.marks.has(Marks::FLOW | Marks::READABLE | Marks::SPENT | Marks::TIMED)
+        && !core.inbox.is_waiting()
+        && !core.stopping.get()
+        && !core.driver.is_simulated()
 }
 
 /// Makes the snapshot: what was queued, what is ready, the timers that are due. No user code runs

@@ -165,6 +165,10 @@ impl Layered {
         drain_flow(&self.core());
     }
 
+    pub(crate) fn is_writing_paused(&self) -> bool {
+        self.paused_writing.get()
+    }
+
     pub(crate) fn is_writable(&self) -> bool {
         !self.paused_writing.get() && !self.is_closing()
     }

@@ -70,17 +70,36 @@ impl StreamReader {
     ///
     /// [`ReadError::Incomplete`] with what there was if the stream ends before (H-05); [`ReadError::Lost`].
     pub async fn read_exact(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
-        self.fail_if_lost().map_err(ReadError::Lost)?;
-        if self.unread().len() < length {
-            self.take_over();
-        }
-        while self.unread().len() < length {
-            if !poll_fn(|cx| self.poll_more(cx)).await.map_err(ReadError::Lost)? {
-                let partial = self.take(self.unread().len());
-                return Err(ReadError::Incomplete { partial, expected: Some(length) });
-            }
-        }
+        poll_fn(|cx| self.poll_exact(cx, length)).await?;
         Ok(self.take(length))
+    }
+
+    /// Fills `buf`, whatever the limit: [`read_exact`](Self::read_exact) without a `Vec` for each message.
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use sim_core::stream::{StreamReader, StreamWriter};
+    ///
+    /// async fn echo(mut reader: StreamReader, writer: StreamWriter) -> io::Result<()> {
+    ///     let mut message = [0; 64];
+    ///     while reader.read_exact_into(&mut message).await.is_ok() {
+    ///         writer.write(&message);
+    ///         writer.drain().await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # drop(echo);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`read_exact`](Self::read_exact); `buf` is then as it was.
+    pub async fn read_exact_into(&mut self, buf: &mut [u8]) -> Result<(), ReadError> {
+        poll_fn(|cx| self.poll_exact(cx, buf.len())).await?;
+        buf.copy_from_slice(&self.unread()[..buf.len()]);
+        self.discard(buf.len());
+        Ok(())
     }
 
     /// Reads through the next `separator`; at most the limit's bytes come before it (H-06).
@@ -169,8 +188,12 @@ impl StreamReader {
         }
     }
 
+    #[inline]
     fn fail_if_lost(&self) -> io::Result<()> {
-        self.shared.error().map_or(Ok(()), |error| Err(error.to_io()))
+        match self.shared.error() {
+            None => Ok(()),
+            Some(error) => Err(error.to_io()),
+        }
     }
 
     /// Waits for more than there is; false at the end of the stream.
@@ -182,17 +205,50 @@ impl StreamReader {
         if self.shared.eof.get() {
             return Poll::Ready(Ok(false));
         }
+        self.await_more(cx);
+        Poll::Pending
+    }
+
+    /// Has the task woken when more comes, and sees to it that it may come.
+    fn await_more(&self, cx: &Context<'_>) {
         self.shared.await_data(cx.waker());
         if self.shared.unpause() {
             self.transport.resume_reading();
         }
-        Poll::Pending
     }
 
     /// Waits until there is something; false at the end of the stream.
     fn poll_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.fail_if_lost()?;
         if self.unread().is_empty() { self.poll_more(cx) } else { Poll::Ready(Ok(true)) }
+    }
+
+    /// Waits until `length` bytes are there.
+    #[inline]
+    fn poll_exact(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<Result<(), ReadError>> {
+        if self.shared.eof.get() {
+            return Poll::Ready(self.end_with(length));
+        }
+        if self.unread().len() < length {
+            self.take_over();
+            if self.unread().len() < length {
+                self.await_more(cx);
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The stream has ended: the last `length` bytes of it are there, or never come.
+    #[cold]
+    fn end_with(&mut self, length: usize) -> Result<(), ReadError> {
+        self.fail_if_lost().map_err(ReadError::Lost)?;
+        self.take_over();
+        if self.unread().len() >= length {
+            return Ok(());
+        }
+        let partial = self.take(self.unread().len());
+        Err(ReadError::Incomplete { partial, expected: Some(length) })
     }
 
     /// Waits for a separator; up to `searched` it is not there.

@@ -18,7 +18,10 @@ pub(super) struct Shared {
     paused: Cell<bool>,
     /// How the connection was lost, if it was.
     lost: RefCell<Option<Option<SharedError>>>,
+    /// Who reads, kept from one wait to the next.
     reader: RefCell<Option<Waker>>,
+    /// It waits.
+    reader_waits: Cell<bool>,
     reader_is_gone: Cell<bool>,
     /// Who waits until there is room to write.
     pub(super) drains: Waiters,
@@ -36,6 +39,7 @@ impl Shared {
             paused: Cell::new(false),
             lost: RefCell::new(None),
             reader: RefCell::new(None),
+            reader_waits: Cell::new(false),
             reader_is_gone: Cell::new(false),
             drains: Waiters::default(),
             writer: RefCell::new(None),
@@ -80,9 +84,17 @@ impl Shared {
     }
 
     fn wake_reader(&self) {
-        let waker = self.reader.borrow_mut().take();
-        if let Some(waker) = waker {
-            waker.wake();
+        if !self.reader_waits.replace(false) {
+            return;
+        }
+        // A waker may run anything, and so may the end of one.
+        let waker = self.reader.take();
+        if let Some(waker) = &waker {
+            waker.wake_by_ref();
+        }
+        let newer = self.reader.replace(waker);
+        if newer.is_some() {
+            drop(self.reader.replace(newer));
         }
     }
 
@@ -131,8 +143,12 @@ impl Shared {
     }
 
     pub(super) fn await_data(&self, waker: &Waker) {
-        let old = self.reader.replace(Some(waker.clone()));
-        drop(old);
+        self.reader_waits.set(true);
+        let is_known = self.reader.borrow().as_ref().is_some_and(|known| known.will_wake(waker));
+        if !is_known {
+            let old = self.reader.replace(Some(waker.clone()));
+            drop(old);
+        }
     }
 
     pub(super) fn await_room(&self, waker: &Waker) {
@@ -145,6 +161,46 @@ impl Shared {
     pub(super) fn forget_reader(&self) -> bool {
         self.reader_is_gone.set(true);
         drop(self.inbox.take());
+        drop(self.reader.take());
         self.paused.replace(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_waited_last_is_woken_once_for_each_wait() {
+        let shared = Shared::new(10);
+        let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let counts = || (first.0.load(Ordering::Relaxed), second.0.load(Ordering::Relaxed));
+        shared.await_data(&Waker::from(Arc::clone(&first)));
+        shared.feed(b"a");
+        shared.feed(b"b");
+        assert_eq!(counts(), (1, 0));
+        shared.await_data(&Waker::from(Arc::clone(&first)));
+        shared.await_data(&Waker::from(Arc::clone(&second)));
+        shared.end();
+        assert_eq!(counts(), (1, 1));
+        shared.await_data(&Waker::from(Arc::clone(&second)));
+        shared.forget_reader();
+        shared.end();
+        assert_eq!(counts(), (1, 1), "nobody reads any more");
+        drop(shared);
+        assert_eq!(Arc::strong_count(&first), 1);
     }
 }

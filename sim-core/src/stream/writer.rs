@@ -63,8 +63,8 @@ impl StreamWriter {
     /// that a loop which writes and drains ends (H-20, H-24); `ConnectionAborted` if that comes while this waits,
     /// since data were lost then (H-22).
     pub async fn drain(&self) -> io::Result<()> {
-        // As it is most of the time: what is lost has ended, too.
-        if !self.shared.eof.get() && !self.is_closing() && self.transport().is_writable() {
+        // As it is most of the time. What is lost has ended, and what is closing is not writable.
+        if !self.shared.eof.get() && self.transport().is_writable() {
             return Ok(());
         }
         if let Some(error) = self.shared.error() {
@@ -79,7 +79,7 @@ impl StreamWriter {
                 return Err(io::Error::new(io::ErrorKind::ConnectionReset, "Connection lost"));
             }
             Some(Some(error)) => return Err(error.to_io()),
-            None if self.transport().is_writable() => return Ok(()),
+            None if !self.transport().is_writing_paused() => return Ok(()),
             None => self.shared.drains.wait(|| ()).await,
         }
         match self.shared.lost() {
@@ -174,7 +174,7 @@ impl AsyncWrite for StreamWriter {
     /// Ready when there is room to write: the transport sends without being asked.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.shared.lost() {
-            None if !self.transport().is_writable() => {
+            None if self.transport().is_writing_paused() => {
                 self.shared.await_room(cx.waker());
                 Poll::Pending
             }

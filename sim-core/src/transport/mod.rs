@@ -194,6 +194,11 @@ impl Transport {
         on_top!(self.is_writable())
     }
 
+    /// True from `pause_writing` to `resume_writing`.
+    pub(crate) fn is_writing_paused(&self) -> bool {
+        on_top!(self.is_writing_paused())
+    }
+
     /// How many written bytes the network has not taken yet (C-64).
     pub fn write_buffer_size(&self) -> usize {
         on_top!(self.write_buffer_size())

@@ -622,6 +622,10 @@ impl Stream {
         }
     }
 
+    pub(crate) fn is_writing_paused(&self) -> bool {
+        self.paused_writing.get()
+    }
+
     pub(crate) fn is_writable(&self) -> bool {
         !self.paused_writing.get() && !self.eof_written.get() && !self.is_closing()
     }

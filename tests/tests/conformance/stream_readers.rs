@@ -38,7 +38,7 @@ pub(crate) async fn streamed(world: &World, limit: usize) -> io::Result<Streamed
 }
 
 /// Polls once, and gives up: true if it was done.
-async fn is_ready(future: impl Future) -> bool {
+pub(crate) async fn is_ready(future: impl Future) -> bool {
     let mut future = Box::pin(future);
     poll_fn(move |cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
 }
@@ -105,6 +105,31 @@ both_loops! {
             Err(ReadError::Incomplete { partial, expected: Some(9) }) => assert_eq!(partial, b"cde"),
             other => panic!("{other:?}"),
         }
+        assert!(reader.at_eof());
+        Ok(())
+    }
+
+    /// H-05, H-12: so does one into a buffer of the caller's, which changes when it is full and not before.
+    async fn a_read_into_a_buffer_fills_it_or_leaves_it(world: World) -> io::Result<()> {
+        let Streamed { mut reader, writer: _writer, peer, .. } = streamed(&world, 3).await?;
+        let mut buf = *b"____";
+        reader.read_exact_into(&mut []).await.unwrap();
+        peer.transport().write(b"abc");
+        world.settle().await;
+        assert!(!is_ready(reader.read_exact_into(&mut buf)).await);
+        assert_eq!(&buf, b"____");
+        peer.transport().write(b"defghi");
+        reader.read_exact_into(&mut buf).await.unwrap();
+        assert_eq!(&buf, b"abcd");
+        peer.transport().write_eof();
+        world.settle().await;
+        reader.read_exact_into(&mut buf).await.unwrap();
+        assert_eq!(&buf, b"efgh");
+        match reader.read_exact_into(&mut buf).await {
+            Err(ReadError::Incomplete { partial, expected: Some(4) }) => assert_eq!(partial, b"i"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(&buf, b"efgh");
         assert!(reader.at_eof());
         Ok(())
     }
@@ -191,6 +216,7 @@ both_loops! {
         assert_eq!(reader.read(1).await.unwrap_err().kind(), reset);
         assert_eq!(reader.read_to_end().await.unwrap_err().kind(), reset);
         assert_eq!(io::Error::from(reader.read_exact(1).await.unwrap_err()).kind(), reset);
+        assert_eq!(io::Error::from(reader.read_exact_into(&mut [0]).await.unwrap_err()).kind(), reset);
         assert_eq!(io::Error::from(reader.read_line().await.unwrap_err()).kind(), reset);
         Ok(())
     }

@@ -12,7 +12,7 @@ use tests::recorder::Log;
 use tests::socket_path::SocketPath;
 
 use crate::loops::reports_of;
-use crate::stream_readers::{Streamed, streamed};
+use crate::stream_readers::{Streamed, is_ready, streamed};
 
 /// More than the buffers of both ends take.
 const FLOOD: usize = 16 << 20;
@@ -45,6 +45,30 @@ both_loops! {
         assert!(writer.transport().write_buffer_size() <= writer.transport().write_buffer_limits().low);
         writer.drain().await?;
         drop(reader);
+        Ok(())
+    }
+
+    /// H-20: a drain after the end or the close of a stream that has room does not wait for the loss.
+    async fn a_drain_does_not_wait_for_the_end(world: World) -> io::Result<()> {
+        let Streamed { mut writer, peer, reader, .. } = streamed(&world, 100).await?;
+        writer.write(b"last");
+        writer.write_eof();
+        assert!(is_ready(writer.drain()).await);
+        assert!(is_ready(writer.flush()).await);
+        world.settle().await;
+        writer.drain().await?;
+        assert!(!writer.is_closing());
+        // What waits to be sent keeps the connection, with room for more.
+        peer.transport().pause_reading();
+        let Streamed { writer, peer, reader: other, .. } = streamed(&world, 100).await?;
+        peer.transport().pause_reading();
+        writer.transport().set_write_buffer_limits(WriteBufferLimits::new(2 * FLOOD, 0)?)?;
+        writer.write(&vec![b'x'; FLOOD]);
+        world.settle().await;
+        writer.close();
+        writer.drain().await?;
+        assert!(writer.transport().write_buffer_size() > 0, "it is not lost yet");
+        drop((reader, other));
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! The turn (A.2), and the order of callbacks and wake-ups (ruling 8).
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, Write};
+use std::net::TcpListener;
 use std::rc::Rc;
+use std::time::Duration;
 
 use sim_core::driver::Next;
 use sim_core::{Conn, EventLoop, Handle, Loop, RunError, Time, Timer, World, WriteBufferLimits};
@@ -211,7 +213,7 @@ both_bare_loops! {
         let (stop, links) = (lp.stop_handle(), Rc::clone(&count));
         chain(&lp, count, move |_| {
             if let Make::Sim = make {
-                costs.spend(std::time::Duration::from_micros(1));
+                costs.spend(Duration::from_micros(1));
             }
             let ended = seen.count("S:DR") == 1;
             if ended {
@@ -483,13 +485,47 @@ fn waits_over_the_real_driver() {
     waits_for_what_it_has(&lp, &waits);
 }
 
+/// a task that data woke has its turn without another poll, and what it queues waits for one.
+// on: real
+#[test]
+fn data_reach_a_task_without_another_poll() {
+    let (lp, waits) = real_loop();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (client, addr) = (Loop::clone(&lp), listener.local_addr().unwrap());
+    let connecting = async move { client.open_connection(addr).await };
+    let (mut reader, writer) = lp.run_until_complete(connecting).unwrap().unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    for yields in 0..3 {
+        let (handle, stop) = (lp.clone(), lp.stop_handle());
+        let task = lp.create_task(async move {
+            reader.read(1).await.unwrap();
+            for _ in 0..yields {
+                handle.sleep(Duration::ZERO).await;
+            }
+            stop.stop();
+            reader
+        });
+        // The task waits, and what the connection was told of itself is heard.
+        run_for(&lp, ms(20));
+        waits.take();
+        peer.write_all(b"x").unwrap();
+        lp.run_forever().unwrap();
+        let waited = waits.take();
+        let looks = waited.iter().filter(|&&next| next == Next::Now).count();
+        assert!(looks < waited.len(), "it waits for the data");
+        assert_eq!(looks, yields, "a look for each time that the task yields, and none before");
+        reader = task.take_result().expect("it stopped the loop").unwrap();
+    }
+    drop(writer);
+}
+
 /// without a live timer the loop waits for an event, however long.
 // on: engine
 #[test]
 fn without_timers_it_waits_for_ever() {
     let (lp, waits) = scripted_loop();
     let reports = reports_of(&lp);
-    lp.call_later(std::time::Duration::MAX, || {}).detach();
+    lp.call_later(Duration::MAX, || {}).detach();
     lp.call_later(ms(1), || {}).cancel();
     assert!(matches!(lp.run_forever(), Err(RunError::Deadlock { .. })));
     assert_eq!(waits.take(), [Next::Never]);

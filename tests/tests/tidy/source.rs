@@ -87,6 +87,31 @@ fn files_stay_below_800_lines() {
 }
 
 #[test]
+fn every_file_is_compiled() {
+    let workspace = Workspace::read();
+    let stem = |path: &str| path.strip_suffix(".rs").unwrap_or(path).to_owned();
+    let declares = |parent: &str, module: &str| {
+        let declaration = format!("mod {module};");
+        let mut parents = workspace.files().iter().filter(|file| file.path == parent);
+        // Those of tests, too, which are no code to the other rules.
+        let declared = |line: &str| !line.starts_with("//") && line.ends_with(&declaration);
+        parents.any(|file| file.text.lines().any(|line| declared(line.trim())))
+    };
+    let sources = workspace.rust("").filter(|file| file.path.contains("/src/"));
+    let modules = sources.filter(|file| {
+        !matches!(file.name(), "main.rs" | "lib.rs") && !file.path.contains("/src/bin/")
+    });
+    let orphans = modules.filter(|file| {
+        let module = stem(file.path.strip_suffix("/mod.rs").unwrap_or(&file.path));
+        let (folder, name) = module.rsplit_once('/').expect("it is in src/");
+        let parents = ["lib.rs", "main.rs", "mod.rs"].map(|parent| format!("{folder}/{parent}"));
+        let beside = format!("{folder}.rs");
+        !parents.iter().chain([&beside]).any(|parent| declares(parent, name))
+    });
+    none("no module declares it:", orphans.map(|file| file.path.clone()).collect());
+}
+
+#[test]
 fn file_names_say_what_is_inside() {
     let vague = ["util", "utils", "helper", "helpers", "common", "misc", "types", "stuff"];
     let workspace = Workspace::read();

@@ -58,7 +58,7 @@ impl File {
 
     /// Its lines of code with their numbers: no comments, and no unit tests.
     pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let end = self.text.find("#[cfg(test)]\nmod tests").unwrap_or(self.text.len());
+        let end = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
         let lines = (1..).zip(self.text[..end].lines());
         lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
