@@ -55,7 +55,7 @@ fn run(workload: &str, options: &Options) -> Option<u64> {
         }
         "S6" => {
             let period = Duration::from_millis(get("period_ms", 100));
-            workloads::gossip(get("hosts", 200) as u32, period, get("seconds", 30))
+            workloads::gossip(get("hosts", 200), period, get("seconds", 60))
         }
         "S7" => workloads::worlds(get("n", 10_000)),
         "S8" => workloads::idle_hosts(get("hosts", 10_000)),
