@@ -154,7 +154,7 @@ impl Links {
 
     /// How often each fault bit until now, by its name.
     pub fn faults(&self) -> BTreeMap<&'static str, u64> {
-        self.with(|network| network.wire.faults.counts().clone()).unwrap_or_default()
+        self.with(|network| network.wire.faults.counts()).unwrap_or_default()
     }
 
     /// Delivers a packet now, whatever is in its way; false if it is no longer on its way.

@@ -33,6 +33,11 @@ impl SocketId {
         (self.slot == u32::MAX && self != Self::NONE).then_some(self.serial)
     }
 
+    /// Its place among the sockets that there are.
+    pub(crate) fn slot(self) -> usize {
+        self.slot as usize
+    }
+
     pub(crate) fn source(self) -> Source {
         Source(u64::from(self.serial) << 32 | u64::from(self.slot))
     }

@@ -297,7 +297,8 @@ impl Network {
             return Err(errno::os(socket.error.take().unwrap_or_default()));
         }
         let remote = to.or(socket.remote).ok_or_else(|| errno::os(EDESTADDRREQ))?;
-        if !socket.peers.knows_way_to(remote, wire.links.version) || wire.links.is_special {
+        let is_special = wire.links.is_special && wire.links.odds.is_none();
+        if is_special || !socket.peers.knows_way_to(remote, wire.links.version) {
             return self.udp_send_anywhere(id, host, data, remote);
         }
         if data.len() > PAYLOAD_MAX {
@@ -307,8 +308,11 @@ impl Network {
             return Err(errno::would_block());
         }
         let place = wire.agenda.reserve();
+        let counted = socket.send_limit.is_some();
         let fate = socket.dispatch(id, remote, (place, pool.copy(data)), wire, pool);
-        debug_assert!(fate == Fate::OnTheWay, "a link that is not special loses nothing");
+        if fate == Fate::Gone && counted {
+            self.udp_gone(id, data.len() + OVERHEAD);
+        }
         Ok(data.len())
     }
 

@@ -172,6 +172,9 @@ impl Wire {
         let (record, is_segment) = (packet.record(), matches!(packet.body, Body::Tcp(_)));
         self.agenda.place(place, packet);
         if path.host.is_none() || self.links.is_special && !path.loopback {
+            if self.links.odds.is_some() && self.send_by_chance(place, path, lane, last_arrival) {
+                return Fate::OnTheWay;
+            }
             let packet = self.agenda.take_packet(place);
             return self.send_specially(*path, packet, lane, last_arrival, pool);
         }
@@ -204,6 +207,47 @@ impl Wire {
     ) -> Fate {
         let place = self.agenda.reserve();
         self.send_from(place, &path, packet, lane, last_arrival, pool)
+    }
+
+    /// Sends a packet over links that leave what they do to chance, if it is in luck: the same as
+    /// [`pass`](Self::pass) does then. Says whether it did.
+    #[inline(never)]
+    fn send_by_chance(
+        &mut self,
+        place: Place,
+        path: &Path,
+        lane: &mut Option<Box<Lane>>,
+        last_arrival: &mut Time,
+    ) -> bool {
+        let Self { agenda, links, decisions, trace, now, .. } = self;
+        let (Some(odds), Some(packet)) = (&links.odds, agenda.arriving(place)) else {
+            return false;
+        };
+        let (record, is_segment) = (packet.record(), matches!(packet.body, Body::Tcp(_)));
+        let is_train = is_segment && packet.size() > path.mtu;
+        if path.host.is_none() || is_train {
+            return false;
+        }
+        let lane = lane.get_or_insert_with(|| Lane::new(record.flow.entity(&trace.hosts)));
+        let ordinal = lane.upcoming();
+        if !lane.held_back.is_empty() || odds.strike(lane, ordinal, decisions) {
+            return false;
+        }
+        lane.next();
+        let latency = &links.everywhere().latency;
+        let beyond = latency.varies().then(|| latency.beyond_least(lane.delay(ordinal, decisions)));
+        let mut arrival = *now + latency.least() + Duration::from_nanos(beyond.unwrap_or(0));
+        if is_segment {
+            arrival = arrival.max(*last_arrival);
+            *last_arrival = arrival;
+        }
+        let number = if self.is_observed { self.observe_placed(path.from, place) } else { 0 };
+        self.trace.record_packet(self.now, path.from, Record::Sent(record), number);
+        if let Some(value) = beyond {
+            self.record(path.from, Record::Draw { site: Site::PacketDelay, value });
+        }
+        self.agenda.schedule(arrival, place);
+        true
     }
 
     /// Sends a packet over links that are more than a delay, or to an address that no host has.

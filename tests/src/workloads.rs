@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use sim_core::stream::{StreamReader, StreamWriter};
 use sim_core::{
-    Cx, DatagramProtocol, DatagramTransport, EventLoop, Loop, LoopFuture, Protocol, Rng, Timer, World,
+    Cx, DatagramProtocol, DatagramTransport, EventLoop, Loop, LoopFuture, Protocol, Rng, Timer,
+    World,
 };
 use sim_net::{Link, Memory, Sim};
 

@@ -1,6 +1,8 @@
 //! What chance does to packets, one by one: what a search turns up, down and off.
 
-use super::{Corruption, Link, Loss, Probability};
+use super::lane::Lane;
+use super::{Corruption, Link, Loss, Order, Probability};
+use crate::decisions::{Decisions, Site};
 use crate::link::loss;
 
 /// Something that may or may not happen to a packet on its way.
@@ -65,6 +67,46 @@ impl Link {
             Chance::Reorder => self.reorder.probability = likely,
         }
         self
+    }
+}
+
+/// What chance does to the packets of a link that does nothing else but delay them: the largest draw of
+/// each site by which it happens, if it can.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Odds {
+    loss: Option<u64>,
+    duplicate: Option<u64>,
+    corrupt: Option<u64>,
+    reorder: Option<u64>,
+}
+
+impl Link {
+    /// The odds of its packets, if each is on its own: no queue, no list and no other packet has a part in what
+    /// becomes of it.
+    pub(crate) fn odds(&self) -> Option<Odds> {
+        let loss::Model::Each(loss) = self.loss.0 else { return None };
+        let alone = self.rate.is_none() && self.mtu.is_none() && self.order == Order::Tcp;
+        alone.then(|| Odds {
+            loss: loss.largest(),
+            duplicate: self.duplicate.largest(),
+            corrupt: self.corruption.probability.largest(),
+            reorder: self.reorder.probability.largest(),
+        })
+    }
+}
+
+impl Odds {
+    /// True if anything befalls the packet with a number in a lane. Draws are functions of their keys: who
+    /// asks again is told the same.
+    #[inline]
+    pub(crate) fn strike(&self, lane: &mut Lane, ordinal: u64, decisions: &Decisions) -> bool {
+        let mut strikes = |largest: Option<u64>, site| {
+            largest.is_some_and(|largest| lane.fault(site, ordinal, decisions) <= largest)
+        };
+        strikes(self.loss, Site::PacketLoss)
+            || strikes(self.duplicate, Site::PacketDuplicate)
+            || strikes(self.corrupt, Site::PacketCorrupt)
+            || strikes(self.reorder, Site::PacketReorder)
     }
 }
 

@@ -53,6 +53,12 @@ impl Lane {
         self.packets - 1
     }
 
+    /// The ordinal of the next packet.
+    #[inline]
+    pub(crate) fn upcoming(&self) -> u64 {
+        self.packets
+    }
+
     /// The draw for a packet's delay.
     #[inline]
     pub(crate) fn delay(&mut self, ordinal: u64, decisions: &Decisions) -> u64 {
@@ -60,6 +66,7 @@ impl Lane {
     }
 
     /// The draw of a fault's site for a packet.
+    #[inline]
     pub(crate) fn fault(&mut self, site: Site, ordinal: u64, decisions: &Decisions) -> u64 {
         let entity = self.entity;
         let faults = self.faults.get_or_insert_with(|| {

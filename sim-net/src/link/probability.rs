@@ -79,6 +79,11 @@ impl Probability {
         ((self.billionths as u128) << 64) / WHOLE as u128
     }
 
+    /// The largest draw that means that it happens, if it can.
+    pub(crate) fn largest(self) -> Option<u64> {
+        self.threshold().checked_sub(1).map(|largest| largest as u64)
+    }
+
     /// If a draw says that it happens: what is left of the draw, which is again uniform.
     pub(crate) fn rest(self, draw: u64) -> Option<u64> {
         let threshold = self.threshold();
@@ -101,6 +106,12 @@ mod tests {
         assert_eq!(even.rest(u64::MAX / 2).map(|rest| rest >> 32), Some(u64::from(u32::MAX)));
         assert_eq!(even.rest(u64::MAX / 2 + 1), None);
         assert_eq!(Probability::NEVER.rest(0), None);
+        assert_eq!(Probability::NEVER.largest(), None);
+        for likely in [1, 999, 50_000_000, WHOLE - 1].map(|n| Probability::billionths(n).unwrap()) {
+            let largest = likely.largest().unwrap();
+            assert!(likely.rest(largest).is_some() && likely.rest(largest + 1).is_none());
+        }
+        assert_eq!(Probability::ALWAYS.largest(), Some(u64::MAX));
         assert_eq!(Probability::ALWAYS.rest(u64::MAX), Some(u64::MAX));
     }
 

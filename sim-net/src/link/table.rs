@@ -6,6 +6,7 @@ use std::rc::Rc;
 use sim_core::Time;
 use slab::Slab;
 
+use super::chance::Odds;
 use super::lane::Lane;
 use super::rate::Gate;
 use super::{Link, LinkRule, MTU, Oversize, Rate};
@@ -29,6 +30,9 @@ pub(crate) struct LinkTable {
     pub(crate) spread: u64,
     /// Packets do not take the short way: links differ, or somebody watches.
     pub(crate) is_special: bool,
+    /// What chance does to the packets of all links, where these are alike, nobody watches, and there is
+    /// nothing else that could happen to a packet.
+    pub(crate) odds: Option<Odds>,
     /// Some link is more than a delay, or differs from the others.
     pub(crate) differs: bool,
     /// Counts the changes, of links and of who has which address, so that sockets notice them.
@@ -102,6 +106,7 @@ impl LinkTable {
             least: 0,
             spread: 0,
             is_special: false,
+            odds: None,
             differs: false,
             version: 0,
             judges_arrivals: false,
@@ -268,9 +273,16 @@ impl LinkTable {
         self.differs = plain.is_none() || stops_arrivals || !alike;
         self.judges_arrivals = stops_arrivals || arrived;
         self.is_special = self.differs || sent;
+        let is_left_to_chance = plain.is_none() && alike && !self.judges_arrivals && !sent;
+        self.odds = if is_left_to_chance { self.everywhere.odds() } else { None };
     }
 
     // What holds for a packet.
+
+    /// The link that is everywhere unless another is said to be somewhere.
+    pub(crate) fn everywhere(&self) -> &Link {
+        &self.everywhere
+    }
 
     /// The link from one host to another.
     pub(super) fn link(&self, from: u32, to: u32) -> &Rc<Link> {

@@ -54,7 +54,8 @@ impl Network {
         } else if likely.is_never() {
             return None;
         } else {
-            value(likely.rest(self.wire.decisions.at(site, entity, ordinal))?)
+            let Self { wire, injection, .. } = self;
+            value(likely.rest(injection.recent.at(&wire.decisions, site, entity, ordinal))?)
         };
         (chosen > 0).then(|| self.happens(question, chosen))
     }

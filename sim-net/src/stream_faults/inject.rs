@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Boundary, StreamFaults};
-use crate::decisions::{Entity, Site, below};
+use crate::decisions::{Entity, RecentDraws, Site, below};
 use crate::faults::Faults;
 use crate::network::Network;
 use crate::plane::stream_name::StreamName;
@@ -16,7 +16,10 @@ pub(crate) struct Injection {
     pub(super) config: StreamFaults,
     /// Some of them can happen, or somebody looks at what could.
     pub(crate) is_on: bool,
-    sockets: BTreeMap<SocketId, Injected>,
+    /// What is known of each stream, at the slot of its socket.
+    streams: Vec<Option<(SocketId, Injected)>>,
+    /// What it drew last.
+    pub(crate) recent: RecentDraws,
     /// How many accepts and connects there were, by what draws about them are keyed by.
     pub(super) calls: BTreeMap<Entity, u64>,
 }
@@ -77,7 +80,23 @@ impl Injection {
     }
 
     pub(crate) fn forget(&mut self, id: SocketId) {
-        self.sockets.remove(&id);
+        if let Some(place) = self.streams.get_mut(id.slot())
+            && place.as_ref().is_some_and(|(known, _)| *known == id)
+        {
+            *place = None;
+        }
+    }
+
+    fn get_mut(&mut self, id: SocketId) -> Option<&mut Injected> {
+        let (known, injected) = self.streams.get_mut(id.slot())?.as_mut()?;
+        (*known == id).then_some(injected)
+    }
+
+    fn insert(&mut self, id: SocketId, injected: Injected) {
+        if self.streams.len() <= id.slot() {
+            self.streams.resize_with(id.slot() + 1, || None);
+        }
+        self.streams[id.slot()] = Some((id, injected));
     }
 }
 
@@ -120,7 +139,7 @@ impl Network {
     pub(super) fn injected(&mut self, id: SocketId) -> Option<(u32, &mut Injected)> {
         let socket = self.sockets.get(id)?;
         let host = socket.host;
-        let is_known = self.injection.sockets.contains_key(&id);
+        let is_known = self.injection.get_mut(id).is_some();
         let new = match &socket.kind {
             Kind::Stream(stream) if stream.connection.is_orphan() => return None,
             Kind::Stream(stream) => (!is_known).then(|| StreamName::Tcp(stream.flow())),
@@ -132,9 +151,9 @@ impl Network {
         };
         if let Some(name) = new {
             let new = self.inject_into(name);
-            self.injection.sockets.insert(id, new);
+            self.injection.insert(id, new);
         }
-        Some((host, self.injection.sockets.get_mut(&id)?))
+        Some((host, self.injection.get_mut(id)?))
     }
 
     fn inject_into(&mut self, name: StreamName) -> Injected {
@@ -142,7 +161,8 @@ impl Network {
         let (out, inward) = (name.entity(hosts), name.clone().reversed().entity(hosts));
         let StreamFaults { boundaries, boundary, .. } = self.injection.config;
         let rest = (!self.wire.is_planned())
-            .then(|| boundaries.rest(self.wire.decisions.at(Site::ReadBoundary, inward, 0)));
+            .then(|| self.injection.recent.at(&self.wire.decisions, Site::ReadBoundary, inward, 0))
+            .map(|draw| boundaries.rest(draw));
         let boundary = rest.flatten().map(|rest| match (boundary, below(rest, 5)) {
             (Boundary::Drawn, 0) => Boundary::Byte,
             (Boundary::Drawn, 1) => Boundary::Every(1 + below(rest << 3, 64) as u32),

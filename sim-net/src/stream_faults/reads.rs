@@ -41,7 +41,8 @@ impl Network {
         if read >= injected.next_boundary {
             injected.boundaries += 1;
             let ordinal = injected.boundaries;
-            let draw = self.wire.decisions.at(Site::ReadBoundary, inward, ordinal);
+            let Self { wire, injection, .. } = self;
+            let draw = injection.recent.at(&wire.decisions, Site::ReadBoundary, inward, ordinal);
             let Some((_, injected)) = self.injected(id) else { return u64::MAX };
             injected.next_boundary = read.saturating_add(injected.stretch(draw));
         }

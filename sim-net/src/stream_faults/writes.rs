@@ -117,8 +117,9 @@ impl Network {
             subject: Subject::Place(&name, out, place),
         };
         // The place is known when the draw is.
+        let Self { wire, injection, .. } = self;
         let draw = (!resets.is_never() && name.tcp().is_some())
-            .then(|| self.wire.decisions.at(Site::StreamReset, out, call));
+            .then(|| injection.recent.at(&wire.decisions, Site::StreamReset, out, call));
         if let Some(rest) = draw.and_then(|draw| resets.rest(draw)) {
             let taken = part(rest);
             let ends = [RESET_BOTH, RESET_SENDER, RESET_RECEIVER][below(rest << 8, 3) as usize];

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use sim_core::World;
-use sim_net::{Memory, Sim, Simulation};
+use sim_net::{LinkRule, Memory, Sim, Simulation};
 
 use programs::{PROGRAMS, everything, jittered};
 
@@ -65,6 +65,39 @@ fn what_a_world_leaves_behind_tells_the_next_one_nothing() {
             let after = (program.run_in)(7, &memory).hash;
             assert_eq!(after, expected, "{} after {}", program.name, before.name);
         }
+    }
+}
+
+/// Where all links are alike, a packet that chance spares takes a short way. Where one is named it does not, even
+/// if it is like the others.
+#[test]
+fn the_short_way_of_a_packet_leaves_the_trace_of_the_long_one() {
+    let links = [
+        "loss=10%",
+        "latency=1ms..9ms,loss=3%,dup=3%,reorder=5%/2,corrupt=2%/deliver",
+        "latency=exp(2ms,+5ms),dup=10%",
+        "latency=table(1ms,4ms),reorder=20%",
+        "latency=0ms,corrupt=5%",
+    ];
+    for link in links {
+        let mut bitten = 0;
+        for seed in 0..12 {
+            let everywhere: LinkRule = link.parse().expect("a link");
+            let named: LinkRule = format!("server<->client: {link}").parse().expect("a rule");
+            let short = Sim::new(seed).link(everywhere.clone());
+            let long = short.clone().link(named);
+            let [short, long] = [short, long].map(|sim| {
+                let report = sim.run(|world| async move {
+                    // What is lost of datagrams is not sent again.
+                    let until = Duration::from_secs(30);
+                    drop(world.clone().timeout(until, everything(world)).await);
+                });
+                (report.hash, report.events, report.faults)
+            });
+            assert_eq!(short, long, "{link}, seed {seed}");
+            bitten += short.2.values().sum::<u64>();
+        }
+        assert!(bitten > 10, "{link} did nothing");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::Write;
 
 /// The longest string, and the most parts of a command, that a decoder takes.
 const BYTES_MAX: usize = 1 << 16;
@@ -33,20 +34,25 @@ impl Value {
     /// Appends its bytes to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Simple(word) => out.extend(format!("+{word}\r\n").bytes()),
-            Self::Error(text) => out.extend(format!("-{text}\r\n").bytes()),
-            Self::Bulk(None) => out.extend(b"$-1\r\n"),
+            Self::Simple(word) => put(out, format_args!("+{word}")),
+            Self::Error(text) => put(out, format_args!("-{text}")),
+            Self::Bulk(None) => put(out, format_args!("$-1")),
             Self::Bulk(Some(bytes)) => {
-                out.extend(format!("${}\r\n", bytes.len()).bytes());
-                out.extend(bytes);
-                out.extend(b"\r\n");
+                put(out, format_args!("${}", bytes.len()));
+                out.extend_from_slice(bytes);
+                out.extend_from_slice(b"\r\n");
             }
             Self::Array(values) => {
-                out.extend(format!("*{}\r\n", values.len()).bytes());
+                put(out, format_args!("*{}", values.len()));
                 values.iter().for_each(|value| value.encode(out));
             }
         }
     }
+}
+
+/// Appends a line.
+fn put(out: &mut Vec<u8>, line: fmt::Arguments<'_>) {
+    write!(out, "{line}\r\n").expect("a vector takes everything");
 }
 
 /// Cuts a stream into values: [`feed`](Self::feed) it what comes, then [`poll`](Self::poll) until
