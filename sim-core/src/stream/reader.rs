@@ -229,14 +229,12 @@ impl StreamReader {
         if self.shared.eof.get() {
             return Poll::Ready(self.end_with(length));
         }
-        if self.unread().len() < length {
-            self.take_over();
-            if self.unread().len() < length {
-                self.await_more(cx);
-                return Poll::Pending;
-            }
+        let is_there = |this: &Self| this.unread().len() >= length;
+        if is_there(self) || !self.shared.is_empty() && self.take_over() && is_there(self) {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        self.await_more(cx);
+        Poll::Pending
     }
 
     /// The stream has ended: the last `length` bytes of it are there, or never come.
