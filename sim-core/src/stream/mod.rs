@@ -68,6 +68,8 @@ use std::future::Future;
 use std::io;
 use std::rc::Rc;
 
+use futures::TryFutureExt;
+
 pub use self::duplex::Duplex;
 pub use self::error::ReadError;
 pub use self::protocol::StreamProtocol;
@@ -92,7 +94,7 @@ impl Loop {
         addr: impl ToHostPort,
     ) -> impl Future<Output = io::Result<(StreamReader, StreamWriter)>> {
         let connecting = self.create_connection(addr, StreamProtocol::new);
-        async { Ok(StreamProtocol::split(&connecting.await?)) }
+        connecting.map_ok(|conn| StreamProtocol::split(&conn))
     }
 
     /// As [`open_connection`](Self::open_connection), to a Unix socket.
@@ -106,7 +108,7 @@ impl Loop {
         path: impl ToUnixAddr,
     ) -> impl Future<Output = io::Result<(StreamReader, StreamWriter)>> {
         let connecting = self.create_unix_connection(path, StreamProtocol::new);
-        async { Ok(StreamProtocol::split(&connecting.await?)) }
+        connecting.map_ok(|conn| StreamProtocol::split(&conn))
     }
 
     /// Listens at `addr`, and runs `handler` as a task for each connection: asyncio's `start_server`.
