@@ -92,8 +92,9 @@ impl Shared {
         if let Some(waker) = &waker {
             waker.wake_by_ref();
         }
+        let is_gone = self.reader_is_gone.get();
         let newer = self.reader.replace(waker);
-        if newer.is_some() {
+        if newer.is_some() || is_gone {
             drop(self.reader.replace(newer));
         }
     }

@@ -55,13 +55,14 @@ impl StreamWriter {
         self.transport().writelines(lines);
     }
 
-    /// Waits until there is room to write: not at all if there is.
+    /// Waits until there is room to write: not at all if there is. On a connection that is closing it waits for the
+    /// loss, since no more can be written.
     ///
     /// # Errors
     ///
     /// The error that the connection was lost with (contract H-23); `ConnectionReset` if it is lost without one, so
-    /// that a loop which writes and drains ends (H-20, H-24); `ConnectionAborted` if that comes while this waits,
-    /// since data were lost then (H-22).
+    /// that a loop which writes and drains ends (H-20, H-24); `ConnectionAborted` if that comes while this waits for
+    /// room, since data were lost then (H-22).
     pub async fn drain(&self) -> io::Result<()> {
         // As it is most of the time. What is lost has ended, and what is closing is not writable.
         if !self.shared.eof.get() && self.transport().is_writable() {
@@ -74,21 +75,21 @@ impl StreamWriter {
             // The loss may be on its way.
             self.transport().event_loop().sleep(Duration::ZERO).await;
         }
-        match self.shared.lost() {
-            Some(None) => {
-                return Err(io::Error::new(io::ErrorKind::ConnectionReset, "Connection lost"));
+        let is_full = self.transport().is_writing_paused();
+        if self.shared.lost().is_none() {
+            if !is_full && !self.is_closing() {
+                return Ok(());
             }
-            Some(Some(error)) => return Err(error.to_io()),
-            None if !self.transport().is_writing_paused() => return Ok(()),
-            None => self.shared.drains.wait(|| ()).await,
+            self.shared.drains.wait(|| ()).await;
+            if is_full && matches!(self.shared.lost(), Some(None)) {
+                let text = "the connection was closed before all was sent";
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
+            }
         }
         match self.shared.lost() {
             None => Ok(()),
             Some(Some(error)) => Err(error.to_io()),
-            Some(None) => {
-                let text = "the connection was closed before all was sent";
-                Err(io::Error::new(io::ErrorKind::ConnectionAborted, text))
-            }
+            Some(None) => Err(io::Error::new(io::ErrorKind::ConnectionReset, "Connection lost")),
         }
     }
 

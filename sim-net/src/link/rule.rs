@@ -42,7 +42,15 @@ pub enum LinkRule {
 
 impl LinkRule {
     /// The names of the hosts that it is about.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+    ///
+    /// ```
+    /// use sim_net::LinkRule;
+    ///
+    /// let rule: LinkRule = "client<->server: loss=5%".parse()?;
+    /// assert_eq!(rule.hosts().collect::<Vec<_>>(), ["client", "server"]);
+    /// # Ok::<(), sim_net::LinkError>(())
+    /// ```
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
         let (first, second) = match self {
             Self::Everywhere(_) => (None, None),
             Self::OneWay(a, b, _) | Self::BothWays(a, b, _) => (Some(a), Some(b)),

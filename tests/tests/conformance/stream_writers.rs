@@ -1,5 +1,6 @@
 //! Writing to streams, and serving them (H.2).
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -48,9 +49,9 @@ both_loops! {
         Ok(())
     }
 
-    /// H-20: a drain after the end or the close of a stream that has room does not wait for the loss.
+    /// H-20: a drain after the end of a stream that has room does not wait.
     async fn a_drain_does_not_wait_for_the_end(world: World) -> io::Result<()> {
-        let Streamed { mut writer, peer, reader, .. } = streamed(&world, 100).await?;
+        let Streamed { mut writer, reader, .. } = streamed(&world, 100).await?;
         writer.write(b"last");
         writer.write_eof();
         assert!(is_ready(writer.drain()).await);
@@ -58,17 +59,36 @@ both_loops! {
         world.settle().await;
         writer.drain().await?;
         assert!(!writer.is_closing());
-        // What waits to be sent keeps the connection, with room for more.
-        peer.transport().pause_reading();
-        let Streamed { writer, peer, reader: other, .. } = streamed(&world, 100).await?;
+        drop(reader);
+        Ok(())
+    }
+
+    /// H-20, H-24, J-17: a loop that writes to a connection which is closing, and drains, waits for the loss and ends
+    /// with it, although there is room.
+    async fn a_drain_of_a_closing_stream_waits_for_the_loss(world: World) -> io::Result<()> {
+        let Streamed { lp, writer, peer, reader, .. } = streamed(&world, 100).await?;
         peer.transport().pause_reading();
         writer.transport().set_write_buffer_limits(WriteBufferLimits::new(2 * FLOOD, 0)?)?;
         writer.write(&vec![b'x'; FLOOD]);
         world.settle().await;
         writer.close();
-        writer.drain().await?;
-        assert!(writer.transport().write_buffer_size() > 0, "it is not lost yet");
-        drop((reader, other));
+        let rounds = Rc::new(Cell::new(0));
+        let count = Rc::clone(&rounds);
+        let task = lp.create_task(async move {
+            loop {
+                count.set(count.get() + 1);
+                writer.write(b"more");
+                if let Err(error) = writer.drain().await {
+                    return error.kind();
+                }
+            }
+        });
+        world.settle().await;
+        assert_eq!(rounds.get(), 1);
+        peer.transport().resume_reading();
+        assert_eq!(task.await.unwrap(), io::ErrorKind::ConnectionReset);
+        assert!(rounds.get() <= 2, "{} rounds", rounds.get());
+        drop(reader);
         Ok(())
     }
 

@@ -192,5 +192,7 @@ fn in_a_run_from_an_empty_plan_nothing_goes_wrong() {
         let report = sim.run(|world| scenario.run(world));
         assert!(report.outcome.is_ok(), "{}: {:?}", scenario.name(), report.outcome);
         assert!(report.faults.values().all(|&count| count == 0), "{:?}", report.faults);
+        let watched = sim.record(Recording::new()).run(|world| scenario.run(world));
+        assert_eq!(watched.hash, report.hash, "{}: who looks on changes nothing", scenario.name());
     }
 }

@@ -76,9 +76,11 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     let parsed = parsed.transpose()?;
     let seed = parsed.as_ref().and_then(|(_, plan)| plan.seed).unwrap_or(options.seed);
     let mut sim = check.simulation(seed, run);
+    let mut named: Vec<String> = Vec::new();
     for link in &options.links {
         let rule: LinkRule =
             link.parse().map_err(|error| Trouble::usage(format!("--link {link}: {error}")))?;
+        named.extend(rule.hosts().map(str::to_owned));
         sim = sim.link(rule);
     }
     if let Some((path, plan)) = &parsed {
@@ -94,8 +96,7 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         Plan::parse_for(text, &hosts).map_err(|error| in_plan(path, error))?;
     }
     // Faults of the scenario may be about hosts that the seed's world does not have.
-    let said = |host: &&String| options.links.iter().any(|link| link.contains(host.as_str()));
-    if let Some(absent) = report.absent_hosts.iter().find(said) {
+    if let Some(absent) = report.absent_hosts.iter().find(|host| named.contains(host)) {
         let known = hosts.join(", ");
         let hint = format!("--link names the host {absent:?}; {} has {known}", options.name);
         return Err(Trouble::usage(hint));
