@@ -172,8 +172,7 @@ impl Wire {
         let (record, is_segment) = (packet.record(), matches!(packet.body, Body::Tcp(_)));
         self.agenda.place(place, packet);
         if path.host.is_none() || self.links.is_special && !path.loopback {
-            let is_left_to_chance = self.links.odds.is_some() && self.plane.is_none();
-            if is_left_to_chance && self.send_by_chance(place, path, lane, last_arrival) {
+            if self.links.odds.is_some() && self.send_by_chance(place, path, lane, last_arrival) {
                 return Fate::OnTheWay;
             }
             let packet = self.agenda.take_packet(place);
@@ -210,8 +209,8 @@ impl Wire {
         self.send_from(place, &path, packet, lane, last_arrival, pool)
     }
 
-    /// Sends a packet over links that leave what they do to chance, if it is in luck, in a run that has no plane:
-    /// the same as [`pass`](Self::pass) does then. Says whether it did.
+    /// Sends a packet over links that leave what they do to chance, if it is in luck: the same as
+    /// [`pass`](Self::pass) does then. Says whether it did.
     #[inline(never)]
     fn send_by_chance(
         &mut self,

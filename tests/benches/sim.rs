@@ -23,7 +23,7 @@ fn round_trips(c: &mut Criterion) {
         }
     }
     bench(c, "UDP round trip, 64 B", ROUNDS, || workloads::udp_round_trips(ROUNDS, 64));
-    bench(c, "datagram, 512 B", ROUNDS, || workloads::datagrams(ROUNDS, 512, 10));
+    bench(c, "datagram, 512 B, 5 % lost", ROUNDS, || workloads::datagrams(ROUNDS, 512, 10));
     bench(c, "64 KiB of bulk", 1_024, || workloads::bulk(64, 64 << 10));
 }
 

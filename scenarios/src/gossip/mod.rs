@@ -19,7 +19,7 @@
 //! | [`Message`], [`News`] | what is sent |
 //! | [`Swim`] | a member: a value without I/O or clock |
 //! | [`Node`] | the member with a socket and a timer |
-//! | [`steady`] | a group of any size that lives in peace, for measurements |
+//! | [`steady`] | a group of any size that lives in peace, to count what it sends |
 //! | [`Flaw`] | the protocol with one line broken |
 
 mod message;

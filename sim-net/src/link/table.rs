@@ -30,8 +30,8 @@ pub(crate) struct LinkTable {
     pub(crate) spread: u64,
     /// Packets do not take the short way: links differ, or somebody watches.
     pub(crate) is_special: bool,
-    /// What chance does to the packets of all links, where these are alike, nobody watches, and there is
-    /// nothing else that could happen to a packet.
+    /// What chance does to the packets of all links, where these are alike, nothing else could happen to a
+    /// packet, and the run has no plane.
     pub(crate) odds: Option<Odds>,
     /// Some link is more than a delay, or differs from the others.
     pub(crate) differs: bool,
@@ -39,8 +39,9 @@ pub(crate) struct LinkTable {
     pub(crate) version: u32,
     /// Something can stop packets at the end of their way.
     pub(crate) judges_arrivals: bool,
-    /// Somebody watches all packets, where they begin their way and where they end it.
-    is_watched: (bool, bool),
+    /// In a run that has a plane: whether that watches all packets, where they begin their way and where they
+    /// end it.
+    watched: Option<(bool, bool)>,
     everywhere: Rc<Link>,
     pairs: BTreeMap<(u32, u32), Rc<Link>>,
     /// The state of the links that have any.
@@ -110,7 +111,7 @@ impl LinkTable {
             differs: false,
             version: 0,
             judges_arrivals: false,
-            is_watched: (false, false),
+            watched: None,
             everywhere: Rc::new(everywhere),
             pairs: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -254,10 +255,10 @@ impl LinkTable {
         self.everywhere.faults().for_each(|name| faults.enable(name));
     }
 
-    /// From now on all packets take the long way, so that somebody can watch them: where they begin
-    /// it, and where they end it.
+    /// The run has a plane. All packets take the long way if that watches them: where they begin it, and where
+    /// they end it.
     pub(crate) fn watch(&mut self, sent: bool, arrived: bool) {
-        self.is_watched = (sent, arrived);
+        self.watched = Some((sent, arrived));
         self.look_again();
     }
 
@@ -267,13 +268,14 @@ impl LinkTable {
         let plain = self.everywhere.plain();
         let (least, spread) = plain.unwrap_or_default();
         (self.least, self.spread) = (u64::try_from(least.as_nanos()).unwrap_or(u64::MAX), spread);
-        let (sent, arrived) = self.is_watched;
+        let (sent, arrived) = self.watched.unwrap_or_default();
         let stops_arrivals = !(self.cuts.is_empty() && self.downlinks.is_empty());
         let alike = self.pairs.is_empty() && self.uplinks.is_empty();
         self.differs = plain.is_none() || stops_arrivals || !alike;
         self.judges_arrivals = stops_arrivals || arrived;
         self.is_special = self.differs || sent;
-        let is_left_to_chance = plain.is_none() && alike && !self.judges_arrivals && !sent;
+        let has_plane = self.watched.is_some();
+        let is_left_to_chance = plain.is_none() && alike && !stops_arrivals && !has_plane;
         self.odds = if is_left_to_chance { self.everywhere.odds() } else { None };
     }
 
@@ -503,5 +505,32 @@ mod tests {
         assert!(table.is_special && table.judges_arrivals && table.is_constant(1, Some(2)));
         table.release_link((1, 2));
         assert!(!table.is_special && !table.judges_arrivals);
+    }
+
+    #[test]
+    fn odds_are_those_of_links_that_are_alike_in_a_run_without_a_plane() {
+        let mut faults = Faults::default();
+        let link = |text: &str| text.parse::<Link>().unwrap();
+        let mut table = LinkTable::default();
+        assert!(table.odds.is_none(), "a delay alone has a shorter way");
+        for alone in ["loss=5%", "dup=1%,reorder=2%", "latency=exp(1ms,+2ms)"] {
+            table.set_everywhere(link(alone), &mut faults);
+            assert!(table.is_special && table.odds.is_some(), "{alone}");
+        }
+        for other in ["loss=burst(5%,4)", "loss=packets(1)", "rate=1Mbit", "mtu=1400", "order=fifo"]
+        {
+            table.set_everywhere(link(other), &mut faults);
+            assert!(table.is_special && table.odds.is_none(), "{other}");
+        }
+        table.set_everywhere(link("loss=5%"), &mut faults);
+        table.hold_link((1, 2));
+        assert!(table.odds.is_none());
+        table.release_link((1, 2));
+        assert!(table.odds.is_some());
+        table.set_pair((1, 2), Some(link("loss=5%")), &mut faults);
+        assert!(table.odds.is_none());
+        table.set_pair((1, 2), None, &mut faults);
+        table.watch(false, false);
+        assert!(table.is_special && table.odds.is_none());
     }
 }
