@@ -9,9 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::Time;
-use crate::arena::Key;
-use crate::engine::core::{Core, Ready};
-use crate::engine::inbox::Inbox;
+use crate::engine::core::Core;
+use crate::engine::inbox::{Inbox, TaskWaker};
 
 thread_local! {
     /// The engine that was entered last and not left.
@@ -43,15 +42,16 @@ pub(crate) fn core() -> Option<Rc<Core>> {
     current
 }
 
-/// Queues a step of a task if `inbox` is that of the engine whose turn runs on this thread; false if it is not.
+/// Queues a step of a task, unless one is queued, if `inbox` is that of the engine whose turn runs on this thread;
+/// false if it is not.
 #[inline]
-pub(crate) fn queue_task(inbox: &Arc<Inbox>, task: Key) -> bool {
+pub(crate) fn queue_task(inbox: &Arc<Inbox>, task: &TaskWaker) -> bool {
     // A waker may be used while the thread ends.
     CURRENT
         .try_with(|place| {
             let current = place.take();
             let own = current.as_ref().filter(|core| Arc::ptr_eq(&core.inbox, inbox));
-            let queued = own.is_some_and(|core| core.queue_in_turn(Ready::Task(task)));
+            let queued = own.is_some_and(|core| core.queue_in_turn(task));
             place.set(current);
             queued
         })

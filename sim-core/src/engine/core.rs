@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::callbacks::{Action, Callbacks, Place};
-use super::inbox::{Inbox, Woken};
+use super::inbox::{Inbox, TaskWaker, Woken};
 use super::memory::{EngineMemory, Tables};
 use super::report::{ErrorContext, Reporter};
 use super::sources::{Flow, Registered};
@@ -288,12 +288,13 @@ impl Core {
         self.woke_from_outside();
     }
 
-    /// Queues an entry for the next iteration if a turn is running; false if none is.
+    /// Queues a step of a task, unless one is queued, if a turn is running; false if none is.
     #[inline]
-    pub(crate) fn queue_in_turn(&self, entry: Ready) -> bool {
+    pub(crate) fn queue_in_turn(&self, task: &TaskWaker) -> bool {
         let in_turn = self.in_turn.get();
-        if in_turn {
-            self.push(entry);
+        if in_turn && let Some(task) = task.take_to_queue() {
+            self.inbox.advance(1);
+            self.ready.borrow_mut().push(Ready::Task(task).into());
         }
         in_turn
     }

@@ -1,7 +1,8 @@
 //! Where wakers leave the tasks they woke.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 use std::thread::ThreadId;
@@ -59,21 +60,21 @@ impl Inbox {
     /// Counts entries of the ready queue. The loop's thread alone writes the count.
     #[inline]
     pub(crate) fn advance(&self, entries: u64) {
-        self.position.store(self.position() + entries, Ordering::Relaxed);
+        self.position.store(self.position() + entries, Relaxed);
     }
 
     #[inline]
     pub(crate) fn position(&self) -> u64 {
-        self.position.load(Ordering::Relaxed)
+        self.position.load(Relaxed)
     }
 
     pub(crate) fn set_in_turn(&self, in_turn: bool) {
-        self.in_turn.store(in_turn, Ordering::Relaxed);
+        self.in_turn.store(in_turn, Relaxed);
     }
 
     #[inline]
     pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Acquire)
+        self.waiting.load(Acquire)
     }
 
     /// True on a thread that is not the loop's. A simulation remembers its name.
@@ -83,18 +84,17 @@ impl Inbox {
         if is_foreign && self.simulated {
             let name = thread.name().map_or_else(|| format!("{:?}", thread.id()), str::to_owned);
             lock(&self.foreign).get_or_insert(name);
-            self.is_foreign.store(true, Ordering::Release);
+            self.is_foreign.store(true, Release);
         }
         is_foreign
     }
 
-    fn push(&self, task: Key) {
-        let is_foreign = self.notes_foreign_thread();
+    fn push(&self, task: Key, is_foreign: bool) {
         let mut woken = lock(&self.woken);
         woken.push(Woken { position: self.position(), task });
-        let is_first = !self.waiting.swap(true, Ordering::Release);
+        let is_first = !self.waiting.swap(true, Release);
         drop(woken);
-        let in_turn = self.in_turn.load(Ordering::Relaxed);
+        let in_turn = self.in_turn.load(Relaxed);
         // A simulation hears of every foreign thread, to end the run.
         let must_ring = if self.simulated {
             is_foreign || is_first && !in_turn
@@ -110,7 +110,7 @@ impl Inbox {
     pub(crate) fn take(&self, into: &mut Vec<Woken>) {
         let mut woken = lock(&self.woken);
         std::mem::swap(&mut *woken, into);
-        self.waiting.store(false, Ordering::Release);
+        self.waiting.store(false, Release);
     }
 
     /// Takes its memory, when its engine is gone.
@@ -119,7 +119,7 @@ impl Inbox {
     }
 
     pub(crate) fn foreign_thread(&self) -> Option<String> {
-        if !self.is_foreign.load(Ordering::Acquire) {
+        if !self.is_foreign.load(Acquire) {
             return None;
         }
         lock(&self.foreign).clone()
@@ -133,37 +133,63 @@ impl fmt::Debug for Inbox {
 }
 
 /// The waker of one task.
+///
+/// Whether its step is queued has two halves, so that wakers in the turns of their own loop, which most are, need
+/// no atomic read-modify-write.
 pub(crate) struct TaskWaker {
     inbox: Arc<Inbox>,
     task: Key,
+    /// A step is in the ready queue, or in the batch. Only the loop's thread reads and writes it.
     queued: AtomicBool,
+    /// A step is in the inbox.
+    sent: AtomicBool,
 }
 
 impl TaskWaker {
     pub(crate) fn new(inbox: Arc<Inbox>, task: Key) -> Self {
-        Self { inbox, task, queued: AtomicBool::new(false) }
+        Self { inbox, task, queued: AtomicBool::new(false), sent: AtomicBool::new(false) }
     }
 
     /// Queues the task for its next step, once.
+    #[inline]
     pub(crate) fn queue(&self) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            // Most are woken in their own loop's turns, which need no lock.
-            if !current::queue_task(&self.inbox, self.task) {
-                self.inbox.push(self.task);
-            }
-        } else if self.inbox.simulated && self.inbox.notes_foreign_thread() {
+        if !current::queue_task(&self.inbox, self) {
+            self.send();
+        }
+    }
+
+    /// Queues it from outside its loop's turns.
+    #[cold]
+    fn send(&self) {
+        let is_foreign = self.inbox.notes_foreign_thread();
+        let is_new = (is_foreign || !self.queued.load(Relaxed)) && !self.sent.swap(true, AcqRel);
+        if is_new {
+            self.inbox.push(self.task, is_foreign);
+        } else if is_foreign && self.inbox.simulated {
             // It changes nothing, but whether it does is a matter of timing.
             self.inbox.alarm.ring();
         }
     }
 
-    /// Marks it as queued by other means; false if it was queued before.
-    pub(crate) fn mark_queued(&self) -> bool {
-        !self.queued.swap(true, Ordering::AcqRel)
+    /// The task, if its step is not queued, which it is from now on. On the loop's thread alone.
+    #[inline]
+    pub(crate) fn take_to_queue(&self) -> Option<Key> {
+        if self.queued.load(Relaxed) || self.sent.load(Relaxed) {
+            return None;
+        }
+        self.queued.store(true, Relaxed);
+        Some(self.task)
     }
 
+    /// A step begins: who wakes the task from now on queues another. What those did who found this one queued
+    /// is seen by it.
+    #[inline]
     pub(crate) fn begin_step(&self) {
-        self.queued.store(false, Ordering::Release);
+        self.queued.store(false, Relaxed);
+        if self.sent.load(Relaxed) {
+            // A store would do neither: it may become visible after the step has read what it will read.
+            self.sent.swap(false, AcqRel);
+        }
     }
 }
 

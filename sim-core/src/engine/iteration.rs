@@ -44,15 +44,20 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
     let _in_turn = InTurn::begin(core);
     if core.batch_left.get() == 0 {
         if let Some((source, event)) = lone_source(core, now, events) {
-            run_alone(core, source, event.as_ref());
-            if !woke_tasks_alone(core) {
+            let is_cut_short = run_alone(core, source, event.as_ref());
+            if is_cut_short || !woke_tasks_alone(core) {
                 return next(core);
             }
         }
         if let Some(entry) = lone_entry(core, now, events) {
-            run(core, entry);
-            drain_flow(core);
-            is_cut_short(core);
+            match entry {
+                Ready::Task(key) => task::step(core, key),
+                other => run(core, other),
+            }
+            if core.marks.has(Marks::FLOW | Marks::SPENT) {
+                drain_flow(core);
+                is_cut_short(core);
+            }
             return next(core);
         }
         take_snapshot(core, now, events);
@@ -143,36 +148,38 @@ fn lone_entry(core: &Core, now: Time, events: &[Readiness]) -> Option<Ready> {
     ready.pop().map(Ready::from)
 }
 
-/// Runs the handles of a source that is ready alone.
+/// Runs the handles of a source that is ready alone; true if that ends the turn.
 #[inline]
-fn run_alone(core: &Rc<Core>, source: Key, event: Option<&Readiness>) {
+fn run_alone(core: &Rc<Core>, source: Key, event: Option<&Readiness>) -> bool {
     let Some(source) = sources::find(core, source) else {
-        return;
+        return false;
     };
     let (read, write) = match event {
         Some(event) => source.note(event),
         None => (source.begin_read(), false),
     };
-    if read || write {
-        sources::run_io(core, &source, read, write);
-        drain_flow(core);
-        is_cut_short(core);
+    if !read && !write {
+        return false;
     }
+    sources::run_io(core, &source, read, write);
+    drain_flow(core);
+    is_cut_short(core)
 }
 
-/// True if all that waits after the handles of a source are tasks that they woke, on a loop that asks a real
-/// kernel. Their iteration follows at once, and its poll, which would ask again what was asked a moment ago, is
-/// taken to have found nothing: a message to a task then costs no system call of its own. The iteration after it
-/// polls, so nothing is starved.
+/// True if all that waits after the handles of a source are tasks that they woke. Their iteration follows at once,
+/// and its poll, which would ask again what was asked a moment ago, is taken to have found nothing: a message to a
+/// task then costs no system call of its own, and no turn of the simulator's. What it might have found would have run
+/// behind the tasks, and does so in the iteration after it, which polls: nothing is starved.
 #[inline]
 fn woke_tasks_alone(core: &Core) -> bool {
     let ready = core.ready.borrow();
-    !ready.is_empty()
-        && ready.iter().all(|&entry| matches!(Ready::from(entry), Ready::Task(_)))
+    if ready.is_empty() {
+        return false;
+    }
+    ready.iter().all(|&entry| matches!(Ready::from(entry), Ready::Task(_)))
         && !core.marks.has(Marks::FLOW | Marks::READABLE | Marks::SPENT | Marks::TIMED)
         && !core.inbox.is_waiting()
         && !core.stopping.get()
-        && !core.driver.is_simulated()
 }
 
 /// Makes the snapshot: what was queued, what is ready, the timers that are due. No user code runs

@@ -154,10 +154,6 @@ impl StreamReader {
     }
 
     fn take_over(&mut self) -> bool {
-        if self.read == self.front.len() {
-            self.front.clear();
-            self.read = 0;
-        }
         let took = self.shared.take_over(&mut self.front);
         self.note_unread();
         took

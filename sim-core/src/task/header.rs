@@ -179,8 +179,8 @@ impl Header {
 
     /// Queues a step, in order with everything that is queued on the loop.
     pub(crate) fn queue_step(&self) {
-        if self.wake_up.mark_queued() {
-            self.core.push(Ready::Task(self.key));
+        if let Some(task) = self.wake_up.take_to_queue() {
+            self.core.push(Ready::Task(task));
         }
     }
 

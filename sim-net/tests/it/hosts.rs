@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Cx, Loop, Outcome, Protocol, TaskError, World};
+use sim_core::{Cx, Loop, LoopFuture, Outcome, Protocol, TaskError, Time, Transport, World};
 use sim_net::{FindingKind, Operator, Sim};
 
 use crate::protocols::{Echo, Recorder, ms};
@@ -147,6 +147,72 @@ fn a_crash_after_the_second_write_swallows_the_third() {
         io::Result::Ok((data, writes.get(), operator.host("server").is_up()))
     });
     assert_eq!((data.as_slice(), writes, up), (&b"onetwo"[..], 3, false));
+}
+
+/// Sets a future when data come, and then does something.
+struct Tells<F>(LoopFuture<()>, F);
+
+impl<F: FnMut(&Transport) + 'static> Protocol for Tells<F> {
+    fn data_received(&mut self, cx: &mut Cx<'_, Self>, _: &[u8]) {
+        self.0.set_result(()).unwrap();
+        (self.1)(cx.transport());
+    }
+}
+
+/// K-04: what a callback has woken before it crashed its machine does not run.
+#[test]
+fn a_task_that_was_woken_before_a_crash_does_not_run() {
+    let went_on = run(|world, operator| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let (woken, went_on) = (server.create_future(), Rc::new(Cell::new(false)));
+        let (waits, seen) = (woken.clone(), Rc::clone(&went_on));
+        server.create_task(async move {
+            waits.await.unwrap();
+            seen.set(true);
+        });
+        let _server = server
+            .create_server(SERVER, move || {
+                Tells(woken.clone(), |transport: &Transport| transport.write(b"last"))
+            })
+            .await?;
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        world.sleep(ms(10)).await;
+        operator.host("server").crash_after(1);
+        conn.with(|_, cx| cx.write(b"go"));
+        world.sleep(Duration::from_secs(1)).await;
+        assert!(!operator.host("server").is_up());
+        io::Result::Ok(went_on.get())
+    });
+    assert!(!went_on);
+}
+
+/// A task that a callback woke goes on when the time that the callback spent is over.
+#[test]
+fn a_task_that_was_woken_waits_for_the_time_that_was_spent() {
+    let (spent, read) = run(|world, _| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let (woken, times) = (server.create_future(), Rc::new(Cell::new((Time::ZERO, Time::ZERO))));
+        let (waits, seen, lp) = (woken.clone(), Rc::clone(&times), server.clone());
+        let task = server.create_task(async move {
+            waits.await.unwrap();
+            seen.set((seen.get().0, lp.time()));
+        });
+        let (seen, lp) = (Rc::clone(&times), server.clone());
+        let spends = move || {
+            let (seen, lp) = (Rc::clone(&seen), lp.clone());
+            Tells(woken.clone(), move |_: &Transport| {
+                seen.set((lp.time(), Time::ZERO));
+                lp.spend(ms(10));
+            })
+        };
+        let _server = server.create_server(SERVER, spends).await?;
+        let conn = client.create_connection(SERVER, Recorder::default).await?;
+        world.sleep(ms(10)).await;
+        conn.with(|_, cx| cx.write(b"go"));
+        task.await.unwrap();
+        io::Result::Ok(times.get())
+    });
+    assert_eq!(read - spent, ms(10));
 }
 
 /// A paused process gets no turns, while its kernel acknowledges for it.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::task::{Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use real_net::{LoopClosed, Remote};
 use sim_core::{EventLoop, Loop, RunError, StopHandle};
@@ -195,6 +196,51 @@ fn a_waker_works_on_any_thread() {
     assert_eq!(lp.run_until_complete(polled).unwrap(), 100);
     waking.join().unwrap();
     assert_eq!(log.text(), "halfway");
+}
+
+/// what another thread did before it woke a task is seen by the step that follows, even if the task was
+/// woken already and its step is beginning.
+#[test]
+// on: real
+fn a_wake_up_while_a_step_begins_is_not_lost() {
+    const ROUNDS: usize = 200_000;
+    const PATIENCE: u64 = 1_000_000;
+    let lp = real_net::new_loop().unwrap();
+    let (value, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (sender, receiver) = mpsc::sync_channel::<Waker>(1);
+    let (given, taken) = (Arc::clone(&value), Arc::clone(&seen));
+    let waking = thread::spawn(move || {
+        let waker = receiver.recv().unwrap();
+        for round in 1..=ROUNDS {
+            waker.wake_by_ref();
+            // The step begins somewhere here.
+            (0..round % 64).for_each(|_| std::hint::spin_loop());
+            given.store(round, Ordering::Relaxed);
+            waker.wake_by_ref();
+            while taken.load(Ordering::Relaxed) < round {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    let (last, handle) = (Arc::clone(&seen), lp.clone());
+    let awake = lp.create_task(async move {
+        // Turns follow each other closely, and it is noticed if the other task is not among them.
+        let (mut before, mut turns) = (0, 0);
+        while before < ROUNDS {
+            let now = last.load(Ordering::Relaxed);
+            turns = if now == before { turns + 1 } else { 0 };
+            assert!(turns < PATIENCE, "the wake-up of round {} was lost", now + 1);
+            before = now;
+            handle.sleep(Duration::ZERO).await;
+        }
+    });
+    lp.create_task(std::future::poll_fn(move |cx| {
+        seen.store(value.load(Ordering::Relaxed), Ordering::Relaxed);
+        let _ = sender.try_send(cx.waker().clone());
+        Poll::<()>::Pending
+    }));
+    lp.run_until_complete(awake).unwrap().unwrap();
+    waking.join().unwrap();
 }
 
 /// Wakes on a thread of the given name, and waits until it did.

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::driver::Next;
+use sim_core::stream::{StreamReader, StreamWriter};
 use sim_core::{Conn, EventLoop, Handle, Loop, RunError, Time, Timer, World, WriteBufferLimits};
+use sim_net::Sim;
 use tests::harness::Make;
 use tests::recorder::{Log, Recorder};
 use tests::{both_bare_loops, both_loops, real_only};
@@ -517,6 +519,41 @@ fn data_reach_a_task_without_another_poll() {
         reader = task.take_result().expect("it stopped the loop").unwrap();
     }
     drop(writer);
+}
+
+/// nor does it have a turn of its own in the simulator. What it queues has.
+// on: sim
+#[test]
+fn data_reach_a_task_in_the_turn_that_read_them() {
+    let report = Sim::new(1).trace(true).run(|world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let greet = |mut reader: StreamReader, writer: StreamWriter| async move {
+            writer.write(b"x");
+            reader.read(1).await.map(drop)
+        };
+        let _server = server.start_server(("server", 7), greet).await?;
+        let (mut reader, _writer) = client.open_connection(("server", 7)).await?;
+        let lp = client.clone();
+        let reading = client.create_task(async move {
+            reader.read(1).await?;
+            lp.mark("read", 0);
+            lp.sleep(Duration::ZERO).await;
+            lp.mark("yielded", 0);
+            io::Result::Ok(())
+        });
+        reading.await.unwrap()
+    });
+    let log = report.log.unwrap();
+    let steps: Vec<String> = log
+        .entries()
+        .filter(|entry| log.host(entry.host) == "client")
+        .map(|entry| log.text(&entry))
+        .skip_while(|step| !step.ends_with("data_received 1 B"))
+        .map(|step| if step.starts_with("mark") { "mark".to_owned() } else { step })
+        .take(6)
+        .collect();
+    let (polled, turn) = ("task 1 polled", "turn");
+    assert_eq!(steps, ["#1 data_received 1 B", polled, "mark", turn, polled, "mark"]);
 }
 
 /// without a live timer the loop waits for an event, however long.
