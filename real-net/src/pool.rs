@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -115,7 +116,8 @@ fn work(shared: &Mutex<Jobs>) {
             return;
         };
         drop(jobs);
-        job.run();
+        // A job of somebody's own may panic, and the hook has said so: the next one is done all the same.
+        drop(catch_unwind(AssertUnwindSafe(|| job.run())));
     }
 }
 

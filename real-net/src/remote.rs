@@ -57,7 +57,7 @@ pub struct LoopClosed;
 impl Remote {
     /// A remote of `lp`, made on its thread. It keeps nothing alive.
     ///
-    /// The loop runs a task for it, called `remote`, as long as it is open. Clone the remote rather
+    /// The loop runs a task for it, a [daemon](sim_core::Task::daemon) called `remote`, as long as it is open. Clone the remote rather
     /// than making several.
     pub fn new(lp: &Loop) -> Self {
         let shared = Arc::new(Mutex::new(Calls { closed: lp.is_closed(), ..Calls::default() }));
@@ -65,7 +65,8 @@ impl Remote {
         let close = CloseOnDrop(Arc::clone(&shared));
         lp.call_at(Time::NEVER, move || drop(close)).detach();
         let (calls, carrier) = (Arc::clone(&shared), lp.clone());
-        lp.create_named_task("remote", std::future::poll_fn(move |cx| carry(&calls, &carrier, cx)));
+        let carries = std::future::poll_fn(move |cx| carry(&calls, &carrier, cx));
+        lp.create_named_task("remote", carries).daemon();
         Self { shared }
     }
 

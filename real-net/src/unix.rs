@@ -54,7 +54,8 @@ impl UnixSockets for MioDriver {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             Ok(rustix::net::acceptfrom_with(socket, flags)?)
         })?;
-        Ok((self.insert(Socket::from(descriptor))?, from_kernel(peer)?))
+        let peer = from_kernel(peer)?;
+        Ok((self.insert(Socket::from(descriptor))?, peer))
     }
 
     fn send_to(&self, source: Source, data: &[u8], to: &UnixAddr) -> io::Result<usize> {
@@ -113,11 +114,19 @@ fn to_kernel(addr: &UnixAddr) -> io::Result<SocketAddrUnix> {
     }
 }
 
-/// The address that the kernel gave; it gives none for a sender that was never bound.
+/// How many bytes of a kernel's address say that it is one of a Unix socket, and how many are its path.
+const FAMILY_BYTES: usize = 2;
+const PATH_BYTES: usize = 108;
+
+/// The address that the kernel gave; it gives none for a sender that was never bound. A path that fills its
+/// place, with no room for a NUL, cannot be sent to and is taken for none.
 fn from_kernel(addr: Option<SocketAddrAny>) -> io::Result<UnixAddr> {
     let Some(addr) = addr else {
         return Ok(UnixAddr::UNNAMED);
     };
+    if addr.addr_len() as usize > FAMILY_BYTES + PATH_BYTES {
+        return Ok(UnixAddr::UNNAMED);
+    }
     let addr = SocketAddrUnix::try_from(addr)?;
     // What is unnamed is read as an empty abstract name.
     if let Some(name) = addr.abstract_name().filter(|name| !name.is_empty()) {

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use crate::cell::{ProtocolCell, StreamCallbacks};
 use crate::subprocess::SubprocessTransport;
+use crate::wakers::{Ticket, Wakers};
 use crate::{Cx, DatagramAddress, DatagramTransport, Loop, SharedError, Transport};
 
 /// What [`Transport`], [`DatagramTransport`] and [`SubprocessTransport`] have in common.
@@ -31,7 +32,10 @@ pub trait AnyTransport: Clone + sealed::Sealed + 'static {
     fn connection_number(&self) -> u32;
 
     #[doc(hidden)]
-    fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>>;
+    fn outcome(&self) -> Option<Option<SharedError>>;
+
+    #[doc(hidden)]
+    fn wakers(&self) -> &Wakers;
 }
 
 mod sealed {
@@ -56,8 +60,12 @@ impl AnyTransport for Transport {
         self.0.number()
     }
 
-    fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
-        self.0.poll_outcome(waker)
+    fn outcome(&self) -> Option<Option<SharedError>> {
+        self.0.outcome()
+    }
+
+    fn wakers(&self) -> &Wakers {
+        &self.0.wakers
     }
 }
 
@@ -77,8 +85,12 @@ impl<A: DatagramAddress> AnyTransport for DatagramTransport<A> {
         self.endpoint.number()
     }
 
-    fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
-        self.endpoint.poll_outcome(waker)
+    fn outcome(&self) -> Option<Option<SharedError>> {
+        self.endpoint.outcome()
+    }
+
+    fn wakers(&self) -> &Wakers {
+        &self.endpoint.wakers
     }
 }
 
@@ -97,8 +109,12 @@ impl AnyTransport for SubprocessTransport {
         self.0.number
     }
 
-    fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
-        self.0.poll_outcome(waker)
+    fn outcome(&self) -> Option<Option<SharedError>> {
+        self.0.outcome()
+    }
+
+    fn wakers(&self) -> &Wakers {
+        &self.0.wakers
     }
 }
 
@@ -158,7 +174,7 @@ impl<P: 'static, T: AnyTransport> Conn<P, T> {
     /// Completes when `connection_lost` has returned, with the error that it got, if any. May be
     /// awaited by several tasks, and again.
     pub fn closed(&self) -> Closed<T> {
-        Closed(self.0.transport().clone())
+        Closed(self.0.transport().clone(), Ticket::default())
     }
 
     /// The transport.
@@ -181,17 +197,26 @@ impl<P: 'static, T: AnyTransport + fmt::Debug> fmt::Debug for Conn<P, T> {
 
 /// The future of [`Conn::closed`].
 #[must_use = "futures do nothing unless awaited"]
-pub struct Closed<T: AnyTransport = Transport>(T);
+pub struct Closed<T: AnyTransport = Transport>(T, Ticket);
 
 impl<T: AnyTransport> Future for Closed<T> {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.0.poll_outcome(cx.waker()) {
-            None => Poll::Pending,
+        match self.0.outcome() {
+            None => {
+                self.0.wakers().wait(&self.1, cx.waker());
+                Poll::Pending
+            }
             Some(None) => Poll::Ready(Ok(())),
             Some(Some(error)) => Poll::Ready(Err(error.to_io())),
         }
+    }
+}
+
+impl<T: AnyTransport> Drop for Closed<T> {
+    fn drop(&mut self) {
+        self.0.wakers().leave(&self.1);
     }
 }
 

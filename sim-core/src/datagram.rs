@@ -21,6 +21,7 @@ use crate::engine::report::ErrorContext;
 use crate::engine::sources::{Flow, Registered};
 use crate::trace::{Callback, Control, Record};
 use crate::transport::{Medium, WriteBufferLimits};
+use crate::wakers::Wakers;
 use crate::{Address, Conn, DatagramAddress, Loop, SharedError};
 
 /// What each queued datagram counts beside its payload, in bytes (contract D-12, ruling 13).
@@ -236,7 +237,7 @@ pub(crate) struct Endpoint {
     /// `error_received` is running.
     in_error: Cell<bool>,
     outcome: RefCell<Option<Option<SharedError>>>,
-    wakers: RefCell<Vec<Waker>>,
+    pub(crate) wakers: Wakers,
     /// Where user code made it.
     pub(crate) place: Place,
 }
@@ -275,7 +276,7 @@ impl Endpoint {
             dropped_sends: Cell::new(0),
             in_error: Cell::new(false),
             outcome: RefCell::new(None),
-            wakers: RefCell::default(),
+            wakers: Wakers::default(),
             place,
         })
     }
@@ -605,24 +606,17 @@ impl Endpoint {
         self.made.get() || self.add_waker(waker)
     }
 
-    pub(crate) fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
-        let outcome = self.outcome.borrow().clone();
-        if outcome.is_none() {
-            self.add_waker(waker);
-        }
-        outcome
+    pub(crate) fn outcome(&self) -> Option<Option<SharedError>> {
+        self.outcome.borrow().clone()
     }
 
     fn add_waker(&self, waker: &Waker) -> bool {
-        let mut wakers = self.wakers.borrow_mut();
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
+        self.wakers.add(waker);
         false
     }
 
     fn wake_all(&self) {
-        self.wakers.take().into_iter().for_each(Waker::wake);
+        self.wakers.wake_all();
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -202,7 +202,8 @@ impl EventLoop {
 
     /// Cancels all tasks, and waits for them and for the jobs of the executor; reports those that panic (I-05).
     pub(crate) fn cancel_all(&self) -> Result<(), RunError> {
-        let tasks = self.engine.core().all_tasks();
+        let mut tasks = self.engine.core().all_tasks();
+        tasks.retain(|task| !task.header().is_daemon());
         let (lp, core) = (self.handle.clone(), Rc::clone(self.engine.core()));
         self.run_until_complete(async move {
             let ends = Completions::of_any(tasks.clone());

@@ -248,8 +248,7 @@ impl Sending<'_> {
             return closed();
         }
         let stream = &self.transport.0;
-        let outcome =
-            poll_fn(|cx| stream.poll_outcome(cx.waker()).map_or(Poll::Pending, Poll::Ready));
+        let outcome = stream.wakers.until(|| stream.outcome());
         outcome.await.map_or_else(closed, |error| error.to_io())
     }
 }

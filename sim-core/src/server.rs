@@ -3,12 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::address::ToHostPort;
@@ -276,7 +274,7 @@ impl ServerBuilder {
             forever: Cell::new(false),
             connections: Cell::new(0),
             streams: RefCell::default(),
-            wakers: RefCell::default(),
+            wakers: Wakers::default(),
             place: self.place,
             handles: Cell::new(0),
             is_reported: Cell::new(false),
@@ -308,7 +306,7 @@ pub(crate) struct ServerState {
     forever: Cell<bool>,
     connections: Cell<usize>,
     streams: RefCell<BTreeMap<u32, Weak<Stream>>>,
-    wakers: RefCell<Wakers>,
+    wakers: Wakers,
     place: Place,
     /// How many handles there are.
     handles: Cell<usize>,
@@ -359,7 +357,7 @@ impl Server {
 
     /// Completes when the server is closed and every connection of it is lost (E-21, E-22).
     pub async fn wait_closed(&self) {
-        poll_fn(|cx| self.0.poll_finished(cx)).await;
+        self.0.wakers.until(|| self.0.is_finished().then_some(())).await;
     }
 
     /// Serves until it is closed and its connections are lost, or until the caller is cancelled,
@@ -385,7 +383,7 @@ impl Server {
         }
         let serving = Serving(self);
         self.0.listen()?;
-        poll_fn(|cx| if self.0.closed.get() { Poll::Ready(()) } else { self.0.wait(cx) }).await;
+        self.0.wakers.until(|| self.0.closed.get().then_some(())).await;
         self.wait_closed().await;
         drop(serving);
         Err(Cancelled::default().into())
@@ -510,19 +508,11 @@ impl ServerState {
     }
 
     fn wake(&self) {
-        self.wakers.take().wake();
+        self.wakers.wake_all();
     }
 
-    fn wait(&self, cx: &Context<'_>) -> Poll<()> {
-        self.wakers.borrow_mut().add(cx.waker());
-        Poll::Pending
-    }
-
-    fn poll_finished(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.closed.get() && self.connections.get() == 0 {
-            return Poll::Ready(());
-        }
-        self.wait(cx)
+    fn is_finished(&self) -> bool {
+        self.closed.get() && self.connections.get() == 0
     }
 }
 

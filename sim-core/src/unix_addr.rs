@@ -5,8 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The longest address, in bytes: `sun_path` less the NUL behind a path.
-const LENGTH_MAX: usize = 107;
+/// The longest path, in bytes: `sun_path` less the NUL behind it.
+const PATH_MAX: usize = 107;
+/// The longest abstract name with the NUL before it.
+const ABSTRACT_MAX: usize = 108;
 
 /// The address of a Unix socket: a path, an abstract name, or none at all.
 ///
@@ -46,8 +48,12 @@ impl UnixAddr {
         match name.first() {
             None => invalid("a Unix socket's path is empty: name a file, or \"\\0name\"".into()),
             Some(0) if length == 1 => invalid("a Unix socket's abstract name is empty".into()),
-            Some(_) if length > LENGTH_MAX => invalid(format!(
-                "the path {shown} of a Unix socket has {length} bytes: at most {LENGTH_MAX} fit"
+            Some(0) if length > ABSTRACT_MAX => invalid(format!(
+                "the abstract name {shown} of a Unix socket has {length} bytes with its NUL: at \
+                 most {ABSTRACT_MAX} fit"
+            )),
+            Some(&first) if first != 0 && length > PATH_MAX => invalid(format!(
+                "the path {shown} of a Unix socket has {length} bytes: at most {PATH_MAX} fit"
             )),
             Some(&first) if first != 0 && name.contains(&0) => {
                 invalid(format!("the path {shown} of a Unix socket has a NUL byte in it"))

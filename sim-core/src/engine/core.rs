@@ -575,9 +575,12 @@ impl Core {
         let _current = current::enter(self);
         pending.sort_by_key(|task| task.header().number());
         for task in pending {
-            let text = format!("Task was destroyed but it is pending: {}", task.header().name());
-            let created = self.place_in_debug(Some(task.header().place()));
-            self.report(ErrorContext { created, ..ErrorContext::message(text) });
+            if !task.header().is_daemon() {
+                let name = task.header().name();
+                let text = format!("Task was destroyed but it is pending: {name}");
+                let created = self.place_in_debug(Some(task.header().place()));
+                self.report(ErrorContext { created, ..ErrorContext::message(text) });
+            }
             task.drop_future();
             if self.dead.get() {
                 task.finish(TaskError::Cancelled);

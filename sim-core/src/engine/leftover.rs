@@ -110,7 +110,8 @@ pub(super) fn of(core: &Core, name: &dyn Fn(&Address) -> String) -> Vec<Leftover
         })
         .collect();
     all.sort_by_key(|timer| (timer.due, timer.place));
-    all.extend(core.all_tasks().iter().map(|task| Leftover {
+    let tasks = core.all_tasks();
+    all.extend(tasks.iter().filter(|task| !task.header().is_daemon()).map(|task| Leftover {
         name: Some(format!("{:?}", task.header().name())),
         place: Some(task.header().place()),
         ..blank(LeftoverKind::Task)

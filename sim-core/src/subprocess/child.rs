@@ -13,6 +13,7 @@ use crate::engine::core::Core;
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::Registered;
 use crate::trace::{Callback, Record};
+use crate::wakers::Wakers;
 use crate::{Loop, SharedError, Signal, Transport};
 
 /// `ESRCH`: there is no such process.
@@ -66,7 +67,7 @@ pub(crate) struct Child {
     open_pipes: Cell<usize>,
     early: RefCell<VecDeque<Event>>,
     outcome: RefCell<Option<Option<SharedError>>>,
-    wakers: RefCell<Vec<Waker>>,
+    pub(crate) wakers: Wakers,
     /// Where user code made it.
     pub(crate) place: Place,
 }
@@ -88,7 +89,7 @@ impl Child {
             open_pipes: Cell::new(0),
             early: RefCell::default(),
             outcome: RefCell::new(None),
-            wakers: RefCell::default(),
+            wakers: Wakers::default(),
             place,
         })
     }
@@ -323,38 +324,27 @@ impl Child {
     /// True once `connection_made` has returned.
     pub(crate) fn poll_made(&self, waker: &Waker) -> bool {
         if !self.made.get() {
-            self.add_waker(waker);
+            self.wakers.add(waker);
         }
         self.made.get()
     }
 
     /// How it exited, once it has; an error if the loop was closed before.
-    pub(crate) fn poll_exit(&self, waker: &Waker) -> Option<io::Result<i32>> {
+    pub(crate) fn exit(&self) -> Option<io::Result<i32>> {
         if let Some(code) = self.returncode.get() {
             return Some(Ok(code));
         }
-        self.poll_outcome(waker).map(|outcome| {
+        self.outcome().map(|outcome| {
             let error = outcome.map_or(io::ErrorKind::ConnectionAborted.into(), |e| e.to_io());
             Err(error)
         })
     }
 
-    pub(crate) fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
-        let outcome = self.outcome.borrow().clone();
-        if outcome.is_none() {
-            self.add_waker(waker);
-        }
-        outcome
-    }
-
-    fn add_waker(&self, waker: &Waker) {
-        let mut wakers = self.wakers.borrow_mut();
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
+    pub(crate) fn outcome(&self) -> Option<Option<SharedError>> {
+        self.outcome.borrow().clone()
     }
 
     fn wake_all(&self) {
-        self.wakers.take().into_iter().for_each(Waker::wake);
+        self.wakers.wake_all();
     }
 }

@@ -1,9 +1,7 @@
 //! A child process for tasks.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
-use std::task::Poll;
 
 use futures::future::join3;
 
@@ -73,11 +71,8 @@ impl Process {
     ///
     /// When the loop is closed before.
     pub async fn wait(&self) -> io::Result<i32> {
-        poll_fn(|cx| match self.transport.0.poll_exit(cx.waker()) {
-            Some(exit) => Poll::Ready(exit),
-            None => Poll::Pending,
-        })
-        .await
+        let child = &self.transport.0;
+        child.wakers.until(|| child.exit()).await
     }
 
     /// Writes `input` to the child and closes its input, reads its output and its errors to their

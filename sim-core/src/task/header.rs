@@ -90,6 +90,8 @@ pub(super) const MUST_CANCEL: u8 = 1;
 pub(super) const DOOMED: u8 = 2;
 /// A simulation may cancel it where it waits (K-09).
 pub(super) const CANCELLABLE: u8 = 4;
+/// It serves its loop for as long as that lives.
+const DAEMON: u8 = 8;
 
 impl Header {
     pub(super) fn new(
@@ -279,6 +281,14 @@ impl Header {
             self.core.trace(Record::TaskCancelled { task: self.number });
             self.cancel();
         }
+    }
+
+    pub(super) fn make_daemon(&self) {
+        self.mark(DAEMON);
+    }
+
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.is_marked(DAEMON)
     }
 
     // Scopes.

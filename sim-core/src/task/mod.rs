@@ -123,6 +123,26 @@ impl<T: 'static> Task<T> {
         self
     }
 
+    /// Makes it a daemon, as threads may be: it serves its loop for as long as that lives.
+    ///
+    /// A runner that ends neither cancels it nor waits for it (contract I-05), it is nothing
+    /// [left over](crate::engine::Turner::leftovers), and no report says that it was pending when the loop is dropped.
+    ///
+    /// ```
+    /// use sim_core::{Runner, testing};
+    ///
+    /// let runner = Runner::new(testing::new_loop());
+    /// runner.run(async |lp| {
+    ///     lp.create_named_task("housekeeping", std::future::pending::<()>()).daemon();
+    /// })?;
+    /// runner.close()?;
+    /// # Ok::<(), sim_core::RunError>(())
+    /// ```
+    pub fn daemon(self) -> Self {
+        self.header().make_daemon();
+        self
+    }
+
     /// Takes one request back, and returns how many are left (B-18). It does not undo one that is
     /// on its way.
     pub fn uncancel(&self) -> u32 {

@@ -165,7 +165,7 @@ impl<P: 'static> Peer<P> {
 
     /// What `connection_lost` got, if it has returned.
     pub fn lost(&self) -> Option<Option<io::Error>> {
-        let outcome = self.conn.transport().0.poll_outcome(std::task::Waker::noop())?;
+        let outcome = self.conn.transport().0.outcome()?;
         Some(outcome.map(|error| error.to_io()))
     }
 }

@@ -82,7 +82,7 @@ pub(crate) struct Stream {
     loss_is_layers: Cell<bool>,
     reason: RefCell<Option<io::Error>>,
     outcome: RefCell<Outcome>,
-    wakers: RefCell<Wakers>,
+    pub(crate) wakers: Wakers,
     /// Where user code made it, if it did and no server.
     place: Place,
 }
@@ -148,7 +148,7 @@ impl Stream {
             loss_is_layers: Cell::new(false),
             reason: RefCell::new(None),
             outcome: RefCell::new(Outcome::Pending),
-            wakers: RefCell::default(),
+            wakers: Wakers::default(),
             place,
         })
     }

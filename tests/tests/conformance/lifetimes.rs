@@ -1,14 +1,18 @@
 //! Ruling 11: how long what a connection starts lives.
 
 use std::cell::Cell;
-use std::future::pending;
+use std::future::{Future, pending};
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use sim_core::{Cx, Protocol, Timer};
+use sim_core::{Cx, DatagramProtocol, DatagramTransport, Protocol, Timer};
 use tests::both_loops;
+use tests::programs::install;
 use tests::recorder::{Log, Recorder};
 
 use crate::connected::{connect_to_anyone, text_of};
@@ -22,6 +26,19 @@ struct Trail(Log, &'static str);
 impl Drop for Trail {
     fn drop(&mut self) {
         self.0.push(self.1);
+    }
+}
+
+/// Hears nothing.
+struct Deaf;
+
+impl DatagramProtocol for Deaf {
+    fn datagram_received(
+        &mut self,
+        _: &mut Cx<'_, Self, DatagramTransport>,
+        _: &[u8],
+        _: SocketAddr,
+    ) {
     }
 }
 
@@ -76,7 +93,53 @@ impl Protocol for Whole {
     }
 }
 
+/// A waker that counts nothing: how many hold it is what counts.
+struct Idle;
+
+impl Wake for Idle {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// How many more hold the waker after a wait was begun, and after it was dropped.
+fn held_by(wait: impl Future) -> (usize, usize) {
+    let idle = Arc::new(Idle);
+    let waker = Waker::from(Arc::clone(&idle));
+    let before = Arc::strong_count(&idle);
+    let mut wait = Box::pin(wait);
+    for _ in 0..2 {
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let during = Arc::strong_count(&idle) - before;
+    drop(wait);
+    (during, Arc::strong_count(&idle) - before)
+}
+
 both_loops! {
+    /// E-21, G-30: whoever stops waiting for the end of a connection, a server or a child leaves nothing behind,
+    /// however long that lives.
+    async fn a_wait_that_is_dropped_leaves_nothing(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        install(&world);
+        let log = Log::new();
+        let echo = log.clone();
+        let listening = server.create_server(("server", 0), move || Recorder::new(&echo)).await?;
+        let addr = listening.sockets()[0];
+        let conn = client.create_connection(addr, || Recorder::new(&log)).await?;
+        let endpoint = client.datagram().local(("client", 0)).bind(|| Deaf).await?;
+        let child = client.create_subprocess_exec("cat", [""; 0]).await?;
+        assert_eq!(held_by(conn.closed()), (1, 0));
+        assert_eq!(held_by(endpoint.closed()), (1, 0));
+        assert_eq!(held_by(listening.wait_closed()), (1, 0));
+        assert_eq!(held_by(listening.serve_forever()), (1, 0));
+        assert_eq!(held_by(child.wait()), (1, 0));
+        child.transport().kill()?;
+        child.wait().await?;
+        endpoint.with(|_, cx| cx.close());
+        conn.with(|_, cx| cx.close());
+        conn.closed().await?;
+        Ok(())
+    }
+
     /// C-08: ruling 11: closures, timers and tasks of a connection are cancelled when
     /// `connection_lost` has returned, those that it starts itself too, and dropped.
     async fn a_lost_connection_takes_everything_along(world: World) -> io::Result<()> {

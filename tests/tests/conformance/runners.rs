@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use real_net::ThreadPool;
-use sim_core::{Loop, RunError, Runner, Signal, TaskError, catch_cancel};
+use real_net::{Remote, ThreadPool};
+use sim_core::{Executor, Loop, RunError, Runner, Signal, TaskError, catch_cancel};
 use tests::alone::alone;
 use tests::both_bare_loops;
 use tests::recorder::Log;
@@ -273,6 +273,59 @@ fn jobs_run_on_the_threads_of_a_pool() {
         })
         .unwrap();
     assert_eq!(outcome.unwrap().iter().filter(|is_leader| **is_leader).count(), 1);
+}
+
+/// G-62: a job of a pool that panics costs that job, and not the thread.
+// on: real
+#[test]
+fn a_job_that_panics_costs_no_thread() {
+    let lp = real_net::new_loop().unwrap();
+    let pool = ThreadPool::new(1);
+    pool.execute(Box::new(|| panic!("a job panics"))).unwrap();
+    let job = lp.run_in(&pool, || 7).unwrap();
+    assert_eq!(lp.run_until_complete(job).unwrap(), Ok(7));
+}
+
+/// I-05, A-70: while a runner ends, jobs and cleanups may still be waiting for what comes from another thread.
+// on: real
+#[test]
+fn a_remote_works_until_its_runner_has_ended() {
+    let runner = Runner::new(real_net::new_loop().unwrap());
+    let reports = reports_of(runner.event_loop());
+    let (begin, begins) = mpsc::channel::<()>();
+    let called = runner
+        .run(async |lp| {
+            let remote = Remote::new(&lp);
+            let (answer, answered) = mpsc::channel();
+            drop(lp.run_in_executor(move || {
+                begins.recv().unwrap();
+                let (send, receive) = mpsc::channel();
+                remote.call_soon(move |_| send.send("called").unwrap()).unwrap();
+                answer.send(receive.recv().unwrap()).unwrap();
+            }));
+            // It is told to go on by what the end of the runner cancels.
+            lp.create_task(async move {
+                let on_drop = futures::channel::oneshot::channel::<()>();
+                let _tells = Tells(begin);
+                on_drop.1.await.ok();
+                drop(on_drop.0);
+            });
+            lp.sleep(Duration::ZERO).await;
+            answered
+        })
+        .unwrap();
+    runner.close().unwrap();
+    assert_eq!(called.recv().unwrap(), "called");
+    assert_eq!(reports.text(), "");
+}
+
+/// Says so when it is dropped.
+struct Tells(mpsc::Sender<()>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.send(()).unwrap();
+    }
 }
 
 /// G-62: a simulated host has no threads, and says so.

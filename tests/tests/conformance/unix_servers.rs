@@ -3,11 +3,14 @@
 use std::fs;
 use std::io;
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use sim_core::driver::SocketKind;
 use sim_core::{Loop, Socket};
 use tests::recorder::{Log, Recorder};
 use tests::socket_path::SocketPath;
 use tests::{both_loops, real_only, sim_only};
+
+use crate::loops::{ms, run_for};
 
 fn quiet() -> Recorder {
     Recorder::new(&Log::new())
@@ -150,4 +153,42 @@ sim_only! {
         world.host("b").create_unix_server("precious", quiet).await?;
         Ok(())
     }
+}
+
+/// E-40: a path that fills its place in the kernel's address, as clients of other languages may have, and the longest
+/// abstract name are peers like any others.
+#[test]
+// on: real
+fn clients_may_have_the_longest_names() {
+    let lp = real_net::new_loop().unwrap();
+    let (path, log) = (SocketPath::new(), Log::new());
+    let (served, at, handle) = (log.clone(), path.addr(), lp.clone());
+    let server = lp
+        .run_until_complete(async move {
+            handle.create_unix_server(&at, move || Recorder::new(&served)).await
+        })
+        .unwrap()
+        .unwrap();
+    let folder = std::env::temp_dir();
+    let longest = folder.join("n".repeat(107 - folder.as_os_str().len()));
+    assert_eq!(longest.as_os_str().len(), 108);
+    let _ = fs::remove_file(&longest);
+    let abstract_name = format!("{:x>107}", std::process::id());
+    let names = [
+        SocketAddrUnix::new(&longest).unwrap(),
+        SocketAddrUnix::new_abstract_name(abstract_name.as_bytes()).unwrap(),
+    ];
+    for name in names {
+        let kind = (AddressFamily::UNIX, SocketType::STREAM, None);
+        let client = rustix::net::socket(kind.0, kind.1, kind.2).unwrap();
+        rustix::net::bind(&client, &name).unwrap();
+        let to = SocketAddrUnix::new(path.addr().to_string().as_str()).unwrap();
+        rustix::net::connect(&client, &to).unwrap();
+        rustix::io::write(&client, b"hi").unwrap();
+        drop(client);
+        run_for(&lp, ms(20));
+    }
+    server.close();
+    fs::remove_file(&longest).unwrap();
+    assert_eq!(log.text(), "CM DR ER CL(None) CM DR ER CL(None)");
 }

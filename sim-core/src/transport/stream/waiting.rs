@@ -12,13 +12,10 @@ impl Stream {
         self.made.get() || self.add_waker(waker)
     }
 
-    /// How the connection ended, once `connection_lost` has returned; else the waker is told.
-    pub(crate) fn poll_outcome(&self, waker: &Waker) -> Option<Option<SharedError>> {
+    /// How the connection ended, once `connection_lost` has returned.
+    pub(crate) fn outcome(&self) -> Option<Option<SharedError>> {
         match &*self.outcome.borrow() {
-            Outcome::Pending => {
-                self.add_waker(waker);
-                None
-            }
+            Outcome::Pending => None,
             Outcome::Lost(reason) => Some(reason.clone()),
             Outcome::LoopClosed => {
                 let text = "the event loop is closed";
@@ -29,11 +26,11 @@ impl Stream {
     }
 
     pub(super) fn add_waker(&self, waker: &Waker) -> bool {
-        self.wakers.borrow_mut().add(waker);
+        self.wakers.add(waker);
         false
     }
 
     pub(super) fn wake_all(&self) {
-        self.wakers.take().wake();
+        self.wakers.wake_all();
     }
 }
