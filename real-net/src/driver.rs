@@ -29,7 +29,7 @@ use crate::level_selector::LevelSelector;
 use crate::multicast;
 use crate::processes::ChildProcess;
 use crate::resolver::Resolver;
-use crate::sockets::{self, Descriptor, Sockets};
+use crate::sockets::{self, Descriptor, Reads, Sockets};
 
 /// What the selector calls the alarm; sockets have the indices of their table.
 const ALARM: mio::Token = mio::Token(usize::MAX);
@@ -481,9 +481,14 @@ impl Driver for MioDriver {
         for event in &*ready {
             if event.token() == ALARM {
                 self.bell.heard();
-            } else if let Some((token, hears_end)) = sockets.token(event.token().0) {
+            } else if let Some((token, reads)) = sockets.token(event.token().0) {
                 let readiness = readiness(token, event);
-                let read_closed = readiness.read_closed && hears_end;
+                let read_closed = match reads {
+                    Reads::Bytes => readiness.read_closed,
+                    // A short read is not the last word.
+                    Reads::Messages => readiness.readable,
+                    Reads::Nothing => false,
+                };
                 events.push(Readiness { read_closed, ..readiness });
             }
         }

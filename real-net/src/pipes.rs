@@ -7,11 +7,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 
+use rustix::net::SocketType;
+use rustix::net::sockopt::socket_type;
 use sim_core::PipeEnd;
 use sim_core::driver::Source;
 
 use crate::MioDriver;
-use crate::sockets::Descriptor;
+use crate::sockets::{Descriptor, Reads};
 
 /// A descriptor was not taken in: why, and the descriptor, still open.
 #[derive(Debug)]
@@ -92,14 +94,18 @@ impl MioDriver {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
             rustix::io::ioctl_fionbio(&file, true)?;
-            Ok(kind.is_char_device())
+            let is_bytes =
+                kind.is_fifo() || kind.is_socket() && socket_type(&file)? == SocketType::STREAM;
+            Ok(match end {
+                _ if is_bytes => Reads::Bytes,
+                PipeEnd::Write if kind.is_char_device() => Reads::Nothing,
+                _ => Reads::Messages,
+            })
         });
         let descriptor = OwnedFd::from(file);
         match prepared {
-            // What is readable on a terminal says nothing about whoever looks at it (G-04).
-            Ok(is_device) => {
-                let hears_end = !is_device || end == PipeEnd::Read;
-                let pipe = Descriptor::Pipe { end: descriptor, hears_end };
+            Ok(reads) => {
+                let pipe = Descriptor::Pipe { end: descriptor, reads };
                 Ok(self.insert_descriptor(pipe).expect("a table of 2³² sockets is never full"))
             }
             Err(error) => Err(NotTaken { descriptor, error }),

@@ -13,7 +13,7 @@ use sim_core::{Loop, Signal};
 
 use crate::MioDriver;
 use crate::signals::kernel_signal;
-use crate::sockets::Descriptor;
+use crate::sockets::{Descriptor, Reads};
 
 /// A child process, and the descriptor that becomes readable when it exits. Dropping it reaps it.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl Processes for MioDriver {
         let insert = |descriptor| {
             self.insert_descriptor(descriptor).expect("a table of 2³² sockets is never full")
         };
-        let pipe = |end| insert(Descriptor::Pipe { end, hears_end: true });
+        let pipe = |end| insert(Descriptor::Pipe { end, reads: Reads::Bytes });
         let pipes = pipes.map(|end| end.map(pipe));
         let child = insert(Descriptor::Child(child));
         Ok(Spawned { child, pid, pipes })

@@ -14,6 +14,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
+use crate::signals::Handled;
+
 /// Waits for `SIGTERM` or `SIGINT`, the signals that ask a program to end.
 ///
 /// From this call on the first of them completes the future instead of ending the process, on
@@ -42,6 +44,8 @@ use signal_hook::iterator::Signals;
 /// ```
 pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
     let default_again = Arc::new(AtomicBool::new(false));
+    // What loops handled once and handle no more is not to end the process.
+    let handled = SHUTDOWN.map(Handled::new).into_iter().collect::<io::Result<Vec<_>>>()?;
     for signal in SHUTDOWN {
         // In this order: the first signal finds the flag unset, and sets it for the second.
         flag::register_conditional_default(signal, Arc::clone(&default_again))?;
@@ -56,7 +60,7 @@ pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
             let _ = came.send(if number == SIGINT { Shutdown::Int } else { Shutdown::Term });
         }
     })?;
-    Ok(ShutdownSignal { coming, came: false, handle, default_again })
+    Ok(ShutdownSignal { coming, handle, default_again, _handled: handled })
 }
 
 const SHUTDOWN: [i32; 2] = [SIGTERM, SIGINT];
@@ -74,11 +78,10 @@ pub enum Shutdown {
 #[must_use = "a signal is waited for by awaiting it"]
 pub struct ShutdownSignal {
     coming: oneshot::Receiver<Shutdown>,
-    /// The thread has ended by itself.
-    came: bool,
     handle: signal_hook::iterator::Handle,
     /// True from the first signal on: the next has its usual effect.
     default_again: Arc<AtomicBool>,
+    _handled: Vec<Handled>,
 }
 
 impl Future for ShutdownSignal {
@@ -93,9 +96,7 @@ impl Future for ShutdownSignal {
 impl Drop for ShutdownSignal {
     fn drop(&mut self) {
         self.default_again.store(true, Ordering::SeqCst);
-        if !self.came {
-            self.handle.close();
-        }
+        self.handle.close();
     }
 }
 

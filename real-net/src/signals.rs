@@ -16,7 +16,7 @@ use sim_core::driver::{Signals, Source};
 use crate::MioDriver;
 use crate::sockets::Descriptor;
 
-/// The signals that loops of this process have ever handled.
+/// The signals that this process has ever handled.
 ///
 /// What a signal does is the process's, and so is this, the one thing here that no value owns: a
 /// loop that comes later takes over from what an earlier one left.
@@ -29,12 +29,44 @@ struct Disposition {
     is_default: Arc<AtomicBool>,
 }
 
+/// As long as somebody has one, a signal does not do what it does by default.
+#[derive(Debug)]
+pub(crate) struct Handled(i32);
+
+impl Handled {
+    pub(crate) fn new(signal: i32) -> io::Result<Self> {
+        let mut dispositions = DISPOSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        let disposition = match dispositions.entry(signal) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let is_default = Arc::new(AtomicBool::new(true));
+                flag::register_conditional_default(signal, Arc::clone(&is_default))?;
+                place.insert(Disposition { handlers: 0, is_default })
+            }
+        };
+        disposition.handlers += 1;
+        disposition.is_default.store(false, Ordering::SeqCst);
+        Ok(Self(signal))
+    }
+}
+
+impl Drop for Handled {
+    fn drop(&mut self) {
+        let mut dispositions = DISPOSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(disposition) = dispositions.get_mut(&self.0) {
+            disposition.handlers -= 1;
+            disposition.is_default.store(disposition.handlers == 0, Ordering::SeqCst);
+        }
+    }
+}
+
 /// A signal on its way to one loop: a byte in a socket for each time that it came.
 #[derive(Debug)]
 pub(crate) struct WatchedSignal {
-    signal: Signal,
     arrivals: UnixStream,
     action: SigId,
+    /// Behind the action, which goes first.
+    _handled: Handled,
 }
 
 impl WatchedSignal {
@@ -42,19 +74,9 @@ impl WatchedSignal {
         let (arrivals, arriving) = UnixStream::pair()?;
         arrivals.set_nonblocking(true)?;
         let number = signal.number();
-        let mut dispositions = DISPOSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        let disposition = match dispositions.entry(number) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let is_default = Arc::new(AtomicBool::new(true));
-                flag::register_conditional_default(number, Arc::clone(&is_default))?;
-                place.insert(Disposition { handlers: 0, is_default })
-            }
-        };
+        let handled = Handled::new(number)?;
         let action = low_level::pipe::register(number, arriving)?;
-        disposition.handlers += 1;
-        disposition.is_default.store(false, Ordering::SeqCst);
-        Ok(Self { signal, arrivals, action })
+        Ok(Self { arrivals, action, _handled: handled })
     }
 
     /// How often it came.
@@ -81,11 +103,6 @@ impl AsRawFd for WatchedSignal {
 impl Drop for WatchedSignal {
     fn drop(&mut self) {
         low_level::unregister(self.action);
-        let mut dispositions = DISPOSITIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(disposition) = dispositions.get_mut(&self.signal.number()) {
-            disposition.handlers -= 1;
-            disposition.is_default.store(disposition.handlers == 0, Ordering::SeqCst);
-        }
     }
 }
 

@@ -41,13 +41,23 @@ pub(crate) enum Descriptor {
     /// An end of a pipe, or what serves as one.
     Pipe {
         end: OwnedFd,
-        /// Its hanging up means that the other end is gone.
-        hears_end: bool,
+        reads: Reads,
     },
     /// A child process.
     Child(ChildProcess),
     /// A signal that a loop handles.
     Signal(WatchedSignal),
+}
+
+/// What readiness for reading says of a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// A read that is short took all there was. Its hanging up means that the other end is gone.
+    Bytes,
+    /// A read takes one line or one message, however many wait: only one that would block took them all.
+    Messages,
+    /// Nothing: a device that is written to, whose reading says nothing of whoever looks at it (G-04).
+    Nothing,
 }
 
 impl Descriptor {
@@ -123,13 +133,16 @@ impl Sockets {
         entry.filter(|entry| entry.generation == generation_of(source))
     }
 
-    /// The token of the socket that the selector calls `index`, if it is still there, and whether its
-    /// hanging up means the end of what is read from it.
+    /// The token of the socket that the selector calls `index`, if it is still there, and what its
+    /// readiness for reading says.
     #[inline]
-    pub(crate) fn token(&self, index: usize) -> Option<(Token, bool)> {
+    pub(crate) fn token(&self, index: usize) -> Option<(Token, Reads)> {
         let Entry { descriptor, token, .. } = self.entries.get(index)?;
-        let hears_end = !matches!(descriptor, Descriptor::Pipe { hears_end: false, .. });
-        token.map(|token| (token, hears_end))
+        let reads = match descriptor {
+            Descriptor::Pipe { reads, .. } => *reads,
+            _ => Reads::Bytes,
+        };
+        token.map(|token| (token, reads))
     }
 
     /// The token of a socket, if it is registered.

@@ -14,7 +14,7 @@ use sim_core::driver::{READ_MAX, ReceivedUnix, SocketKind, Source, UnixSockets, 
 use socket2::{Domain, Socket, Type};
 
 use crate::MioDriver;
-use crate::sockets::Descriptor;
+use crate::sockets::{Descriptor, Reads};
 
 impl UnixSockets for MioDriver {
     fn open(&self, kind: SocketKind) -> io::Result<Source> {
@@ -34,7 +34,7 @@ impl UnixSockets for MioDriver {
         let (reader, writer) = io::pipe()?;
         let insert = |end: OwnedFd| {
             rustix::io::ioctl_fionbio(&end, true)?;
-            self.insert_descriptor(Descriptor::Pipe { end, hears_end: true })
+            self.insert_descriptor(Descriptor::Pipe { end, reads: Reads::Bytes })
         };
         Ok((insert(reader.into())?, insert(writer.into())?))
     }

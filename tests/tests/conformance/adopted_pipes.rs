@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::rc::Rc;
 
 use real_net::{MioDriver, new_loop_and_driver};
@@ -11,6 +11,7 @@ use sim_core::{EventLoop, PipeEnd, PipeReader, PipeWriter, Socket};
 use tests::recorder::{Log, Recorder};
 use tests::socket_path::SocketPath;
 
+use crate::loops::{ms, run_for};
 use crate::serving::Heard;
 
 fn new_loop() -> (EventLoop, Rc<MioDriver>) {
@@ -83,6 +84,27 @@ fn a_read_error_of_a_pipe_is_reported() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(log.text(), "CM CL(ConnectionReset)");
     assert_eq!(heard.messages(), ["Fatal read error on pipe transport"]);
+}
+
+/// G-02: where a read takes one message however many wait, as of a terminal one line, none is left waiting for the next
+/// to come.
+// on: real
+#[test]
+fn messages_that_came_together_are_all_read() {
+    let (lp, driver) = new_loop();
+    let (near, far) = UnixDatagram::pair().unwrap();
+    let reader = PipeReader::from_source(&lp, driver.adopt_pipe(near, PipeEnd::Read).unwrap());
+    let handle = (*lp).clone();
+    let connect =
+        async move { handle.connect_read_pipe(reader, || Recorder::new(&Log::new())).await };
+    let conn = lp.run_until_complete(connect).unwrap().unwrap();
+    for _ in 0..2 {
+        for message in [b"one", b"two", b"six"] {
+            far.send(message).unwrap();
+        }
+        run_for(&lp, ms(20));
+    }
+    assert_eq!(conn.with(|recorder, _| recorder.data.clone()), b"onetwosixonetwosix");
 }
 
 /// G-04: a device that is always ready takes what is written, and is nobody's end.
