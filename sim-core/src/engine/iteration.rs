@@ -43,14 +43,23 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
     let _current = current::enter(core);
     let _in_turn = InTurn::begin(core);
     if core.batch_left.get() == 0 {
-        if let Some((source, event)) = lone_source(core, now, events) {
-            let is_cut_short = run_alone(core, source, event.as_ref());
-            if is_cut_short || !woke_tasks_alone(core) {
+        let mut reads = 0;
+        while let Some((source, event)) = lone_source(core, now, events) {
+            reads += 1;
+            if run_alone(core, source, event.as_ref()) {
                 return next(core);
             }
+            if has_more_alone(core) && reads < READS_MAX {
+                continue;
+            }
+            if !woke_tasks_alone(core) {
+                return next(core);
+            }
+            break;
         }
         if let Some(entry) = lone_entry(core, now, events) {
             match entry {
+                _ if core.marks.has(Marks::TIMED) => run_timed(core, entry),
                 Ready::Task(key) => task::step(core, key),
                 other => run(core, other),
             }
@@ -106,7 +115,7 @@ fn lone_source(
 ) -> Option<(Key, Option<Readiness>)> {
     let is_alone = core.ready.borrow().is_empty()
         && !core.inbox.is_waiting()
-        && !core.marks.has(Marks::FLOW | Marks::SPENT | Marks::TIMED)
+        && !core.marks.has(Marks::FLOW | Marks::SPENT)
         && !core.callbacks.borrow().may_be_due(now);
     if !is_alone {
         return None;
@@ -136,7 +145,7 @@ fn lone_entry(core: &Core, now: Time, events: &[Readiness]) -> Option<Ready> {
     let is_alone = ready.len() == 1
         && events.is_empty()
         && !core.inbox.is_waiting()
-        && !core.marks.has(Marks::FLOW | Marks::READABLE | Marks::SPENT | Marks::TIMED);
+        && !core.marks.has(Marks::FLOW | Marks::READABLE | Marks::SPENT);
     if !is_alone {
         return None;
     }
@@ -150,8 +159,8 @@ fn lone_entry(core: &Core, now: Time, events: &[Readiness]) -> Option<Ready> {
 
 /// Runs the handles of a source that is ready alone; true if that ends the turn.
 #[inline]
-fn run_alone(core: &Rc<Core>, source: Key, event: Option<&Readiness>) -> bool {
-    let Some(source) = sources::find(core, source) else {
+fn run_alone(core: &Rc<Core>, key: Key, event: Option<&Readiness>) -> bool {
+    let Some(source) = sources::find(core, key) else {
         return false;
     };
     let (read, write) = match event {
@@ -161,9 +170,23 @@ fn run_alone(core: &Rc<Core>, source: Key, event: Option<&Readiness>) -> bool {
     if !read && !write {
         return false;
     }
-    sources::run_io(core, &source, read, write);
+    if core.marks.has(Marks::TIMED) {
+        run_timed(core, Ready::Io { source: key, read, write });
+    } else {
+        sources::run_io(core, &source, read, write);
+    }
     drain_flow(core);
     is_cut_short(core)
+}
+
+/// How often a source that is ready alone is read in one turn.
+const READS_MAX: u32 = 8;
+
+/// True if all that waits after the handles of a source is that they left more to read. Their iteration follows at
+/// once, as that of tasks does, and its poll is left out.
+#[inline]
+fn has_more_alone(core: &Core) -> bool {
+    core.marks.has(Marks::READABLE) && core.ready.borrow().is_empty() && !core.stopping.get()
 }
 
 /// True if all that waits after the handles of a source are tasks that they woke. Their iteration follows at once,
@@ -177,7 +200,7 @@ fn woke_tasks_alone(core: &Core) -> bool {
         return false;
     }
     ready.iter().all(|&entry| matches!(Ready::from(entry), Ready::Task(_)))
-        && !core.marks.has(Marks::FLOW | Marks::READABLE | Marks::SPENT | Marks::TIMED)
+        && !core.marks.has(Marks::FLOW | Marks::READABLE | Marks::SPENT)
         && !core.inbox.is_waiting()
         && !core.stopping.get()
 }
