@@ -361,6 +361,7 @@ impl Network {
     fn divert(&mut self, packet: Packet) {
         let host = &self.hosts[packet.to_host as usize];
         if host.is_deaf() && !host.hears(packet.target.ip) {
+            self.udp_left(&packet);
             self.drop_packet(packet.to_host, packet, DropReason::HostDown);
         } else if host.has_interface() {
             self.interface_arrival(packet);
