@@ -361,6 +361,7 @@ impl Network {
     fn divert(&mut self, packet: Packet) {
         let host = &self.hosts[packet.to_host as usize];
         if host.is_deaf() && !host.hears(packet.target.ip) {
+            self.udp_left(&packet);
             self.drop_packet(packet.to_host, packet, DropReason::HostDown);
         } else if host.has_interface() {
             self.interface_arrival(packet);
@@ -399,7 +400,7 @@ impl Network {
         };
         let to = match read_quote(quote.bytes()).map(|quoted| quoted.seq) {
             Ok(Some(seq)) => self.tcp_that_sent(packet, seq),
-            Ok(None) => self.hosts[packet.to_host as usize].udp.find(packet.target, packet.source),
+            Ok(None) => self.udp_taker(packet.to_host, packet.target, packet.source),
             Err(_) => None,
         };
         (to.unwrap_or(SocketId::NONE), icmp)

@@ -100,29 +100,56 @@ impl Ports {
         (last == local).then_some(id)
     }
 
-    /// The socket for an arrival at `local`: bound to the very address, else to the wildcard.
-    /// Several that share it by `SO_REUSEPORT` are told apart by the sender.
+    /// The socket for an arrival at `local`. One that is alone at the address is not asked about: whether
+    /// it takes the arrival, its caller sees. Of several, `rank` says which take it and which of them go
+    /// first.
     #[inline(always)]
-    pub(crate) fn find(&mut self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
-        self.found_last(local).or_else(|| self.search(local, remote))
+    pub(crate) fn find<R: Ord>(
+        &mut self,
+        local: Endpoint,
+        remote: Endpoint,
+        rank: impl Fn(SocketId, &Bind) -> Option<R>,
+    ) -> Option<SocketId> {
+        self.found_last(local).or_else(|| self.search(local, remote, rank))
     }
 
-    fn search(&mut self, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
-        let wildcard = Ip::any(local.ip.family());
-        let mut matching =
-            self.on(local.port).filter(|(_, bind)| bind.ip == local.ip || bind.ip == wildcard);
-        let (first, bind) = matching.next()?;
-        let Some((_, second)) = matching.next() else {
+    fn search<R: Ord>(
+        &mut self,
+        local: Endpoint,
+        remote: Endpoint,
+        rank: impl Fn(SocketId, &Bind) -> Option<R>,
+    ) -> Option<SocketId> {
+        let mut matching = self.at(local);
+        let (first, _) = matching.next()?;
+        if matching.next().is_some() {
             drop(matching);
-            self.last = Some((local, first));
-            return Some(first);
-        };
-        let exact =
-            bind.ip == local.ip || second.ip == local.ip || matching.any(|(_, b)| b.ip == local.ip);
-        let ip = if exact { local.ip } else { wildcard };
-        let candidates = || self.on(local.port).filter(|(_, bind)| bind.ip == ip);
+            return self.choose(local, remote, rank);
+        }
+        drop(matching);
+        self.last = Some((local, first));
+        Some(first)
+    }
+
+    /// The sockets that are bound to an address or to the wildcard.
+    fn at(&self, local: Endpoint) -> impl Iterator<Item = (SocketId, &Bind)> {
+        let wildcard = Ip::any(local.ip.family());
+        self.on(local.port).filter(move |(_, bind)| bind.ip == local.ip || bind.ip == wildcard)
+    }
+
+    /// One of several: the very address goes before the wildcard, and those that share it by
+    /// `SO_REUSEPORT` are told apart by the sender.
+    #[cold]
+    fn choose<R: Ord>(
+        &self,
+        local: Endpoint,
+        remote: Endpoint,
+        rank: impl Fn(SocketId, &Bind) -> Option<R>,
+    ) -> Option<SocketId> {
+        let ranked = |(id, bind)| Some(((rank(id, bind)?, bind.ip == local.ip), id));
+        let best = self.at(local).filter_map(ranked).map(|(rank, _)| rank).max()?;
+        let candidates = || self.at(local).filter_map(ranked).filter(|(rank, _)| *rank == best);
         let choice = usize::from(remote.port) % candidates().count();
-        candidates().nth(choice).map(|(id, _)| id)
+        candidates().nth(choice).map(|(_, id)| id)
     }
 }
 

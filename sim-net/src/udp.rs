@@ -523,10 +523,25 @@ impl Network {
             self.udp_arrival_for_many(place);
             return;
         }
-        let found = self.hosts[host as usize].udp.find(target, source);
+        let found = self.udp_taker(host, target, source);
         if !found.is_some_and(|id| self.udp_deliver(id, place)) {
             self.udp_refuse(place);
         }
+    }
+
+    /// The socket of a host for what comes to `target` from `source`. One that is connected there goes
+    /// first, one that is connected elsewhere has no part in it.
+    pub(crate) fn udp_taker(
+        &mut self,
+        host: u32,
+        target: Endpoint,
+        source: Endpoint,
+    ) -> Option<SocketId> {
+        let Self { sockets, hosts, .. } = self;
+        hosts[host as usize].udp.find(target, source, |id, _| {
+            let Kind::Datagrams(socket) = &sockets.get(id)?.kind else { return None };
+            socket.hears(source).then_some(socket.remote.is_some())
+        })
     }
 
     /// Gives a datagram to a socket; false if the socket is connected to somebody else.

@@ -41,10 +41,11 @@ impl Reassembly {
         self.duplicate = Some(block);
     }
 
-    /// Takes a segment that begins at `start`, beyond a gap, and its FIN. What is there already
-    /// stays as it is.
+    /// Takes a segment that begins at `start`, at RCV.NXT or beyond a gap, and its FIN. What is there
+    /// already stays as it is. What begins at RCV.NXT does not wait, so it is taken in any case.
     pub(super) fn insert(
         &mut self,
+        nxt: Seq,
         start: Seq,
         payload: Option<Payload>,
         fin: bool,
@@ -52,7 +53,7 @@ impl Reassembly {
     ) {
         let length = payload.as_ref().map_or(0, |payload| payload.len() as u32);
         let data_end = start.plus(length);
-        if self.pieces.len() >= PIECES_MAX {
+        if self.pieces.len() >= PIECES_MAX && start != nxt {
             payload.into_iter().for_each(|payload| pool.put(payload));
             return;
         }
@@ -171,7 +172,7 @@ mod tests {
 
     fn insert(queue: &mut Reassembly, pool: &mut Pool, start: u32, bytes: &[u8]) {
         let payload = pool.copy(bytes);
-        queue.insert(Seq(start), Some(payload), false, pool);
+        queue.insert(Seq(0), Seq(start), Some(payload), false, pool);
     }
 
     fn block(start: u32, end: u32) -> Block {
@@ -226,7 +227,7 @@ mod tests {
                 let bytes: Vec<u8> = (0..length as u32).map(|i| byte(start + i)).collect();
                 there[start as usize..start as usize + length].fill(true);
                 let payload = pool.copy(&bytes);
-                queue.insert(base.plus(start), Some(payload), false, &mut pool);
+                queue.insert(base, base.plus(start), Some(payload), false, &mut pool);
             }
             let mut covered = [false; 300];
             for run in &queue.runs {

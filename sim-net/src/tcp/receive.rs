@@ -237,7 +237,7 @@ impl Receiver {
         };
         let is_old = start.before(nxt) || self.ended;
         if !is_old && (payload.is_some() || fin) {
-            beyond.insert(start, payload, fin, pool);
+            beyond.insert(nxt, start, payload, fin, pool);
             self.join(&mut beyond, pool);
         } else if let Some(payload) = payload {
             pool.put(payload);
@@ -475,6 +475,24 @@ mod tests {
         assert!(receiver.wants_ack());
         receiver.acknowledge();
         assert_eq!(receiver.ack_due(), Time::NEVER);
+    }
+
+    /// RFC 9293 §3.10.7.4: what is expected next is taken, however many pieces wait beyond it.
+    #[test]
+    fn a_gap_is_filled_whatever_waits_beyond_it() {
+        let (mut receiver, mut pool) = receiver(1 << 20);
+        let first = receiver.nxt;
+        let mut next_after = |at: u32, bytes: &[u8]| {
+            let payload = Some(pool.copy(bytes));
+            receiver.accept_disorderly(first.plus(at), payload, false, &mut pool);
+            receiver.nxt.since(first)
+        };
+        for n in 0..10_000 {
+            assert_eq!(next_after(2 * n + 1, b"x"), 0);
+        }
+        assert_eq!(next_after(0, b"a"), 2);
+        assert_eq!(next_after(0, b"abcdef"), 6, "a part is old, and it fills several gaps");
+        assert_eq!(next_after(6, b"g"), 8);
     }
 
     #[test]

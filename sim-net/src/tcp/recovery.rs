@@ -174,7 +174,7 @@ impl Sender {
             self.set_alarm_beside(t, now);
         }
         let lost = self.flights.lost;
-        self.decide(t, &news, echo, now);
+        self.decide(t, &mut news, echo, now);
         if t.phase == Phase::Recovery {
             self.reduce(t, &news, self.flights.lost > lost);
         } else if news.advances && news.delivered > 0 && self.is_window_limited() {
@@ -330,7 +330,7 @@ impl Sender {
 
     // What is to be done.
 
-    fn decide(&mut self, t: &mut Trouble, news: &News, echo: Option<u32>, now: Time) {
+    fn decide(&mut self, t: &mut Trouble, news: &mut News, echo: Option<u32>, now: Time) {
         if t.phase == Phase::Recovery && !self.una.before(t.high) {
             if self.end_phase(t, echo) {
                 return;
@@ -386,10 +386,13 @@ impl Sender {
         }
     }
 
-    /// Without SACK a duplicate acknowledgement stands for a segment that arrived (RFC 5681 §3.2).
-    fn count_duplicate(&mut self, news: &News) {
-        if !self.sack && news.is_duplicate {
-            self.flights.sacked = (self.flights.sacked + 1).min(self.flights.out.saturating_sub(1));
+    /// Without SACK a duplicate acknowledgement stands for a segment that arrived (RFC 5681 §3.2,
+    /// RFC 6937 §3).
+    fn count_duplicate(&mut self, news: &mut News) {
+        let most = self.flights.out.saturating_sub(1);
+        if !self.sack && news.is_duplicate && self.flights.sacked < most {
+            self.flights.sacked += 1;
+            news.delivered += 1;
         }
     }
 

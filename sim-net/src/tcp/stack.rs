@@ -586,7 +586,8 @@ impl Network {
         }
         let opens = segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK);
         let resets = segment.flags.has(Flags::RST);
-        let found = self.host(host).tcp.find(packet.target, packet.source);
+        let listens = |_, bind: &Bind| bind.listening.then_some(());
+        let found = self.host(host).tcp.find(packet.target, packet.source, listens);
         match found.filter(|&id| opens && self.sockets.listener(id).is_some()) {
             Some(listener) => self.tcp_arrival_at_listener(listener, packet),
             None if resets => self.drop_packet(host, packet, DropReason::NoSocket),

@@ -94,6 +94,10 @@ impl TimeWaits {
             return Verdict::Pass;
         };
         if segment.flags.has(Flags::RST) {
+            // As on Linux (`tcp_rfc1337` is off), one that is exact ends it.
+            if segment.seq == remains.rcv_nxt {
+                self.by_pair.remove(&pair);
+            }
             return Verdict::Ignore;
         }
         if segment.flags.has(Flags::SYN) && remains.rcv_nxt.before(segment.seq) {
@@ -103,8 +107,11 @@ impl TimeWaits {
         if segment.len() == 0 {
             return Verdict::Ignore;
         }
-        // The peer has not heard the last acknowledgement: its time begins anew.
-        self.insert(pair, remains, now);
+        // The peer has not heard the last acknowledgement: its time begins anew. Not so for a SYN, which
+        // may be that of a new connection whose numbers are lower.
+        if segment.flags.has(Flags::ACK) {
+            self.insert(pair, remains, now);
+        }
         let Remains { snd_nxt, rcv_nxt, stamps } = remains;
         let timestamps = stamps.option(now);
         Verdict::Answer(Segment { timestamps, ..Segment::bare(snd_nxt, rcv_nxt, 0, Flags::ACK) })
@@ -127,5 +134,31 @@ mod tests {
         assert!(!waits.holds((end(1), end(3)), last) && !waits.holds_port(end(2), last));
         assert!(!waits.holds((end(1), end(2)), Time::ZERO + DURATION));
         assert!(waits.expiries.is_empty());
+    }
+
+    /// RFC 9293 §3.10.7.4, the second check: a reset exactly at RCV.NXT ends it, and no other does.
+    /// As on Linux a SYN that opens nothing is answered, and does not have the time begin anew.
+    #[test]
+    fn a_reset_ends_it_and_a_syn_does_not_renew_it() {
+        let pair = (Endpoint::new(Ip::v4(1), 1), Endpoint::new(Ip::v4(2), 2));
+        let mut waits = TimeWaits::default();
+        let mut stamps = Stamps::new(Seq(0));
+        stamps.on = false;
+        let remains = Remains { snd_nxt: Seq(70), rcv_nxt: Seq(500), stamps };
+        let half = Time::ZERO + DURATION / 2;
+        let segment = |seq, flags| Segment::bare(Seq(seq), Seq(70), 0, flags);
+        waits.insert(pair, remains, Time::ZERO);
+        let verdict = waits.on_segment(pair, &segment(499, Flags::SYN), half);
+        assert!(matches!(verdict, Verdict::Answer(answer) if answer.ack == Seq(500)));
+        for seq in [499, 501] {
+            let verdict = waits.on_segment(pair, &segment(seq, Flags::RST), half);
+            assert!(matches!(verdict, Verdict::Ignore) && waits.holds(pair, half));
+        }
+        assert!(!waits.holds(pair, Time::ZERO + DURATION));
+        waits.insert(pair, remains, Time::ZERO);
+        waits.on_segment(pair, &segment(499, Flags::FIN.with(Flags::ACK)), half);
+        assert!(waits.holds(pair, Time::ZERO + DURATION), "the peer has not heard the end");
+        let verdict = waits.on_segment(pair, &segment(500, Flags::RST), half);
+        assert!(matches!(verdict, Verdict::Ignore) && !waits.holds(pair, half));
     }
 }

@@ -68,7 +68,7 @@ impl Connection {
     pub(super) fn arm_syn(&mut self, now: Time) {
         let linear = if self.passive { 0 } else { self.config.syn_linear_timeouts };
         let doublings = self.syn_retries.saturating_sub(linear);
-        self.due = after(now, (SYN_TIMEOUT << doublings).min(RTO_MAX));
+        self.due = after(now, (SYN_TIMEOUT << doublings.min(30)).min(RTO_MAX));
         if let Some(user_timeout) = self.user_timeout().filter(|_| !self.passive) {
             self.due = self.due.min(after(self.opened_at, user_timeout));
         }

@@ -325,6 +325,76 @@ fn one_more_than_the_backlog_may_wait() {
     assert_eq!((at_once, later), (3, 2), "{connected:?}");
 }
 
+/// A server that closed first remembers the connection for a minute. A client that connects again from
+/// the same port is let in all the same: at once, or, if its first number is a lower one, when it has
+/// answered the server's acknowledgement with a reset and asked a second time (RFC 9293 §3.10.7.4).
+#[test]
+fn a_client_may_use_its_port_again_while_the_server_is_in_time_wait() {
+    let took = |seed| {
+        let connects_twice = |world: World| async move {
+            let closing = || {
+                struct Closing;
+                impl sim_core::Protocol for Closing {
+                    fn connection_made(&mut self, cx: &mut sim_core::Cx<'_, Self>) {
+                        cx.close();
+                    }
+                    fn data_received(&mut self, _: &mut sim_core::Cx<'_, Self>, _: &[u8]) {}
+                }
+                Closing
+            };
+            let _server = world.host("server").create_server(SERVER, closing).await?;
+            let client = world.host("client");
+            let connect = || {
+                client.connection().local_addr(("client", 5_000)).connect(SERVER, Recorder::default)
+            };
+            connect().await?.closed().await?;
+            client.sleep(ms(10)).await;
+            let began = client.time();
+            connect().await?;
+            io::Result::Ok(client.time() - began)
+        };
+        Sim::new(seed).run(connects_twice).unwrap()
+    };
+    let times: Vec<Duration> = (0..30).map(took).collect();
+    let count = |time| times.iter().filter(|&&took| took == time).count();
+    let (at_once, later) = (count(ms(2)), count(ms(1_002)));
+    assert!(at_once + later == 30 && at_once > 5 && later > 5, "{times:?}");
+}
+
+/// L-112: a loss early in more segments than a receiver keeps beyond a gap delays the stream, and no
+/// more.
+#[test]
+fn a_gap_below_more_than_the_receiver_keeps_is_filled() {
+    const LENGTH: usize = 3_000_000;
+    let link: sim_net::Link = "latency=50ms,mtu=128,loss=packets(14000)".parse().unwrap();
+    let received = Sim::new(1).link(link).run(|world| async move {
+        let received = world.host("server").create_future();
+        let told = received.clone();
+        let listening = world.host("server").server().receive_buffer(16 << 20);
+        let _listening = listening.bind(SERVER, move || Counter(0, told.clone())).await?;
+        let client = world.host("client");
+        let conn =
+            client.connection().send_buffer(16 << 20).connect(SERVER, Recorder::default).await?;
+        conn.with(|_, cx| {
+            cx.write(&vec![7; LENGTH]);
+            cx.close();
+        });
+        let received = client.timeout(Duration::from_secs(600), received).await;
+        io::Result::Ok(received.map(|received| received.unwrap()))
+    });
+    assert_eq!(received.unwrap().ok(), Some(LENGTH));
+
+    struct Counter(usize, sim_core::LoopFuture<usize>);
+    impl sim_core::Protocol for Counter {
+        fn data_received(&mut self, _: &mut sim_core::Cx<'_, Self>, data: &[u8]) {
+            self.0 += data.len();
+        }
+        fn connection_lost(&mut self, _: &mut sim_core::Cx<'_, Self>, _: Option<io::Error>) {
+            self.1.set_result(self.0).ok();
+        }
+    }
+}
+
 /// A bounded network: a peer that does not read stops the writer (K-05).
 #[test]
 fn a_reader_that_pauses_stops_the_writer_and_nothing_is_lost() {

@@ -156,6 +156,41 @@ fn datagrams_queue_behind_a_full_send_buffer_and_all_leave() {
     assert_eq!(received, (0..100).collect::<Vec<u8>>());
 }
 
+/// D-10, D-11, D-16: a datagram to a machine that is off or frozen, or to an address that it had, has
+/// left the send buffer when it is lost, whether it went to one host or to all.
+#[test]
+fn datagrams_to_a_host_that_is_down_leave_the_send_buffer() {
+    type Fault = fn(&sim_net::HostOperator) -> bool;
+    let crash: Fault = sim_net::HostOperator::crash;
+    let freeze: Fault = sim_net::HostOperator::freeze;
+    let moved: Fault = |host| host.crash() && host.move_addresses() && host.start();
+    for (fault, to) in [
+        (crash, "10.0.0.2:9"),
+        (freeze, "10.0.0.2:9"),
+        (moved, "10.0.0.2:9"),
+        (crash, "255.255.255.255:9"),
+    ] {
+        let simulation = Sim::new(1).build();
+        let (world, operator) = (simulation.world(), simulation.operator());
+        let run = simulation.run(async move {
+            let [a, _, c] = ["a", "b", "c"].map(|name| world.host(name));
+            let alive = endpoint(&c, Some(("c", 10)), ANY, Datagrams::default).await?;
+            let local = a.datagram().local(("0.0.0.0", 0)).broadcast(true).send_buffer(2_000);
+            let sender = local.bind(Datagrams::default).await?;
+            assert!(fault(&operator.host("b")));
+            for _ in 0..2 {
+                sender.transport().send_to(&[1; 1_000], Some(to.parse().unwrap()))?;
+                world.sleep(ms(10)).await;
+            }
+            sender.transport().send_to(b"hello", Some("10.0.0.3:10".parse().unwrap()))?;
+            world.sleep(ms(10)).await;
+            assert_eq!(sender.transport().write_buffer_size(), 0, "{to}");
+            io::Result::Ok(alive.with(|it, _| it.received.len()))
+        });
+        assert_eq!(run.unwrap(), 1, "{to}");
+    }
+}
+
 #[test]
 fn a_full_receive_buffer_drops() {
     let report = Sim::new(1).trace(true).run(|world| async move {

@@ -10,6 +10,7 @@ use tests::datagram_recorder::DatagramRecorder;
 use tests::recorder::Log;
 use tests::{both_bare_loops, both_loops, sim_only};
 
+use crate::resolving::address_of;
 use crate::serving::{Heard, PLACE};
 
 type Endpoint = Conn<DatagramRecorder, DatagramTransport>;
@@ -513,6 +514,36 @@ fn wrong_arguments_are_told_before_a_socket_is_opened() {
 
 both_loops! {
     contain;
+
+    /// Endpoints share a port: one that is connected hears its peer and nobody else, and what others send
+    /// is for the one that is not connected. Nobody is refused.
+    async fn endpoints_that_share_a_port_hear_each_its_own(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let own = address_of(&server).await?;
+        let sockname = |endpoint: &Endpoint| endpoint.transport().sockname().unwrap();
+        for bound in [own, [0, 0, 0, 0].into()] {
+            let logs = [Log::new(), Log::new(), Log::new()];
+            let share = |port| server.datagram().local((bound, port)).reuse_port(true);
+            let open = share(0).bind(|| DatagramRecorder::new(&logs[0])).await?;
+            let peer = client.datagram().local((address_of(&client).await?, 0)).bind(quiet).await?;
+            let connected = share(sockname(&open).port()).remote(sockname(&peer));
+            let connected = connected.bind(|| DatagramRecorder::new(&logs[1])).await?;
+            let place = sockname(&connected);
+            let mut strangers = Vec::new();
+            for _ in 0..8 {
+                let stranger = client.datagram().remote(place);
+                strangers.push(stranger.bind(|| DatagramRecorder::new(&logs[2])).await?);
+                send(&strangers[strangers.len() - 1], b"hello", None)?;
+                send(&peer, b"it's me", Some(place))?;
+                world.settle().await;
+            }
+            let heard = |what: &str| format!("CM{}", format!(" DG({what})").repeat(8));
+            assert_eq!(logs[0].text(), heard("hello"));
+            assert_eq!(logs[1].text(), heard("it's me"));
+            assert_eq!(logs[2].text(), ["CM"; 8].join(" "));
+        }
+        Ok(())
+    }
 
     /// D-18: a panic in `datagram_received` or `error_received` is reported, with the transport and
     /// the protocol, and the endpoint works on.

@@ -159,6 +159,32 @@ both_loops! {
         Ok(())
     }
 
+    /// Who connects to a port that a listener shares with a socket that has connected from there meets the
+    /// listener.
+    async fn a_listener_alone_accepts_on_a_port_that_is_shared(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let share = async |port: u16| {
+            let socket = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+            socket.set_option(SocketOption::ReusePort(true))?;
+            socket.bind((address_of(&server).await?, port).into())?;
+            io::Result::Ok(socket)
+        };
+        let mut listener = share(0).await?;
+        listener.listen(8)?;
+        let place = listener.local_addr()?;
+        let elsewhere = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        elsewhere.bind((address_of(&client).await?, 0).into())?;
+        elsewhere.listen(1)?;
+        let mut outgoing = share(place.port()).await?;
+        outgoing.connect(elsewhere.local_addr()?).await?;
+        for _ in 0..8 {
+            let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+            socket.connect(place).await?;
+            assert_eq!(listener.accept().await?.1, socket.local_addr()?);
+        }
+        Ok(())
+    }
+
     /// G-53: datagrams by hand.
     async fn datagrams_go_by_hand(world: World) -> io::Result<()> {
         let (one, other) = (world.host("one"), world.host("other"));

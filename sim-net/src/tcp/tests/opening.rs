@@ -44,7 +44,7 @@ fn two_ends_may_open_at_once() {
 /// When the first end sends SYNs into nothing, in seconds, and when it gives up.
 fn syn_ladder(config: Config) -> (Vec<u64>, u64, Option<i32>) {
     let mut pair = Pair::over(dead(), config, config);
-    pair.run_out(secs(1_000));
+    pair.run_out(secs(10_000));
     let sent = pair.log.iter().map(|sent| sent.at.as_nanos() / 1_000_000_000).collect();
     let attempts: Vec<u16> = pair.log.iter().map(|sent| sent.attempt).collect();
     assert_eq!(attempts, (0..attempts.len() as u16).collect::<Vec<_>>());
@@ -64,6 +64,16 @@ fn a_silent_peer_is_given_up_on_the_ladder_of_syns() {
     assert_eq!(syn_ladder(counted), (vec![0, 1, 2, 3, 4, 5], 7, timed_out));
     let timed = Config { user_timeout: Some(secs(5)), ..LINUX };
     assert_eq!(syn_ladder(timed), (vec![0, 1, 2, 3, 4], 5, timed_out));
+}
+
+/// L-03, L-05, L-24: as long as a user timeout says, every two minutes in the end.
+#[test]
+fn a_long_user_timeout_repeats_the_syn_every_two_minutes() {
+    let patient = Config { user_timeout: Some(secs(7_200)), ..LINUX };
+    let (sent, over, error) = syn_ladder(patient);
+    assert_eq!(sent[..13], [0, 1, 2, 3, 4, 5, 7, 11, 19, 35, 67, 131, 251]);
+    assert!(sent[11..].windows(2).all(|two| two[1] - two[0] == 120), "{sent:?}");
+    assert_eq!((sent.last(), over, error), (Some(&7_091), 7_200, Some(ETIMEDOUT)));
 }
 
 /// L-06: the SYN-ACK is repeated after 1, 3, 7, 15 and 31 s; L-08: after 63 s it is forgotten.

@@ -35,6 +35,14 @@ fn repeats(pair: &Pair, from: usize) -> Vec<(u32, u64)> {
     again.map(|sent| ((sent.offset - first) / 1_448 + 1, sent.millis() - began)).collect()
 }
 
+/// How many segments with data were sent in a round trip: by round trips, not flights, since the odd
+/// segment of a flight is acknowledged 40 ms later.
+fn in_round(pair: &Pair, from: usize, round: u64) -> usize {
+    let began = pair.log[from].millis();
+    let is_in = |sent: &&Sent| sent.bytes > 0 && (sent.millis() - began) / 100 == round;
+    pair.sent(0, from).filter(is_in).count()
+}
+
 /// L-80: 10, 20, 40, then what the receive window allows, then more as it has grown. Here a flight
 /// arrives in one instant: its last acknowledgement tells of what is not read yet, and the buffer
 /// grows a round trip earlier than there.
@@ -68,13 +76,19 @@ fn the_third_duplicate_acknowledgement_repeats_a_lost_segment() {
 #[test]
 fn after_a_recovery_reno_climbs_by_one() {
     let (pair, from) = first_flight(RENO, &[5], 300_000, ms(790));
-    // By round trips, since the odd segment of a flight is acknowledged 40 ms later.
-    let began = pair.log[from].millis();
-    let in_round = |round: u64| {
-        let is_in = |sent: &&Sent| sent.bytes > 0 && (sent.millis() - began) / 100 == round;
-        pair.sent(0, from).filter(is_in).count()
-    };
-    assert_eq!([0, 1, 2, 3, 4, 5, 6].map(in_round), [10, 12, 7, 8, 9, 10, 11]);
+    let rounds = [0, 1, 2, 3, 4, 5, 6].map(|round| in_round(&pair, from, round));
+    assert_eq!(rounds, [10, 12, 7, 8, 9, 10, 11]);
+}
+
+/// L-82: without SACK, too, the round trips of a recovery and those after it have as many segments as
+/// on Linux: a duplicate acknowledgement tells of one that was delivered.
+#[test]
+fn without_sack_the_window_is_reduced_in_proportion() {
+    let plain = Config { sack: false, ..RENO };
+    for (lost, rounds) in [(1, [10, 5, 5, 6, 7]), (2, [10, 7, 5, 6, 7]), (5, [10, 12, 7, 8, 9])] {
+        let (pair, from) = first_flight(plain, &[lost], 300_000, ms(590));
+        assert_eq!([0, 1, 2, 3, 4].map(|round| in_round(&pair, from, round)), rounds, "{lost}");
+    }
 }
 
 /// L-83: with one or two duplicates, reordering is given a quarter of a round trip; without SACK
