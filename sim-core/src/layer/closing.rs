@@ -114,8 +114,13 @@ impl Layered {
                 "the stream ended without the peer's close_notify: it may have been cut short";
             return self.broken(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
+        let is_top = self.is_top();
         self.tell_end();
         if self.state() == State::Wrapped {
+            if !is_top {
+                // The layer above may have more to deliver and to send: it closes this one when it is through.
+                return;
+            }
             self.start_closing();
         }
         self.go_on_closing();
