@@ -227,6 +227,7 @@ pub(crate) struct Endpoint {
     paused_reading: Cell<bool>,
     readable: Cell<bool>,
     read_queued: Cell<bool>,
+    write_queued: Cell<bool>,
     in_still_readable: Cell<bool>,
     queue: RefCell<VecDeque<Queued>>,
     queued: Cell<usize>,
@@ -267,6 +268,7 @@ impl Endpoint {
             paused_reading: Cell::new(false),
             readable: Cell::new(false),
             read_queued: Cell::new(false),
+            write_queued: Cell::new(false),
             in_still_readable: Cell::new(false),
             queue: RefCell::default(),
             queued: Cell::new(0),
@@ -363,7 +365,7 @@ impl Endpoint {
         }
         let read = self.readable.get() && self.wants_read() && !self.in_still_readable.get();
         let read = read && !self.read_queued.replace(true);
-        (read, event.writable && !self.queue.borrow().is_empty())
+        (read, event.writable && !self.queue.borrow().is_empty() && !self.write_queued.get())
     }
 
     pub(crate) fn begin_read(&self) -> bool {
@@ -553,18 +555,23 @@ impl Endpoint {
         }
     }
 
-    /// Sends from the queue. An error costs its datagram alone (D-16).
+    /// Sends from the queue. An error costs its datagram alone (D-16); what `error_received` queues has its turn later,
+    /// or a protocol that always tries again would keep the loop.
     pub(crate) fn on_writable(self: &Rc<Self>) {
         if self.phase.get() >= Phase::Losing {
             return;
         }
-        loop {
+        self.write_queued.set(false);
+        let waiting = self.queue.borrow().len();
+        let mut blocked = false;
+        for _ in 0..waiting {
             let Some(next) = self.queue.borrow_mut().pop_front() else {
                 break;
             };
             match self.send_now(&next.data, next.to.as_ref()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.queue.borrow_mut().push_front(next);
+                    blocked = true;
                     break;
                 }
                 result => {
@@ -578,6 +585,10 @@ impl Endpoint {
             if self.phase.get() >= Phase::Losing {
                 return;
             }
+        }
+        if !blocked && !self.queue.borrow().is_empty() {
+            self.write_queued.set(true);
+            self.core().push(Ready::Io { source: self.key.get(), read: false, write: true });
         }
         if self.paused_writing.get() && self.queued.get() <= self.limits.get().low {
             self.paused_writing.set(false);

@@ -292,10 +292,13 @@ where
     let layer = layer.map(|factory| Layered::install(&stream, factory));
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(registered);
+    let mut guard = CloseUnlessMade { transport: conn.transport(), is_made: false };
     match layer {
         None => made(&stream).await,
         Some(layer) => Upgrade::of(&stream, layer).await?,
     }
+    guard.is_made = true;
+    drop(guard);
     Ok(conn)
 }
 
@@ -310,19 +313,24 @@ where
     conn
 }
 
-/// Waits until `connection_made` has returned. Giving up closes the connection (C-16).
-async fn made(stream: &Rc<Stream>) {
-    struct CloseUnlessMade<'a>(&'a Rc<Stream>, bool);
-    impl Drop for CloseUnlessMade<'_> {
-        fn drop(&mut self) {
-            if !self.1 {
-                self.0.close();
-            }
+/// Waits until `connection_made` has returned.
+async fn made(stream: &Stream) {
+    poll_fn(|cx| if stream.poll_made(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+/// Closes a connection that nobody waits for any more, unless it was handed over (C-16): before `connection_made`, or
+/// when the handshake of its layer was over. One in its handshake is aborted by then (F-06).
+struct CloseUnlessMade<'a> {
+    transport: &'a Transport,
+    is_made: bool,
+}
+
+impl Drop for CloseUnlessMade<'_> {
+    fn drop(&mut self) {
+        if !self.is_made {
+            self.transport.close();
         }
     }
-    let mut guard = CloseUnlessMade(stream, false);
-    poll_fn(|cx| if stream.poll_made(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
-    guard.1 = true;
 }
 
 /// Binds to the first local address of the family that can be had (E-07).

@@ -114,8 +114,13 @@ impl Layered {
                 "the stream ended without the peer's close_notify: it may have been cut short";
             return self.broken(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
+        let is_top = self.is_top();
         self.tell_end();
         if self.state() == State::Wrapped {
+            if !is_top {
+                // The layer above may have more to deliver and to send: it closes this one when it is through.
+                return;
+            }
             self.start_closing();
         }
         self.go_on_closing();
@@ -174,11 +179,32 @@ impl Layered {
             SharedError::new(io::Error::new(io::ErrorKind::ConnectionAborted, text))
         });
         self.settle_handshake(Some(outcome));
-        self.let_go();
+        if reason.is_some() && self.has_rest() {
+            // It came before the error did (C-34). Whoever waits for the handshake runs first (F-30).
+            self.call_soon(Self::deliver_rest);
+        } else {
+            self.let_go();
+        }
         if self.heard.get() == Heard::Nothing {
             return self.stream().finish(reason);
         }
         self.call_soon(move |this| this.deliver_loss(reason));
+    }
+
+    /// Hands over what came before the connection was lost.
+    fn deliver_rest(&self) {
+        while self.has_rest() {
+            if !self.plain.borrow().is_empty() {
+                self.deliver();
+                continue;
+            }
+            if self.fault.borrow().is_some() {
+                break;
+            }
+            let incoming = self.incoming.take();
+            self.open(&incoming);
+        }
+        self.let_go();
     }
 
     fn deliver_loss(&self, reason: Option<SharedError>) {

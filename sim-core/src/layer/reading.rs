@@ -60,7 +60,7 @@ impl Layered {
     }
 
     /// Turns bytes from below into what they say.
-    fn open(&self, bytes: &[u8]) {
+    pub(super) fn open(&self, bytes: &[u8]) {
         let mut plain = self.plain.take();
         if plain.capacity() == 0 {
             plain = self.core().take_scratch();
@@ -93,7 +93,7 @@ impl Layered {
 
     /// Delivers what waits, as far as the protocol wants it, and the end behind it.
     fn pump_now(&self) {
-        while self.delivers() && !self.pump_queued.get() {
+        while self.delivers() && !self.below_is_closing() && !self.pump_queued.get() {
             if !self.plain.borrow().is_empty() {
                 self.deliver();
                 continue;
@@ -128,11 +128,17 @@ impl Layered {
 
     /// True while the protocol takes data.
     fn delivers(&self) -> bool {
-        self.state() == State::Wrapped && !self.paused_reading.get() && !self.below_is_closing()
+        self.state() == State::Wrapped && !self.paused_reading.get()
+    }
+
+    /// True if something waits for the protocol, and it takes data.
+    pub(super) fn has_rest(&self) -> bool {
+        let waits = !self.plain.borrow().is_empty() || !self.incoming.borrow().is_empty();
+        waits && self.delivers()
     }
 
     /// Hands what was opened to the protocol, as far as it takes it.
-    fn deliver(&self) {
+    pub(super) fn deliver(&self) {
         let mut plain = self.plain.take();
         let mut delivered = 0;
         while delivered < plain.len() && self.delivers() {

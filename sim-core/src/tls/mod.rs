@@ -228,14 +228,17 @@ impl Transport {
 impl StreamWriter {
     /// Secures the stream from here on, as a client with [`TlsConnector::to`] or as a server with a
     /// [`TlsAcceptor`]; see [`Transport::start_layer`]. Both halves stay. What `reader` has and was not read is
-    /// taken for the beginning of the handshake (contract F-31).
+    /// taken for the beginning of the handshake (contract F-31); if the upgrade cannot begin, the reader keeps it.
     pub fn start_tls(
         &self,
         reader: &mut StreamReader,
         side: impl LayerFactory + 'static,
     ) -> Upgrade {
-        let received = reader.surrender();
-        self.transport().start_layer(side, &received)
+        // If it cannot begin, what came is not of TLS: it stays the reader's.
+        let transport = self.transport();
+        let may_begin = transport.0.may_have_layer().is_ok();
+        let received = if may_begin { reader.surrender() } else { Vec::new() };
+        transport.start_layer(side, &received)
     }
 }
 

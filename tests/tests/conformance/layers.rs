@@ -1,6 +1,7 @@
 //! A layer that is not TLS: the seam itself.
 
 use std::io;
+use std::time::Duration;
 
 use sim_core::Loop;
 use sim_core::layer::{Layer, LayerFactory};
@@ -84,6 +85,34 @@ both_loops! {
             conn.closed().await.ok();
             assert!(near.text().ends_with("CL(None)"), "{near:?}");
         }
+        Ok(())
+    }
+
+    /// F-16, F-29: the goodbye of an outer layer ends nothing that the inner one still has for a protocol that has paused.
+    async fn the_end_of_an_outer_layer_comes_behind_what_the_inner_one_has(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let (near, far) = (Log::new(), Log::new());
+        let log = far.clone();
+        // Turned around twice, the words travel as they are.
+        let speak = move || Recorder::new(&log).on_data(|cx, _| {
+            cx.write(b"words");
+            cx.write(&[GOODBYE]);
+        });
+        let listening = server.create_server(("server", 0), speak).await?;
+        let port = listening.sockets()[0].port();
+        let connecting = client.connection().layer(Inversion);
+        let conn = connecting.connect(("server", port), || Recorder::new(&near)).await?;
+        conn.transport().start_layer(Inversion, &[]).await?;
+        conn.transport().pause_reading();
+        conn.transport().write(b"speak");
+        world.settle().await;
+        world.sleep(Duration::from_millis(20)).await;
+        assert_eq!((near.text(), conn.transport().is_closing()), ("CM".into(), false));
+        conn.transport().resume_reading();
+        conn.closed().await?;
+        assert_eq!(conn.with(|near, _| near.data.clone()), b"words");
+        assert_eq!(near.text(), "CM DR ER CL(None)");
+        until(&world, "the end", || far.text().contains("CL")).await;
         Ok(())
     }
 }

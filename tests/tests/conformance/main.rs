@@ -53,6 +53,7 @@ mod timers;
 mod tls;
 mod tls_cuts;
 mod tls_ends;
+mod tls_in_tls;
 mod tls_relay;
 mod tls_upgrade;
 mod turns;

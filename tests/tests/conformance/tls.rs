@@ -1,13 +1,15 @@
 //! TLS: the handshake, and what is agreed upon in it (F).
 
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use scenarios::certificates::Authority;
 use sim_core::layer::LayerOptions;
 use sim_core::tls::rustls::{ProtocolVersion, RootCertStore};
 use sim_core::tls::{self, TlsAcceptor, TlsConnector, TlsError};
-use sim_core::{Conn, Loop, LoopFuture, Server, World};
+use sim_core::{Conn, Loop, LoopFuture, Server, Task, TaskError, World};
 use tests::recorder::{Log, Recorder};
 use tests::{both_loops, sim_only};
 
@@ -93,6 +95,35 @@ both_loops! {
         near.closed().await?;
         assert!(near.transport().tls().is_some() && near.transport().peername().is_some());
         assert!(near.transport().socket().nodelay().is_err());
+        Ok(())
+    }
+
+    /// C-16, E-11, F-06: a connect that is cancelled between `connection_made` and the next step of its task: the connection is
+    /// closed, and its awaiter sees the cancellation.
+    async fn a_connect_that_is_cancelled_behind_its_handshake_is_made_and_lost(world: World) -> io::Result<()> {
+        let sides = Sides::of(&world);
+        let log = sides.far.clone();
+        let _server = sides.server.server().tls(&sides.acceptor).bind(("server", 443), move || Recorder::new(&log)).await?;
+        let connecting = sides.client.connection().tls(&sides.connector, "server");
+        let own: Rc<RefCell<Option<Task<()>>>> = Rc::default();
+        let (cancelled, ended) = (Rc::clone(&own), sides.client.create_future());
+        let near = Recorder::new(&sides.near).on_made(move |_| {
+            let task = cancelled.borrow_mut().take().expect("it was put there");
+            assert!(task.cancel());
+            cancelled.borrow_mut().replace(task);
+        });
+        let task = sides.client.create_task(async move {
+            connecting.connect(("server", 443), || near).await.expect("it connects");
+            unreachable!("it was cancelled");
+        });
+        let end = ended.clone();
+        task.on_done(move || end.set_result(()).expect("it is done once"));
+        own.borrow_mut().replace(task);
+        ended.await.expect("it is completed");
+        let task = own.borrow_mut().take().expect("it was put back");
+        assert_eq!(task.await, Err(TaskError::Cancelled));
+        until(&world, "the end", || sides.near.text().contains("CL") && sides.far.text().contains("CL")).await;
+        assert_eq!((sides.near.text(), sides.far.text()), ("CM CL(None)".into(), "CM ER CL(None)".into()));
         Ok(())
     }
 

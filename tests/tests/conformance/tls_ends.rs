@@ -1,10 +1,12 @@
 //! TLS: the end of a connection, in good order and otherwise (F).
 
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::layer::LayerOptions;
-use sim_core::{Eof, Transport, World, WriteBufferLimits};
+use sim_core::{Cx, Eof, Transport, World, WriteBufferLimits};
 use tests::both_loops;
 use tests::recorder::{Log, Recorder};
 
@@ -146,6 +148,39 @@ both_loops! {
         assert_eq!(near.closed().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         far.closed().await?;
         assert_eq!((sides.near.text(), sides.far.text()), ("CM CL(ConnectionReset)".into(), "CM CL(None)".into()));
+        Ok(())
+    }
+
+    /// C-34, F-15, F-30: what came with the last of the handshake is delivered, though a reset came right behind it;
+    /// whatever the protocol does with it, one end is told next: the reset, or its own if that was first.
+    async fn data_that_came_before_a_reset_is_delivered(world: World) -> io::Result<()> {
+        type Act = fn(&mut Cx<'_, Recorder>);
+        let acts: [(Act, bool); 4] =
+            [(|_| (), false), (|cx| cx.pause_reading(), false), (|cx| cx.close(), true), (|cx| cx.abort(), true)];
+        for (port, (act, ends)) in (4430..).zip(acts) {
+            let sides = Sides::of(&world);
+            let (log, got) = (sides.far.clone(), Rc::new(RefCell::new(Vec::new())));
+            let sink = Rc::clone(&got);
+            let factory = move || {
+                let sink = Rc::clone(&sink);
+                Recorder::new(&log).on_data(move |cx, data| {
+                    sink.borrow_mut().extend_from_slice(data);
+                    act(cx);
+                })
+            };
+            let _server = sides.server.server().tls(&sides.acceptor).bind(("server", port), factory).await?;
+            let connecting = sides.client.connection().tls(&sides.connector, "server");
+            let leave = |cx: &mut Cx<'_, Recorder>| {
+                cx.write(b"last words");
+                cx.abort();
+            };
+            let near = connecting.connect(("server", port), || Recorder::new(&sides.near).on_made(leave)).await?;
+            near.closed().await?;
+            until(&world, "the reset", || sides.far.text().contains("CL")).await;
+            assert_eq!(String::from_utf8_lossy(&got.borrow()), "last words");
+            let text = sides.far.text();
+            assert!(text == "CM DR CL(ConnectionReset)" || ends && text == "CM DR CL(None)", "{text}");
+        }
         Ok(())
     }
 

@@ -212,6 +212,31 @@ both_loops! {
         writer.wait_closed().await
     }
 
+    /// F-31: an upgrade that cannot begin, since the peer has ended its half, leaves the reader
+    /// what it has.
+    async fn a_stream_that_cannot_become_tls_keeps_what_it_has(world: World) -> io::Result<()> {
+        let sides = Sides::of(&world);
+        let handler = serving(|mut reader, writer| async move {
+            reader.read_line().await.map_err(io::Error::from)?;
+            writer.write(b"451 no TLS\r\n");
+            writer.write_eof();
+            reader.read_to_end().await?;
+            writer.close();
+            writer.wait_closed().await
+        });
+        let _server = sides.server.create_server(("server", 25), handler).await?;
+        let (mut reader, writer) = sides.client.open_connection(("server", 25)).await?;
+        writer.write(b"STARTTLS\n");
+        world.settle().await;
+        world.sleep(Duration::from_millis(20)).await;
+        let error = writer.start_tls(&mut reader, sides.connector.to("server")).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(!writer.transport().is_layered() && !writer.transport().is_closing());
+        assert_eq!(reader.read_line().await.map_err(io::Error::from)?, b"451 no TLS\r\n");
+        writer.close();
+        writer.wait_closed().await
+    }
+
     /// F-32, J-49, C-56: a buffered protocol gets what several records say, in buffers of its own size, and never a
     /// byte that was not put there.
     async fn a_buffered_protocol_is_filled(world: World) -> io::Result<()> {

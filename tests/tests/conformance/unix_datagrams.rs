@@ -1,17 +1,25 @@
 //! D-22 and what of D holds on Unix datagram sockets.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 
 use sim_core::{Conn, Cx, DatagramProtocol, DatagramTransport, Loop, UnixAddr, WriteBufferLimits};
 use tests::both_loops;
 use tests::recorder::{Log, lost_text};
 use tests::socket_path::SocketPath;
 
+use crate::tls::until;
+
 /// A protocol that logs its callbacks and keeps what it was given.
 struct Recorder {
     log: Log,
     received: Vec<(Vec<u8>, Option<UnixAddr>)>,
     errors: Vec<io::ErrorKind>,
+    /// How many errors it answers by sending again.
+    tries: usize,
+    /// How often others ran between those errors.
+    turns: Rc<Cell<usize>>,
 }
 
 type UnixCx<'a> = Cx<'a, Recorder, DatagramTransport<UnixAddr>>;
@@ -19,7 +27,8 @@ type Endpoint = Conn<Recorder, DatagramTransport<UnixAddr>>;
 
 impl Recorder {
     fn new(log: &Log) -> Self {
-        Self { log: log.clone(), received: Vec::new(), errors: Vec::new() }
+        let turns = Rc::default();
+        Self { log: log.clone(), received: Vec::new(), errors: Vec::new(), tries: 0, turns }
     }
 }
 
@@ -32,9 +41,15 @@ impl DatagramProtocol<UnixAddr> for Recorder {
         self.received.push((data.to_vec(), from));
     }
 
-    fn error_received(&mut self, _: &mut UnixCx<'_>, error: io::Error) {
+    fn error_received(&mut self, cx: &mut UnixCx<'_>, error: io::Error) {
         self.log.push("EX");
         self.errors.push(error.kind());
+        if self.tries > 0 {
+            self.tries -= 1;
+            let (turns, seen) = (Rc::clone(&self.turns), self.turns.get());
+            cx.event_loop().call_soon(move || turns.set(seen + 1));
+            cx.send_to(b"again", None).expect("it has one peer");
+        }
     }
 
     fn pause_writing(&mut self, _: &mut UnixCx<'_>) {
@@ -195,6 +210,28 @@ both_loops! {
             got.iter().copied().filter(|number| numbers.contains(number)).collect::<Vec<_>>()
         };
         assert_eq!((of(0..40), of(40..60)), ((0..40).collect(), (40..60).collect()));
+        Ok(())
+    }
+
+    /// A-24, D-16: a protocol that sends again whenever a queued datagram fails has the loop to itself for no longer than
+    /// its queue was long.
+    async fn a_sender_that_always_tries_again_leaves_turns_to_others(world: World) -> io::Result<()> {
+        let (lp, path, log) = (world.host("a"), SocketPath::new(), Log::new());
+        let receiver = bound(&lp, &path).await?;
+        receiver.transport().pause_reading();
+        let sender = connected(&lp, &path, &log).await?;
+        while sender.transport().write_buffer_size() < 30 {
+            sender.with(|_, cx| cx.send_to(b"x", None))?;
+        }
+        sender.with(|sender, _| sender.tries = 1_000);
+        receiver.transport().close();
+        receiver.closed().await?;
+        until(&world, "the last error", || sender.with(|sender, _| sender.tries == 0)).await;
+        let turns = sender.with(|sender, _| sender.turns.get());
+        assert!(turns > 100, "1000 errors in {turns} turns");
+        world.settle().await;
+        assert_eq!(sender.transport().write_buffer_size(), 0);
+        assert!(!sender.transport().is_closing());
         Ok(())
     }
 
