@@ -332,11 +332,11 @@ impl Profile {
         let ends = plan.entries.iter().filter_map(|entry| match entry {
             Entry::Fault(fault) => {
                 let start = fault.start.time().unwrap_or(Time::ZERO).since_epoch();
-                Some(start + fault.length().unwrap_or_default())
+                Some(start.saturating_add(fault.length().unwrap_or_default()))
             }
             _ => None,
         });
-        ends.max().unwrap_or_default().max(self.latest(calm)) + AFTERMATH
+        ends.max().unwrap_or_default().max(self.latest(calm)).saturating_add(AFTERMATH)
     }
 
     /// Which families a seed has.

@@ -136,7 +136,17 @@ impl Failed {
         let difference = again.map(|again| {
             let logs = report.log.as_ref().zip(again.report.log.as_ref());
             logs.and_then(|(one, other)| first_difference(one, other)).unwrap_or_else(|| {
-                format!("trace hashes {:016x} and {:016x}", report.hash, again.report.hash)
+                if report.hash != again.report.hash {
+                    return format!(
+                        "trace hashes {:016x} and {:016x}",
+                        report.hash, again.report.hash
+                    );
+                }
+                let told = |ran: &Ran| match ran.report.finding() {
+                    Some(finding) => finding.message.clone(),
+                    None => "it succeeds".to_owned(),
+                };
+                format!("- {}\n+ {}", told(ran), told(again))
             })
         });
         let error = match report.finding() {

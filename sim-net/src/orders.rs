@@ -1,6 +1,6 @@
 //! A plan at work: its scheduled faults, each carried out at its time, and the end of them all.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(crate) struct Orders {
     /// Each with its place among the entries of the plan.
     clocks: Vec<(usize, Clock)>,
     absent: RefCell<Vec<String>>,
+    /// Clocks that are not permanent are right again.
+    clocks_are_right: Cell<bool>,
 }
 
 /// A scheduled fault.
@@ -83,7 +85,7 @@ pub(crate) fn check(plan: &Plan, is_replay: bool) -> Result<(), PlanError> {
                     return Err(wrong("a link", format!("{link:?}: {error}", link = link.0)));
                 }
             }
-            Entry::Clock(Clock { drift_ppb, .. }) if drift_ppb.abs() > 500_000_000 => {
+            Entry::Clock(Clock { drift_ppb, .. }) if drift_ppb.unsigned_abs() > 500_000_000 => {
                 let found = format!("{drift_ppb} parts in a billion");
                 return Err(wrong("a drift of at most half of the true rate", found));
             }
@@ -112,7 +114,8 @@ impl Orders {
                 Entry::Deviation(_) | Entry::Environment(_) | Entry::Workload(_) => {}
             }
         }
-        Self { faults: RefCell::new(faults), clocks, absent: RefCell::default() }
+        let (absent, clocks_are_right) = (RefCell::default(), Cell::new(false));
+        Self { faults: RefCell::new(faults), clocks, absent, clocks_are_right }
     }
 
     /// The hosts that orders were about when the world had none of that name, and still has not.
@@ -197,8 +200,9 @@ impl Scheduler {
             .collect();
         let hosts = network.hosts.len() as u32;
         drop(network);
+        let were_right = self.orders.clocks_are_right.replace(true);
         for (_, Clock { host, offset_nanos, .. }) in
-            self.orders.clocks.iter().filter(|(_, clock)| !clock.is_permanent)
+            self.orders.clocks.iter().filter(|(_, clock)| !clock.is_permanent && !were_right)
         {
             if let Some(index) = self.index_of(host) {
                 self.set_drift(index, 0);
@@ -219,7 +223,11 @@ impl Scheduler {
 
     /// Sets the clocks of a host that has just been made.
     pub(crate) fn set_clocks_of(&self, name: &str, index: u32) {
+        let are_right = self.orders.clocks_are_right.get();
         for (entry, clock) in self.orders.clocks.iter().filter(|(_, clock)| clock.host == name) {
+            if are_right && !clock.is_permanent {
+                continue;
+            }
             self.bind(*entry);
             if clock.offset_nanos != 0 {
                 self.network().step_wall_clock(index, clock.offset_nanos);
@@ -227,6 +235,27 @@ impl Scheduler {
             if clock.drift_ppb != 0 {
                 self.set_drift(index, clock.drift_ppb);
             }
+        }
+    }
+
+    /// Has what stands befall a host that has just been made.
+    pub(crate) fn befall(self: &Rc<Self>, name: &str) {
+        let count = self.orders.faults.borrow().len();
+        for index in 0..count {
+            let standing = {
+                let standing = &self.orders.faults.borrow()[index];
+                let is_concerned =
+                    standing.state == State::Begun && standing.fault.hosts().contains(&name);
+                is_concerned.then(|| standing.fault.clone())
+            };
+            let Some(fault) = standing else { continue };
+            let Action::Interval { condition, .. } = &fault.action else { continue };
+            // Whoever has the name is concerned as it is.
+            if !matches!(condition, Condition::Names { .. }) {
+                let cut = self.make_so(condition);
+                self.orders.faults.borrow_mut()[index].cut = cut;
+            }
+            self.note_begin(index, &fault);
         }
     }
 

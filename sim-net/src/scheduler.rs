@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use sim_core::driver::{Next, Readiness};
-use sim_core::engine::{Engine, EngineMemory, Turner};
+use sim_core::engine::{Engine, EngineMemory, FirstPanic, Turner};
 use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 
 use crate::bell::Bell;
@@ -248,6 +248,8 @@ impl Scheduler {
         seats.resize_with(index as usize, Seat::default);
         let seat = Seat { process: Some(process), handle: Some(handle.clone()), boot: None };
         seats.push(seat);
+        drop(seats);
+        self.befall(&name);
         handle
     }
 
@@ -375,6 +377,7 @@ impl Scheduler {
 
     /// Drops every host's engine, and so everything that its user gave it.
     pub(crate) fn close(&self) {
+        let mut panics = FirstPanic::default();
         loop {
             let mut seats = self.seats.take();
             if seats.is_empty() {
@@ -387,13 +390,17 @@ impl Scheduler {
                 process.driver.die();
                 process.engine.die();
             }
-            seats.clear();
-            self.bury();
+            seats.drain(..).for_each(|seat| panics.run(|| drop(seat)));
+            panics.run(|| self.bury());
             if self.seats.borrow().is_empty() {
                 self.seats.replace(seats);
             }
         }
         self.settlers.take();
+        // A program that keeps its world would keep it for ever.
+        let programs = self.programs.take();
+        panics.run(|| drop(programs));
+        panics.resume();
     }
 
     /// Runs the world until the control loop, whose turn ended with `next`, has something to do.

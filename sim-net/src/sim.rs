@@ -458,7 +458,7 @@ impl Sim {
         let mut limits = self.limits;
         if let Some(quiesce) = self.quiesce {
             limits.calm_at = Some(quiesce);
-            limits.live_until = Some(quiesce + self.liveness.unwrap_or(LIVENESS));
+            limits.live_until = Some(quiesce.saturating_add(self.liveness.unwrap_or(LIVENESS)));
         }
         let scheduler =
             Scheduler::new(network, Orders::new(&self.plan), limits, self.panics, *spare, memory);

@@ -47,7 +47,8 @@ use crate::wire::Wire;
 /// # Ok::<(), sim_net::Finding>(())
 /// ```
 pub struct Simulation {
-    control: EventLoop,
+    /// There until the simulation has run.
+    control: Option<EventLoop>,
     scheduler: Rc<Scheduler>,
     /// The log is for the user.
     shows_log: bool,
@@ -62,12 +63,16 @@ impl Simulation {
         shows_log: bool,
         seeks_leftovers: bool,
     ) -> Self {
-        Self { control, scheduler, shows_log, seeks_leftovers }
+        Self { control: Some(control), scheduler, shows_log, seeks_leftovers }
+    }
+
+    fn control(&self) -> &EventLoop {
+        self.control.as_ref().expect("it is there until the report is made")
     }
 
     /// The world, to give to a scenario or to make hosts in.
     pub fn world(&self) -> World {
-        World::new(Rc::new(Backend(Rc::clone(&self.scheduler), (*self.control).clone())))
+        World::new(Rc::new(Backend(Rc::clone(&self.scheduler), (*self.control()).clone())))
     }
 
     /// The links of the world, to change them while it runs.
@@ -100,7 +105,7 @@ impl Simulation {
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        self.contain(|| self.control.run_until_complete(future)).and_then(|ran| match ran {
+        self.contain(|| self.control().run_until_complete(future)).and_then(|ran| match ran {
             Ok(output) => output.into_result().map_err(|failure| {
                 self.finding(FindingKind::Failure, failure.to_string(), CONTROL)
             }),
@@ -109,7 +114,10 @@ impl Simulation {
     }
 
     /// Runs a scenario and tells everything about it. The world ends with it.
-    pub(crate) fn run_to_report<F, R>(self, scenario: F) -> Report<<R::Output as Outcome>::Value>
+    pub(crate) fn run_to_report<F, R>(
+        mut self,
+        scenario: F,
+    ) -> Report<<R::Output as Outcome>::Value>
     where
         F: FnOnce(World) -> R,
         R: Future + 'static,
@@ -129,9 +137,12 @@ impl Simulation {
         let capture = capture.map(|capture| self.with_hosts(*capture));
         let (bindings, recording, census) = (self.bindings(), self.recording(), self.take_census());
         let tail = self.scheduler.network().wire.trace.tail();
-        // Destructors of protocols run here.
-        if let Err(finding) = self.contain(|| self.scheduler.close()) {
-            outcome = outcome.and(Err(finding));
+        // Destructors of protocols run here, and those of the scenario.
+        let control = self.control.take();
+        for ended in [self.contain(|| self.scheduler.close()), self.contain(|| drop(control))] {
+            if let Err(finding) = ended {
+                outcome = outcome.and(Err(finding));
+            }
         }
         Report {
             outcome,

@@ -4,13 +4,14 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use super::callbacks::{Action, Callbacks, Place};
+use super::first_panic::FirstPanic;
 use super::inbox::{Inbox, TaskWaker, Woken};
 use super::memory::{EngineMemory, Tables};
 use super::report::{ErrorContext, Reporter};
@@ -532,8 +533,11 @@ impl Core {
             return;
         }
         let _current = current::enter(self);
-        // A handler that panics ends nothing before the loop is closed.
-        let told = self.debug().then(|| catch_unwind(AssertUnwindSafe(|| unclosed::report(self))));
+        // What panics ends nothing before the loop is closed.
+        let mut panics = FirstPanic::default();
+        if self.debug() {
+            panics.run(|| unclosed::report(self));
+        }
         self.ready.borrow_mut().clear();
         self.batch.borrow_mut().clear();
         self.batch_left.set(0);
@@ -546,23 +550,19 @@ impl Core {
         self.marks.set(Marks::READABLE, false);
         let callbacks = self.callbacks.borrow_mut().take_all();
         for action in callbacks {
-            match action {
+            panics.run(|| match action {
                 // Who waits from another host finds the loop closed, instead of waiting for ever.
                 Action::Wake(waker) if self.dead.get() => waker.wake(),
                 action => action.discard(),
-            }
+            });
         }
         let sources = self.sources.borrow_mut().take_all();
         let handlers = self.signals.take();
         for source in sources {
-            source.release();
+            panics.run(|| source.release());
         }
-        drop(handlers);
-        if let Some(Err(panic)) = told
-            && !std::thread::panicking()
-        {
-            resume_unwind(panic);
-        }
+        panics.run(|| drop(handlers));
+        panics.resume();
     }
 
     /// Drops the tasks that are left, in order of creation, with a report each (contract A-16). Of a
@@ -574,21 +574,24 @@ impl Core {
         }
         let _current = current::enter(self);
         pending.sort_by_key(|task| task.header().number());
+        let mut panics = FirstPanic::default();
         for task in pending {
             if !task.header().is_daemon() {
                 let name = task.header().name();
                 let text = format!("Task was destroyed but it is pending: {name}");
                 let created = self.place_in_debug(Some(task.header().place()));
-                self.report(ErrorContext { created, ..ErrorContext::message(text) });
+                panics.run(|| self.report(ErrorContext { created, ..ErrorContext::message(text) }));
             }
-            task.drop_future();
+            panics.run(|| task.drop_future());
             if self.dead.get() {
                 task.finish(TaskError::Cancelled);
                 task.header().set_outcome(TaskOutcome::Cancelled);
                 task.header().tell_waiters(Some(&TaskError::Cancelled));
             }
+            panics.run(|| drop(task));
         }
         self.reporter.clear();
+        panics.resume();
     }
 }
 

@@ -11,6 +11,7 @@
 
 pub(crate) mod callbacks;
 pub(crate) mod core;
+mod first_panic;
 pub(crate) mod inbox;
 pub(crate) mod iteration;
 mod leftover;
@@ -25,6 +26,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::core::Core;
+pub use self::first_panic::FirstPanic;
 pub use self::leftover::{Leftover, LeftoverKind};
 pub use self::memory::EngineMemory;
 use crate::driver::{Driver, Next, Readiness};
@@ -165,8 +167,10 @@ impl Turner {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.core.close();
-        self.core.drop_tasks();
+        let mut panics = FirstPanic::default();
+        panics.run(|| self.core.close());
+        panics.run(|| self.core.drop_tasks());
+        panics.resume();
     }
 }
 

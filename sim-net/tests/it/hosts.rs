@@ -481,3 +481,65 @@ fn a_boot_that_fails_is_a_finding_of_its_host() {
 fn a_host_that_does_not_exist_has_no_switches() {
     Sim::new(1).build().operator().host("nobody");
 }
+
+/// Panics when it is dropped.
+struct Explodes(&'static str);
+
+impl Drop for Explodes {
+    fn drop(&mut self) {
+        panic!("{} explodes", self.0);
+    }
+}
+
+/// A panic anywhere is a finding, of destructors too: of the scenario's own and of its tasks, however many, when the
+/// world ends.
+#[test]
+fn destructors_that_panic_are_findings_however_many() {
+    let report = Sim::new(1).run(|world| async move {
+        let host = world.host("n1");
+        for (name, held) in [("n1", "one"), ("n1", "another"), ("n2", "a third")] {
+            let held = Explodes(held);
+            drop(world.host(name).create_task(async move {
+                std::future::pending::<()>().await;
+                drop(held);
+            }));
+        }
+        let held = Explodes("the scenario");
+        host.sleep(ms(1)).await;
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    let finding = report.outcome.unwrap_err();
+    assert_eq!(finding.kind, FindingKind::Deadlock, "the first thing that was wrong");
+    let report = Sim::new(1).run(|world| async move {
+        let held = Explodes("a task");
+        drop(world.host("n1").create_task(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        }));
+        world.sleep(ms(1)).await;
+    });
+    let finding = report.outcome.unwrap_err();
+    assert_eq!((finding.kind, finding.message.as_str()), (FindingKind::Panic, "a task explodes"));
+}
+
+/// A world ends with its run, even if a program that it gave its hosts keeps it.
+#[test]
+fn a_program_that_keeps_its_world_does_not_keep_it_alive() {
+    let token = Rc::new(());
+    let held = Rc::clone(&token);
+    Sim::new(1)
+        .run(|world| async move {
+            let (own, held) = (world.clone(), held);
+            world.program("tool", move |_program| {
+                let (own, held) = (own.clone(), Rc::clone(&held));
+                async move {
+                    drop((own, held));
+                    0
+                }
+            });
+            world.host("n1");
+        })
+        .unwrap();
+    assert_eq!(Rc::strong_count(&token), 1);
+}

@@ -151,6 +151,77 @@ fn the_quiesce_sets_clocks_right() {
         .unwrap();
 }
 
+/// Faults may end more than once, by hand and at their time: clocks are set right once. Who comes afterwards has a
+/// clock that is right.
+#[test]
+fn a_second_quiesce_moves_no_clock() {
+    let simulation = sim("clock a offset +3s\nclock late offset +3s drift +100000ppm")
+        .quiesce(Duration::from_secs(1))
+        .build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        let a = world.host("a");
+        operator.quiesce();
+        world.sleep(Duration::from_secs(2)).await;
+        let late = world.host("late");
+        world.sleep(Duration::from_secs(1)).await;
+        Ok::<_, sim_core::Failure>((a.wall_time(), late.wall_time(), late.time().since_epoch()))
+    };
+    let right = Duration::from_secs(946_684_800 + 3);
+    assert_eq!(simulation.run(run).unwrap(), (right, right, Duration::from_secs(3)));
+}
+
+#[test]
+fn liveness_may_have_no_limit() {
+    let report = Sim::new(1)
+        .quiesce(Duration::from_secs(1))
+        .liveness(Duration::MAX)
+        .run(|world: World| async move { world.sleep(Duration::from_secs(11)).await });
+    report.outcome.unwrap();
+}
+
+/// A fault that stands befalls the hosts that are made under it.
+#[test]
+fn what_stands_befalls_hosts_that_come_later() {
+    let text = "cut a b 0s..10s\npause late 0s..1s\ncrash gone 0s for 1s";
+    let simulation = sim(text).build();
+    let world = simulation.world();
+    let run = async move {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let _server = b.create_server(("b", 1), || Echo).await?;
+        let connecting = async { a.create_connection(("b", 1), || Echo).await };
+        assert!(a.timeout(Duration::from_secs(5), connecting).await.is_err(), "they are cut off");
+        let began = world.time();
+        assert!(began.since_epoch() >= Duration::from_secs(5));
+        world.sleep(Duration::from_secs(6)).await;
+        a.create_connection(("b", 1), || Echo).await?;
+        Ok::<(), sim_core::Failure>(())
+    };
+    simulation.run(run).unwrap();
+    let simulation = sim(text).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        let late = world.host("late");
+        world.host("gone");
+        let began = late.create_task({
+            let late = late.clone();
+            async move { late.time().since_epoch() }
+        });
+        assert!(!operator.host("gone").is_up());
+        assert_eq!(began.await.unwrap(), Duration::from_secs(1), "it stands still until then");
+        world.sleep(ms(1)).await;
+        assert!(operator.host("gone").is_up());
+    };
+    simulation.run(run).unwrap();
+    let report = sim(text).run(|world: World| async move {
+        for name in ["a", "b", "late", "gone"] {
+            world.host(name);
+        }
+        world.sleep(Duration::from_secs(11)).await;
+    });
+    assert_eq!(report.bindings.bound(), 3);
+}
+
 #[test]
 fn what_is_permanent_stays() {
     let sim = sim("isolate client 500ms.. permanent").quiesce(Duration::from_secs(1));

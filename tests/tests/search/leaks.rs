@@ -151,3 +151,22 @@ fn the_seed_is_no_leak() {
     });
     assert!(verdict.is_green(), "{verdict}");
 }
+
+/// A run that fails once and succeeds once is no failure like others, and never green, though its records are the same.
+#[test]
+fn an_outcome_that_leaves_no_record() {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    for even_fails in [true, false] {
+        let verdict = check("outcome").seeds(1).verdict(move |world: World| async move {
+            world.host("n1").sleep(Duration::from_millis(10)).await;
+            let is_even = RUNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+            if is_even == even_fails { Err(std::io::Error::other("unlucky")) } else { Ok(()) }
+        });
+        let difference = verdict.failures[0].difference.as_deref().unwrap();
+        assert!(
+            difference.contains("unlucky") && difference.contains("it succeeds"),
+            "{difference}"
+        );
+        assert!(verdict.to_string().contains("NOT DETERMINISTIC"), "{verdict}");
+    }
+}
