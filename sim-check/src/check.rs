@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
@@ -429,13 +430,29 @@ impl Check {
 
     // Telling.
 
+    /// What has a run of this origin run again.
+    fn replay_of(&self, origin: &Origin) -> io::Result<String> {
+        let path = match origin {
+            Origin::Seed(seed) => return Ok(format!("SIM_SEED={seed}")),
+            Origin::Kept(path, _) => path.clone(),
+            Origin::Single(plan) => {
+                let plan = plan.clone().scenario(&self.name);
+                Corpus::new(places::artifacts(), &self.name).keep(&plan)?
+            }
+        };
+        Ok(format!("SIM_PLAN={}", path.display()))
+    }
+
     /// What a test that failed says: the verdict, where the files are, and how to run it again.
     fn report(&self, verdict: &Verdict) -> String {
         let mut text = verdict.to_string();
         let mut line = |what: &str, told: &dyn fmt::Display| text += &format!("\n{what:<9} {told}");
         let Some(first) = verdict.failures.first() else { return text };
         match &verdict.explanation {
-            None => line("replay", &format!("SIM_SEED={} {}", first.seed(), this_test())),
+            None => match self.replay_of(&first.origin) {
+                Ok(how) => line("replay", &format!("{how} {}", this_test())),
+                Err(error) => line("replay", &format!("its plan could not be written: {error}")),
+            },
             Some(explanation) => {
                 match Files::write(&places::artifacts(), &self.name, explanation) {
                     Ok(files) => {

@@ -15,6 +15,8 @@ use crate::places;
 #[derive(Clone, Debug)]
 pub(crate) struct Corpus {
     folder: PathBuf,
+    check: String,
+    /// What its files begin with.
     name: String,
 }
 
@@ -29,7 +31,7 @@ pub(crate) struct Kept {
 impl Corpus {
     /// The corpus of the check called `name` in a folder, which need not be there.
     pub(crate) fn new(folder: PathBuf, name: &str) -> Self {
-        Self { folder, name: places::file_name(name) }
+        Self { folder, check: name.to_owned(), name: places::file_name(name) }
     }
 
     /// What is in it, by the names of the files.
@@ -58,7 +60,11 @@ impl Corpus {
 
     fn parse(&self, path: &Path) -> Result<Plan, String> {
         let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-        text.parse().map_err(|errors: sim_net::plan::PlanErrors| errors.to_string())
+        let plan: Plan =
+            text.parse().map_err(|errors: sim_net::plan::PlanErrors| errors.to_string())?;
+        // Checks of different names may have one name for files.
+        plan.check_scenario(&self.check).map_err(|error| error.to_string())?;
+        Ok(plan)
     }
 
     /// Keeps a plan, and says where. One that is there already is left as it is.
@@ -95,6 +101,17 @@ mod tests {
         let kept = corpus.read().unwrap();
         assert_eq!(kept.len(), 1);
         assert_eq!(kept[0].plan.as_ref().unwrap(), &plan);
+        fs::remove_dir_all(corpus.folder).unwrap();
+    }
+
+    #[test]
+    fn a_plan_of_another_check_is_passed_over_and_both_are_named() {
+        let corpus = Corpus::new(folder("names"), "a::b");
+        corpus.keep(&Plan::new().scenario("a::b").seed(7)).unwrap();
+        let other = Corpus::new(corpus.folder.clone(), "a.b");
+        let [kept] = &other.read().unwrap()[..] else { panic!("they share their files") };
+        let error = kept.plan.as_ref().unwrap_err();
+        assert!(error.contains("a::b") && error.contains("a.b"), "{error}");
         fs::remove_dir_all(corpus.folder).unwrap();
     }
 

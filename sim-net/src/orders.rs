@@ -342,7 +342,10 @@ impl Scheduler {
         let entry = self.orders.faults.borrow()[index].entry;
         let mut network = self.network();
         let is_there = |name: &&str| network.host_named(name).is_some();
-        let all = fault.hosts().iter().all(is_there);
+        // Who has a name later is concerned, too.
+        let is_of_names =
+            matches!(fault.action, Action::Interval { condition: Condition::Names { .. }, .. });
+        let all = is_of_names || fault.hosts().iter().all(is_there);
         let Network { wire, names, .. } = &mut *network;
         if let Some(plane) = wire.plane.as_mut() {
             if all {

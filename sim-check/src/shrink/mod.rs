@@ -242,11 +242,16 @@ impl Shrinker<'_> {
     }
 
     /// Makes the first of the candidates the best plan that is interesting, without what did not bind
-    /// in it, and says which it was.
+    /// in it if it does without, and says which it was.
     fn try_first(&mut self, candidates: Vec<Plan>) -> Option<usize> {
         let (index, trial) = self.trials.first_interesting(&candidates)?;
         self.best = candidates.into_iter().nth(index)?;
-        self.best = self.without(&trial.unbound);
+        if !trial.unbound.is_empty() {
+            let bound = self.without(&trial.unbound);
+            if self.trials.first_interesting(std::slice::from_ref(&bound)).is_some() {
+                self.best = bound;
+            }
+        }
         Some(index)
     }
 }
