@@ -41,6 +41,10 @@ impl Completions {
         this
     }
 
+    pub(crate) fn tasks(&self) -> &[Rc<dyn AnyTask>] {
+        &self.tasks
+    }
+
     /// True when none of them is pending.
     pub(crate) fn is_done(&self) -> bool {
         self.pending.get() == 0
