@@ -197,18 +197,23 @@ impl<F: Future> Future for Timeout<F> {
         if !state.is_elapsed() {
             let inner = this.future.as_mut().as_pin_mut();
             let inner = inner.expect("a timeout was polled after it completed");
+            let at_once = std::mem::take(this.at_once);
+            let poll = || {
+                let polled = inner.poll(cx);
+                if at_once && polled.is_pending() {
+                    state.fire();
+                }
+                polled
+            };
             let polled = match &scope {
-                Some(scope) => scope.poll_inside(|| inner.poll(cx)),
-                None => inner.poll(cx),
+                Some(scope) => scope.poll_inside(poll),
+                None => poll(),
             };
             if let Poll::Ready(output) = polled {
                 this.scope.end();
                 this.future.set(None);
                 state.end();
                 return Poll::Ready(Ok(output));
-            }
-            if std::mem::take(this.at_once) {
-                state.fire();
             }
         }
         if state.is_elapsed() {

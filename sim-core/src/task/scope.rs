@@ -212,11 +212,26 @@ impl Scope {
         }
     }
 
+    /// Whether its future is being polled.
+    fn is_polled(&self, owner: &Header) -> bool {
+        let mut polled = owner.current_scope();
+        while let Some(scope) = polled {
+            if scope.number == self.number {
+                return true;
+            }
+            polled = scope.around();
+        }
+        false
+    }
+
     /// Has its future polled, unless that is what is going on.
     fn wake(&self) {
-        let running = self.owner.upgrade().is_none_or(|owner| owner.header().is_running());
+        let Some(owner) = self.owner.upgrade() else { return };
+        if self.is_polled(owner.header()) {
+            return;
+        }
         let waker = self.waker.borrow().clone();
-        if let Some(waker) = waker.filter(|_| !running) {
+        if let Some(waker) = waker {
             waker.wake();
         }
     }

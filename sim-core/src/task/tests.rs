@@ -309,6 +309,46 @@ fn a_deadline_wins_over_a_completion_of_the_same_turn() {
     });
 }
 
+/// B-31, B-32: what catches a cancellation hears of a deadline of zero, in the step that it first waited in.
+#[test]
+fn a_deadline_of_zero_reaches_what_catches_it() {
+    run(async |lp| {
+        let caught = lp.timeout(Duration::ZERO, catch_cancel(pending::<()>())).await;
+        assert!(matches!(caught, Ok(Err(_))));
+        let group = lp.task_group(async |group| {
+            group.spawn(pending::<Result<(), ()>>());
+            pending::<Result<(), ()>>().await
+        });
+        assert!(lp.timeout(Duration::ZERO, group).await.is_err());
+        let nested = lp.timeout(secs(1), catch_cancel(pending::<()>()));
+        assert!(matches!(lp.timeout(Duration::ZERO, nested).await, Ok(Ok(Err(_)))));
+        assert_eq!(lp.time().since_epoch(), Duration::ZERO);
+    });
+}
+
+/// B-31: what it does not wake takes no step more.
+#[test]
+fn a_deadline_of_zero_gives_up_in_one_step() {
+    let lp = testing::new_loop();
+    let (handle, polls) = ((*lp).clone(), Rc::new(Cell::new(0)));
+    let count = Rc::clone(&polls);
+    let task = lp.create_task(async move {
+        let given_up = handle.timeout(Duration::ZERO, pending::<()>());
+        let mut given_up = std::pin::pin!(given_up);
+        assert!(poll_fn(|cx| given_up.as_mut().poll(cx)).await.is_err());
+        poll_fn(|_| {
+            count.set(count.get() + 1);
+            Poll::<()>::Pending
+        })
+        .await;
+    });
+    for _ in 0..3 {
+        turn(&lp);
+    }
+    assert!(!task.done());
+    assert_eq!(polls.get(), 1);
+}
+
 #[test]
 fn a_timeout_leaves_no_timer_behind() {
     let lp = testing::new_loop();
