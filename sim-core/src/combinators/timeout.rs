@@ -200,7 +200,7 @@ impl<F: Future> Future for Timeout<F> {
             let at_once = std::mem::take(this.at_once);
             let poll = || {
                 let polled = inner.poll(cx);
-                if at_once && polled.is_pending() {
+                if polled.is_pending() && (at_once || state.is_cut_off()) {
                     state.fire();
                 }
                 polled
@@ -249,6 +249,9 @@ impl Deadline {
                 state.disarm();
                 state.when.set(when);
                 state.arm();
+                if state.is_cut_off() {
+                    state.fire();
+                }
             }
             Phase::Fired | Phase::Over => return false,
         }
@@ -280,6 +283,11 @@ impl State {
             let key = self.lp.core.insert_timer(when, None, Action::Posted(this, 0));
             self.timer.set(Some(key));
         }
+    }
+
+    /// Its machine died, so that its timer will not come.
+    fn is_cut_off(&self) -> bool {
+        self.lp.core.is_gone() && self.when.get().is_some()
     }
 
     fn disarm(&self) {
@@ -334,7 +342,16 @@ impl Posted for State {
         self.fire();
     }
 
-    fn discard(&self, _slot: u32) {}
+    /// Of a machine that died: who waits from another host hears of it, instead of waiting for ever.
+    fn discard(&self, _slot: u32) {
+        if self.timer.take().is_none() || !self.lp.core.is_dead() {
+            return;
+        }
+        let waits_here = self.scope.borrow().as_ref().is_some_and(|scope| scope.is_of_the_dead());
+        if !waits_here {
+            self.fire();
+        }
+    }
 }
 
 impl<F> fmt::Debug for Timeout<F> {

@@ -91,6 +91,11 @@ impl StreamProtocol {
         conn.with(|this, cx| this.halves(cx))
     }
 
+    /// Tells both halves that the connection is lost.
+    pub(crate) fn lose(&self, error: Option<io::Error>) {
+        self.shared.lose(error.map(SharedError::new));
+    }
+
     #[track_caller]
     fn halves(&mut self, cx: &Cx<'_, Self>) -> (StreamReader, StreamWriter) {
         assert!(!self.is_split, "the stream was split before: it has one reader and one writer");
@@ -124,7 +129,7 @@ impl Protocol for StreamProtocol {
     }
 
     fn connection_lost(&mut self, _cx: &mut Cx<'_, Self>, error: Option<io::Error>) {
-        self.shared.lose(error.map(SharedError::new));
+        self.lose(error);
         if let Some(handler) = self.on_loss.take() {
             handler();
         }

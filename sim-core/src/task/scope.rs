@@ -102,6 +102,11 @@ impl Scope {
         std::ptr::addr_eq(Weak::as_ptr(&self.owner), Rc::as_ptr(task))
     }
 
+    /// Whether its task is gone, or goes with its machine.
+    pub(crate) fn is_of_the_dead(&self) -> bool {
+        self.owner.upgrade().is_none_or(|owner| owner.header().core.is_dead())
+    }
+
     /// The scope around it, of those that still wait.
     pub(crate) fn around(&self) -> Option<Rc<Self>> {
         let mut around = self.parent.borrow().clone();
