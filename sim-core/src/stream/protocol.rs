@@ -125,7 +125,7 @@ impl Protocol for StreamProtocol {
     }
 
     fn resume_writing(&mut self, _cx: &mut Cx<'_, Self>) {
-        self.shared.make_room();
+        self.shared.resume();
     }
 
     fn connection_lost(&mut self, _cx: &mut Cx<'_, Self>, error: Option<io::Error>) {

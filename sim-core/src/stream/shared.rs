@@ -23,6 +23,8 @@ pub(super) struct Shared {
     /// It waits.
     reader_waits: Cell<bool>,
     reader_is_gone: Cell<bool>,
+    /// How often there was room to write again.
+    pub(super) resumed: Cell<u64>,
     /// Who waits until there is room to write.
     pub(super) drains: Waiters,
     /// The same, of [`AsyncWrite`](futures::io::AsyncWrite).
@@ -41,6 +43,7 @@ impl Shared {
             reader: RefCell::new(None),
             reader_waits: Cell::new(false),
             reader_is_gone: Cell::new(false),
+            resumed: Cell::new(0),
             drains: Waiters::default(),
             writer: RefCell::new(None),
         }
@@ -74,8 +77,14 @@ impl Shared {
         self.make_room();
     }
 
+    /// There is room to write again.
+    pub(super) fn resume(&self) {
+        self.resumed.set(self.resumed.get() + 1);
+        self.make_room();
+    }
+
     /// There is room to write again, or never more.
-    pub(super) fn make_room(&self) {
+    fn make_room(&self) {
         self.drains.grant_all();
         let waker = self.writer.borrow_mut().take();
         if let Some(waker) = waker {
