@@ -86,3 +86,12 @@ impl Watcher for Completions {
         }
     }
 }
+
+impl Drop for Completions {
+    /// A task may outlive many that waited for it.
+    fn drop(&mut self) {
+        for task in self.tasks.iter().filter(|task| !task.header().is_done()) {
+            task.header().unwatch(self);
+        }
+    }
+}

@@ -366,6 +366,11 @@ impl Header {
         self.waiters.borrow_mut().push(Waiter::Watcher(watcher, number));
     }
 
+    #[cfg(test)]
+    pub(super) fn waiter_count(&self) -> usize {
+        self.waiters.borrow().len()
+    }
+
     /// `watcher` need not hear of its end any more.
     pub(crate) fn unwatch<W>(&self, watcher: &W) {
         let is_other = |waiter: &Waiter| match waiter {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 
-use crate::combinators::{gather_all, shield};
+use crate::combinators::{ReturnWhen, as_completed, gather_all, shield, wait};
 use crate::trace::TaskOutcome;
 use crate::{
     Cancelled, EventLoop, Loop, PanicPolicy, RunError, Task, TaskError, catch_cancel, testing,
@@ -361,6 +361,44 @@ fn a_timeout_leaves_no_timer_behind() {
     .unwrap();
     assert!(matches!(lp.run_forever(), Err(RunError::Deadlock { .. })));
     assert_eq!(lp.time().since_epoch(), secs(1));
+}
+
+/// A long-lived task is waited for again and again.
+#[test]
+fn a_task_forgets_who_waits_no_more() {
+    run(async |lp| {
+        let mut shutdown: Task<()> = lp.create_task(pending());
+        let inner = shutdown.as_any();
+        for _ in 0..3 {
+            let job = lp.create_task(async {});
+            let (_, pending) =
+                wait([shutdown, job], ReturnWhen::FIRST_COMPLETED, None).await.unwrap();
+            shutdown = pending.into_iter().next().expect("it goes on");
+            assert_eq!(inner.header().waiter_count(), 0);
+        }
+        let mut outcomes = as_completed([shutdown], Some(secs(1)));
+        assert_eq!(inner.header().waiter_count(), 1);
+        assert!(outcomes.next().await.unwrap().is_err());
+        drop(outcomes);
+        assert_eq!(inner.header().waiter_count(), 0);
+
+        let mut stubborn = lp.create_task(async {
+            catch_cancel(pending::<()>()).await.unwrap_err();
+            pending::<()>().await;
+        });
+        let inner = stubborn.as_any();
+        lp.sleep(Duration::ZERO).await;
+        let task = lp.create_task(async move {
+            glance(&mut stubborn).await;
+            pending::<()>().await;
+        });
+        lp.sleep(Duration::ZERO).await;
+        task.cancel();
+        assert_eq!(inner.header().waiter_count(), 2);
+        lp.sleep(Duration::ZERO).await;
+        task.cancel_now();
+        assert_eq!(inner.header().waiter_count(), 0);
+    });
 }
 
 #[test]
