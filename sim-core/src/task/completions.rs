@@ -55,6 +55,11 @@ impl Completions {
         self.ended.borrow_mut().pop_front()
     }
 
+    /// How many there are to [take](Self::next).
+    pub(crate) fn ready(&self) -> usize {
+        self.ended.borrow().len()
+    }
+
     pub(crate) fn cancel_all(&self) {
         for task in &self.tasks {
             task.header().cancel();
