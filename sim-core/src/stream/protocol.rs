@@ -117,6 +117,7 @@ impl Protocol for StreamProtocol {
         if self.shared.feed(data) {
             cx.pause_reading();
         }
+        self.shared.wake_reader();
     }
 
     fn eof_received(&mut self, cx: &mut Cx<'_, Self>) -> Eof {
