@@ -381,7 +381,7 @@ fn a_crash_leaves_nobody_waiting() {
     assert_eq!(slept, ms(102));
 }
 
-/// The stream of a crashed host is lost for whoever uses it from another one, layer or not.
+/// The stream of a crashed host is lost for whoever uses it from another one.
 #[test]
 fn a_crash_ends_the_waits_at_its_streams() {
     let errors = run(|world, operator| async move {
