@@ -15,7 +15,10 @@ use crate::current;
 use crate::datagram::DatagramHandler;
 use crate::engine::callbacks::{Action, Posted};
 use crate::engine::report::ErrorContext;
+#[cfg(feature = "hyper")]
+use crate::hyper::IoProtocol;
 use crate::protocol::Eof;
+use crate::stream::StreamProtocol;
 use crate::task::Task;
 use crate::timer::{Handle, Timer};
 use crate::trace::{Callback, Record};
@@ -396,10 +399,30 @@ impl<P: 'static> StreamHandler for ProtocolCell<P, Transport> {
 
     fn detach(&self) {
         self.cancel_all();
+        if self.transport.event_loop().core.is_dead() {
+            self.abandon();
+        }
     }
 
     fn as_any(self: Rc<Self>) -> Rc<dyn Any> {
         self
+    }
+}
+
+impl<P: 'static> ProtocolCell<P, Transport> {
+    /// The machine died, of which a protocol hears nothing: who reads or writes its stream from
+    /// another host does.
+    fn abandon(&self) {
+        let Ok(mut protocol) = self.protocol.try_borrow_mut() else { return };
+        let protocol: &mut dyn Any = &mut *protocol;
+        let lost = || io::Error::new(io::ErrorKind::ConnectionAborted, "the event loop is closed");
+        if let Some(stream) = protocol.downcast_mut::<StreamProtocol>() {
+            stream.lose(Some(lost()));
+        }
+        #[cfg(feature = "hyper")]
+        if let Some(stream) = protocol.downcast_mut::<IoProtocol>() {
+            stream.lose(Some(lost()));
+        }
     }
 }
 

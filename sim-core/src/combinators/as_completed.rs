@@ -59,7 +59,7 @@ pub fn as_completed<T: 'static>(
     let tasks: Vec<_> = tasks.into_iter().collect();
     let ends = Completions::of(&tasks);
     let left = tasks.len();
-    AsCompleted { tasks, ends, left, timeout, deadline: None, over: false }
+    AsCompleted { tasks, ends, left, timeout, deadline: None, timely: None }
 }
 
 /// The stream of [`as_completed`].
@@ -71,8 +71,8 @@ pub struct AsCompleted<T> {
     left: usize,
     timeout: Option<Duration>,
     deadline: Option<Sleep>,
-    /// The timeout has passed.
-    over: bool,
+    /// Once the timeout has passed: how many of those that had ended are still to be yielded.
+    timely: Option<usize>,
 }
 
 impl<T: 'static> AsCompleted<T> {
@@ -81,13 +81,23 @@ impl<T: 'static> AsCompleted<T> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Lets the time run, and sees whether it is up.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) {
         let (Some(timeout), Some(first)) = (self.timeout, self.tasks.first()) else {
-            return false;
+            return;
         };
         let deadline = self.deadline.get_or_insert_with(|| Sleep::here(first, timeout));
-        self.over = self.over || Pin::new(deadline).poll(cx).is_ready();
-        self.over
+        if self.timely.is_none() && Pin::new(deadline).poll(cx).is_ready() {
+            self.timely = Some(self.ends.ready());
+        }
+    }
+
+    /// The next one that ended, in time.
+    fn next_place(&mut self) -> Option<usize> {
+        if let Some(timely) = &mut self.timely {
+            *timely = timely.checked_sub(1)?;
+        }
+        self.ends.next()
     }
 }
 
@@ -99,14 +109,13 @@ impl<T: 'static> Stream for AsCompleted<T> {
         if this.left == 0 {
             return Poll::Ready(None);
         }
-        if !this.over
-            && let Some(place) = this.ends.next()
-        {
+        this.poll_deadline(cx);
+        if let Some(place) = this.next_place() {
             this.left -= 1;
             let outcome = this.tasks[place].take_result();
             return Poll::Ready(Some(Ok(outcome.expect("a task's output is taken once"))));
         }
-        if this.is_over(cx) {
+        if this.timely.is_some() {
             this.left -= 1;
             return Poll::Ready(Some(Err(Elapsed { after: this.timeout.unwrap_or_default() })));
         }

@@ -197,18 +197,23 @@ impl<F: Future> Future for Timeout<F> {
         if !state.is_elapsed() {
             let inner = this.future.as_mut().as_pin_mut();
             let inner = inner.expect("a timeout was polled after it completed");
+            let at_once = std::mem::take(this.at_once);
+            let poll = || {
+                let polled = inner.poll(cx);
+                if polled.is_pending() && (at_once || state.is_cut_off()) {
+                    state.fire();
+                }
+                polled
+            };
             let polled = match &scope {
-                Some(scope) => scope.poll_inside(|| inner.poll(cx)),
-                None => inner.poll(cx),
+                Some(scope) => scope.poll_inside(poll),
+                None => poll(),
             };
             if let Poll::Ready(output) = polled {
                 this.scope.end();
                 this.future.set(None);
                 state.end();
                 return Poll::Ready(Ok(output));
-            }
-            if std::mem::take(this.at_once) {
-                state.fire();
             }
         }
         if state.is_elapsed() {
@@ -244,6 +249,9 @@ impl Deadline {
                 state.disarm();
                 state.when.set(when);
                 state.arm();
+                if state.is_cut_off() {
+                    state.fire();
+                }
             }
             Phase::Fired | Phase::Over => return false,
         }
@@ -275,6 +283,11 @@ impl State {
             let key = self.lp.core.insert_timer(when, None, Action::Posted(this, 0));
             self.timer.set(Some(key));
         }
+    }
+
+    /// Its machine died, so that its timer will not come.
+    fn is_cut_off(&self) -> bool {
+        self.lp.core.is_gone() && self.when.get().is_some()
     }
 
     fn disarm(&self) {
@@ -329,7 +342,16 @@ impl Posted for State {
         self.fire();
     }
 
-    fn discard(&self, _slot: u32) {}
+    /// Of a machine that died: who waits from another host hears of it, instead of waiting for ever.
+    fn discard(&self, _slot: u32) {
+        if self.timer.take().is_none() || !self.lp.core.is_dead() {
+            return;
+        }
+        let waits_here = self.scope.borrow().as_ref().is_some_and(|scope| scope.is_of_the_dead());
+        if !waits_here {
+            self.fire();
+        }
+    }
 }
 
 impl<F> fmt::Debug for Timeout<F> {

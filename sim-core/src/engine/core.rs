@@ -351,8 +351,13 @@ impl Core {
         self.marks.set(Marks::SPENT, true);
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.dead.get()
+    }
+
+    /// The machine died, and its loop is closed: no timer of it comes any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.closed.get() && self.dead.get()
     }
 
     /// Until when the processor is busy, if it is. The driver is asked only after time was spent.

@@ -103,6 +103,14 @@ impl IoProtocol {
         &self.unread[self.read..]
     }
 
+    /// Tells who reads and who writes that the connection is lost.
+    pub(crate) fn lose(&mut self, error: Option<io::Error>) {
+        self.lost = Some(error.map(SharedError::new));
+        self.eof = true;
+        self.wake_reader();
+        self.wake_writer();
+    }
+
     /// The error of whoever reads or writes too late.
     fn error(&self) -> Option<io::Error> {
         self.lost.as_ref()?.as_ref().map(SharedError::to_io)
@@ -181,10 +189,7 @@ impl Protocol for IoProtocol {
     fn connection_lost(&mut self, _cx: &mut Cx<'_, Self>, error: Option<io::Error>) {
         // An end that the peer did not tell is none: what came may be a part.
         let error = error.or_else(|| (!self.eof).then(|| io::ErrorKind::ConnectionAborted.into()));
-        self.lost = Some(error.map(SharedError::new));
-        self.eof = true;
-        self.wake_reader();
-        self.wake_writer();
+        self.lose(error);
     }
 }
 

@@ -91,6 +91,11 @@ impl StreamProtocol {
         conn.with(|this, cx| this.halves(cx))
     }
 
+    /// Tells both halves that the connection is lost.
+    pub(crate) fn lose(&self, error: Option<io::Error>) {
+        self.shared.lose(error.map(SharedError::new));
+    }
+
     #[track_caller]
     fn halves(&mut self, cx: &Cx<'_, Self>) -> (StreamReader, StreamWriter) {
         assert!(!self.is_split, "the stream was split before: it has one reader and one writer");
@@ -112,6 +117,7 @@ impl Protocol for StreamProtocol {
         if self.shared.feed(data) {
             cx.pause_reading();
         }
+        self.shared.wake_reader();
     }
 
     fn eof_received(&mut self, cx: &mut Cx<'_, Self>) -> Eof {
@@ -120,11 +126,11 @@ impl Protocol for StreamProtocol {
     }
 
     fn resume_writing(&mut self, _cx: &mut Cx<'_, Self>) {
-        self.shared.make_room();
+        self.shared.resume();
     }
 
     fn connection_lost(&mut self, _cx: &mut Cx<'_, Self>, error: Option<io::Error>) {
-        self.shared.lose(error.map(SharedError::new));
+        self.lose(error);
         if let Some(handler) = self.on_loss.take() {
             handler();
         }

@@ -23,6 +23,8 @@ pub(super) struct Shared {
     /// It waits.
     reader_waits: Cell<bool>,
     reader_is_gone: Cell<bool>,
+    /// How often there was room to write again.
+    pub(super) resumed: Cell<u64>,
     /// Who waits until there is room to write.
     pub(super) drains: Waiters,
     /// The same, of [`AsyncWrite`](futures::io::AsyncWrite).
@@ -41,6 +43,7 @@ impl Shared {
             reader: RefCell::new(None),
             reader_waits: Cell::new(false),
             reader_is_gone: Cell::new(false),
+            resumed: Cell::new(0),
             drains: Waiters::default(),
             writer: RefCell::new(None),
         }
@@ -48,7 +51,8 @@ impl Shared {
 
     // What the protocol says.
 
-    /// Takes what came; true if that is too much, and reading is to pause.
+    /// Takes what came; true if that is too much, and reading is to pause. The reader is to be woken after that:
+    /// it may go on inside of its waker, and have reading go on.
     pub(super) fn feed(&self, data: &[u8]) -> bool {
         if self.reader_is_gone.get() {
             return false;
@@ -58,7 +62,6 @@ impl Shared {
             inbox.extend_from_slice(data);
             inbox.len()
         };
-        self.wake_reader();
         let full = self.taken.get() + length > 2 * self.limit;
         full && !self.paused.replace(true)
     }
@@ -74,8 +77,14 @@ impl Shared {
         self.make_room();
     }
 
+    /// There is room to write again.
+    pub(super) fn resume(&self) {
+        self.resumed.set(self.resumed.get() + 1);
+        self.make_room();
+    }
+
     /// There is room to write again, or never more.
-    pub(super) fn make_room(&self) {
+    fn make_room(&self) {
         self.drains.grant_all();
         let waker = self.writer.borrow_mut().take();
         if let Some(waker) = waker {
@@ -83,7 +92,7 @@ impl Shared {
         }
     }
 
-    fn wake_reader(&self) {
+    pub(super) fn wake_reader(&self) {
         if !self.reader_waits.replace(false) {
             return;
         }
@@ -190,8 +199,10 @@ mod tests {
         let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
         let counts = || (first.0.load(Ordering::Relaxed), second.0.load(Ordering::Relaxed));
         shared.await_data(&Waker::from(Arc::clone(&first)));
-        shared.feed(b"a");
-        shared.feed(b"b");
+        for data in [b"a", b"b"] {
+            shared.feed(data);
+            shared.wake_reader();
+        }
         assert_eq!(counts(), (1, 0));
         shared.await_data(&Waker::from(Arc::clone(&first)));
         shared.await_data(&Waker::from(Arc::clone(&second)));

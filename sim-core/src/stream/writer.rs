@@ -77,11 +77,18 @@ impl StreamWriter {
         }
         let is_full = self.transport().is_writing_paused();
         if self.shared.lost().is_none() {
-            if !is_full && !self.is_closing() {
+            let is_closing = self.is_closing();
+            if !is_full && !is_closing {
                 return Ok(());
             }
+            let resumed = self.shared.resumed.get();
             self.shared.drains.wait(|| ()).await;
-            if is_full && matches!(self.shared.lost(), Some(None)) {
+            let is_resumed = self.shared.resumed.get() != resumed;
+            if is_resumed && !is_closing {
+                // Whatever has come since then.
+                return Ok(());
+            }
+            if is_full && !is_resumed && matches!(self.shared.lost(), Some(None)) {
                 let text = "the connection was closed before all was sent";
                 return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
             }

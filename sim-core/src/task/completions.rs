@@ -41,6 +41,10 @@ impl Completions {
         this
     }
 
+    pub(crate) fn tasks(&self) -> &[Rc<dyn AnyTask>] {
+        &self.tasks
+    }
+
     /// True when none of them is pending.
     pub(crate) fn is_done(&self) -> bool {
         self.pending.get() == 0
@@ -49,6 +53,11 @@ impl Completions {
     /// Takes the place of the next one that ended.
     pub(crate) fn next(&self) -> Option<usize> {
         self.ended.borrow_mut().pop_front()
+    }
+
+    /// How many there are to [take](Self::next).
+    pub(crate) fn ready(&self) -> usize {
+        self.ended.borrow().len()
     }
 
     pub(crate) fn cancel_all(&self) {
@@ -79,6 +88,15 @@ impl Watcher for Completions {
         let waker = self.waker.take();
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+}
+
+impl Drop for Completions {
+    /// A task may outlive many that waited for it.
+    fn drop(&mut self) {
+        for task in self.tasks.iter().filter(|task| !task.header().is_done()) {
+            task.header().unwatch(self);
         }
     }
 }

@@ -92,6 +92,8 @@ pub(super) const DOOMED: u8 = 2;
 pub(super) const CANCELLABLE: u8 = 4;
 /// It serves its loop for as long as that lives.
 const DAEMON: u8 = 8;
+/// Awaits of its have passed a cancellation on to their tasks.
+pub(super) const PASSED_ON: u8 = 16;
 
 impl Header {
     pub(super) fn new(
@@ -128,8 +130,12 @@ impl Header {
         self.marks.get() & any != 0
     }
 
-    fn mark(&self, mark: u8) {
+    pub(super) fn mark(&self, mark: u8) {
         self.marks.set(self.marks.get() | mark);
+    }
+
+    pub(super) fn unmark(&self, mark: u8) {
+        self.marks.set(self.marks.get() & !mark);
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -237,7 +243,7 @@ impl Header {
     /// Whether it was cancelled in the step that has just ended; asked once.
     pub(super) fn take_must_cancel(&self) -> bool {
         let must = self.is_marked(MUST_CANCEL);
-        self.marks.set(self.marks.get() & !MUST_CANCEL);
+        self.unmark(MUST_CANCEL);
         must
     }
 
@@ -358,6 +364,20 @@ impl Header {
 
     pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>, number: usize) {
         self.waiters.borrow_mut().push(Waiter::Watcher(watcher, number));
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiter_count(&self) -> usize {
+        self.waiters.borrow().len()
+    }
+
+    /// `watcher` need not hear of its end any more.
+    pub(crate) fn unwatch<W>(&self, watcher: &W) {
+        let is_other = |waiter: &Waiter| match waiter {
+            Waiter::Watcher(known, _) => !std::ptr::addr_eq(known.as_ptr(), watcher),
+            _ => true,
+        };
+        self.waiters.borrow_mut().retain(is_other);
     }
 
     /// Tells everybody who waits, in order of registration.

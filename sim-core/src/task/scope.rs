@@ -9,7 +9,9 @@
 //!    none but its own. If there is no such scope the sender takes it itself: the task ends, the
 //!    deadline gives up its future.
 //! 2. It is *raised*, when an awaited task ended by it or a catcher lets it go on, to the next scope
-//!    around that catches it, and no further than its [`Sender`].
+//!    around that catches it, and no further than its [`Sender`]. An await that is not polled any
+//!    more, its future still being there, cannot raise what it passed on: its task does so after the
+//!    step that was to hear of it.
 //!
 //! Two cancellations that meet in a scope become one, that of the outer sender. So of nested
 //! deadlines that pass together the outer reports, and a request from outside is never taken for a
@@ -23,8 +25,10 @@ use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
 use super::completions::Completions;
-use super::header::{AnyTask, Header};
+use super::header::{AnyTask, Header, PASSED_ON, Watcher};
 use super::step;
+use crate::error::TaskError;
+use crate::trace::TaskOutcome;
 
 /// Who sent a cancellation, and so how far out it goes when nobody catches it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +62,8 @@ pub(crate) struct Scope {
     place: Cell<Option<usize>>,
     ended: Cell<bool>,
     cancelled: Cell<Option<Sender>>,
+    /// It passed a cancellation on that nobody else took: it watches the tasks that got it.
+    watching: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -72,6 +78,7 @@ impl Scope {
             place: Cell::new(None),
             ended: Cell::new(false),
             cancelled: Cell::new(None),
+            watching: Cell::new(false),
             waker: RefCell::new(None),
         })
     }
@@ -93,6 +100,11 @@ impl Scope {
 
     fn is_owned_by(&self, task: &Rc<dyn AnyTask>) -> bool {
         std::ptr::addr_eq(Weak::as_ptr(&self.owner), Rc::as_ptr(task))
+    }
+
+    /// Whether its task is gone, or goes with its machine.
+    pub(crate) fn is_of_the_dead(&self) -> bool {
+        self.owner.upgrade().is_none_or(|owner| owner.header().core.is_dead())
     }
 
     /// The scope around it, of those that still wait.
@@ -162,11 +174,69 @@ impl Scope {
         outer
     }
 
+    /// The tasks that it awaits.
+    fn awaited(&self) -> &[Rc<dyn AnyTask>] {
+        match &self.kind {
+            ScopeKind::Catch | ScopeKind::Deadline => &[],
+            ScopeKind::Join(task) => std::slice::from_ref(task),
+            ScopeKind::JoinAll(tasks) => tasks.tasks(),
+        }
+    }
+
+    /// Has its task take a step when those that it awaits are done. Its own waker may wake nobody:
+    /// that of a set of futures does so once for every time that the set is polled.
+    fn watch(self: &Rc<Self>) {
+        if self.awaited().is_empty() || self.watching.replace(true) {
+            return;
+        }
+        let watcher: Rc<dyn Watcher> = Rc::clone(self) as Rc<dyn Watcher>;
+        for task in self.awaited().iter().filter(|task| !task.header().is_done()) {
+            task.header().watch(Rc::downgrade(&watcher), 0);
+        }
+    }
+
+    fn unwatch(&self) {
+        if self.watching.take() {
+            for task in self.awaited() {
+                task.header().unwatch(self);
+            }
+        }
+    }
+
+    /// Does what the poll of its future has not done: hands on the cancellation that ended its
+    /// tasks. A task that ended in another way has dealt with it (B-17).
+    fn raise_unpolled(&self) {
+        self.unwatch();
+        let goes_on = match &self.kind {
+            ScopeKind::Join(task) => task.header().outcome() == Some(TaskOutcome::Cancelled),
+            _ => true,
+        };
+        if let Some(sender) = self.take_cancelled().filter(|_| goes_on) {
+            self.end();
+            self.raise(sender);
+        }
+    }
+
+    /// Whether its future is being polled.
+    fn is_polled(&self, owner: &Header) -> bool {
+        let mut polled = owner.current_scope();
+        while let Some(scope) = polled {
+            if scope.number == self.number {
+                return true;
+            }
+            polled = scope.around();
+        }
+        false
+    }
+
     /// Has its future polled, unless that is what is going on.
     fn wake(&self) {
-        let running = self.owner.upgrade().is_none_or(|owner| owner.header().is_running());
+        let Some(owner) = self.owner.upgrade() else { return };
+        if self.is_polled(owner.header()) {
+            return;
+        }
         let waker = self.waker.borrow().clone();
-        if let Some(waker) = waker.filter(|_| !running) {
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -198,6 +268,7 @@ impl Scope {
 
     fn end(&self) {
         self.ended.set(true);
+        self.unwatch();
         if let Some(place) = self.place.take()
             && let Some(owner) = self.owner.upgrade()
         {
@@ -292,6 +363,15 @@ impl Drop for HeldScope {
     }
 }
 
+impl Watcher for Scope {
+    fn task_done(&self, _number: usize, _error: Option<&TaskError>) {
+        let owner = self.owner.upgrade().filter(|owner| !owner.header().is_done());
+        if let Some(owner) = owner.filter(|_| !self.takes_cancel()) {
+            owner.header().queue_step();
+        }
+    }
+}
+
 impl Header {
     /// Delivers a cancellation to the innermost pending scopes, of those within `within` if given.
     /// False if there is none.
@@ -310,7 +390,27 @@ impl Header {
         }
         taking.retain(|scope| !outer.contains(&scope.number));
         taking.iter().for_each(|scope| scope.take(sender));
+        // What is caught as well has been heard.
+        let is_caught = taking.iter().any(|scope| matches!(scope.kind, ScopeKind::Catch));
+        if !is_caught && !taking.is_empty() {
+            taking.iter().for_each(Scope::watch);
+            self.mark(PASSED_ON);
+        }
         !taking.is_empty()
+    }
+
+    /// Raises the cancellations that awaits passed on which the step that is over has not polled,
+    /// though their tasks are done.
+    #[cold]
+    pub(super) fn raise_unpolled(&self) {
+        let mut passing = self.pending_scopes();
+        passing.retain(|scope| scope.watching.get());
+        let (waiting, over): (Vec<_>, Vec<_>) =
+            passing.into_iter().partition(|scope| scope.takes_cancel());
+        if waiting.is_empty() {
+            self.unmark(PASSED_ON);
+        }
+        over.iter().for_each(|scope| scope.raise_unpolled());
     }
 
     /// Hands a cancellation outwards, from `around` on, to the first scope that catches it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Context;
 
 use super::Task;
-use super::header::{AnyTask, CANCELLABLE, DOOMED, Header, MUST_CANCEL, TaskCell};
+use super::header::{AnyTask, CANCELLABLE, DOOMED, Header, MUST_CANCEL, PASSED_ON, TaskCell};
 use crate::arena::Key;
 use crate::engine::core::Core;
 use crate::engine::report::ErrorContext;
@@ -74,7 +74,8 @@ pub(crate) fn step(core: &Rc<Core>, key: Key) {
     }
     core.trace(Record::TaskPolled { task: header.number() });
     let polled = inside(core, &task, || task.poll(&mut Context::from_waker(&header.waker)));
-    if matches!(polled, Ok(false)) && !header.is_marked(MUST_CANCEL | DOOMED | CANCELLABLE) {
+    let ends_as_usual = !header.is_marked(MUST_CANCEL | DOOMED | CANCELLABLE | PASSED_ON);
+    if matches!(polled, Ok(false)) && ends_as_usual {
         return;
     }
     let cancelled_itself = header.take_must_cancel();
@@ -84,8 +85,16 @@ pub(crate) fn step(core: &Rc<Core>, key: Key) {
         Ok(true) if cancelled_itself => complete(core, task, Err(TaskError::Cancelled)),
         Ok(true) => complete(core, task, Ok(())),
         Ok(false) if header.is_doomed() => end_cancelled(core, task),
-        Ok(false) if cancelled_itself => header.deliver_request(),
-        Ok(false) => header.suspend(),
+        Ok(false) => {
+            if header.is_marked(PASSED_ON) {
+                header.raise_unpolled();
+            }
+            if cancelled_itself {
+                header.deliver_request();
+            } else {
+                header.suspend();
+            }
+        }
     }
 }
 

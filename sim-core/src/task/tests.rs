@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 
-use crate::combinators::{gather_all, shield};
+use crate::combinators::{ReturnWhen, as_completed, gather_all, shield, wait};
+use crate::trace::TaskOutcome;
 use crate::{
     Cancelled, EventLoop, Loop, PanicPolicy, RunError, Task, TaskError, catch_cancel, testing,
 };
@@ -165,6 +166,111 @@ fn an_await_moves_from_scope_to_scope() {
     });
 }
 
+/// Awaits `task` until something else is there, and lets the await lie.
+async fn glance<T: 'static>(task: &mut Task<T>) {
+    let other = std::pin::pin!(async {});
+    let first = futures::future::select(task, other).await;
+    assert!(matches!(first, futures::future::Either::Right(_)));
+}
+
+/// B-13: the await that goes on hears of it, in a later turn, as soon as the other task has ended.
+#[test]
+fn a_cancellation_is_not_lost_in_an_await_that_lies() {
+    run(async |lp| {
+        let mut worker: Task<()> = lp.create_task(pending());
+        let inner = worker.as_any();
+        let task = lp.create_task(async move {
+            glance(&mut worker).await;
+            pending::<()>().await;
+        });
+        lp.sleep(Duration::ZERO).await;
+        assert!(task.cancel() && !task.cancelled());
+        assert_eq!(task.await, Err(TaskError::Cancelled));
+        assert_eq!(inner.header().outcome(), Some(TaskOutcome::Cancelled));
+    });
+}
+
+/// B-13: nor in a set of awaits, whose wakers wake once for every time that it is polled.
+#[test]
+fn a_cancellation_is_not_lost_in_a_set_of_awaits_that_lies() {
+    run(async |lp| {
+        let gates = [lp.create_future::<()>(), lp.create_future::<()>()];
+        let mut set: FuturesUnordered<Task<_>> =
+            gates.iter().map(|gate| lp.create_task(gate.clone())).collect();
+        let both = gather_all(gates.clone().map(|gate| lp.create_task(gate)));
+        let task = lp.create_task(async move {
+            let (next, both) = (set.next(), std::pin::pin!(both));
+            let other = std::pin::pin!(async {});
+            drop(futures::future::select(futures::future::select(next, both), other).await);
+            pending::<()>().await;
+        });
+        lp.sleep(Duration::ZERO).await;
+        gates[0].set_result(()).unwrap();
+        lp.sleep(secs(1)).await;
+        task.cancel();
+        assert_eq!(task.await, Err(TaskError::Cancelled));
+    });
+}
+
+/// B-32, B-38, B-41: it goes no further out than a deadline, a group or a catcher.
+#[test]
+fn what_an_await_that_lies_passed_on_reaches_the_scope_around() {
+    run(async |lp| {
+        let mut worker: Task<()> = lp.create_task(pending());
+        let late = lp.timeout(secs(1), async {
+            glance(&mut worker).await;
+            pending::<()>().await;
+        });
+        assert!(late.await.is_err());
+        assert_eq!(worker.await, Err(TaskError::Cancelled));
+
+        let handle = lp.clone();
+        let group = lp.task_group(async move |group| {
+            let mut worker: Task<()> = handle.create_task(pending());
+            glance(&mut worker).await;
+            group.spawn(async { Err::<(), _>("failed") });
+            pending::<Result<(), _>>().await
+        });
+        assert_eq!(group.await.unwrap_err().failures().len(), 1);
+
+        let mut worker: Task<()> = lp.create_task(pending());
+        let task = lp.create_task(async move {
+            let caught = catch_cancel(async {
+                glance(&mut worker).await;
+                pending::<()>().await;
+            });
+            caught.await.is_err() && worker.await == Err(TaskError::Cancelled)
+        });
+        lp.sleep(Duration::ZERO).await;
+        task.cancel();
+        assert_eq!(task.await, Ok(true));
+    });
+}
+
+/// B-15, B-17: it has been dealt with by whoever caught it, and by a task that ends with a value.
+#[test]
+fn a_cancellation_that_was_dealt_with_is_not_raised_by_an_await_that_lies() {
+    run(async |lp| {
+        let mut worker: Task<()> = lp.create_task(pending());
+        let handle = lp.clone();
+        let catches = lp.create_task(async move {
+            glance(&mut worker).await;
+            assert!(catch_cancel(pending::<()>()).await.is_err());
+            handle.sleep(secs(5)).await;
+        });
+        let mut worker = lp.create_task(catch_cancel(pending::<()>()));
+        let handle = lp.clone();
+        let passes_on = lp.create_task(async move {
+            glance(&mut worker).await;
+            handle.sleep(secs(5)).await;
+            worker.await.is_ok()
+        });
+        lp.sleep(secs(1)).await;
+        assert!(catches.cancel() && passes_on.cancel());
+        assert_eq!((catches.await, passes_on.await), (Ok(()), Ok(true)));
+    });
+}
+
 #[test]
 fn tasks_that_await_each_other_can_be_cancelled() {
     let lp = testing::new_loop();
@@ -203,6 +309,46 @@ fn a_deadline_wins_over_a_completion_of_the_same_turn() {
     });
 }
 
+/// B-31, B-32: what catches a cancellation hears of a deadline of zero, in the step that it first waited in.
+#[test]
+fn a_deadline_of_zero_reaches_what_catches_it() {
+    run(async |lp| {
+        let caught = lp.timeout(Duration::ZERO, catch_cancel(pending::<()>())).await;
+        assert!(matches!(caught, Ok(Err(_))));
+        let group = lp.task_group(async |group| {
+            group.spawn(pending::<Result<(), ()>>());
+            pending::<Result<(), ()>>().await
+        });
+        assert!(lp.timeout(Duration::ZERO, group).await.is_err());
+        let nested = lp.timeout(secs(1), catch_cancel(pending::<()>()));
+        assert!(matches!(lp.timeout(Duration::ZERO, nested).await, Ok(Ok(Err(_)))));
+        assert_eq!(lp.time().since_epoch(), Duration::ZERO);
+    });
+}
+
+/// B-31: what it does not wake takes no step more.
+#[test]
+fn a_deadline_of_zero_gives_up_in_one_step() {
+    let lp = testing::new_loop();
+    let (handle, polls) = ((*lp).clone(), Rc::new(Cell::new(0)));
+    let count = Rc::clone(&polls);
+    let task = lp.create_task(async move {
+        let given_up = handle.timeout(Duration::ZERO, pending::<()>());
+        let mut given_up = std::pin::pin!(given_up);
+        assert!(poll_fn(|cx| given_up.as_mut().poll(cx)).await.is_err());
+        poll_fn(|_| {
+            count.set(count.get() + 1);
+            Poll::<()>::Pending
+        })
+        .await;
+    });
+    for _ in 0..3 {
+        turn(&lp);
+    }
+    assert!(!task.done());
+    assert_eq!(polls.get(), 1);
+}
+
 #[test]
 fn a_timeout_leaves_no_timer_behind() {
     let lp = testing::new_loop();
@@ -215,6 +361,44 @@ fn a_timeout_leaves_no_timer_behind() {
     .unwrap();
     assert!(matches!(lp.run_forever(), Err(RunError::Deadlock { .. })));
     assert_eq!(lp.time().since_epoch(), secs(1));
+}
+
+/// A long-lived task is waited for again and again.
+#[test]
+fn a_task_forgets_who_waits_no_more() {
+    run(async |lp| {
+        let mut shutdown: Task<()> = lp.create_task(pending());
+        let inner = shutdown.as_any();
+        for _ in 0..3 {
+            let job = lp.create_task(async {});
+            let (_, pending) =
+                wait([shutdown, job], ReturnWhen::FIRST_COMPLETED, None).await.unwrap();
+            shutdown = pending.into_iter().next().expect("it goes on");
+            assert_eq!(inner.header().waiter_count(), 0);
+        }
+        let mut outcomes = as_completed([shutdown], Some(secs(1)));
+        assert_eq!(inner.header().waiter_count(), 1);
+        assert!(outcomes.next().await.unwrap().is_err());
+        drop(outcomes);
+        assert_eq!(inner.header().waiter_count(), 0);
+
+        let mut stubborn = lp.create_task(async {
+            catch_cancel(pending::<()>()).await.unwrap_err();
+            pending::<()>().await;
+        });
+        let inner = stubborn.as_any();
+        lp.sleep(Duration::ZERO).await;
+        let task = lp.create_task(async move {
+            glance(&mut stubborn).await;
+            pending::<()>().await;
+        });
+        lp.sleep(Duration::ZERO).await;
+        task.cancel();
+        assert_eq!(inner.header().waiter_count(), 2);
+        lp.sleep(Duration::ZERO).await;
+        task.cancel_now();
+        assert_eq!(inner.header().waiter_count(), 0);
+    });
 }
 
 #[test]

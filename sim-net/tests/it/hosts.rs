@@ -381,6 +381,70 @@ fn a_crash_leaves_nobody_waiting() {
     assert_eq!(slept, ms(102));
 }
 
+/// The stream of a crashed host is lost for whoever uses it from another one.
+#[test]
+fn a_crash_ends_the_waits_at_its_streams() {
+    let errors = run(|world, operator| async move {
+        struct Deaf;
+        impl Protocol for Deaf {
+            fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+                cx.pause_reading();
+            }
+            fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {}
+        }
+        let (server, client) = (world.host("server"), world.host("client"));
+        let _server = server.create_server(SERVER, || Deaf).await?;
+        let (mut reader, writer) = client.open_connection(SERVER).await?;
+        writer.write(&[0; 1 << 22]);
+        let crashing = operator.clone();
+        let crash = world.host("other");
+        drop(crash.clone().create_task(async move {
+            crash.sleep(ms(100)).await;
+            crashing.host("client").crash();
+        }));
+        let drain = world.host("other").create_task(async move { writer.drain().await });
+        let line = reader.read_line().await;
+        let drained = drain.await.expect("its host lives");
+        let again = reader.read(1).await;
+        let line = io::Error::from(line.unwrap_err());
+        io::Result::Ok([line, drained.unwrap_err(), again.unwrap_err()].map(|error| error.kind()))
+    });
+    assert_eq!(errors, [io::ErrorKind::ConnectionAborted; 3]);
+}
+
+/// A deadline on the clock of a crashed host passes with it; what begins there afterwards does not wait.
+#[test]
+fn a_crash_ends_the_waits_for_its_clock() {
+    let (first, later) = run(|world, operator| async move {
+        let client = world.host("client");
+        let crash = world.host("other");
+        let crashing = operator.clone();
+        drop(crash.clone().create_task(async move {
+            crash.sleep(ms(100)).await;
+            crashing.host("client").crash();
+        }));
+        let hour = Duration::from_secs(3600);
+        let own = client.clone();
+        drop(client.create_task(async move {
+            own.timeout(hour, std::future::pending::<()>()).await.expect_err("not of its own host");
+            panic!("a dead host runs nothing");
+        }));
+        assert!(client.timeout(hour, std::future::pending::<()>()).await.is_err());
+        let first = world.time().since_epoch();
+        assert!(client.is_closed());
+        client.sleep(hour).await;
+        assert!(client.timeout(hour, std::future::pending::<()>()).await.is_err());
+        assert!(client.timeout(hour, async { 1 }).await.is_ok());
+        let moved = client.timeout_with(None, async |deadline| {
+            assert!(deadline.reschedule(Some(Time::ZERO + hour)));
+            std::future::pending::<()>().await;
+        });
+        assert!(moved.await.is_err());
+        io::Result::Ok((first, world.time().since_epoch()))
+    });
+    assert_eq!((first, later), (ms(100), ms(100)));
+}
+
 /// Each life has its own identity: random streams and ports are those of an incarnation.
 #[test]
 fn each_incarnation_draws_its_own() {

@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::io;
 
+use futures::FutureExt;
 use sim_core::combinators::{
     ReturnWhen, TaskFailure, as_completed, gather, gather_all, shield, wait,
 };
@@ -307,6 +308,22 @@ both_bare_loops! {
             assert!(outcomes.next().await.unwrap().is_err());
             assert_eq!(outcomes.next().await, None);
             assert_eq!(as_completed(Vec::<Task<()>>::new(), None).next().await, None);
+        });
+    }
+
+    /// B-37: the time runs while the caller does something else; what ended by then is still to be had.
+    fn as_completed_counts_its_time_from_the_first_outcome_asked_for(make: Make) {
+        run(make, async |lp| {
+            let ([a, b, _c], tasks) = three(&lp, &Log::new());
+            open(&a);
+            turns(&lp, 3).await;
+            let mut outcomes = as_completed(tasks, Some(ms(5)));
+            assert_eq!(outcomes.next().await, Some(Ok(Ok("a"))));
+            open(&b);
+            lp.sleep(ms(10)).await;
+            assert_eq!(outcomes.next().now_or_never(), Some(Some(Ok(Ok("b")))));
+            assert!(matches!(outcomes.next().now_or_never(), Some(Some(Err(_)))));
+            assert_eq!(outcomes.next().await, None);
         });
     }
 }

@@ -1,9 +1,11 @@
 //! Reading from streams (H.1).
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures::StreamExt;
 use futures::io::{AsyncBufReadExt, AsyncReadExt};
@@ -35,6 +37,30 @@ pub(crate) async fn streamed(world: &World, limit: usize) -> io::Result<Streamed
     let peer = accepted.await?;
     listening.close();
     Ok(Streamed { lp, reader, writer, peer, heard })
+}
+
+thread_local! {
+    /// What [`Inline`] polls.
+    static READING: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(None) };
+}
+
+/// A waker that does not wait for a turn.
+struct Inline;
+
+impl Inline {
+    fn poll() {
+        let Some(mut reading) = READING.take() else { return };
+        let waker = Waker::from(Arc::new(Self));
+        if reading.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            READING.set(Some(reading));
+        }
+    }
+}
+
+impl Wake for Inline {
+    fn wake(self: Arc<Self>) {
+        Self::poll();
+    }
 }
 
 /// Polls once, and gives up: true if it was done.
@@ -74,6 +100,27 @@ both_loops! {
         let more = peer.clone();
         world.host("server").call_soon(move || more.transport().write(&[b'y'; 75]));
         assert_eq!(reader.read_exact(100).await.map_err(io::Error::from)?.len(), 100);
+        Ok(())
+    }
+
+    /// H-01, H-02: nor does one that goes on inside of its waker, as other executors may have it.
+    async fn a_reader_that_is_polled_by_its_waker_reads_on(world: World) -> io::Result<()> {
+        let Streamed { mut reader, writer: _writer, peer, .. } = streamed(&world, 10).await?;
+        let read = Log::new();
+        let noted = read.clone();
+        READING.set(Some(Box::pin(async move {
+            let all = reader.read_to_end().await.expect("nothing is lost");
+            noted.push(all.len().to_string());
+        })));
+        Inline::poll();
+        for _ in 0..3 {
+            peer.transport().write(&[b'x'; 100]);
+            world.settle().await;
+        }
+        peer.transport().close();
+        world.settle().await;
+        READING.take();
+        assert_eq!(read.text(), "300");
         Ok(())
     }
 

@@ -129,6 +129,29 @@ both_loops! {
         Ok(())
     }
 
+    /// H-20, H-21, C-91: a drain that finds room has found it, though the connection, which was closed meanwhile, ends
+    /// with the same write; one that began when it was closing hears of the loss.
+    async fn a_drain_is_not_cut_off_by_an_end_that_loses_nothing(world: World) -> io::Result<()> {
+        for closes_first in [false, true] {
+            let Streamed { lp, writer, peer, reader, .. } = filled(&world).await?;
+            writer.transport().set_write_buffer_limits(WriteBufferLimits::new(1, 0)?)?;
+            let writer = Rc::new(writer);
+            let waits = Rc::clone(&writer);
+            if closes_first {
+                writer.close();
+            }
+            let task = lp.create_task(async move { waits.drain().await.map_err(|error| error.kind()) });
+            world.settle().await;
+            writer.close();
+            peer.transport().resume_reading();
+            let expected = if closes_first { Err(io::ErrorKind::ConnectionReset) } else { Ok(()) };
+            assert_eq!(task.await.unwrap(), expected);
+            writer.wait_closed().await?;
+            drop(reader);
+        }
+        Ok(())
+    }
+
     /// H-23: whoever waits when the connection is lost with an error hears of it, again and again.
     async fn an_error_reaches_all_that_wait(world: World) -> io::Result<()> {
         let Streamed { lp, mut reader, writer, peer, .. } = filled(&world).await?;
