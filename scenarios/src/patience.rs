@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use sim_core::{Failure, Loop, Task};
+use sim_core::combinators::Timeout;
+use sim_core::{Failure, Loop, Task, World};
 
 use crate::Violation;
 
@@ -16,8 +17,21 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// A [`Violation`] that names `what` was waited for.
 pub async fn within<F: Future>(lp: &Loop, what: &str, future: F) -> Result<F::Output, Violation> {
-    let waited = lp.timeout(PATIENCE, future).await;
-    waited.map_err(|_| Violation::new(format!("{what} did not happen within {PATIENCE:?}")))
+    told(what, lp.timeout(PATIENCE, future)).await
+}
+
+/// The same on the scenario's own clock, which goes on when a host dies.
+pub(crate) async fn within_world<F: Future>(
+    world: &World,
+    what: &str,
+    future: F,
+) -> Result<F::Output, Violation> {
+    told(what, world.timeout(PATIENCE, future)).await
+}
+
+async fn told<F: Future>(what: &str, waiting: Timeout<F>) -> Result<F::Output, Violation> {
+    let missed = |_| Violation::new(format!("{what} did not happen within {PATIENCE:?}"));
+    waiting.await.map_err(missed)
 }
 
 /// Waits for every task, each within [`PATIENCE`], and hands on the first failure.

@@ -238,7 +238,8 @@ impl Scheduler {
         }
     }
 
-    /// Has what stands befall a host that has just been made.
+    /// Has what stands befall a host that has just been made: cuts and links at once, and what stops it behind the
+    /// turn in which it was made, so that it can be given what it is for.
     pub(crate) fn befall(self: &Rc<Self>, name: &str) {
         let count = self.orders.faults.borrow().len();
         for index in 0..count {
@@ -250,10 +251,19 @@ impl Scheduler {
             };
             let Some(fault) = standing else { continue };
             let Action::Interval { condition, .. } = &fault.action else { continue };
-            // Whoever has the name is concerned as it is.
-            if !matches!(condition, Condition::Names { .. }) {
-                let cut = self.make_so(condition);
-                self.orders.faults.borrow_mut()[index].cut = cut;
+            match condition {
+                Condition::Crash { .. } | Condition::Pause { .. } | Condition::Freeze { .. } => {
+                    self.orders.faults.borrow_mut()[index].state = State::Ahead;
+                    let Network { wire, .. } = &mut *self.network();
+                    wire.agenda.push(wire.now, Event::Order(Standing::order(index, false)));
+                    continue;
+                }
+                // Whoever has the name is concerned as it is.
+                Condition::Names { .. } => {}
+                Condition::Cut(_) | Condition::Slow { .. } | Condition::Link { .. } => {
+                    let cut = self.make_so(condition);
+                    self.orders.faults.borrow_mut()[index].cut = cut;
+                }
             }
             self.note_begin(index, &fault);
         }

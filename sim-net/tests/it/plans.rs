@@ -207,6 +207,8 @@ fn what_stands_befalls_hosts_that_come_later() {
             let late = late.clone();
             async move { late.time().since_epoch() }
         });
+        assert!(operator.host("gone").is_up(), "as long as it is being made");
+        world.sleep(ms(1)).await;
         assert!(!operator.host("gone").is_up());
         assert_eq!(began.await.unwrap(), Duration::from_secs(1), "it stands still until then");
         world.sleep(ms(1)).await;

@@ -33,7 +33,7 @@ pub use self::node::Node;
 use self::node::Work;
 pub use self::oracle::Oracle;
 use crate::ending::Ending;
-use crate::patience::within;
+use crate::patience::within_world;
 use crate::violation::ensure;
 
 const HOSTS: [&str; NODES] = ["n1", "n2", "n3"];
@@ -100,7 +100,7 @@ async fn run(world: World, bug: Option<Bug>) -> Result<(), Failure> {
     let lp = world.host(HOSTS[0]);
     for entries in 1..=ENTRIES {
         let known = work.oracle.borrow_mut().reaches(&lp, entries);
-        within(&lp, "the next committed entry on all nodes", known).await??;
+        within_world(&world, "the next committed entry on all nodes", known).await??;
         work.oracle.borrow().verdict()?;
     }
     work.ending.give(&world).await;
