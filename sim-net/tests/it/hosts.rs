@@ -94,7 +94,7 @@ fn a_kill_ends_streams_and_resets_those_with_unread_data() {
 /// A crashed host is dead before what it had is dropped: no destructor says goodbye.
 #[test]
 fn no_destructor_says_goodbye() {
-    struct Polite(Option<sim_core::Transport>);
+    struct Polite(Option<Transport>);
     impl Protocol for Polite {
         fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
             self.0 = Some((**cx).clone());
@@ -244,7 +244,7 @@ fn a_frozen_machine_hears_nothing_and_its_timers_wait() {
     let (heard, woke) = run(|world, operator| async move {
         let server = world.host("server");
         let heard = Rc::new(RefCell::new(Vec::new()));
-        let woke = server.create_future::<sim_core::Time>();
+        let woke = server.create_future::<Time>();
         let (lp, waking) = (server.clone(), woke.clone());
         let sleeper = server.call_later(ms(100), move || {
             waking.set_result(lp.time()).unwrap();
