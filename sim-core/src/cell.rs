@@ -182,7 +182,7 @@ impl<P: 'static, T: AnyTransport> Posted for ProtocolCell<P, T> {
         }
     }
 
-    fn discard(&self, slot: u32) {
+    fn discard(self: Rc<Self>, slot: u32) {
         let closure = self.take(slot);
         drop(closure);
     }

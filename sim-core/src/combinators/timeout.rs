@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::arena::Key;
 use crate::engine::callbacks::{Action, Posted};
+use crate::engine::core::Core;
 use crate::error::Elapsed;
 use crate::task::scope::{HeldScope, Scope, ScopeKind};
 use crate::{Loop, Time};
@@ -149,7 +150,8 @@ struct State {
     lp: Loop,
     made: Time,
     when: Cell<Option<Time>>,
-    timer: Cell<Option<Key>>,
+    /// The timer, and whose it is.
+    timer: Cell<Option<(Rc<Core>, Key)>>,
     phase: Cell<Phase>,
     /// The scope in the task that waits.
     scope: RefCell<Option<Rc<Scope>>>,
@@ -276,23 +278,33 @@ impl State {
     }
 
     fn arm(self: &Rc<Self>) {
-        if let Some(when) = self.when.get()
-            && !self.lp.is_closed()
-        {
-            let this = Rc::clone(self);
-            let key = self.lp.core.insert_timer(when, None, Action::Posted(this, 0));
-            self.timer.set(Some(key));
-        }
+        let Some((core, when)) = self.when.get().and_then(|when| self.clock(when)) else { return };
+        let this = Rc::clone(self);
+        let key = core.insert_timer(when, None, Action::Posted(this, 0));
+        self.timer.set(Some((core, key)));
     }
 
-    /// Its machine died, so that its timer will not come.
+    /// Who tells when it is `when`, and when that is there. Of a machine that died it is the loop of
+    /// who waits: the deadline passes all the same, and not before its time.
+    fn clock(&self, when: Time) -> Option<(Rc<Core>, Time)> {
+        let own = &self.lp.core;
+        if !own.is_dead() {
+            return (!own.is_closed()).then(|| (Rc::clone(own), when));
+        }
+        let waits = self.scope.borrow().as_ref().and_then(|scope| scope.core());
+        let heir = waits.filter(|core| !core.is_dead() && !core.is_closed())?;
+        let when = heir.driver.now() + (when - own.driver.now());
+        Some((heir, when))
+    }
+
+    /// Its machine died, and no other clock is known: nobody would say when the time is up.
     fn is_cut_off(&self) -> bool {
-        self.lp.core.is_gone() && self.when.get().is_some()
+        self.lp.core.is_gone() && self.when.get().is_some_and(|when| self.clock(when).is_none())
     }
 
     fn disarm(&self) {
-        if let Some(key) = self.timer.take() {
-            self.lp.core.cancel(key);
+        if let Some((core, key)) = self.timer.take() {
+            core.cancel(key);
         }
     }
 
@@ -342,13 +354,14 @@ impl Posted for State {
         self.fire();
     }
 
-    /// Of a machine that died: who waits from another host hears of it, instead of waiting for ever.
-    fn discard(&self, _slot: u32) {
+    /// Of a machine that died: who waits from another host does not do so for ever.
+    fn discard(self: Rc<Self>, _slot: u32) {
         if self.timer.take().is_none() || !self.lp.core.is_dead() {
             return;
         }
-        let waits_here = self.scope.borrow().as_ref().is_some_and(|scope| scope.is_of_the_dead());
-        if !waits_here {
+        if self.scope.borrow().is_some() {
+            self.arm();
+        } else {
             self.fire();
         }
     }

@@ -22,7 +22,7 @@ pub(crate) enum Action {
 pub(crate) trait Posted {
     fn run(&self, slot: u32);
     /// Forgets the closure; its destructor runs here.
-    fn discard(&self, slot: u32);
+    fn discard(self: Rc<Self>, slot: u32);
 }
 
 impl Action {

@@ -27,6 +27,7 @@ use std::task::{Poll, Waker};
 use super::completions::Completions;
 use super::header::{AnyTask, Header, PASSED_ON, Watcher};
 use super::step;
+use crate::engine::core::Core;
 use crate::error::TaskError;
 use crate::trace::TaskOutcome;
 
@@ -102,9 +103,9 @@ impl Scope {
         std::ptr::addr_eq(Weak::as_ptr(&self.owner), Rc::as_ptr(task))
     }
 
-    /// Whether its task is gone, or goes with its machine.
-    pub(crate) fn is_of_the_dead(&self) -> bool {
-        self.owner.upgrade().is_none_or(|owner| owner.header().core.is_dead())
+    /// The engine of its task, if that is still there.
+    pub(crate) fn core(&self) -> Option<Rc<Core>> {
+        self.owner.upgrade().map(|owner| Rc::clone(&owner.header().core))
     }
 
     /// The scope around it, of those that still wait.
