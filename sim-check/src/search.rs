@@ -233,7 +233,8 @@ impl<'a> Search<'a> {
         let mut failed = None;
         let differs = again.as_ref().is_some_and(|again| {
             // The last line of a scenario leaves no record of how it ended.
-            again.report.hash != ran.report.hash || again.signature() != ran.signature()
+            let ends_otherwise = again.signature() != ran.signature();
+            again.report.hash != ran.report.hash || ends_otherwise
         });
         if differs || ran.report.outcome.is_err() {
             let again = again.filter(|_| differs);

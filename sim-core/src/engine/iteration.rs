@@ -45,17 +45,19 @@ pub(super) fn turn(core: &Rc<Core>, now: Time, events: &mut Vec<Readiness>) -> N
     if core.batch_left.get() == 0 {
         let mut reads = 0;
         while let Some((source, event)) = lone_source(core, now, events) {
-            reads += 1;
             if run_alone(core, source, event.as_ref()) {
                 return next(core);
             }
-            if has_more_alone(core) && reads < READS_MAX {
-                continue;
-            }
-            if !woke_tasks_alone(core) {
+            if !core.ready.borrow().is_empty() {
+                if woke_tasks_alone(core) {
+                    break;
+                }
                 return next(core);
             }
-            break;
+            reads += 1;
+            if reads == READS_MAX || !has_more_alone(core) {
+                return next(core);
+            }
         }
         if let Some(entry) = lone_entry(core, now, events) {
             match entry {
@@ -182,23 +184,20 @@ fn run_alone(core: &Rc<Core>, key: Key, event: Option<&Readiness>) -> bool {
 /// How often a source that is ready alone is read in one turn.
 const READS_MAX: u32 = 8;
 
-/// True if all that waits after the handles of a source is that they left more to read. Their iteration follows at
-/// once, as that of tasks does, and its poll is left out.
+/// True if the handles of a source, which queued nothing, left more to read. Their iteration follows at once, as that
+/// of tasks does, and its poll is left out.
 #[inline]
 fn has_more_alone(core: &Core) -> bool {
-    core.marks.has(Marks::READABLE) && core.ready.borrow().is_empty() && !core.stopping.get()
+    core.marks.has(Marks::READABLE) && !core.stopping.get()
 }
 
-/// True if all that waits after the handles of a source are tasks that they woke. Their iteration follows at once,
-/// and its poll, which would ask again what was asked a moment ago, is taken to have found nothing: a message to a
-/// task then costs no system call of its own, and no turn of the simulator's. What it might have found would have run
-/// behind the tasks, and does so in the iteration after it, which polls: nothing is starved.
+/// True if all that the handles of a source queued, which is something, are tasks that they woke. Their iteration
+/// follows at once, and its poll, which would ask again what was asked a moment ago, is taken to have found nothing: a
+/// message to a task then costs no system call of its own, and no turn of the simulator's. What it might have found
+/// would have run behind the tasks, and does so in the iteration after it, which polls: nothing is starved.
 #[inline]
 fn woke_tasks_alone(core: &Core) -> bool {
     let ready = core.ready.borrow();
-    if ready.is_empty() {
-        return false;
-    }
     ready.iter().all(|&entry| matches!(Ready::from(entry), Ready::Task(_)))
         && !core.marks.has(Marks::FLOW | Marks::READABLE | Marks::SPENT)
         && !core.inbox.is_waiting()
