@@ -104,7 +104,7 @@ impl Copy {
         let mut command = Command::new(cargo);
         command.args(["test", "--no-run", "--offline", "-p", "sim-core", "-p", "sim-net"]);
         command.args(["-p", "sim-check", "-p", "tests"]);
-        command.args(["--lib", "--test", "it", "--test", "conformance"]);
+        command.args(["--lib", "--test", "it", "--test", "conformance", "--test", "search"]);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("CARGO") && name != "CARGO_HOME" || text.starts_with("SIM_") {
