@@ -96,10 +96,7 @@ impl StreamReader {
     ///
     /// As [`read_exact`](Self::read_exact); `buf` is then as it was.
     pub async fn read_exact_into(&mut self, buf: &mut [u8]) -> Result<(), ReadError> {
-        poll_fn(|cx| self.poll_exact(cx, buf.len())).await?;
-        buf.copy_from_slice(&self.unread()[..buf.len()]);
-        self.discard(buf.len());
-        Ok(())
+        poll_fn(|cx| self.poll_exact_into(cx, buf)).await
     }
 
     /// Reads through the next `separator`; at most the limit's bytes come before it (H-06).
@@ -231,6 +228,23 @@ impl StreamReader {
         }
         self.await_more(cx);
         Poll::Pending
+    }
+
+    /// Fills `buf` once so much is there.
+    #[inline]
+    fn poll_exact_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<Result<(), ReadError>> {
+        // What has come and is the whole message needs not be taken over first.
+        if self.unread().is_empty() && self.shared.take_all_into(buf) {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_exact(cx, buf.len()))?;
+        buf.copy_from_slice(&self.unread()[..buf.len()]);
+        self.discard(buf.len());
+        Poll::Ready(Ok(()))
     }
 
     /// The stream has ended: the last `length` bytes of it are there, or never come.

@@ -136,6 +136,19 @@ impl Shared {
         true
     }
 
+    /// Moves what came to `buf` if that is exactly so much, and nothing else is to be seen to; false if not. The reader
+    /// has nothing left before it.
+    #[inline]
+    pub(super) fn take_all_into(&self, buf: &mut [u8]) -> bool {
+        let mut inbox = self.inbox.borrow_mut();
+        let is_all = inbox.len() == buf.len() && !self.paused.get() && !self.eof.get();
+        if is_all {
+            buf.copy_from_slice(&inbox);
+            inbox.clear();
+        }
+        is_all
+    }
+
     /// Notes how many bytes the reader has left; true if reading is to go on.
     pub(super) fn note_taken(&self, unread: usize) -> bool {
         self.taken.set(unread);

@@ -30,7 +30,7 @@ pub(crate) trait AnyTask {
     fn poll(&self, cx: &mut Context<'_>) -> bool;
     /// Ends it without an output of its own.
     fn finish(&self, error: TaskError);
-    /// Drops the future, if it is still there.
+    /// Drops the future, if it is still there and not being polled.
     fn drop_future(&self);
 }
 
@@ -424,20 +424,16 @@ impl<F: Future + 'static> AnyTask for TaskCell<F> {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> bool {
-        let Some(mut future) = self.future.borrow_mut().take() else {
+        let mut place = self.future.borrow_mut();
+        let Some(future) = &mut *place else {
             return true;
         };
-        match future.as_mut().poll(cx) {
-            Poll::Ready(output) => {
-                self.output.replace(Some(Ok(output)));
-                drop(future);
-                true
-            }
-            Poll::Pending => {
-                self.future.replace(Some(future));
-                false
-            }
-        }
+        let Poll::Ready(output) = future.as_mut().poll(cx) else {
+            return false;
+        };
+        self.output.replace(Some(Ok(output)));
+        *place = None;
+        true
     }
 
     fn finish(&self, error: TaskError) {
@@ -446,7 +442,7 @@ impl<F: Future + 'static> AnyTask for TaskCell<F> {
     }
 
     fn drop_future(&self) {
-        let future = self.future.take();
+        let future = self.future.try_borrow_mut().ok().and_then(|mut place| place.take());
         drop(future);
     }
 }

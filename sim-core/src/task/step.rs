@@ -80,7 +80,15 @@ pub(crate) fn step(core: &Rc<Core>, key: Key) {
     }
     let cancelled_itself = header.take_must_cancel();
     match polled {
-        Err(panic) => end_panicked(core, task, panic),
+        Err(panic) => {
+            if let Err(another) = inside(core, &task, || task.drop_future()) {
+                let text = "Exception in the destructor of a task that panicked";
+                let mut context = ErrorContext::panic(text, panic_message(&*another));
+                context.task = Some(header.name());
+                core.report(context);
+            }
+            end_panicked(core, task, panic);
+        }
         // A task that cancelled itself and then returned is cancelled (B-16).
         Ok(true) if cancelled_itself => complete(core, task, Err(TaskError::Cancelled)),
         Ok(true) => complete(core, task, Ok(())),

@@ -5,7 +5,7 @@ use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -432,6 +432,41 @@ fn a_panic_that_ends_the_run_ends_the_task() {
     assert_eq!(lp.report_count(), 0);
     let outcome = lp.run_until_complete(task).unwrap();
     assert_eq!(outcome, Err(TaskError::Panicked("a finding".into())));
+}
+
+/// Its task may be held for long, which holds nothing of it.
+#[test]
+fn a_future_that_panics_is_dropped_at_once_as_part_of_its_task() {
+    struct Bomb(Loop, Log);
+    impl Future for Bomb {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            panic!("polled")
+        }
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            let inside = self.0.current_task().as_deref() == Some("dying");
+            note(&self.1, if inside { "inside" } else { "outside" });
+            panic!("dropped")
+        }
+    }
+    let (lp, log) = (testing::new_loop(), Log::default());
+    lp.set_panic_policy(PanicPolicy::Contain);
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let told = Rc::clone(&reports);
+    lp.set_exception_handler(Some(Rc::new(move |_, context| {
+        told.borrow_mut().push((context.message.clone(), context.panic.clone().unwrap()));
+    })));
+    let task = lp.create_named_task("dying", Bomb((*lp).clone(), log.clone()));
+    turn(&lp);
+    assert_eq!(*log.borrow(), ["inside"]);
+    let expected = [
+        ("Exception in the destructor of a task that panicked".to_owned(), "dropped".into()),
+        ("Exception in task".to_owned(), "polled".into()),
+    ];
+    assert_eq!(*reports.borrow(), expected);
+    assert_eq!(task.take_result(), Some(Err(TaskError::Panicked("polled".into()))));
 }
 
 #[test]
