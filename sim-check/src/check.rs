@@ -102,7 +102,9 @@ impl Check {
         self.sim(move |sim| sim.latency(latency.clone()))
     }
 
-    /// Changes the simulations that it runs.
+    /// Changes the simulations that it runs. What it says of plans, of streams and of the end of all faults
+    /// ([`Sim::plan`], [`Sim::stream_faults`], [`Sim::quiesce`]) stays beside what a [`profile`](Self::profile) draws; a
+    /// [`Sim::replay`] is run as it is.
     pub fn sim(mut self, change: impl Fn(Sim) -> Sim + Sync + 'static) -> Self {
         let simulate = self.simulate;
         self.simulate = Box::new(move |seed| change(simulate(seed)));
@@ -181,6 +183,8 @@ impl Check {
     /// If a run fails: with what happened, what it comes down to, and the line that runs it again. If
     /// something that is demanded never happened. If the environment says something of no use. If it
     /// says that the run is to be stopped somewhere: with what was before.
+    ///
+    /// Of plans in the corpus that no longer find what they name, or are no plans, a line on standard error tells.
     #[track_caller]
     pub fn run<S, F>(mut self, scenario: S)
     where
@@ -214,6 +218,9 @@ impl Check {
         }
         if !verdict.is_green() {
             panic!("{}", check.report(&verdict));
+        }
+        if !verdict.corpus.is_sound() {
+            eprintln!("{verdict}");
         }
     }
 

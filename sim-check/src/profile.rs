@@ -301,8 +301,11 @@ impl Profile {
         sim.each_link(|link| Chance::ALL.into_iter().fold(link, never))
     }
 
-    /// The simulation of a seed: `sim` with what befalls it.
+    /// The simulation of a seed: `sim` with what befalls it, beside what `sim` itself says. A replay says everything.
     pub(crate) fn applied(&self, sim: Sim, seed: u64, calm: &Calm) -> Sim {
+        let Some(mut plan) = sim.planned().cloned() else {
+            return sim;
+        };
         let on = self.families_of(seed);
         let mut sim = match &self.link {
             Some(link) => sim.link(link.clone()),
@@ -316,10 +319,10 @@ impl Profile {
                 link.latency(Latency::from(least..least + longest))
             });
         }
-        sim = sim.stream_faults(streams(&on, &mut rng(seed, "streams")));
-        let (plan, last) = self.plan(&on, seed, calm);
-        let sim = sim.plan(&plan).expect("scheduled faults alone");
-        sim.quiesce(last.max(self.latest(calm)) + AFTERMATH)
+        sim = sim.each_stream(|faults| streams(faults, &on, &mut rng(seed, "streams")));
+        plan.entries.extend(self.plan(&on, seed, calm).entries);
+        let quiesce = self.quiesce(&sim, seed, &plan, calm);
+        sim.plan(&plan).expect("scheduled faults alone").quiesce(quiesce)
     }
 
     /// The families that a seed has.
@@ -327,16 +330,12 @@ impl Profile {
         self.draw_families(&mut rng(seed, "families"))
     }
 
-    /// When all faults end in a run of a plan.
-    pub(crate) fn quiesce(&self, plan: &Plan, calm: &Calm) -> Duration {
-        let ends = plan.entries.iter().filter_map(|entry| match entry {
-            Entry::Fault(fault) => {
-                let start = fault.start.time().unwrap_or(Time::ZERO).since_epoch();
-                Some(start.saturating_add(fault.length().unwrap_or_default()))
-            }
-            _ => None,
-        });
-        ends.max().unwrap_or_default().max(self.latest(calm)).saturating_add(AFTERMATH)
+    /// When all faults end in the run of a seed under a plan: the same for what the seed drew and for what is left of
+    /// it in a smaller plan, whose run is to differ in nothing else.
+    pub(crate) fn quiesce(&self, sim: &Sim, seed: u64, plan: &Plan, calm: &Calm) -> Duration {
+        let drawn = self.plan(&self.families_of(seed), seed, calm);
+        let last = last_end(plan).max(last_end(&drawn)).max(self.latest(calm));
+        sim.quiesces_at().unwrap_or(last.saturating_add(AFTERMATH))
     }
 
     /// Which families a seed has.
@@ -380,11 +379,11 @@ impl Profile {
         self.within.unwrap_or(calm.length * 3 / 2)
     }
 
-    /// The scheduled faults of a seed, and when the last of them ends.
-    fn plan(&self, on: &BTreeSet<Family>, seed: u64, calm: &Calm) -> (Plan, Duration) {
-        let (mut plan, mut last) = (Plan::new(), Duration::ZERO);
+    /// The scheduled faults of a seed.
+    fn plan(&self, on: &BTreeSet<Family>, seed: u64, calm: &Calm) -> Plan {
+        let mut plan = Plan::new();
         if calm.hosts.is_empty() {
-            return (plan, last);
+            return plan;
         }
         let within = self.latest(calm).max(Duration::from_nanos(1));
         let moment = |rng: &mut Rng| {
@@ -404,12 +403,11 @@ impl Profile {
                 let host = &calm.hosts[rng.below(calm.hosts.len() as u64) as usize];
                 let (at, lasts) = (moment(&mut rng), length(&mut rng, self.cut_for));
                 plan = plan.isolate(at, host.as_str(), lasts);
-                last = last.max(at + lasts);
             }
         }
         let mortals: Vec<&String> = calm.hosts.iter().filter(|host| self.is_mortal(host)).collect();
         if mortals.is_empty() {
-            return (plan, last);
+            return plan;
         }
         // One at a time: each begins after the one before has ended.
         let mut free_from = Duration::ZERO;
@@ -429,10 +427,9 @@ impl Profile {
                     _ => plan.pause(at, host, lasts),
                 };
                 free_from = at + lasts + Duration::from_nanos(1);
-                last = last.max(at + lasts);
             }
         }
-        (plan, last)
+        plan
     }
 
     /// How long its partitions last, at most.
@@ -451,9 +448,20 @@ impl Profile {
     }
 }
 
-/// What streams show in a seed.
-fn streams(on: &BTreeSet<Family>, rng: &mut Rng) -> StreamFaults {
-    let mut faults = StreamFaults::new();
+/// When the last fault of a plan ends that has a time.
+fn last_end(plan: &Plan) -> Duration {
+    let ends = plan.entries.iter().filter_map(|entry| match entry {
+        Entry::Fault(fault) => {
+            let start = fault.start.time().unwrap_or(Time::ZERO).since_epoch();
+            Some(start.saturating_add(fault.length().unwrap_or_default()))
+        }
+        _ => None,
+    });
+    ends.max().unwrap_or_default()
+}
+
+/// What streams show in a seed: what they show anyway, and the families that are on.
+fn streams(mut faults: StreamFaults, on: &BTreeSet<Family>, rng: &mut Rng) -> StreamFaults {
     for family in Family::ALL {
         let (part, lasts) = (rng.next_u64(), length(rng, HOLD_UP_MAX));
         if !on.contains(&family) {
@@ -546,12 +554,12 @@ mod tests {
         let mut texts = BTreeSet::new();
         let all = profile.families.clone();
         for seed in 0..300 {
-            let (plan, last) = profile.plan(&all, seed, &calm());
-            assert_eq!(profile.plan(&all, seed, &calm()), (plan.clone(), last));
+            let plan = profile.plan(&all, seed, &calm());
+            assert_eq!(profile.plan(&all, seed, &calm()), plan);
             texts.insert(plan.to_string());
             assert!(plan.check(&["a", "b"]).is_ok(), "{plan}");
             assert!(!plan.to_string().contains("crash b"), "{plan}");
-            assert!(last <= Duration::from_secs(10 + 3 * 2 + 1));
+            assert!(last_end(&plan) <= Duration::from_secs(10 + 3 * 2 + 1));
             let on = profile.draw_families(&mut rng(seed, "families"));
             assert!(on.is_subset(&all));
         }
@@ -635,9 +643,47 @@ mod tests {
     }
 
     #[test]
+    fn what_the_simulation_says_itself_stays() {
+        let seed = (0..).find(|&seed| !Profile::swarm().families_of(seed).is_empty()).unwrap();
+        let own_streams = StreamFaults::new().spurious_readiness(Probability::HALF);
+        let own = Plan::new().crash(Duration::from_secs(7), "server", Duration::from_secs(1));
+        let sim = Sim::new(seed).stream_faults(own_streams).plan(&own).unwrap();
+        let only_drops = Profile::only([Family::Drop]);
+        let applied = only_drops.applied(sim.clone(), seed, &calm());
+        assert_eq!(applied.planned(), Some(&own));
+        assert!(format!("{applied:?}").contains(&format!("{own_streams:?}")));
+        assert!(applied.quiesces_at().unwrap() >= Duration::from_secs(8) + AFTERMATH);
+
+        let swarm = Profile::swarm();
+        let planned = swarm.applied(sim.clone(), seed, &calm()).planned().unwrap().clone();
+        assert_eq!(planned.entries[..1], own.entries[..]);
+        assert_eq!(
+            planned.entries[1..],
+            swarm.plan(&swarm.families_of(seed), seed, &calm()).entries
+        );
+
+        let at = Duration::from_secs(2);
+        assert_eq!(swarm.applied(sim.quiesce(at), seed, &calm()).quiesces_at(), Some(at));
+        let replay = Sim::new(seed).replay(&own).unwrap();
+        let applied = swarm.applied(replay.clone(), seed, &calm());
+        assert_eq!(format!("{applied:?}"), format!("{replay:?}"));
+    }
+
+    /// What a smaller plan leaves out, or gives an event for its time, does not end the faults earlier.
+    #[test]
+    fn all_faults_end_at_the_same_time_in_a_seed_and_in_what_is_left_of_it() {
+        let swarm = Profile::swarm();
+        for seed in 0..200 {
+            let applied = swarm.applied(Sim::new(seed), seed, &calm());
+            let left = swarm.quiesce(&Sim::new(seed), seed, &Plan::new(), &calm());
+            assert_eq!(applied.quiesces_at(), Some(left), "seed {seed}");
+        }
+    }
+
+    #[test]
     fn a_world_without_hosts_has_no_plan() {
         let all = Profile::swarm().families;
-        assert_eq!(Profile::swarm().plan(&all, 7, &Calm::default()).0, Plan::new());
+        assert_eq!(Profile::swarm().plan(&all, 7, &Calm::default()), Plan::new());
     }
 
     #[test]

@@ -111,7 +111,8 @@ impl<'a> Subject<'a> {
             return (self.simulate)(seed).replay(plan);
         }
         let sim = self.calm_simulation(seed).replay(plan)?;
-        Ok(sim.quiesce(self.profile.quiesce(plan, &self.calm)))
+        let quiesce = self.profile.quiesce(&sim, seed, plan, &self.calm);
+        Ok(sim.quiesce(quiesce))
     }
 
     /// How to write down a seed's run so that its plan can be replayed.

@@ -64,6 +64,13 @@ pub struct CorpusVerdict {
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
+impl CorpusVerdict {
+    /// True if all its files are plans that find what they name.
+    pub fn is_sound(&self) -> bool {
+        self.stale.is_empty() && self.unreadable.is_empty()
+    }
+}
+
 /// What was run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]

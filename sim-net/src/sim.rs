@@ -114,6 +114,11 @@ impl Sim {
         Ok(self)
     }
 
+    /// The plan of [`plan`](Self::plan); `None` if [`replay`](Self::replay) set one, which decides everything.
+    pub fn planned(&self) -> Option<&Plan> {
+        (!self.is_replay).then_some(&self.plan)
+    }
+
     /// Runs from a plan: nothing goes wrong but what it says. Of all that a run from a seed leaves to
     /// chance, faults do not happen unless a deviation is about them, delays are the least and hosts
     /// that are ready at the same instant go in the order of their making unless an entry leaves them
@@ -225,10 +230,22 @@ impl Sim {
         self
     }
 
+    /// When [`quiesce`](Self::quiesce) said that all faults end.
+    pub fn quiesces_at(&self) -> Option<Duration> {
+        self.quiesce
+    }
+
     /// Sets what streams show their applications beyond what links do.
     #[must_use]
     pub fn stream_faults(mut self, faults: StreamFaults) -> Self {
         self.stream_faults = faults;
+        self
+    }
+
+    /// Changes what streams show.
+    #[must_use]
+    pub fn each_stream(mut self, change: impl FnOnce(StreamFaults) -> StreamFaults) -> Self {
+        self.stream_faults = change(self.stream_faults);
         self
     }
 

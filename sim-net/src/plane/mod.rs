@@ -36,7 +36,7 @@ use self::binding::Bindings;
 use self::census::{Census, Moment};
 use self::claims::{Claims, FlowClaims, Follower};
 use self::packets::FlowPackets;
-use self::recording::{Recorder, Recording, is_in};
+use self::recording::{Base, Recorder, Recording, is_in};
 use crate::decisions::Entity;
 use crate::flow::Flow;
 use crate::plan::{Entry, Environment, Plan, Scope, Stream, Workload};
@@ -168,7 +168,8 @@ impl Plane {
     /// The plan of the run, if it was written down.
     pub(crate) fn recorded(&self, hosts: &[Arc<str>]) -> Option<Plan> {
         let is_bound = |number| self.claims.is_bound(number);
-        Some(self.recorder.as_ref()?.plan(&self.plan, is_bound, self.seed, hosts))
+        let base = Base { plan: &self.plan, decides: self.is_planned, is_bound: &is_bound };
+        Some(self.recorder.as_ref()?.plan(&base, self.seed, hosts))
     }
 
     // Flows.

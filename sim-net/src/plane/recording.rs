@@ -80,6 +80,15 @@ pub(crate) struct Recorder {
     anchors: BTreeMap<usize, Anchor>,
 }
 
+/// The plan that a run had.
+pub(crate) struct Base<'a> {
+    pub(crate) plan: &'a Plan,
+    /// It decided, and not the seed.
+    pub(crate) decides: bool,
+    /// Whether the entry at a place befell the run.
+    pub(crate) is_bound: &'a dyn Fn(usize) -> bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Jitter {
     link: (u32, u32),
@@ -173,18 +182,13 @@ impl Recorder {
         }
     }
 
-    /// The plan. What `base` schedules is in it if it was carried out (`is_bound` by its place there).
-    pub(crate) fn plan(
-        &self,
-        base: &Plan,
-        is_bound: impl Fn(usize) -> bool,
-        seed: u64,
-        hosts: &[Arc<str>],
-    ) -> Plan {
-        let mut plan =
-            Plan { scenario: base.scenario.clone(), seed: Some(seed), entries: Vec::new() };
-        let scheduled = base.entries.iter().enumerate();
-        for (number, entry) in scheduled.filter(|(number, _)| is_bound(*number)) {
+    /// The plan. What `base` schedules is in it if it was carried out.
+    pub(crate) fn plan(&self, base: &Base<'_>, seed: u64, hosts: &[Arc<str>]) -> Plan {
+        let scenario = base.plan.scenario.clone();
+        let mut plan = Plan { scenario, seed: Some(seed), entries: Vec::new() };
+        let is_split = self.jitter.values().any(|jitter| jitter.is_split);
+        let scheduled = base.plan.entries.iter().enumerate();
+        for (number, entry) in scheduled.filter(|(number, _)| (base.is_bound)(*number)) {
             match entry {
                 Entry::Fault(fault) => {
                     let mut fault = fault.clone();
@@ -195,17 +199,26 @@ impl Recorder {
                     plan.entries.push(fault.into());
                 }
                 Entry::Clock(_) | Entry::Workload(_) => plan.entries.push(entry.clone()),
+                // What a plan that decides has not left to the seed happens as it does by itself, again.
+                Entry::Environment(it) if it.stream == Stream::Ties || !is_split => {
+                    plan.entries.push(entry.clone())
+                }
                 Entry::Deviation(_) | Entry::Environment(_) => {}
             }
         }
         let name = |index: u32| hosts[index as usize].to_string();
-        let scopes = self.jitter_scopes(hosts, name);
-        let jitter = scopes.map(|scope| Environment { stream: Stream::Jitter, scope });
-        let ties = spanning(&self.ties).into_iter().map(|(a, b)| Environment {
-            stream: Stream::Ties,
-            scope: Scope::Pair(name(a), name(b)),
-        });
-        plan.entries.extend(jitter.chain(ties).map(Entry::from));
+        if !base.decides || is_split {
+            let scopes = self.jitter_scopes(hosts, name);
+            let jitter = scopes.map(|scope| Environment { stream: Stream::Jitter, scope });
+            plan.entries.extend(jitter.map(Entry::from));
+        }
+        if !base.decides {
+            let ties = spanning(&self.ties).into_iter().map(|(a, b)| Environment {
+                stream: Stream::Ties,
+                scope: Scope::Pair(name(a), name(b)),
+            });
+            plan.entries.extend(ties.map(Entry::from));
+        }
         plan.entries.extend(self.deviations.iter().cloned().map(Entry::from));
         plan
     }
