@@ -102,9 +102,9 @@ impl Check {
         self.sim(move |sim| sim.latency(latency.clone()))
     }
 
-    /// Changes the simulations that it runs. What it says of plans, of streams and of the end of all faults
-    /// ([`Sim::plan`], [`Sim::stream_faults`], [`Sim::quiesce`]) stays beside what a [`profile`](Self::profile) draws; a
-    /// [`Sim::replay`] is run as it is.
+    /// Changes the simulations that it runs. Beside what a [`profile`](Self::profile) draws, the plan stays that it
+    /// sets ([`Sim::plan`]), the faults of streams ([`Sim::stream_faults`]; the profile draws those of other kinds) and
+    /// the end of all faults ([`Sim::quiesce`]). A [`Sim::replay`] is run as it is, without a profile.
     pub fn sim(mut self, change: impl Fn(Sim) -> Sim + Sync + 'static) -> Self {
         let simulate = self.simulate;
         self.simulate = Box::new(move |seed| change(simulate(seed)));

@@ -116,7 +116,12 @@ fn with_one_fault(
     match found {
         Some(index) => {
             let simpler = shrink(&plans[index], judge, jobs, bounds);
-            Shrunk { before: shrunk.before, replays: replays + simpler.replays, ..simpler }
+            let replays = replays + simpler.replays;
+            if simpler.plan.entries.len() < shrunk.plan.entries.len() {
+                Shrunk { before: shrunk.before, replays, ..simpler }
+            } else {
+                Shrunk { replays, ..shrunk }
+            }
         }
         None => Shrunk { replays, ..shrunk },
     }

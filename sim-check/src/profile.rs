@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sim_core::{FaultMix, Rng, Time};
-use sim_net::plan::Entry;
+use sim_net::plan::{Entry, PlanError, Problem};
 use sim_net::{Boundary, Chance, Latency, Link, LinkError, Plan, Probability, Sim, StreamFaults};
 
 /// A family of faults.
@@ -319,9 +319,16 @@ impl Profile {
                 link.latency(Latency::from(least..least + longest))
             });
         }
-        sim = sim.each_stream(|faults| streams(faults, &on, &mut rng(seed, "streams")));
-        plan.entries.extend(self.plan(&on, seed, calm).entries);
-        let quiesce = self.quiesce(&sim, seed, &plan, calm);
+        sim = sim.each_stream(|own| own.or(streams(&on, &mut rng(seed, "streams"))));
+        let quiesce = self.quiesce(&sim, seed, &Plan::new(), calm);
+        if plan.entries.is_empty() {
+            plan = self.plan(&on, seed, calm);
+        } else {
+            self.plan(&on, seed, calm)
+                .entries
+                .into_iter()
+                .for_each(|drawn| add(&mut plan, drawn, calm));
+        }
         sim.plan(&plan).expect("scheduled faults alone").quiesce(quiesce)
     }
 
@@ -330,12 +337,13 @@ impl Profile {
         self.draw_families(&mut rng(seed, "families"))
     }
 
-    /// When all faults end in the run of a seed under a plan: the same for what the seed drew and for what is left of
-    /// it in a smaller plan, whose run is to differ in nothing else.
+    /// When all faults end in a run of a seed's simulation under `plan`: the same for all that the seed drew and for
+    /// what is left of it in a smaller plan, whose run is to differ in nothing else.
     pub(crate) fn quiesce(&self, sim: &Sim, seed: u64, plan: &Plan, calm: &Calm) -> Duration {
         let drawn = self.plan(&self.families_of(seed), seed, calm);
-        let last = last_end(plan).max(last_end(&drawn)).max(self.latest(calm));
-        sim.quiesces_at().unwrap_or(last.saturating_add(AFTERMATH))
+        let plans = [sim.planned(), Some(&drawn), Some(plan)];
+        let last = plans.into_iter().flatten().map(last_end).max().unwrap_or_default();
+        sim.quiesces_at().unwrap_or(last.max(self.latest(calm)).saturating_add(AFTERMATH))
     }
 
     /// Which families a seed has.
@@ -460,8 +468,26 @@ fn last_end(plan: &Plan) -> Duration {
     ends.max().unwrap_or_default()
 }
 
-/// What streams show in a seed: what they show anyway, and the families that are on.
-fn streams(mut faults: StreamFaults, on: &BTreeSet<Family>, rng: &mut Rng) -> StreamFaults {
+/// Adds a fault that a seed drew to a plan that was there before, unless it would end, or be ended by, a stop of a
+/// host that the plan has.
+fn add(plan: &mut Plan, drawn: Entry, calm: &Calm) {
+    let hosts: Vec<&str> = calm.hosts.iter().map(String::as_str).collect();
+    let overlaps = |plan: &Plan| {
+        let is_overlap = |error: &PlanError| matches!(error.problem, Problem::Overlap { .. });
+        plan.check(&hosts)
+            .err()
+            .map_or(0, |errors| errors.iter().filter(|it| is_overlap(it)).count())
+    };
+    let before = overlaps(plan);
+    plan.entries.push(drawn);
+    if overlaps(plan) > before {
+        plan.entries.pop();
+    }
+}
+
+/// What streams show in a seed.
+fn streams(on: &BTreeSet<Family>, rng: &mut Rng) -> StreamFaults {
+    let mut faults = StreamFaults::new();
     for family in Family::ALL {
         let (part, lasts) = (rng.next_u64(), length(rng, HOLD_UP_MAX));
         if !on.contains(&family) {
@@ -644,28 +670,29 @@ mod tests {
 
     #[test]
     fn what_the_simulation_says_itself_stays() {
-        let seed = (0..).find(|&seed| !Profile::swarm().families_of(seed).is_empty()).unwrap();
-        let own_streams = StreamFaults::new().spurious_readiness(Probability::HALF);
-        let own = Plan::new().crash(Duration::from_secs(7), "server", Duration::from_secs(1));
-        let sim = Sim::new(seed).stream_faults(own_streams).plan(&own).unwrap();
-        let only_drops = Profile::only([Family::Drop]);
-        let applied = only_drops.applied(sim.clone(), seed, &calm());
-        assert_eq!(applied.planned(), Some(&own));
-        assert!(format!("{applied:?}").contains(&format!("{own_streams:?}")));
-        assert!(applied.quiesces_at().unwrap() >= Duration::from_secs(8) + AFTERMATH);
-
         let swarm = Profile::swarm();
-        let planned = swarm.applied(sim.clone(), seed, &calm()).planned().unwrap().clone();
-        assert_eq!(planned.entries[..1], own.entries[..]);
-        assert_eq!(
-            planned.entries[1..],
-            swarm.plan(&swarm.families_of(seed), seed, &calm()).entries
-        );
+        let secs = Duration::from_secs;
+        let own_streams = StreamFaults::new().boundaries(Probability::ALWAYS, Boundary::Byte);
+        let own = Plan::new().crash(secs(1), "a", secs(400)).pause(secs(2), "b", secs(1));
+        let sim = |seed| Sim::new(seed).stream_faults(own_streams).plan(&own).unwrap();
+        let mut most = 0;
+        for seed in 0..200 {
+            let applied = swarm.applied(sim(seed), seed, &calm());
+            let plan = applied.planned().unwrap();
+            assert_eq!(plan.entries[..2], own.entries[..]);
+            assert!(plan.check(&["a", "b"]).is_ok(), "{plan}");
+            most = most.max(plan.entries.len());
+            let _unchanged = applied.each_stream(|streams| {
+                assert_eq!(streams, own_streams.or(streams));
+                streams
+            });
+        }
+        assert!(most > 4, "{most}");
 
-        let at = Duration::from_secs(2);
-        assert_eq!(swarm.applied(sim.quiesce(at), seed, &calm()).quiesces_at(), Some(at));
-        let replay = Sim::new(seed).replay(&own).unwrap();
-        let applied = swarm.applied(replay.clone(), seed, &calm());
+        let applied = swarm.applied(sim(0).quiesce(secs(2)), 0, &calm());
+        assert_eq!(applied.quiesces_at(), Some(secs(2)));
+        let replay = Sim::new(0).replay(&own).unwrap();
+        let applied = swarm.applied(replay.clone(), 0, &calm());
         assert_eq!(format!("{applied:?}"), format!("{replay:?}"));
     }
 
@@ -673,10 +700,15 @@ mod tests {
     #[test]
     fn all_faults_end_at_the_same_time_in_a_seed_and_in_what_is_left_of_it() {
         let swarm = Profile::swarm();
-        for seed in 0..200 {
-            let applied = swarm.applied(Sim::new(seed), seed, &calm());
-            let left = swarm.quiesce(&Sim::new(seed), seed, &Plan::new(), &calm());
-            assert_eq!(applied.quiesces_at(), Some(left), "seed {seed}");
+        let (late, long) = (Duration::from_secs(300), Duration::from_secs(50));
+        for own in [Plan::new(), Plan::new().crash(late, "a", long)] {
+            for seed in 0..200 {
+                let sim = Sim::new(seed).plan(&own).unwrap();
+                let applied = swarm.applied(sim.clone(), seed, &calm());
+                let left = swarm.quiesce(&sim, seed, &Plan::new(), &calm());
+                assert_eq!(applied.quiesces_at(), Some(left), "seed {seed}");
+                assert!(own.entries.is_empty() || left >= late + long + AFTERMATH);
+            }
         }
     }
 

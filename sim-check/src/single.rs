@@ -27,7 +27,8 @@ const LONG: Duration = Duration::from_secs(3);
 /// Single faults, in the order in which they are to be run.
 #[derive(Debug, Default)]
 pub(crate) struct Singles {
-    seed: u64,
+    /// What befalls the calm run itself.
+    own: Plan,
     entries: Vec<(Family, Entry)>,
     /// How many each family has in all.
     totals: Vec<(Family, usize)>,
@@ -47,8 +48,8 @@ pub struct Coverage {
 
 impl Singles {
     /// The single faults of a run that a census was taken of, as far as a profile has their families.
-    /// `timers` are how long the scenario's own timers are.
-    pub(crate) fn new(profile: &Profile, seed: u64, census: &Census, timers: &[Duration]) -> Self {
+    /// The run is that of the plan `own`; `timers` are how long the scenario's own timers are.
+    pub(crate) fn new(profile: &Profile, own: Plan, census: &Census, timers: &[Duration]) -> Self {
         let maker = Maker { profile, census, delays: delays(timers) };
         let mut queues: Vec<(Family, std::vec::IntoIter<Entry>)> = Vec::new();
         let mut totals = Vec::new();
@@ -69,7 +70,7 @@ impl Singles {
                 None => false,
             });
         }
-        Self { seed, entries: all, totals }
+        Self { own, entries: all, totals }
     }
 
     /// How many there are.
@@ -79,7 +80,7 @@ impl Singles {
 
     /// The plan of number `index`.
     pub(crate) fn plan(&self, index: usize) -> Plan {
-        Plan::new().seed(self.seed).with(self.entries[index].1.clone())
+        self.own.clone().with(self.entries[index].1.clone())
     }
 
     /// What the first `done` of them cover.

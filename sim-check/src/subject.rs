@@ -107,12 +107,12 @@ impl<'a> Subject<'a> {
     /// The simulation of a plan: links as they are when nothing befalls them, and what the plan says.
     pub(crate) fn replay(&self, plan: &Plan) -> Result<Sim, PlanError> {
         let seed = plan.seed.unwrap_or_default();
-        if self.profile.is_calm() {
-            return (self.simulate)(seed).replay(plan);
+        let sim = (self.simulate)(seed);
+        if self.profile.is_calm() || sim.planned().is_none() {
+            return sim.replay(plan);
         }
-        let sim = self.calm_simulation(seed).replay(plan)?;
         let quiesce = self.profile.quiesce(&sim, seed, plan, &self.calm);
-        Ok(sim.quiesce(quiesce))
+        Ok(self.profile.calmed(sim).replay(plan)?.quiesce(quiesce))
     }
 
     /// How to write down a seed's run so that its plan can be replayed.
@@ -124,15 +124,15 @@ impl<'a> Subject<'a> {
 
     /// The single faults of a calm run.
     pub(crate) fn singles(&self, seed: u64) -> Singles {
-        if self.profile.is_calm() {
-            return Singles::default();
-        }
-        let nothing = Plan::new().seed(seed);
-        let sim = self.replay(&nothing).expect("a plan without entries can be replayed");
+        let own = match (self.simulate)(seed).planned() {
+            Some(own) if !self.profile.is_calm() => own.clone().seed(seed),
+            _ => return Singles::default(),
+        };
+        let sim = self.replay(&own).expect("what a run from a seed takes can be replayed");
         let report = self.run(&sim.census(true), &Runs::begin()).report;
         match (report.census, &report.outcome) {
             // Of a run that fails by itself there is nothing to look for.
-            (Some(census), Ok(())) => Singles::new(self.profile, seed, &census, &self.timers),
+            (Some(census), Ok(())) => Singles::new(self.profile, own, &census, &self.timers),
             _ => Singles::default(),
         }
     }

@@ -105,7 +105,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Seed(seed) => write!(f, "seed {seed}"),
-            Self::Single(plan) => match plan.entries.first() {
+            // What the check's simulations have themselves comes before it.
+            Self::Single(plan) => match plan.entries.last() {
                 Some(fault) => write!(f, "seed {} and nothing but {fault}", self.seed()),
                 None => write!(f, "seed {} and no fault", self.seed()),
             },

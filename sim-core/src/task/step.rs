@@ -81,13 +81,8 @@ pub(crate) fn step(core: &Rc<Core>, key: Key) {
     let cancelled_itself = header.take_must_cancel();
     match polled {
         Err(panic) => {
-            if let Err(another) = inside(core, &task, || task.drop_future()) {
-                let text = "Exception in the destructor of a task that panicked";
-                let mut context = ErrorContext::panic(text, panic_message(&*another));
-                context.task = Some(header.name());
-                core.report(context);
-            }
-            end_panicked(core, task, panic);
+            let dropped = inside(core, &task, || task.drop_future());
+            end_panicked(core, task, panic, dropped.err());
         }
         // A task that cancelled itself and then returned is cancelled (B-16).
         Ok(true) if cancelled_itself => complete(core, task, Err(TaskError::Cancelled)),
@@ -127,20 +122,32 @@ fn inside<R>(
 pub(super) fn end_cancelled(core: &Rc<Core>, task: Rc<dyn AnyTask>) {
     match inside(core, &task, || task.drop_future()) {
         Ok(()) => complete(core, task, Err(TaskError::Cancelled)),
-        Err(panic) => end_panicked(core, task, panic),
+        Err(panic) => end_panicked(core, task, panic, None),
     }
 }
 
-fn end_panicked(core: &Rc<Core>, task: Rc<dyn AnyTask>, panic: Box<dyn Any + Send>) {
+/// Ends a task that panicked, and whose destructor then may have panicked, too.
+fn end_panicked(
+    core: &Rc<Core>,
+    task: Rc<dyn AnyTask>,
+    panic: Box<dyn Any + Send>,
+    another: Option<Box<dyn Any + Send>>,
+) {
     let message = panic_message(&*panic);
     if core.policy.get() == PanicPolicy::EndRun {
         complete(core, task, Err(TaskError::Panicked(message)));
         resume_unwind(panic);
     }
-    let mut context = ErrorContext::panic("Exception in task", Arc::clone(&message));
-    context.task = Some(task.header().name());
-    context.created = core.place_in_debug(Some(task.header().place()));
-    core.report(context);
+    let report = |text: &str, message| {
+        let mut context = ErrorContext::panic(text, message);
+        context.task = Some(task.header().name());
+        context.created = core.place_in_debug(Some(task.header().place()));
+        core.report(context);
+    };
+    report("Exception in task", Arc::clone(&message));
+    if let Some(another) = another {
+        report("Exception in the destructor of a task that panicked", panic_message(&*another));
+    }
     complete(core, task, Err(TaskError::Panicked(message)));
 }
 

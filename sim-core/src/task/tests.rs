@@ -451,6 +451,13 @@ fn a_future_that_panics_is_dropped_at_once_as_part_of_its_task() {
             panic!("dropped")
         }
     }
+    let ends = testing::new_loop();
+    let task = ends.create_task(Bomb((*ends).clone(), Log::default()));
+    let ended = catch_unwind(AssertUnwindSafe(|| turn(&ends))).unwrap_err();
+    assert_eq!(ended.downcast_ref::<&str>(), Some(&"polled"));
+    assert_eq!(ends.report_count(), 0);
+    assert_eq!(task.take_result(), Some(Err(TaskError::Panicked("polled".into()))));
+
     let (lp, log) = (testing::new_loop(), Log::default());
     lp.set_panic_policy(PanicPolicy::Contain);
     let reports = Rc::new(RefCell::new(Vec::new()));
@@ -462,8 +469,8 @@ fn a_future_that_panics_is_dropped_at_once_as_part_of_its_task() {
     turn(&lp);
     assert_eq!(*log.borrow(), ["inside"]);
     let expected = [
-        ("Exception in the destructor of a task that panicked".to_owned(), "dropped".into()),
         ("Exception in task".to_owned(), "polled".into()),
+        ("Exception in the destructor of a task that panicked".to_owned(), "dropped".into()),
     ];
     assert_eq!(*reports.borrow(), expected);
     assert_eq!(task.take_result(), Some(Err(TaskError::Panicked("polled".into()))));

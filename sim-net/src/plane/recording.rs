@@ -186,7 +186,6 @@ impl Recorder {
     pub(crate) fn plan(&self, base: &Base<'_>, seed: u64, hosts: &[Arc<str>]) -> Plan {
         let scenario = base.plan.scenario.clone();
         let mut plan = Plan { scenario, seed: Some(seed), entries: Vec::new() };
-        let is_split = self.jitter.values().any(|jitter| jitter.is_split);
         let scheduled = base.plan.entries.iter().enumerate();
         for (number, entry) in scheduled.filter(|(number, _)| (base.is_bound)(*number)) {
             match entry {
@@ -199,28 +198,68 @@ impl Recorder {
                     plan.entries.push(fault.into());
                 }
                 Entry::Clock(_) | Entry::Workload(_) => plan.entries.push(entry.clone()),
-                // What a plan that decides has not left to the seed happens as it does by itself, again.
-                Entry::Environment(it) if it.stream == Stream::Ties || !is_split => {
-                    plan.entries.push(entry.clone())
-                }
                 Entry::Deviation(_) | Entry::Environment(_) => {}
             }
         }
-        let name = |index: u32| hosts[index as usize].to_string();
-        if !base.decides || is_split {
-            let scopes = self.jitter_scopes(hosts, name);
-            let jitter = scopes.map(|scope| Environment { stream: Stream::Jitter, scope });
-            plan.entries.extend(jitter.map(Entry::from));
-        }
-        if !base.decides {
-            let ties = spanning(&self.ties).into_iter().map(|(a, b)| Environment {
-                stream: Stream::Ties,
-                scope: Scope::Pair(name(a), name(b)),
-            });
-            plan.entries.extend(ties.map(Entry::from));
-        }
+        let environment =
+            if base.decides { self.left_by(base, hosts) } else { self.left_to_seed(hosts) };
+        plan.entries.extend(environment.into_iter().map(Entry::from));
         plan.entries.extend(self.deviations.iter().cloned().map(Entry::from));
         plan
+    }
+
+    /// What a run from a seed leaves to it: jitter and ties, where there were any.
+    fn left_to_seed(&self, hosts: &[Arc<str>]) -> Vec<Environment> {
+        let name = |index: u32| hosts[index as usize].to_string();
+        let scopes = self.jitter_scopes(hosts, name);
+        let jitter = scopes.map(|scope| Environment { stream: Stream::Jitter, scope });
+        let ties = spanning(&self.ties).into_iter().map(|(a, b)| Environment {
+            stream: Stream::Ties,
+            scope: Scope::Pair(name(a), name(b)),
+        });
+        jitter.chain(ties).collect()
+    }
+
+    /// What a plan that decided left to the seed, and no more: the rest happens as it does by itself, again.
+    fn left_by(&self, base: &Base<'_>, hosts: &[Arc<str>]) -> Vec<Environment> {
+        let all = base.plan.entries.iter().enumerate().filter_map(|(number, entry)| match entry {
+            Entry::Environment(environment) => Some((environment, (base.is_bound)(number))),
+            _ => None,
+        });
+        let (mut ties, jitter): (Vec<_>, Vec<_>) =
+            all.partition(|(it, _)| it.stream == Stream::Ties);
+        let mut left = Vec::new();
+        for (environment, _) in jitter.into_iter().filter(|(_, is_bound)| *is_bound) {
+            let is_within = |(flow, jitter): &(&Flow, &Jitter)| {
+                is_in(&environment.scope, **flow, jitter.link, hosts)
+            };
+            if self.jitter.iter().filter(is_within).any(|(_, jitter)| jitter.is_split) {
+                let whole = self.jitter.iter().filter(is_within);
+                let whole = whole.filter(|(_, jitter)| !jitter.is_split && jitter.has_happened);
+                left.extend(whole.map(|(flow, _)| Environment {
+                    stream: Stream::Jitter,
+                    scope: Scope::Flow(flow.to_name(hosts)),
+                }));
+            } else {
+                left.push(environment.clone());
+            }
+        }
+        // Ties that nothing was about may still say which group those belong to that something was about.
+        let bound = ties.iter().filter(|(_, is_bound)| *is_bound);
+        let mut tied: BTreeSet<&str> = bound.flat_map(|(it, _)| ends(&it.scope)).collect();
+        let mut known = 0;
+        while tied.len() > known {
+            known = tied.len();
+            for (environment, _) in &ties {
+                let ends = ends(&environment.scope);
+                if ends.iter().any(|host| tied.contains(host)) {
+                    tied.extend(ends);
+                }
+            }
+        }
+        ties.retain(|(it, _)| ends(&it.scope).iter().any(|host| tied.contains(host)));
+        left.extend(ties.into_iter().map(|(environment, _)| environment.clone()));
+        left
     }
 
     /// The links that had jitter; of one with flows that are split, the flows that are not.
@@ -261,6 +300,14 @@ pub(crate) fn is_in(scope: &Scope, flow: Flow, (from, to): (u32, u32), hosts: &[
         Scope::Pair(a, b) => {
             is_called(from, a) && is_called(to, b) || is_called(from, b) && is_called(to, a)
         }
+    }
+}
+
+/// The hosts that a scope of ties names.
+fn ends(scope: &Scope) -> Vec<&str> {
+    match scope {
+        Scope::Pair(a, b) | Scope::Link { from: a, to: b } => vec![a, b],
+        Scope::Flow(_) => Vec::new(),
     }
 }
 

@@ -155,6 +155,35 @@ impl StreamFaults {
         self
     }
 
+    /// These, and those of `other` of which these have none.
+    pub fn or(self, other: Self) -> Self {
+        let pick = |likely: fn(&Self) -> Probability| {
+            if likely(&self).is_never() { &other } else { &self }
+        };
+        let boundaries = pick(|it| it.boundaries);
+        let (held_reads, stalls) = (pick(|it| it.held_reads), pick(|it| it.stalls));
+        let late_ends = pick(|it| it.late_ends);
+        Self {
+            boundaries: boundaries.boundaries,
+            boundary: boundaries.boundary,
+            short_writes: pick(|it| it.short_writes).short_writes,
+            held_reads: held_reads.held_reads,
+            held_for: held_reads.held_for,
+            stalls: stalls.stalls,
+            stalled_for: stalls.stalled_for,
+            late_ends: late_ends.late_ends,
+            end_after: late_ends.end_after,
+            spurious: pick(|it| it.spurious).spurious,
+            accept_errors: pick(|it| it.accept_errors).accept_errors,
+            connect_errors: pick(|it| it.connect_errors).connect_errors,
+            resets: pick(|it| it.resets).resets,
+            accept_resets: pick(|it| it.accept_resets).accept_resets,
+            spawn_errors: pick(|it| it.spawn_errors).spawn_errors,
+            early_deaths: pick(|it| it.early_deaths).early_deaths,
+            cancellations: pick(|it| it.cancellations).cancellations,
+        }
+    }
+
     /// True if none of them can happen.
     pub(crate) fn are_none(&self) -> bool {
         [

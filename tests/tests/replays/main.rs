@@ -130,7 +130,7 @@ fn a_recorded_replay_is_run_again_from_its_plan() {
         |entry: &&Entry| matches!(entry, Entry::Environment(it) if it.stream == Stream::Ties);
     let mut ties = 0;
     for (number, case) in cases().iter().enumerate() {
-        for seed in 0..seeds() / 2 {
+        for seed in 0..seeds().div_ceil(2) {
             let sim = case.sim(seed);
             let whole = case.run(&sim.clone().record(Recording::new())).recording.unwrap();
             // Two thirds of it.
