@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::event::Event;
 use mio::{Events, Poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 use sim_core::driver::{
@@ -151,7 +153,7 @@ impl MioDriver {
     /// What `fcntl` gives: the stream is made non-blocking.
     pub fn adopt_unix(&self, stream: UnixStream) -> io::Result<Source> {
         stream.set_nonblocking(true)?;
-        self.insert(stream.into())
+        self.insert_unix(stream.into())
     }
 
     /// Keeps the files of [`Loop::store`](sim_core::Loop::store) in `directory`. Without one there are
@@ -162,11 +164,21 @@ impl MioDriver {
 
     /// Takes in a socket that is non-blocking already.
     pub(crate) fn insert(&self, socket: Socket) -> io::Result<Source> {
-        self.insert_descriptor(Descriptor::Socket(socket))
+        self.insert_descriptor(Descriptor::Socket(socket), Reads::Bytes)
     }
 
-    pub(crate) fn insert_descriptor(&self, descriptor: Descriptor) -> io::Result<Source> {
-        self.sockets.borrow_mut().insert(descriptor)
+    /// Takes in a Unix socket that is non-blocking already.
+    pub(crate) fn insert_unix(&self, socket: Socket) -> io::Result<Source> {
+        // A read ends behind a message that came with descriptors.
+        self.insert_descriptor(Descriptor::Socket(socket), Reads::Messages)
+    }
+
+    pub(crate) fn insert_descriptor(
+        &self,
+        descriptor: Descriptor,
+        reads: Reads,
+    ) -> io::Result<Source> {
+        self.sockets.borrow_mut().insert(descriptor, reads)
     }
 
     /// Reports a socket as ready a moment from now, since the selector will not.
@@ -357,7 +369,13 @@ impl Driver for MioDriver {
                 let (length, _) = rustix::net::recv(socket, buf, RecvFlags::empty())?;
                 Ok(length)
             }
-            Descriptor::Pipe { end, .. } => Ok(rustix::io::read(end, buf)?),
+            Descriptor::Pipe { end, is_shared } => {
+                // Somebody else may have made it blocking: a shell does that to its terminal.
+                if *is_shared && !is_readable(end)? {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(rustix::io::read(end, buf)?)
+            }
             _ => Err(Errno::INVAL.into()),
         }
     }
@@ -484,7 +502,8 @@ impl Driver for MioDriver {
             } else if let Some((token, reads)) = sockets.token(event.token().0) {
                 let readiness = readiness(token, event);
                 let read_closed = match reads {
-                    Reads::Bytes => readiness.read_closed,
+                    // A read ends at urgent data, whatever is behind them.
+                    Reads::Bytes => readiness.read_closed || event.is_priority(),
                     // A short read is not the last word.
                     Reads::Messages => readiness.readable,
                     Reads::Nothing => false,
@@ -584,6 +603,13 @@ pub(crate) fn random_stream() -> Rng {
 }
 
 /// What mio says, in the engine's terms: an error and an end are reasons to try both directions.
+/// True if a read would not block.
+fn is_readable(descriptor: &impl AsFd) -> io::Result<bool> {
+    let mut polled = [PollFd::new(descriptor, PollFlags::IN)];
+    let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(rustix::event::poll(&mut polled, Some(&at_once))? > 0)
+}
+
 fn readiness(token: Token, event: &Event) -> Readiness {
     let failed = event.is_error();
     let read_closed = event.is_read_closed() || failed;

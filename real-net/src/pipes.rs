@@ -7,8 +7,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 
-use rustix::net::SocketType;
-use rustix::net::sockopt::socket_type;
 use sim_core::PipeEnd;
 use sim_core::driver::Source;
 
@@ -94,19 +92,15 @@ impl MioDriver {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
             rustix::io::ioctl_fionbio(&file, true)?;
-            let is_bytes =
-                kind.is_fifo() || kind.is_socket() && socket_type(&file)? == SocketType::STREAM;
-            Ok(match end {
-                _ if is_bytes => Reads::Bytes,
-                PipeEnd::Write if kind.is_char_device() => Reads::Nothing,
-                _ => Reads::Messages,
-            })
+            let is_nothing = end == PipeEnd::Write && kind.is_char_device();
+            Ok(if is_nothing { Reads::Nothing } else { Reads::Messages })
         });
         let descriptor = OwnedFd::from(file);
         match prepared {
             Ok(reads) => {
-                let pipe = Descriptor::Pipe { end: descriptor, reads };
-                Ok(self.insert_descriptor(pipe).expect("a table of 2³² sockets is never full"))
+                let pipe = Descriptor::Pipe { end: descriptor, is_shared: true };
+                let inserted = self.insert_descriptor(pipe, reads);
+                Ok(inserted.expect("a table of 2³² sockets is never full"))
             }
             Err(error) => Err(NotTaken { descriptor, error }),
         }

@@ -55,9 +55,11 @@ impl Pool {
 
     pub(crate) fn run(&self, job: Box<dyn Job>) -> Result<(), Refused> {
         let mut jobs = lock(&self.shared);
-        jobs.waiting.retain(|waiting| waiting.is_wanted());
         if jobs.waiting.len() >= self.waiting_max {
-            return Err(Refused::Full);
+            jobs.waiting.retain(|waiting| waiting.is_wanted());
+            if jobs.waiting.len() >= self.waiting_max {
+                return Err(Refused::Full);
+            }
         }
         jobs.waiting.push_back(job);
         if jobs.threads == self.threads_max {

@@ -151,12 +151,14 @@ impl Processes for MioDriver {
         for end in pipes.iter().flatten() {
             rustix::io::ioctl_fionbio(end, true)?;
         }
-        let insert = |descriptor| {
-            self.insert_descriptor(descriptor).expect("a table of 2³² sockets is never full")
+        let insert = |descriptor, reads| {
+            let inserted = self.insert_descriptor(descriptor, reads);
+            inserted.expect("a table of 2³² sockets is never full")
         };
-        let pipe = |end| insert(Descriptor::Pipe { end, reads: Reads::Bytes });
+        // The child may write packets.
+        let pipe = |end| insert(Descriptor::Pipe { end, is_shared: false }, Reads::Messages);
         let pipes = pipes.map(|end| end.map(pipe));
-        let child = insert(Descriptor::Child(child));
+        let child = insert(Descriptor::Child(child), Reads::Bytes);
         Ok(Spawned { child, pid, pipes })
     }
 

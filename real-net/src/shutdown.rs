@@ -5,23 +5,23 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::thread;
 
 use futures::channel::oneshot;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use signal_hook::iterator::Signals;
+use signal_hook::{SigId, flag, low_level};
 
 use crate::signals::Handled;
 
 /// Waits for `SIGTERM` or `SIGINT`, the signals that ask a program to end.
 ///
 /// From this call on the first of them completes the future instead of ending the process, on
-/// whichever loop awaits it. A second one, or one after the future was dropped, ends the process at
-/// once, as it would have without this call: a server that does not come to its end can still be
-/// stopped. Call it once in a process: for a second call the first signal may have been the last.
+/// whichever loop awaits it. A second one ends the process at once: a server that does not come to
+/// its end can still be stopped. One after the future was dropped does what it would have done without
+/// this call: it ends the process, or goes to the loops that handle it. Call it once in a process: for a second call the first signal may have been the last.
 ///
 /// # Errors
 ///
@@ -46,10 +46,12 @@ pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
     let default_again = Arc::new(AtomicBool::new(false));
     // What loops handled once and handle no more is not to end the process.
     let handled = SHUTDOWN.map(Handled::new).into_iter().collect::<io::Result<Vec<_>>>()?;
+    let mut second_ends = Actions::default();
     for signal in SHUTDOWN {
         // In this order: the first signal finds the flag unset, and sets it for the second.
-        flag::register_conditional_default(signal, Arc::clone(&default_again))?;
-        flag::register(signal, Arc::clone(&default_again))?;
+        let by_default = flag::register_conditional_default(signal, Arc::clone(&default_again))?;
+        second_ends.0.push(by_default);
+        second_ends.0.push(flag::register(signal, Arc::clone(&default_again))?);
     }
     let mut signals = Signals::new(SHUTDOWN)?;
     let handle = signals.handle();
@@ -60,7 +62,7 @@ pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
             let _ = came.send(if number == SIGINT { Shutdown::Int } else { Shutdown::Term });
         }
     })?;
-    Ok(ShutdownSignal { coming, handle, default_again, _handled: handled })
+    Ok(ShutdownSignal { coming, handle, _handled: handled, _second_ends: second_ends })
 }
 
 const SHUTDOWN: [i32; 2] = [SIGTERM, SIGINT];
@@ -79,9 +81,21 @@ pub enum Shutdown {
 pub struct ShutdownSignal {
     coming: oneshot::Receiver<Shutdown>,
     handle: signal_hook::iterator::Handle,
-    /// True from the first signal on: the next has its usual effect.
-    default_again: Arc<AtomicBool>,
+    /// Before what is below: a signal that comes in between has its usual effect.
     _handled: Vec<Handled>,
+    _second_ends: Actions,
+}
+
+/// What is done at signals, until it is dropped.
+#[derive(Default)]
+struct Actions(Vec<SigId>);
+
+impl Drop for Actions {
+    fn drop(&mut self) {
+        for action in self.0.drain(..) {
+            low_level::unregister(action);
+        }
+    }
 }
 
 impl Future for ShutdownSignal {
@@ -95,16 +109,13 @@ impl Future for ShutdownSignal {
 
 impl Drop for ShutdownSignal {
     fn drop(&mut self) {
-        self.default_again.store(true, Ordering::SeqCst);
         self.handle.close();
     }
 }
 
 impl fmt::Debug for ShutdownSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShutdownSignal")
-            .field("default_again", &self.default_again)
-            .finish_non_exhaustive()
+        f.debug_struct("ShutdownSignal").finish_non_exhaustive()
     }
 }
 

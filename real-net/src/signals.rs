@@ -14,7 +14,7 @@ use sim_core::Signal;
 use sim_core::driver::{Signals, Source};
 
 use crate::MioDriver;
-use crate::sockets::Descriptor;
+use crate::sockets::{Descriptor, Reads};
 
 /// The signals that this process has ever handled.
 ///
@@ -40,7 +40,7 @@ impl Handled {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let is_default = Arc::new(AtomicBool::new(true));
-                flag::register_conditional_default(signal, Arc::clone(&is_default))?;
+                register_default(signal, Arc::clone(&is_default))?;
                 place.insert(Disposition { handlers: 0, is_default })
             }
         };
@@ -48,6 +48,18 @@ impl Handled {
         disposition.is_default.store(false, Ordering::SeqCst);
         Ok(Self(signal))
     }
+}
+
+/// Has a signal do what it does by default while `is_default` is true.
+fn register_default(signal: i32, is_default: Arc<AtomicBool>) -> io::Result<()> {
+    if low_level::signal_name(signal).is_some() {
+        flag::register_conditional_default(signal, is_default)?;
+    } else {
+        // Of the others, those of real time among them, each ends the process. What its status then says of the signal
+        // is what a shell would say.
+        flag::register_conditional_shutdown(signal, 128 + signal, is_default)?;
+    }
+    Ok(())
 }
 
 impl Drop for Handled {
@@ -108,7 +120,8 @@ impl Drop for WatchedSignal {
 
 impl Signals for MioDriver {
     fn watch(&self, signal: Signal) -> io::Result<Source> {
-        self.insert_descriptor(Descriptor::Signal(WatchedSignal::new(signal)?))
+        let watched = Descriptor::Signal(WatchedSignal::new(signal)?);
+        self.insert_descriptor(watched, Reads::Bytes)
     }
 
     fn take_signals(&self, source: Source) -> io::Result<usize> {
@@ -119,7 +132,10 @@ impl Signals for MioDriver {
     }
 
     fn raise(&self, signal: Signal) -> io::Result<()> {
-        Ok(kill_process(getpid(), kernel_signal(signal)?)?)
+        match rustix::process::Signal::from_named_raw(signal.number()) {
+            Some(named) => Ok(kill_process(getpid(), named)?),
+            None => low_level::raise(signal.number()),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Sockets {
 #[derive(Debug)]
 pub(crate) struct Entry {
     descriptor: Descriptor,
+    reads: Reads,
     generation: u32,
     token: Option<Token>,
     /// The selector knows it.
@@ -41,7 +42,8 @@ pub(crate) enum Descriptor {
     /// An end of a pipe, or what serves as one.
     Pipe {
         end: OwnedFd,
-        reads: Reads,
+        /// It was opened elsewhere, and may be open there.
+        is_shared: bool,
     },
     /// A child process.
     Child(ChildProcess),
@@ -54,7 +56,7 @@ pub(crate) enum Descriptor {
 pub(crate) enum Reads {
     /// A read that is short took all there was. Its hanging up means that the other end is gone.
     Bytes,
-    /// A read takes one line or one message, however many wait: only one that would block took them all.
+    /// A read may take one line or one message, however many wait: only one that would block took them all.
     Messages,
     /// Nothing: a device that is written to, whose reading says nothing of whoever looks at it (G-04).
     Nothing,
@@ -80,14 +82,14 @@ impl Sockets {
     /// # Errors
     ///
     /// `EMFILE` when the table is full, which no kernel allows to happen.
-    pub(crate) fn insert(&mut self, descriptor: Descriptor) -> io::Result<Source> {
+    pub(crate) fn insert(&mut self, descriptor: Descriptor, reads: Reads) -> io::Result<Source> {
         if self.entries.len() >= SOCKETS_MAX {
             return Err(Errno::MFILE.into());
         }
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index =
-            self.entries.insert(Entry { descriptor, generation, token: None, is_selected: false });
+        let entry = Entry { descriptor, reads, generation, token: None, is_selected: false };
+        let index = self.entries.insert(entry);
         Ok(Source(u64::from(generation) << 32 | index as u64))
     }
 
@@ -137,12 +139,8 @@ impl Sockets {
     /// readiness for reading says.
     #[inline]
     pub(crate) fn token(&self, index: usize) -> Option<(Token, Reads)> {
-        let Entry { descriptor, token, .. } = self.entries.get(index)?;
-        let reads = match descriptor {
-            Descriptor::Pipe { reads, .. } => *reads,
-            _ => Reads::Bytes,
-        };
-        token.map(|token| (token, reads))
+        let Entry { reads, token, .. } = self.entries.get(index)?;
+        token.map(|token| (token, *reads))
     }
 
     /// The token of a socket, if it is registered.
@@ -164,7 +162,8 @@ impl Sockets {
     ) -> io::Result<bool> {
         let index = index_of(source);
         let descriptor = self.get(source)?;
-        let both = Interest::READABLE | Interest::WRITABLE;
+        // Urgent data, too: a read ends at them.
+        let both = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         let fd = descriptor.as_raw_fd();
         let is_selected = match registry.register(&mut SourceFd(&fd), mio::Token(index), both) {
             Ok(()) => true,

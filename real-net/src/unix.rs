@@ -22,19 +22,19 @@ impl UnixSockets for MioDriver {
             SocketKind::Stream => Type::STREAM,
             SocketKind::Datagram => Type::DGRAM,
         };
-        self.insert(Socket::new(Domain::UNIX, kind.nonblocking(), None)?)
+        self.insert_unix(Socket::new(Domain::UNIX, kind.nonblocking(), None)?)
     }
 
     fn pair(&self) -> io::Result<(Source, Source)> {
         let (one, other) = Socket::pair(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-        Ok((self.insert(one)?, self.insert(other)?))
+        Ok((self.insert_unix(one)?, self.insert_unix(other)?))
     }
 
     fn pipe(&self) -> io::Result<(Source, Source)> {
         let (reader, writer) = io::pipe()?;
         let insert = |end: OwnedFd| {
             rustix::io::ioctl_fionbio(&end, true)?;
-            self.insert_descriptor(Descriptor::Pipe { end, reads: Reads::Bytes })
+            self.insert_descriptor(Descriptor::Pipe { end, is_shared: false }, Reads::Bytes)
         };
         Ok((insert(reader.into())?, insert(writer.into())?))
     }
@@ -55,7 +55,7 @@ impl UnixSockets for MioDriver {
             Ok(rustix::net::acceptfrom_with(socket, flags)?)
         })?;
         let peer = from_kernel(peer)?;
-        Ok((self.insert(Socket::from(descriptor))?, peer))
+        Ok((self.insert_unix(Socket::from(descriptor))?, peer))
     }
 
     fn send_to(&self, source: Source, data: &[u8], to: &UnixAddr) -> io::Result<usize> {

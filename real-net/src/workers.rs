@@ -118,6 +118,10 @@ impl Workers {
 fn probe(listen: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(listen), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    if listen.is_ipv6() {
+        // As the listeners are (E-16).
+        socket.set_only_v6(true)?;
+    }
     socket
         .bind(&listen.into())
         .map_err(|error| io::Error::new(error.kind(), format!("bind to {listen}: {error}")))

@@ -54,6 +54,8 @@ pub struct Socket {
     source: Option<Source>,
     /// Once something was awaited of it.
     watch: OnceCell<Rc<Watch>>,
+    /// Where a connect goes whose outcome nobody has seen.
+    connecting: Option<SocketAddr>,
 }
 
 /// A registered socket's key, and whether it was seen readable and at its end.
@@ -101,7 +103,8 @@ impl Socket {
     }
 
     fn new(lp: &Loop, kind: SocketKind, medium: Medium, source: Source) -> Self {
-        Self { lp: lp.clone(), kind, medium, source: Some(source), watch: OnceCell::new() }
+        let (lp, source, watch) = (lp.clone(), Some(source), OnceCell::new());
+        Self { lp, kind, medium, source, watch, connecting: None }
     }
 
     /// Takes over a TCP stream of the loop's driver: for drivers that adopt sockets made elsewhere.
@@ -220,7 +223,7 @@ impl Socket {
         Err(io::Error::new(io::ErrorKind::InvalidInput, text))
     }
 
-    /// Connects it: asyncio's `sock_connect`.
+    /// Connects it: asyncio's `sock_connect`. One that was dropped goes on, and another to the same address waits for it.
     ///
     /// # Errors
     ///
@@ -231,18 +234,24 @@ impl Socket {
         let named = |error| AddressError::wrap("connect to", remote, error);
         let (lp, source) = (self.lp.clone(), self.source());
         let driver = &lp.core.driver;
-        driver.connect(source, remote).map_err(named)?;
-        if self.kind == SocketKind::Datagram {
-            return Ok(());
+        if self.connecting != Some(remote) {
+            driver.connect(source, remote).map_err(named)?;
+            if self.kind == SocketKind::Datagram {
+                return Ok(());
+            }
+            self.connecting = Some(remote);
         }
         let watch = self.watch()?;
         loop {
-            watch.readiness().await?;
             match driver.finish_connect(source) {
-                // A spurious readiness says nothing (contract G-56).
+                // A spurious readiness says nothing, and one that was given up may have taken the only one (contract G-56).
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return outcome.map_err(named),
+                outcome => {
+                    self.connecting = None;
+                    return outcome.map_err(named);
+                }
             }
+            watch.readiness().await?;
         }
     }
 
@@ -357,9 +366,12 @@ impl Socket {
         });
         let key = core.sources.borrow_mut().insert(Registered::Waiting(Rc::clone(&watch)));
         watch.key.set(Some(key));
-        let watch = Rc::clone(self.watch.get_or_init(|| watch));
-        core.driver.register(watch.source, Token(key.to_bits()))?;
-        Ok(watch)
+        if let Err(error) = core.driver.register(watch.source, Token(key.to_bits())) {
+            let removed = core.sources.borrow_mut().remove(key);
+            drop(removed);
+            return Err(error);
+        }
+        Ok(Rc::clone(self.watch.get_or_init(|| watch)))
     }
 }
 

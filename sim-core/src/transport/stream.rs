@@ -738,11 +738,7 @@ impl Stream {
         self.loss_is_layers.set(false);
         let core = self.core();
         let registered = core.sources.borrow_mut().remove(self.key.get());
-        if self.reset.get() {
-            core.driver.reset(self.source);
-        } else {
-            core.driver.close(self.source);
-        }
+        self.close_source();
         self.outcome.replace(Outcome::Lost(reason));
         let handler = self.handler.take();
         if let Some(handler) = &handler {
@@ -756,12 +752,22 @@ impl Stream {
         drop((handler, registered));
     }
 
+    /// Closes the socket; with a reset if what was written is cut short (ruling 9).
+    fn close_source(&self) {
+        let driver = &self.core().driver;
+        if self.reset.get() {
+            driver.reset(self.source);
+        } else {
+            driver.close(self.source);
+        }
+    }
+
     /// The loop is closed: no callback, the socket is closed.
     pub(crate) fn release(self: &Rc<Self>) {
         if self.phase.replace(Phase::Lost) == Phase::Lost && !self.loss_is_layers.replace(false) {
             return;
         }
-        self.core().driver.close(self.source);
+        self.close_source();
         let handler = self.handler.take();
         if let Some(handler) = &handler {
             handler.detach();

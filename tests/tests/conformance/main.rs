@@ -17,6 +17,7 @@ mod futures;
 mod groups;
 mod happy_eyeballs;
 mod instants;
+mod kernel_peers;
 mod layers;
 mod lifecycle;
 mod lifetimes;

@@ -10,6 +10,7 @@ use tests::both_loops;
 
 use crate::resolving::address_of;
 use crate::serving::free_port;
+use crate::stream_readers::is_ready;
 
 /// More than the buffers of both ends take.
 const FLOOD: usize = 16 << 20;
@@ -156,6 +157,23 @@ both_loops! {
         let (accepted, _) = listener.accept().await?;
         accepted.send_all(b"at last").await?;
         assert_eq!(socket.recv(100).await?, b"at last");
+        Ok(())
+    }
+
+    /// G-56: a connect that was given up, and came to its end since, may be waited for again; so may one that has not.
+    async fn a_connect_that_was_given_up_may_be_waited_for_again(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let mut listener = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+        listener.bind((address_of(&server).await?, 0).into())?;
+        listener.listen(2)?;
+        let place = listener.local_addr()?;
+        for pause in [0, 50] {
+            let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+            let _is_connected = is_ready(socket.connect(place)).await;
+            client.sleep(Duration::from_millis(pause)).await;
+            client.timeout(Duration::from_secs(30), socket.connect(place)).await??;
+            assert_eq!(listener.accept().await?.1, socket.local_addr()?);
+        }
         Ok(())
     }
 

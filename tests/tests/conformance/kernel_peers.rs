@@ -1,0 +1,124 @@
+//! Peers that are not ours, on the real loop: what their kernel does that none of our own ends has it do.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use real_net::new_loop_and_driver;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
+use sim_core::{PipeEnd, PipeReader, Serving, Socket};
+use tests::recorder::{Log, Recorder};
+
+use crate::loops::{ms, run_for};
+
+/// C-30: a read ends at urgent data; what is behind them is read all the same, whether it comes before the read
+/// or after.
+// on: real
+#[test]
+fn what_is_behind_urgent_data_is_read() {
+    let (lp, driver) = new_loop_and_driver().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let source = driver.adopt(listener.accept().unwrap().0).unwrap();
+    let socket = Socket::from_source(&lp, source);
+    let handle = (*lp).clone();
+    let adopt =
+        async move { handle.connection().adopt(socket, || Recorder::new(&Log::new())).await };
+    let conn = lp.run_until_complete(adopt).unwrap().unwrap();
+    for _ in 0..2 {
+        peer.write_all(b"aaa").unwrap();
+        assert_eq!(send(&peer, b"!", SendFlags::OOB).unwrap(), 1);
+        peer.write_all(b"ccc").unwrap();
+        run_for(&lp, ms(20));
+    }
+    assert_eq!(conn.with(|recorder, _| recorder.data.clone()), b"aaacccaaaccc");
+}
+
+/// C-30: a read of a Unix stream ends behind what came with descriptors.
+// on: real
+#[test]
+fn what_is_behind_a_descriptor_is_read() {
+    let (lp, driver) = new_loop_and_driver().unwrap();
+    let (near, mut peer) = UnixStream::pair().unwrap();
+    let socket = Socket::from_unix_source(&lp, driver.adopt_unix(near).unwrap());
+    let handle = (*lp).clone();
+    let adopt =
+        async move { handle.connection().adopt(socket, || Recorder::new(&Log::new())).await };
+    let conn = lp.run_until_complete(adopt).unwrap().unwrap();
+    for _ in 0..2 {
+        let sent = [peer.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut descriptors = SendAncillaryBuffer::new(&mut space);
+        assert!(descriptors.push(SendAncillaryMessage::ScmRights(&sent)));
+        let data = [IoSlice::new(b"x")];
+        assert_eq!(sendmsg(&peer, &data, &mut descriptors, SendFlags::empty()).unwrap(), 1);
+        peer.write_all(b"yz").unwrap();
+        run_for(&lp, ms(20));
+    }
+    assert_eq!(conn.with(|recorder, _| recorder.data.clone()), b"xyzxyz");
+}
+
+/// G-02: whoever shares the end of a pipe, as a shell does its terminal, may have made it blocking: the loop does not
+/// stand still in a read.
+// on: real
+#[test]
+fn an_end_that_others_made_blocking_blocks_nobody() {
+    let (lp, driver) = new_loop_and_driver().unwrap();
+    let (reader, mut writer) = io::pipe().unwrap();
+    let shared = reader.try_clone().unwrap();
+    let reader = PipeReader::from_source(&lp, driver.adopt_pipe(reader, PipeEnd::Read).unwrap());
+    let handle = (*lp).clone();
+    let connect =
+        async move { handle.connect_read_pipe(reader, || Recorder::new(&Log::new())).await };
+    let conn = lp.run_until_complete(connect).unwrap().unwrap();
+    rustix::io::ioctl_fionbio(&shared, false).unwrap();
+    for _ in 0..2 {
+        writer.write_all(b"line").unwrap();
+        run_for(&lp, ms(20));
+    }
+    assert_eq!(conn.with(|recorder, _| recorder.data.clone()), b"lineline");
+}
+
+/// C-77: what an abort cuts short ends with a reset also where the loop ends first.
+// on: real
+#[test]
+fn an_abort_is_a_reset_though_the_loop_ends_in_its_turn() {
+    let (lp, driver) = new_loop_and_driver().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let source = driver.adopt(listener.accept().unwrap().0).unwrap();
+    let socket = Socket::from_source(&lp, source);
+    let handle = (*lp).clone();
+    let adopt =
+        async move { handle.connection().adopt(socket, || Recorder::new(&Log::new())).await };
+    let conn = lp.run_until_complete(adopt).unwrap().unwrap();
+    let stop = lp.stop_handle();
+    let _soon = lp.call_soon(move || {
+        conn.transport().write(b"half an ans");
+        conn.transport().abort();
+        stop.stop();
+    });
+    lp.run_forever().unwrap();
+    drop((lp, driver));
+    let error = peer.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// E-16: workers take an IPv6 port though another listens on that of IPv4, as one listener does.
+// on: real
+#[test]
+fn workers_of_one_family_share_a_port_with_the_other() {
+    let other = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let Ok(_) = TcpListener::bind("[::1]:0") else { return println!("skipped: there is no IPv6") };
+    let pool = real_net::workers(2).serve(
+        (std::net::Ipv6Addr::UNSPECIFIED, port).into(),
+        |lp, at| async move {
+            let server = lp.create_server(at, || Recorder::new(&Log::new())).await?;
+            Ok(Serving::from(server))
+        },
+    );
+    assert_eq!(pool.unwrap().count(), 2);
+}
