@@ -234,7 +234,8 @@ impl Socket {
         let named = |error| AddressError::wrap("connect to", remote, error);
         let (lp, source) = (self.lp.clone(), self.source());
         let driver = &lp.core.driver;
-        if self.connecting != Some(remote) {
+        let is_under_way = self.connecting == Some(remote);
+        if !is_under_way {
             driver.connect(source, remote).map_err(named)?;
             if self.kind == SocketKind::Datagram {
                 return Ok(());
@@ -242,9 +243,13 @@ impl Socket {
             self.connecting = Some(remote);
         }
         let watch = self.watch()?;
+        // Whoever waited before may have taken the only readiness that there is.
+        if !is_under_way {
+            watch.readiness().await?;
+        }
         loop {
             match driver.finish_connect(source) {
-                // A spurious readiness says nothing, and one that was given up may have taken the only one (contract G-56).
+                // A spurious readiness says nothing (contract G-56).
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => {
                     self.connecting = None;
