@@ -99,7 +99,7 @@ impl Links {
         self.try_with(|network| {
             let index = host(network, name)?;
             let wire = &mut network.wire;
-            wire.links.set_uplink(index, rate, &mut wire.faults);
+            wire.links.set_uplink(wire.now, index, rate, &mut wire.faults);
             network.note_gate(Subject::Uplink(index), &format!("{name}->*"), rate);
             Ok(())
         })
@@ -114,7 +114,7 @@ impl Links {
         self.try_with(|network| {
             let index = host(network, name)?;
             let wire = &mut network.wire;
-            wire.links.set_downlink(index, rate, &mut wire.faults);
+            wire.links.set_downlink(wire.now, index, rate, &mut wire.faults);
             network.note_gate(Subject::Downlink(index), &format!("*->{name}"), rate);
             Ok(())
         })
@@ -262,7 +262,7 @@ impl LinkHandle {
     fn replace(&self, link: Option<Link>) {
         self.links.with(|network| {
             let wire = &mut network.wire;
-            wire.links.set_pair(self.pair, link.clone(), &mut wire.faults);
+            wire.links.set_pair(wire.now, self.pair, link.clone(), &mut wire.faults);
             network.note_link(self.pair, link.as_ref());
         });
     }
