@@ -29,6 +29,8 @@ pub(crate) struct Orders {
     faults: RefCell<Vec<Standing>>,
     /// Each with its place among the entries of the plan.
     clocks: Vec<(usize, Clock)>,
+    /// How many faults have begun.
+    begun: Cell<u64>,
     absent: RefCell<Vec<String>>,
     /// Clocks that are not permanent are right again.
     clocks_are_right: Cell<bool>,
@@ -41,6 +43,8 @@ pub(crate) struct Standing {
     /// Its place among the entries of the plan.
     entry: usize,
     state: State,
+    /// How many had begun when it began, with it.
+    began: u64,
     /// The partition that it made.
     cut: Option<partition::Cut>,
 }
@@ -108,14 +112,25 @@ impl Orders {
             match entry {
                 Entry::Fault(fault) => {
                     let (fault, state) = (fault.clone(), State::Ahead);
-                    faults.push(Standing { fault, entry: number, state, cut: None });
+                    faults.push(Standing { fault, entry: number, state, began: 0, cut: None });
                 }
                 Entry::Clock(clock) => clocks.push((number, clock.clone())),
                 Entry::Deviation(_) | Entry::Environment(_) | Entry::Workload(_) => {}
             }
         }
-        let (absent, clocks_are_right) = (RefCell::default(), Cell::new(false));
-        Self { faults: RefCell::new(faults), clocks, absent, clocks_are_right }
+        Self { faults: RefCell::new(faults), clocks, ..Self::default() }
+    }
+
+    /// What the fault that began last says of something, of those in force that say anything of it, and when
+    /// it began among them all.
+    fn last_word<T>(&self, said_by: impl Fn(&Condition) -> Option<T>) -> Option<(u64, T)> {
+        let faults = self.faults.borrow();
+        let begun = faults.iter().filter(|standing| standing.state == State::Begun);
+        let words = begun.filter_map(|standing| match &standing.fault.action {
+            Action::Interval { condition, .. } => Some((standing.began, said_by(condition)?)),
+            Action::Moment(_) => None,
+        });
+        words.max_by_key(|&(began, _)| began)
     }
 
     /// The hosts that orders were about when the world had none of that name, and still has not.
@@ -241,8 +256,10 @@ impl Scheduler {
     /// Has what stands befall a host that has just been made: cuts and links at once, and what stops it behind the
     /// turn in which it was made, so that it can be given what it is for.
     pub(crate) fn befall(self: &Rc<Self>, name: &str) {
-        let count = self.orders.faults.borrow().len();
-        for index in 0..count {
+        let mut order: Vec<usize> = (0..self.orders.faults.borrow().len()).collect();
+        // Of two about the same the later one holds.
+        order.sort_by_key(|&index| self.orders.faults.borrow()[index].began);
+        for index in order {
             let standing = {
                 let standing = &self.orders.faults.borrow()[index];
                 let is_concerned =
@@ -343,6 +360,10 @@ impl Scheduler {
         let standing = &mut self.orders.faults.borrow_mut()[index];
         (standing.state == from && from != to).then(|| {
             standing.state = to;
+            if to == State::Begun {
+                standing.began = self.orders.begun.get() + 1;
+                self.orders.begun.set(standing.began);
+            }
             standing.fault.clone()
         })
     }
@@ -435,6 +456,7 @@ impl Scheduler {
     }
 
     fn make_no_longer_so(self: &Rc<Self>, index: usize, condition: &Condition) {
+        let began = self.orders.faults.borrow()[index].began;
         match condition {
             Condition::Cut(_) => {
                 if let Some(cut) = self.orders.faults.borrow_mut()[index].cut.take() {
@@ -459,22 +481,51 @@ impl Scheduler {
                     self.network().freeze(host, false);
                 }
             }
-            Condition::Slow { host, .. } => {
-                if let Some(host) = self.index_of(host) {
-                    self.set_callback_cost(host, Duration::ZERO);
-                }
-            }
+            Condition::Slow { host, .. } => self.give_back_cost(began, host),
             Condition::Names { host, fault } => {
                 self.network().name_service.end(host, *fault);
             }
             Condition::Link { from, to, is_mutual, .. } => {
-                let links = Links::new(self);
-                let there = links.link(from, to);
-                let back = is_mutual.then(|| links.link(to, from));
-                for link in [Some(there), back].into_iter().flatten().flatten() {
-                    link.reset();
+                self.give_back_link(began, from, to);
+                if *is_mutual {
+                    self.give_back_link(began, to, from);
                 }
             }
+        }
+    }
+
+    /// A fault of a host's callbacks is over: what another says of them holds.
+    fn give_back_cost(&self, began: u64, host: &str) {
+        let other = self.orders.last_word(|other| match other {
+            Condition::Slow { host: whose, cost } if whose == host => Some(*cost),
+            _ => None,
+        });
+        // The word of a later one held already.
+        if other.is_none_or(|(other, _)| other < began)
+            && let Some(index) = self.index_of(host)
+        {
+            self.set_callback_cost(index, other.map(|(_, cost)| cost).unwrap_or_default());
+        }
+    }
+
+    /// A fault of a link is over: what another says of it holds, or what it was set up as.
+    fn give_back_link(&self, began: u64, from: &str, to: &str) {
+        let other = self.orders.last_word(|other| match other {
+            Condition::Link { from: a, to: b, is_mutual, link }
+                if (&**a, &**b) == (from, to) || *is_mutual && (&**a, &**b) == (to, from) =>
+            {
+                link.0.parse::<Link>().ok()
+            }
+            _ => None,
+        });
+        let mut network = self.network();
+        let Some(pair) = network.host_named(from).zip(network.host_named(to)) else { return };
+        if other.as_ref().is_none_or(|(other, _)| *other < began) {
+            let link = other.map(|(_, link)| link);
+            network.note_link(pair, link.as_ref());
+            let Network { wire, .. } = &mut *network;
+            let link = link.or_else(|| wire.links.base(from, to));
+            wire.links.set_pair(wire.now, pair, link, &mut wire.faults);
         }
     }
 }

@@ -220,11 +220,30 @@ impl LinkTable {
         self.look_again();
     }
 
+    /// What the rules say of the link from one host to another: where nothing changes it, it is that.
+    pub(crate) fn base(&self, from: &str, to: &str) -> Option<Link> {
+        self.rules.iter().rev().find_map(|rule| match rule {
+            LinkRule::OneWay(a, b, link) if (&**a, &**b) == (from, to) => Some(link.clone()),
+            LinkRule::BothWays(a, b, link)
+                if [(from, to), (to, from)].contains(&(a.as_str(), b.as_str())) =>
+            {
+                Some(link.clone())
+            }
+            _ => None,
+        })
+    }
+
     /// Takes everything off the links that could do a packet harm; how long they take stays.
     pub(crate) fn calm(&mut self) {
         self.everywhere = Rc::new(self.everywhere.calmed());
         for link in self.pairs.values_mut() {
             *link = Rc::new(link.calmed());
+        }
+        // They are the base that links come back to, and what those of later hosts begin with.
+        for rule in &mut self.rules {
+            if let LinkRule::OneWay(_, _, link) | LinkRule::BothWays(_, _, link) = rule {
+                *link = link.calmed();
+            }
         }
         self.look_again();
     }
