@@ -138,12 +138,12 @@ impl Links {
 
     /// Ends every partition and releases every held link. What was held arrives now.
     pub fn heal(&self) {
-        self.with(|network| network.heal(None));
+        self.with(|network| network.heal_all_but(&[]));
     }
 
     /// Ends one partition, if it is still in force.
     pub fn heal_one(&self, cut: Cut) {
-        self.with(|network| network.heal(Some(cut)));
+        self.with(|network| network.heal(cut));
     }
 
     /// All packets on their way between hosts: those that have a time by when they arrive, then

@@ -49,6 +49,14 @@ pub(crate) struct Standing {
     cut: Option<partition::Cut>,
 }
 
+/// How a fault keeps a host from going on, by the host's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hold<'a> {
+    Down(&'a str),
+    Still(&'a str),
+    Frozen(&'a str),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Ahead,
@@ -133,12 +141,45 @@ impl Orders {
         words.max_by_key(|&(began, _)| began)
     }
 
+    /// The permanent faults that have begun, in this order, and the partitions that they made.
+    fn permanent(&self) -> (Vec<Fault>, Vec<partition::Cut>) {
+        let faults = self.faults.borrow();
+        let stays = |it: &&Standing| it.fault.is_permanent && it.state == State::Begun;
+        let mut permanent: Vec<&Standing> = faults.iter().filter(stays).collect();
+        permanent.sort_by_key(|standing| standing.began);
+        let cuts = permanent.iter().filter_map(|standing| standing.cut).collect();
+        (permanent.into_iter().map(|standing| standing.fault.clone()).collect(), cuts)
+    }
+
     /// The hosts that orders were about when the world had none of that name, and still has not.
     pub(crate) fn absent_hosts(&self, is_there: impl Fn(&str) -> bool) -> Vec<String> {
         let clocks = self.clocks.iter().map(|(_, clock)| clock.host.clone());
         let absent = self.absent.borrow();
         let named = absent.iter().cloned().chain(clocks);
         named.filter(|name| !is_there(name)).collect()
+    }
+}
+
+impl<'a> Hold<'a> {
+    fn of(action: &'a Action) -> Option<Self> {
+        match action {
+            Action::Interval { condition, .. } => match condition {
+                Condition::Crash { host, .. } => Some(Self::Down(host)),
+                Condition::Pause { host } => Some(Self::Still(host)),
+                Condition::Freeze { host } => Some(Self::Frozen(host)),
+                Condition::Cut(_)
+                | Condition::Slow { .. }
+                | Condition::Names { .. }
+                | Condition::Link { .. } => None,
+            },
+            Action::Moment(Incident::Kill { host }) => Some(Self::Down(host)),
+            Action::Moment(Incident::Signal { host, signal }) => match signal.default_action() {
+                DefaultAction::End => Some(Self::Down(host)),
+                DefaultAction::Stop => Some(Self::Still(host)),
+                DefaultAction::Ignore | DefaultAction::Continue => None,
+            },
+            Action::Moment(Incident::ClockStep { .. }) => None,
+        }
     }
 }
 
@@ -180,23 +221,21 @@ impl Scheduler {
     /// Ends every fault that is not permanent, and everything that links and streams do beyond the
     /// ordinary: hosts are up, links at base, and nothing new is injected.
     pub(crate) fn quiesce(self: &Rc<Self>) {
+        let (permanent, cuts) = self.orders.permanent();
+        let holds: Vec<Hold<'_>> = permanent.iter().filter_map(|it| Hold::of(&it.action)).collect();
         let count = self.orders.faults.borrow().len();
-        let mut permanent = Vec::new();
         for index in 0..count {
-            let (fault, state) = {
-                let standing = &self.orders.faults.borrow()[index];
-                (standing.fault.clone(), standing.state)
-            };
-            if !fault.is_permanent {
+            let fault = self.orders.faults.borrow()[index].fault.clone();
+            if fault.is_permanent {
+                continue;
+            }
+            if Hold::of(&fault.action).is_some_and(|hold| holds.contains(&hold)) {
+                // At its end the host would go on, which it may not.
+                self.orders.faults.borrow_mut()[index].state = State::Over;
+            } else {
                 self.end(index);
-            } else if state == State::Begun {
-                permanent.push(fault);
             }
         }
-        let conditions = permanent.iter().filter_map(|fault| match &fault.action {
-            Action::Interval { condition, .. } => Some(condition),
-            Action::Moment(_) => None,
-        });
         let mut network = self.network();
         if let Some(plane) = &mut network.wire.plane {
             plane.calm();
@@ -205,15 +244,8 @@ impl Scheduler {
         network.name_service.calm();
         network.wire.links.calm();
         network.note_end(Subject::is_of_links);
-        if !conditions.clone().any(|condition| matches!(condition, Condition::Cut(_))) {
-            network.heal(None);
-        }
-        let stay: Vec<u32> = permanent
-            .iter()
-            .flat_map(|fault| fault.hosts())
-            .filter_map(|name| network.host_named(name))
-            .collect();
-        let hosts = network.hosts.len() as u32;
+        network.heal_all_but(&cuts);
+        let names = network.wire.trace.hosts.clone();
         drop(network);
         let were_right = self.orders.clocks_are_right.replace(true);
         for (_, Clock { host, offset_nanos, .. }) in
@@ -224,15 +256,29 @@ impl Scheduler {
                 self.network().step_wall_clock(index, offset_nanos.saturating_neg());
             }
         }
-        for condition in conditions.filter(|it| matches!(it, Condition::Link { .. })) {
-            self.make_so(condition);
+        let mut slow = Vec::new();
+        for fault in &permanent {
+            let Action::Interval { condition, .. } = &fault.action else { continue };
+            if let Condition::Slow { host, .. } = condition {
+                slow.push(&**host);
+            } else if matches!(condition, Condition::Link { .. }) {
+                self.make_so(condition);
+            }
         }
         // By hand, too, a host may have been stopped.
-        for host in (1..hosts).filter(|host| !stay.contains(host)) {
-            self.network().freeze(host, false);
-            self.network().pause(host, false);
-            self.set_callback_cost(host, Duration::ZERO);
-            self.start(host);
+        for (host, name) in (0..).zip(&names).skip(1) {
+            if !holds.contains(&Hold::Frozen(name)) {
+                self.network().freeze(host, false);
+            }
+            if !holds.contains(&Hold::Still(name)) {
+                self.network().pause(host, false);
+            }
+            if !slow.contains(&&**name) {
+                self.set_callback_cost(host, Duration::ZERO);
+            }
+            if !holds.contains(&Hold::Down(name)) {
+                self.start(host);
+            }
         }
     }
 
@@ -341,10 +387,15 @@ impl Scheduler {
             }
             Action::Moment(Incident::Signal { host, signal }) => {
                 if let Some(host) = self.index_of(host) {
-                    if signal.default_action() == DefaultAction::Stop {
-                        self.network().pause(host, false);
+                    match signal.default_action() {
+                        DefaultAction::End => {
+                            self.start(host);
+                        }
+                        DefaultAction::Stop => {
+                            self.network().pause(host, false);
+                        }
+                        DefaultAction::Ignore | DefaultAction::Continue => {}
                     }
-                    self.start(host);
                 }
             }
             Action::Moment(Incident::ClockStep { host, step_nanos }) => {
@@ -460,7 +511,7 @@ impl Scheduler {
         match condition {
             Condition::Cut(_) => {
                 if let Some(cut) = self.orders.faults.borrow_mut()[index].cut.take() {
-                    self.network().heal(Some(cut));
+                    self.network().heal(cut);
                 }
             }
             Condition::Crash { host, changes_address } => {

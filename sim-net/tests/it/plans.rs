@@ -1,12 +1,12 @@
 //! Plans at work.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Conn, DatagramTransport, Failure, Loop, Time, World};
-use sim_net::{FindingKind, LinkRule, Plan, Report, Sim};
+use sim_core::{Conn, DatagramTransport, Failure, Loop, World};
+use sim_net::{FindingKind, LinkRule, Partition, Plan, Report, Sim};
 
 use crate::protocols::{Datagrams, Echo, Name, Recorder, endpoint, ms};
 
@@ -173,6 +173,17 @@ fn faults_of_a_link_that_overlap_end_each_for_itself() {
     assert_eq!(delays(&sim(text).link(flat()), ms(2_100), 5)[..], expected[3..]);
 }
 
+/// How long a callback of a host takes, in milliseconds.
+async fn cost(world: &World, host: &Loop) -> Result<u128, Failure> {
+    let (lp, clock) = (host.clone(), world.clone());
+    let task = host.create_task(async move {
+        let began = clock.time();
+        lp.sleep(ms(0)).await;
+        clock.time() - began
+    });
+    Ok(task.await?.as_millis())
+}
+
 #[test]
 fn a_host_stays_slow_while_another_fault_says_so() {
     let text = "slow n 1s..4s by 10ms\nslow n 2s..3s by 70ms";
@@ -182,17 +193,7 @@ fn a_host_stays_slow_while_another_fault_says_so() {
         for second in 0..5 {
             let at = ms(second * 1_000 + 500);
             world.sleep(at - world.time().since_epoch()).await;
-            let time = Rc::new(Cell::new(Time::ZERO));
-            let (clock, first) = (world.clone(), time.clone());
-            let task = host.create_task({
-                let host = host.clone();
-                async move {
-                    first.set(clock.time());
-                    host.sleep(ms(0)).await;
-                    clock.time() - first.get()
-                }
-            });
-            costs.push(task.await.unwrap().as_millis());
+            costs.push(cost(&world, &host).await?);
         }
         Ok::<_, Failure>(costs)
     });
@@ -333,12 +334,77 @@ fn the_quiesce_ends_what_was_done_by_hand() {
         }
         operator.host("a").pause();
         operator.host("b").crash();
-        links.partition(&sim_net::Partition::between("a", "b"))?;
+        links.partition(&Partition::between("a", "b"))?;
         world.sleep(Duration::from_secs(2)).await;
         assert!(operator.host("b").is_up() && !operator.host("a").resume());
         assert!(!operator.host("gone").is_up());
         let _server = world.host("b").create_server(("b", 1), || Echo).await?;
         world.host("a").create_connection(("b", 1), || Echo).await?;
+        Ok::<(), Failure>(())
+    };
+    simulation.run(run).unwrap();
+}
+
+/// A permanent fault keeps up what it does, and nothing else: not other faults, and not of its own hosts.
+#[test]
+fn what_is_permanent_keeps_up_nothing_else() {
+    let text = "cut c d 100ms.. permanent\nlink b->a 100ms.. latency=20ms permanent\n\
+                slow e 100ms.. by 10ms permanent\ndns a 100ms.. nxdomain permanent";
+    let simulation = sim(text).quiesce(Duration::from_secs(1)).build();
+    let (world, operator, links) = (simulation.world(), simulation.operator(), simulation.links());
+    let run = async move {
+        let [a, _, _, d, e] = ["a", "b", "c", "d", "e"].map(|name| world.host(name));
+        links.partition(&Partition::between("a", "b"))?;
+        links.link("b", "a")?.hold();
+        operator.host("b").crash();
+        operator.host("c").crash();
+        operator.host("d").freeze();
+        operator.host("e").pause();
+        world.sleep(Duration::from_secs(2)).await;
+        let names = ["a", "b", "c", "d", "e"];
+        assert!(names.iter().all(|name| operator.host(name).is_up()));
+        assert!(!operator.host("d").thaw() && !operator.host("e").resume());
+        assert_eq!(cost(&world, &e).await?, 10);
+        let _servers = [
+            world.host("b").create_server(("b", 1), || Echo).await?,
+            world.host("c").create_server(("c", 1), || Echo).await?,
+        ];
+        let b = world.host("b").getaddrinfo(("b", 1)).await?[0];
+        let began = world.time();
+        a.create_connection(b, || Echo).await?;
+        assert!(world.time() - began >= ms(20));
+        let cut_off = async { d.create_connection(("c", 1), || Echo).await };
+        assert!(d.timeout(Duration::from_secs(5), cut_off).await.is_err());
+        Ok::<(), Failure>(())
+    };
+    simulation.run(run).unwrap();
+}
+
+/// What a permanent fault keeps a host from, it is kept from, whatever else did so as well.
+#[test]
+fn hosts_stay_as_permanent_faults_have_them() {
+    let text = "kill off at 50ms\ncrash off 200ms.. permanent\n\
+                signal ended SIGTERM at 50ms\nsignal ended SIGTERM at 200ms permanent\n\
+                pause still 50ms..\nsignal still SIGSTOP at 200ms permanent\n\
+                freeze ice 100ms.. permanent\n\
+                slow lag 200ms.. by 10ms permanent\nslow lag 300ms.. by 70ms";
+    let simulation = sim(text).quiesce(Duration::from_secs(1)).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        for name in ["off", "ended", "still", "ice"] {
+            world.host(name);
+        }
+        let lag = world.host("lag");
+        world.sleep(ms(100)).await;
+        assert!(operator.host("off").start() && operator.host("ended").start());
+        world.sleep(ms(400)).await;
+        operator.host("ice").pause();
+        operator.host("still").freeze();
+        world.sleep(Duration::from_secs(1)).await;
+        assert!(!operator.host("off").is_up() && !operator.host("ended").is_up());
+        assert!(!operator.host("still").thaw() && operator.host("still").resume());
+        assert!(!operator.host("ice").resume() && operator.host("ice").thaw());
+        assert_eq!(cost(&world, &lag).await?, 10);
         Ok::<(), Failure>(())
     };
     simulation.run(run).unwrap();
