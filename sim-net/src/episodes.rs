@@ -39,11 +39,16 @@ impl Network {
         }
     }
 
-    /// A partition is over; or all are, and every held link is released.
-    pub(crate) fn note_healed(&mut self, cut: Option<Cut>) {
-        self.note_end(|subject| match (subject, cut) {
-            (Subject::Cut(number), Some(cut)) => number == cut.number(),
-            (Subject::Cut(_) | Subject::Jam(..), None) => true,
+    /// A partition is over.
+    pub(crate) fn note_healed(&mut self, cut: Cut) {
+        self.note_end(|subject| subject == Subject::Cut(cut.number()));
+    }
+
+    /// All partitions but these are over, and every held link is released.
+    pub(crate) fn note_all_healed_but(&mut self, stay: &[Cut]) {
+        self.note_end(|subject| match subject {
+            Subject::Cut(number) => stay.iter().all(|cut| cut.number() != number),
+            Subject::Jam(..) => true,
             _ => false,
         });
     }

@@ -99,7 +99,7 @@ impl Links {
         self.try_with(|network| {
             let index = host(network, name)?;
             let wire = &mut network.wire;
-            wire.links.set_uplink(index, rate, &mut wire.faults);
+            wire.links.set_uplink(wire.now, index, rate, &mut wire.faults);
             network.note_gate(Subject::Uplink(index), &format!("{name}->*"), rate);
             Ok(())
         })
@@ -114,7 +114,7 @@ impl Links {
         self.try_with(|network| {
             let index = host(network, name)?;
             let wire = &mut network.wire;
-            wire.links.set_downlink(index, rate, &mut wire.faults);
+            wire.links.set_downlink(wire.now, index, rate, &mut wire.faults);
             network.note_gate(Subject::Downlink(index), &format!("*->{name}"), rate);
             Ok(())
         })
@@ -138,12 +138,12 @@ impl Links {
 
     /// Ends every partition and releases every held link. What was held arrives now.
     pub fn heal(&self) {
-        self.with(|network| network.heal(None));
+        self.with(|network| network.heal_all_but(&[]));
     }
 
     /// Ends one partition, if it is still in force.
     pub fn heal_one(&self, cut: Cut) {
-        self.with(|network| network.heal(Some(cut)));
+        self.with(|network| network.heal(cut));
     }
 
     /// All packets on their way between hosts: those that have a time by when they arrive, then
@@ -262,7 +262,7 @@ impl LinkHandle {
     fn replace(&self, link: Option<Link>) {
         self.links.with(|network| {
             let wire = &mut network.wire;
-            wire.links.set_pair(self.pair, link.clone(), &mut wire.faults);
+            wire.links.set_pair(wire.now, self.pair, link.clone(), &mut wire.faults);
             network.note_link(self.pair, link.as_ref());
         });
     }

@@ -157,7 +157,7 @@ impl Network {
             self.names.insert(Arc::clone(name), index);
             let Self { wire, names, .. } = self;
             let find = |name: &str| names.get(name).copied();
-            wire.links.host_added(name, find, &mut wire.faults);
+            wire.links.host_added(name, wire.now, find, &mut wire.faults);
         }
         index
     }
@@ -171,7 +171,7 @@ impl Network {
         let Self { wire, names, .. } = self;
         let find = |name: &str| names.get(name).copied();
         let unknown = |name: &str| LinkError::UnknownHost { name: name.to_owned() };
-        wire.links.apply(rule, find, &mut wire.faults).map_err(unknown)
+        wire.links.apply(rule, wire.now, find, &mut wire.faults).map_err(unknown)
     }
 
     /// The hosts that rules are about and that the world does not have.

@@ -29,6 +29,8 @@ pub(crate) struct Orders {
     faults: RefCell<Vec<Standing>>,
     /// Each with its place among the entries of the plan.
     clocks: Vec<(usize, Clock)>,
+    /// How many faults have begun.
+    begun: Cell<u64>,
     absent: RefCell<Vec<String>>,
     /// Clocks that are not permanent are right again.
     clocks_are_right: Cell<bool>,
@@ -41,8 +43,18 @@ pub(crate) struct Standing {
     /// Its place among the entries of the plan.
     entry: usize,
     state: State,
+    /// How many had begun when it began, with it.
+    began: u64,
     /// The partition that it made.
     cut: Option<partition::Cut>,
+}
+
+/// How a fault keeps a host from going on, by the host's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hold<'a> {
+    Down(&'a str),
+    Still(&'a str),
+    Frozen(&'a str),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,14 +120,35 @@ impl Orders {
             match entry {
                 Entry::Fault(fault) => {
                     let (fault, state) = (fault.clone(), State::Ahead);
-                    faults.push(Standing { fault, entry: number, state, cut: None });
+                    faults.push(Standing { fault, entry: number, state, began: 0, cut: None });
                 }
                 Entry::Clock(clock) => clocks.push((number, clock.clone())),
                 Entry::Deviation(_) | Entry::Environment(_) | Entry::Workload(_) => {}
             }
         }
-        let (absent, clocks_are_right) = (RefCell::default(), Cell::new(false));
-        Self { faults: RefCell::new(faults), clocks, absent, clocks_are_right }
+        Self { faults: RefCell::new(faults), clocks, ..Self::default() }
+    }
+
+    /// What the fault that began last says of something, of those in force that say anything of it, and when
+    /// it began among them all.
+    fn last_word<T>(&self, said_by: impl Fn(&Condition) -> Option<T>) -> Option<(u64, T)> {
+        let faults = self.faults.borrow();
+        let begun = faults.iter().filter(|standing| standing.state == State::Begun);
+        let words = begun.filter_map(|standing| match &standing.fault.action {
+            Action::Interval { condition, .. } => Some((standing.began, said_by(condition)?)),
+            Action::Moment(_) => None,
+        });
+        words.max_by_key(|&(began, _)| began)
+    }
+
+    /// The permanent faults that have begun, in this order, and the partitions that they made.
+    fn permanent(&self) -> (Vec<Fault>, Vec<partition::Cut>) {
+        let faults = self.faults.borrow();
+        let stays = |it: &&Standing| it.fault.is_permanent && it.state == State::Begun;
+        let mut permanent: Vec<&Standing> = faults.iter().filter(stays).collect();
+        permanent.sort_by_key(|standing| standing.began);
+        let cuts = permanent.iter().filter_map(|standing| standing.cut).collect();
+        (permanent.into_iter().map(|standing| standing.fault.clone()).collect(), cuts)
     }
 
     /// The hosts that orders were about when the world had none of that name, and still has not.
@@ -124,6 +157,29 @@ impl Orders {
         let absent = self.absent.borrow();
         let named = absent.iter().cloned().chain(clocks);
         named.filter(|name| !is_there(name)).collect()
+    }
+}
+
+impl<'a> Hold<'a> {
+    fn of(action: &'a Action) -> Option<Self> {
+        match action {
+            Action::Interval { condition, .. } => match condition {
+                Condition::Crash { host, .. } => Some(Self::Down(host)),
+                Condition::Pause { host } => Some(Self::Still(host)),
+                Condition::Freeze { host } => Some(Self::Frozen(host)),
+                Condition::Cut(_)
+                | Condition::Slow { .. }
+                | Condition::Names { .. }
+                | Condition::Link { .. } => None,
+            },
+            Action::Moment(Incident::Kill { host }) => Some(Self::Down(host)),
+            Action::Moment(Incident::Signal { host, signal }) => match signal.default_action() {
+                DefaultAction::End => Some(Self::Down(host)),
+                DefaultAction::Stop => Some(Self::Still(host)),
+                DefaultAction::Ignore | DefaultAction::Continue => None,
+            },
+            Action::Moment(Incident::ClockStep { .. }) => None,
+        }
     }
 }
 
@@ -165,23 +221,21 @@ impl Scheduler {
     /// Ends every fault that is not permanent, and everything that links and streams do beyond the
     /// ordinary: hosts are up, links at base, and nothing new is injected.
     pub(crate) fn quiesce(self: &Rc<Self>) {
+        let (permanent, cuts) = self.orders.permanent();
+        let holds: Vec<Hold<'_>> = permanent.iter().filter_map(|it| Hold::of(&it.action)).collect();
         let count = self.orders.faults.borrow().len();
-        let mut permanent = Vec::new();
         for index in 0..count {
-            let (fault, state) = {
-                let standing = &self.orders.faults.borrow()[index];
-                (standing.fault.clone(), standing.state)
-            };
-            if !fault.is_permanent {
+            let fault = self.orders.faults.borrow()[index].fault.clone();
+            if fault.is_permanent {
+                continue;
+            }
+            if Hold::of(&fault.action).is_some_and(|hold| holds.contains(&hold)) {
+                // At its end the host would go on, which it may not.
+                self.orders.faults.borrow_mut()[index].state = State::Over;
+            } else {
                 self.end(index);
-            } else if state == State::Begun {
-                permanent.push(fault);
             }
         }
-        let conditions = permanent.iter().filter_map(|fault| match &fault.action {
-            Action::Interval { condition, .. } => Some(condition),
-            Action::Moment(_) => None,
-        });
         let mut network = self.network();
         if let Some(plane) = &mut network.wire.plane {
             plane.calm();
@@ -190,15 +244,8 @@ impl Scheduler {
         network.name_service.calm();
         network.wire.links.calm();
         network.note_end(Subject::is_of_links);
-        if !conditions.clone().any(|condition| matches!(condition, Condition::Cut(_))) {
-            network.heal(None);
-        }
-        let stay: Vec<u32> = permanent
-            .iter()
-            .flat_map(|fault| fault.hosts())
-            .filter_map(|name| network.host_named(name))
-            .collect();
-        let hosts = network.hosts.len() as u32;
+        network.heal_all_but(&cuts);
+        let names = network.wire.trace.hosts.clone();
         drop(network);
         let were_right = self.orders.clocks_are_right.replace(true);
         for (_, Clock { host, offset_nanos, .. }) in
@@ -209,15 +256,29 @@ impl Scheduler {
                 self.network().step_wall_clock(index, offset_nanos.saturating_neg());
             }
         }
-        for condition in conditions.filter(|it| matches!(it, Condition::Link { .. })) {
-            self.make_so(condition);
+        let mut slow = Vec::new();
+        for fault in &permanent {
+            let Action::Interval { condition, .. } = &fault.action else { continue };
+            if let Condition::Slow { host, .. } = condition {
+                slow.push(&**host);
+            } else if matches!(condition, Condition::Link { .. }) {
+                self.make_so(condition);
+            }
         }
         // By hand, too, a host may have been stopped.
-        for host in (1..hosts).filter(|host| !stay.contains(host)) {
-            self.network().freeze(host, false);
-            self.network().pause(host, false);
-            self.set_callback_cost(host, Duration::ZERO);
-            self.start(host);
+        for (host, name) in (0..).zip(&names).skip(1) {
+            if !holds.contains(&Hold::Frozen(name)) {
+                self.network().freeze(host, false);
+            }
+            if !holds.contains(&Hold::Still(name)) {
+                self.network().pause(host, false);
+            }
+            if !slow.contains(&&**name) {
+                self.set_callback_cost(host, Duration::ZERO);
+            }
+            if !holds.contains(&Hold::Down(name)) {
+                self.start(host);
+            }
         }
     }
 
@@ -241,8 +302,10 @@ impl Scheduler {
     /// Has what stands befall a host that has just been made: cuts and links at once, and what stops it behind the
     /// turn in which it was made, so that it can be given what it is for.
     pub(crate) fn befall(self: &Rc<Self>, name: &str) {
-        let count = self.orders.faults.borrow().len();
-        for index in 0..count {
+        let mut order: Vec<usize> = (0..self.orders.faults.borrow().len()).collect();
+        // Of two about the same the later one holds.
+        order.sort_by_key(|&index| self.orders.faults.borrow()[index].began);
+        for index in order {
             let standing = {
                 let standing = &self.orders.faults.borrow()[index];
                 let is_concerned =
@@ -324,10 +387,15 @@ impl Scheduler {
             }
             Action::Moment(Incident::Signal { host, signal }) => {
                 if let Some(host) = self.index_of(host) {
-                    if signal.default_action() == DefaultAction::Stop {
-                        self.network().pause(host, false);
+                    match signal.default_action() {
+                        DefaultAction::End => {
+                            self.start(host);
+                        }
+                        DefaultAction::Stop => {
+                            self.network().pause(host, false);
+                        }
+                        DefaultAction::Ignore | DefaultAction::Continue => {}
                     }
-                    self.start(host);
                 }
             }
             Action::Moment(Incident::ClockStep { host, step_nanos }) => {
@@ -343,6 +411,10 @@ impl Scheduler {
         let standing = &mut self.orders.faults.borrow_mut()[index];
         (standing.state == from && from != to).then(|| {
             standing.state = to;
+            if to == State::Begun {
+                standing.began = self.orders.begun.get() + 1;
+                self.orders.begun.set(standing.began);
+            }
             standing.fault.clone()
         })
     }
@@ -435,10 +507,11 @@ impl Scheduler {
     }
 
     fn make_no_longer_so(self: &Rc<Self>, index: usize, condition: &Condition) {
+        let began = self.orders.faults.borrow()[index].began;
         match condition {
             Condition::Cut(_) => {
                 if let Some(cut) = self.orders.faults.borrow_mut()[index].cut.take() {
-                    self.network().heal(Some(cut));
+                    self.network().heal(cut);
                 }
             }
             Condition::Crash { host, changes_address } => {
@@ -459,22 +532,51 @@ impl Scheduler {
                     self.network().freeze(host, false);
                 }
             }
-            Condition::Slow { host, .. } => {
-                if let Some(host) = self.index_of(host) {
-                    self.set_callback_cost(host, Duration::ZERO);
-                }
-            }
+            Condition::Slow { host, .. } => self.give_back_cost(began, host),
             Condition::Names { host, fault } => {
                 self.network().name_service.end(host, *fault);
             }
             Condition::Link { from, to, is_mutual, .. } => {
-                let links = Links::new(self);
-                let there = links.link(from, to);
-                let back = is_mutual.then(|| links.link(to, from));
-                for link in [Some(there), back].into_iter().flatten().flatten() {
-                    link.reset();
+                self.give_back_link(began, from, to);
+                if *is_mutual {
+                    self.give_back_link(began, to, from);
                 }
             }
+        }
+    }
+
+    /// A fault of a host's callbacks is over: what another says of them holds.
+    fn give_back_cost(&self, began: u64, host: &str) {
+        let other = self.orders.last_word(|other| match other {
+            Condition::Slow { host: whose, cost } if whose == host => Some(*cost),
+            _ => None,
+        });
+        // The word of a later one held already.
+        if other.is_none_or(|(other, _)| other < began)
+            && let Some(index) = self.index_of(host)
+        {
+            self.set_callback_cost(index, other.map(|(_, cost)| cost).unwrap_or_default());
+        }
+    }
+
+    /// A fault of a link is over: what another says of it holds, or what it was set up as.
+    fn give_back_link(&self, began: u64, from: &str, to: &str) {
+        let other = self.orders.last_word(|other| match other {
+            Condition::Link { from: a, to: b, is_mutual, link }
+                if (&**a, &**b) == (from, to) || *is_mutual && (&**a, &**b) == (to, from) =>
+            {
+                link.0.parse::<Link>().ok()
+            }
+            _ => None,
+        });
+        let mut network = self.network();
+        let Some(pair) = network.host_named(from).zip(network.host_named(to)) else { return };
+        if other.as_ref().is_none_or(|(other, _)| *other < began) {
+            let link = other.map(|(_, link)| link);
+            network.note_link(pair, link.as_ref());
+            let Network { wire, .. } = &mut *network;
+            let link = link.or_else(|| wire.links.base(from, to));
+            wire.links.set_pair(wire.now, pair, link, &mut wire.faults);
         }
     }
 }

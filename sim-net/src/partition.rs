@@ -281,8 +281,9 @@ impl Cuts {
         self.masks.retain(|mask| mask.cut != cut);
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.masks.clear();
+    /// Ends all partitions but these, and releases every link.
+    pub(crate) fn clear_but(&mut self, stay: &[Cut]) {
+        self.masks.retain(|mask| stay.contains(&mask.cut));
         self.jams.clear();
     }
 
@@ -387,7 +388,7 @@ mod tests {
         assert_eq!(cuts.judge(2, 3, &packet(9, 9)), None);
         cuts.release_link((3, 2));
         assert_eq!(cuts.judge(3, 2, &packet(9, 9)), None);
-        cuts.clear();
+        cuts.clear_but(&[]);
         assert!(cuts.is_empty());
     }
 

@@ -93,13 +93,18 @@ impl Network {
 
     // Partitions.
 
-    /// Ends a partition, or all of them and every held link, and lets go what nothing holds.
-    pub(crate) fn heal(&mut self, cut: Option<Cut>) {
-        match cut {
-            Some(cut) => self.wire.links.cuts.remove(cut),
-            None => self.wire.links.cuts.clear(),
-        }
+    /// Ends a partition, and lets go what nothing holds.
+    pub(crate) fn heal(&mut self, cut: Cut) {
+        self.wire.links.cuts.remove(cut);
         self.note_healed(cut);
+        self.wire.links.cuts_changed();
+        self.let_go();
+    }
+
+    /// Ends all partitions but these and every held link, and lets go what nothing holds.
+    pub(crate) fn heal_all_but(&mut self, stay: &[Cut]) {
+        self.wire.links.cuts.clear_but(stay);
+        self.note_all_healed_but(stay);
         self.wire.links.cuts_changed();
         self.let_go();
     }

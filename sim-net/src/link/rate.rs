@@ -110,11 +110,22 @@ impl Gate {
         Self { rate, finish: (0, 0), waiting: VecDeque::new(), waiting_bytes: 0 }
     }
 
-    /// Changes the rate. What was admitted leaves as it would have.
-    pub(crate) fn set_rate(&mut self, rate: Rate) {
-        // The part of a nanosecond has another unit now.
-        self.finish = (self.finish.0.saturating_add(u64::from(self.finish.1 > 0)), 0);
-        self.rate = rate;
+    /// Changes the rate at `now`. What was admitted leaves as it would have.
+    pub(crate) fn set_rate(&mut self, now: Time, rate: Rate) {
+        let old = std::mem::replace(&mut self.rate, rate);
+        let finish = self.finish.0.saturating_add(u64::from(self.finish.1 > 0));
+        let done = finish.saturating_sub(old.nanos(old.burst));
+        self.finish = if done > now.as_nanos() {
+            // Who waits has left nothing of the burst, and what comes next is behind it.
+            (done.saturating_add(rate.nanos(rate.burst)), 0)
+        } else {
+            // What of the burst is used up is so many bytes, which come back at the new rate.
+            let used = u128::from(finish.saturating_sub(now.as_nanos())) * u128::from(old.bits);
+            let used = used.min(u128::from(rate.burst) * BYTE_NANOS);
+            let (nanos, part) = (used / u128::from(rate.bits), used % u128::from(rate.bits));
+            let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+            (now.as_nanos().saturating_add(nanos), part as u64)
+        };
     }
 
     /// A packet of `size` bytes comes at `now`: when it leaves, or `None` if the queue is full.
@@ -211,6 +222,46 @@ mod tests {
         let again = at(10_000_000);
         assert!((0..3).all(|_| gate.admit(again, 1_000) == Some(again)));
         assert!(gate.admit(again, 1_000) > Some(again));
+    }
+
+    fn rate(bits: u64, burst: u64) -> Rate {
+        Rate::bits_per_second(bits).unwrap().burst(burst)
+    }
+
+    /// Nine of ten thousand bytes are used up: that is no time that another rate would have to sit out.
+    #[test]
+    fn a_burst_that_is_used_up_stalls_no_other_rate() {
+        let used_up = || {
+            let mut gate = gate(rate(8_000, 10_000));
+            assert!((0..9).all(|_| gate.admit(at(0), 1_000) == Some(at(0))));
+            gate
+        };
+        let later = at(100_000_000);
+        let mut fast = used_up();
+        fast.set_rate(later, rate(1_000_000_000, 0));
+        assert_eq!(fast.admit(later, 1_000), Some(at(100_008_000)));
+        // 8900 bytes are still missing, so one goes at once; and of a smaller burst all of it is.
+        let mut slower = used_up();
+        slower.set_rate(later, rate(4_000, 10_000));
+        assert_eq!(slower.admit(later, 1_000), Some(later));
+        assert_eq!(slower.admit(later, 1_000), Some(at(100_000_000 + 2 * 900_000_000)));
+        let mut smaller = used_up();
+        smaller.set_rate(later, rate(8_000_000, 2_000));
+        assert_eq!(smaller.admit(later, 1_000), Some(at(101_000_000)));
+        // The same rate again changes nothing, however often.
+        let mut same = used_up();
+        (0..1_000).for_each(|n| same.set_rate(at(n * 100_000), rate(8_000, 10_000)));
+        assert_eq!(same.admit(later, 1_100), Some(later));
+        assert_eq!(same.admit(later, 1), Some(at(101_000_000)));
+    }
+
+    #[test]
+    fn what_waits_when_the_rate_changes_leaves_as_it_would_have_and_first() {
+        let mut gate = gate(rate(8_000, 1_000));
+        let leaves = (0..3).map(|_| gate.admit(at(0), 1_000).unwrap()).collect::<Vec<_>>();
+        assert_eq!(leaves, [at(0), at(1_000_000_000), at(2_000_000_000)]);
+        gate.set_rate(at(1), rate(8_000_000, 10_000));
+        assert_eq!(gate.admit(at(1), 1_000), Some(at(2_001_000_000)));
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl LinkTable {
     pub(crate) fn host_added(
         &mut self,
         name: &str,
+        now: Time,
         find: impl Fn(&str) -> Option<u32>,
         faults: &mut Faults,
     ) {
@@ -145,7 +146,7 @@ impl LinkTable {
         let about_it = rules.iter().filter(|rule| rule.hosts().any(|host| host == name));
         about_it.for_each(|rule| {
             // If another host of it is missing, it is applied when that one comes.
-            let _ = self.apply(rule, &find, faults);
+            let _ = self.apply(rule, now, &find, faults);
         });
         self.rules = rules;
     }
@@ -164,39 +165,48 @@ impl LinkTable {
     pub(crate) fn apply<'a>(
         &mut self,
         rule: &'a LinkRule,
+        now: Time,
         find: impl Fn(&str) -> Option<u32>,
         faults: &mut Faults,
     ) -> Result<(), &'a str> {
         let find = |name: &'a str| find(name).ok_or(name);
         match rule {
-            LinkRule::Everywhere(link) => self.set_everywhere(link.clone(), faults),
+            LinkRule::Everywhere(link) => self.set_everywhere(now, link.clone(), faults),
             LinkRule::OneWay(a, b, link) => {
                 let pair = (find(a)?, find(b)?);
-                self.set_pair(pair, Some(link.clone()), faults);
+                self.set_pair(now, pair, Some(link.clone()), faults);
             }
             LinkRule::BothWays(a, b, link) => {
                 let (a, b) = (find(a)?, find(b)?);
-                self.set_pair((a, b), Some(link.clone()), faults);
-                self.set_pair((b, a), Some(link.clone()), faults);
+                self.set_pair(now, (a, b), Some(link.clone()), faults);
+                self.set_pair(now, (b, a), Some(link.clone()), faults);
             }
-            LinkRule::Uplink(host, rate) => self.set_uplink(find(host)?, Some(*rate), faults),
-            LinkRule::Downlink(host, rate) => self.set_downlink(find(host)?, Some(*rate), faults),
+            LinkRule::Uplink(host, rate) => self.set_uplink(now, find(host)?, Some(*rate), faults),
+            LinkRule::Downlink(host, rate) => {
+                self.set_downlink(now, find(host)?, Some(*rate), faults);
+            }
         }
         Ok(())
     }
 
-    fn set_everywhere(&mut self, link: Link, faults: &mut Faults) {
+    fn set_everywhere(&mut self, now: Time, link: Link, faults: &mut Faults) {
         link.faults().for_each(|name| faults.enable(name));
         self.everywhere = Rc::new(link);
         for (pair, channel) in &mut self.channels {
             let link = self.pairs.get(pair).unwrap_or(&self.everywhere);
-            channel.fit(link);
+            channel.fit(now, link);
         }
         self.look_again();
     }
 
     /// Sets the link of a pair; `None` for the one that is everywhere.
-    pub(crate) fn set_pair(&mut self, pair: (u32, u32), link: Option<Link>, faults: &mut Faults) {
+    pub(crate) fn set_pair(
+        &mut self,
+        now: Time,
+        pair: (u32, u32),
+        link: Option<Link>,
+        faults: &mut Faults,
+    ) {
         match link {
             Some(link) => {
                 link.faults().for_each(|name| faults.enable(name));
@@ -205,9 +215,22 @@ impl LinkTable {
             None => drop(self.pairs.remove(&pair)),
         }
         if let Some(channel) = self.channels.get_mut(&pair) {
-            channel.fit(self.pairs.get(&pair).unwrap_or(&self.everywhere));
+            channel.fit(now, self.pairs.get(&pair).unwrap_or(&self.everywhere));
         }
         self.look_again();
+    }
+
+    /// What the rules say of the link from one host to another: where nothing changes it, it is that.
+    pub(crate) fn base(&self, from: &str, to: &str) -> Option<Link> {
+        self.rules.iter().rev().find_map(|rule| match rule {
+            LinkRule::OneWay(a, b, link) if (&**a, &**b) == (from, to) => Some(link.clone()),
+            LinkRule::BothWays(a, b, link)
+                if [(from, to), (to, from)].contains(&(a.as_str(), b.as_str())) =>
+            {
+                Some(link.clone())
+            }
+            _ => None,
+        })
     }
 
     /// Takes everything off the links that could do a packet harm; how long they take stays.
@@ -216,16 +239,34 @@ impl LinkTable {
         for link in self.pairs.values_mut() {
             *link = Rc::new(link.calmed());
         }
+        // They are the base that links come back to, and what those of later hosts begin with.
+        for rule in &mut self.rules {
+            if let LinkRule::OneWay(_, _, link) | LinkRule::BothWays(_, _, link) = rule {
+                *link = link.calmed();
+            }
+        }
         self.look_again();
     }
 
-    pub(crate) fn set_uplink(&mut self, host: u32, rate: Option<Rate>, faults: &mut Faults) {
-        set_gate(&mut self.uplinks, host, rate, faults);
+    pub(crate) fn set_uplink(
+        &mut self,
+        now: Time,
+        host: u32,
+        rate: Option<Rate>,
+        faults: &mut Faults,
+    ) {
+        set_gate(&mut self.uplinks, now, host, rate, faults);
         self.look_again();
     }
 
-    pub(crate) fn set_downlink(&mut self, host: u32, rate: Option<Rate>, faults: &mut Faults) {
-        set_gate(&mut self.downlinks, host, rate, faults);
+    pub(crate) fn set_downlink(
+        &mut self,
+        now: Time,
+        host: u32,
+        rate: Option<Rate>,
+        faults: &mut Faults,
+    ) {
+        set_gate(&mut self.downlinks, now, host, rate, faults);
         self.look_again();
     }
 
@@ -445,20 +486,26 @@ impl LinkTable {
 
 impl Channel {
     /// Makes the state fit the parameters.
-    fn fit(&mut self, link: &Link) {
+    fn fit(&mut self, now: Time, link: &Link) {
         match (&mut self.gate, link.rate) {
-            (Some(gate), Some(rate)) => gate.set_rate(rate),
+            (Some(gate), Some(rate)) => gate.set_rate(now, rate),
             (gate, rate) => *gate = rate.map(Gate::new),
         }
     }
 }
 
-fn set_gate(gates: &mut BTreeMap<u32, Gate>, host: u32, rate: Option<Rate>, faults: &mut Faults) {
+fn set_gate(
+    gates: &mut BTreeMap<u32, Gate>,
+    now: Time,
+    host: u32,
+    rate: Option<Rate>,
+    faults: &mut Faults,
+) {
     if rate.is_some() {
         faults.enable(QUEUE);
     }
     match (rate, gates.get_mut(&host)) {
-        (Some(rate), Some(gate)) => gate.set_rate(rate),
+        (Some(rate), Some(gate)) => gate.set_rate(now, rate),
         (Some(rate), None) => drop(gates.insert(host, Gate::new(rate))),
         (None, _) => drop(gates.remove(&host)),
     }
@@ -493,14 +540,14 @@ mod tests {
         let lossy: Link = "loss=5%".parse().unwrap();
         let rate = Rate::bits_per_second(1_000).unwrap();
         assert!(!table.is_special && table.is_constant(1, Some(2)));
-        table.set_pair((1, 2), Some(lossy), &mut faults);
+        table.set_pair(Time::ZERO, (1, 2), Some(lossy), &mut faults);
         assert!(table.is_special && !table.judges_arrivals);
         assert!(!table.is_constant(1, Some(2)) && table.is_constant(2, Some(1)));
-        table.set_pair((1, 2), None, &mut faults);
-        table.set_downlink(2, Some(rate), &mut faults);
+        table.set_pair(Time::ZERO, (1, 2), None, &mut faults);
+        table.set_downlink(Time::ZERO, 2, Some(rate), &mut faults);
         assert!(table.is_special && table.judges_arrivals);
         assert!(!table.is_constant(1, Some(2)) && table.is_constant(2, Some(1)));
-        table.set_downlink(2, None, &mut faults);
+        table.set_downlink(Time::ZERO, 2, None, &mut faults);
         table.hold_link((1, 2));
         assert!(table.is_special && table.judges_arrivals && table.is_constant(1, Some(2)));
         table.release_link((1, 2));
@@ -514,22 +561,22 @@ mod tests {
         let mut table = LinkTable::default();
         assert!(table.odds.is_none(), "a delay alone has a shorter way");
         for alone in ["loss=5%", "dup=1%,reorder=2%", "latency=exp(1ms,+2ms)"] {
-            table.set_everywhere(link(alone), &mut faults);
+            table.set_everywhere(Time::ZERO, link(alone), &mut faults);
             assert!(table.is_special && table.odds.is_some(), "{alone}");
         }
         for other in ["loss=burst(5%,4)", "loss=packets(1)", "rate=1Mbit", "mtu=1400", "order=fifo"]
         {
-            table.set_everywhere(link(other), &mut faults);
+            table.set_everywhere(Time::ZERO, link(other), &mut faults);
             assert!(table.is_special && table.odds.is_none(), "{other}");
         }
-        table.set_everywhere(link("loss=5%"), &mut faults);
+        table.set_everywhere(Time::ZERO, link("loss=5%"), &mut faults);
         table.hold_link((1, 2));
         assert!(table.odds.is_none());
         table.release_link((1, 2));
         assert!(table.odds.is_some());
-        table.set_pair((1, 2), Some(link("loss=5%")), &mut faults);
+        table.set_pair(Time::ZERO, (1, 2), Some(link("loss=5%")), &mut faults);
         assert!(table.odds.is_none());
-        table.set_pair((1, 2), None, &mut faults);
+        table.set_pair(Time::ZERO, (1, 2), None, &mut faults);
         table.watch(false, false);
         assert!(table.is_special && table.odds.is_none());
     }

@@ -5,15 +5,20 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Loop, World};
-use sim_net::{FindingKind, Plan, Report, Sim};
+use sim_core::{Conn, DatagramTransport, Failure, Loop, World};
+use sim_net::{FindingKind, LinkRule, Partition, Plan, Report, Sim};
 
-use crate::protocols::{Echo, Recorder, ms};
+use crate::protocols::{Datagrams, Echo, Name, Recorder, endpoint, ms};
 
 const SERVER: (&str, u16) = ("server", 7000);
 
 fn plan(text: &str) -> Plan {
     format!("plan 1.0\n{text}").parse().unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// Every link takes a millisecond, unless another rule says otherwise.
+fn flat() -> LinkRule {
+    "latency=1ms".parse().unwrap()
 }
 
 #[track_caller]
@@ -108,6 +113,93 @@ fn a_link_changes_for_a_while() {
     report.unwrap();
 }
 
+/// How long a datagram takes from `a` to `b`, and one back, if they are sent half a second after each of the
+/// first seconds; the hosts are made at `made`.
+fn delays(sim: &Sim, made: Duration, seconds: u64) -> Vec<(u128, u128)> {
+    let report = sim.run(async move |world: World| {
+        world.sleep(made).await;
+        let (a, b) = (world.host("a"), world.host("b"));
+        let none: Option<Name> = None;
+        let there = endpoint(&b, Some(("b", 9)), none, Datagrams::default).await?;
+        let back = endpoint(&a, Some(("a", 9)), none, Datagrams::default).await?;
+        let to_b = endpoint(&a, none, Some(("b", 9)), Datagrams::default).await?;
+        let to_a = endpoint(&b, none, Some(("a", 9)), Datagrams::default).await?;
+        let mut took = Vec::new();
+        let first = u64::from(!made.is_zero()) + made.as_secs();
+        for second in first..seconds {
+            let sent = ms(second * 1_000 + 500);
+            world.sleep(sent - world.time().since_epoch()).await;
+            to_b.transport().send_to(b"x", None)?;
+            to_a.transport().send_to(b"x", None)?;
+            world.sleep(ms(400)).await;
+            let last = |sink: &Conn<Datagrams, DatagramTransport>| {
+                let at = sink.with(|it, _| it.received.last().map(|(_, _, at)| at.since_epoch()));
+                at.unwrap_or_default().saturating_sub(sent).as_millis()
+            };
+            took.push((last(&there), last(&back)));
+        }
+        Ok::<_, Failure>(took)
+    });
+    report.unwrap()
+}
+
+/// As it was set up, one way or both, and after the end of all faults without what harms packets.
+#[test]
+fn a_link_is_what_it_was_set_up_as_again() {
+    let text = "link a->b 1s..2s latency=200ms\nlink a<->b 3s..4s latency=100ms";
+    let rules = ["a<->b: latency=70ms", "a->b: latency=50ms"].map(|it| it.parse().unwrap());
+    let [both, there]: [LinkRule; 2] = rules;
+    let expected = [(50, 70), (200, 70), (50, 70), (100, 100), (50, 70)];
+    assert_eq!(delays(&sim(text).link(both.clone()).link(there), ms(0), 5), expected);
+    let expected = [(70, 70), (200, 70), (70, 70), (100, 100), (70, 70)];
+    assert_eq!(delays(&sim(text).link(both), ms(0), 5), expected);
+
+    let lossy: LinkRule = "a<->b: latency=50ms,loss=100%".parse().unwrap();
+    let sim = sim("link a->b 1s for 2s latency=20ms permanent").link(lossy).quiesce(ms(1_600));
+    assert_eq!(delays(&sim, ms(0), 4), [(0, 0), (20, 0), (20, 50), (50, 50)]);
+    assert_eq!(delays(&sim, ms(4_000), 6), [(50, 50)], "the links of later hosts are calm, too");
+}
+
+/// Where two are about the same, the one that began last holds, and after its end the other.
+#[test]
+fn faults_of_a_link_that_overlap_end_each_for_itself() {
+    let text = "link a->b 1s..5s latency=70ms\nlink a<->b 2s..3s latency=40ms";
+    let expected = [(1, 1), (70, 1), (40, 40), (70, 1), (70, 1), (1, 1)];
+    assert_eq!(delays(&sim(text).link(flat()), ms(0), 6), expected);
+    let text = "link a<->b 2s..4s latency=40ms\nlink a->b 1s..3s latency=70ms";
+    let expected = [(1, 1), (70, 1), (40, 40), (40, 40), (1, 1)];
+    assert_eq!(delays(&sim(text).link(flat()), ms(0), 5), expected);
+    // Also on hosts that are made under them.
+    assert_eq!(delays(&sim(text).link(flat()), ms(2_100), 5)[..], expected[3..]);
+}
+
+/// How long a callback of a host takes, in milliseconds.
+async fn cost(world: &World, host: &Loop) -> Result<u128, Failure> {
+    let (lp, clock) = (host.clone(), world.clone());
+    let task = host.create_task(async move {
+        let began = clock.time();
+        lp.sleep(ms(0)).await;
+        clock.time() - began
+    });
+    Ok(task.await?.as_millis())
+}
+
+#[test]
+fn a_host_stays_slow_while_another_fault_says_so() {
+    let text = "slow n 1s..4s by 10ms\nslow n 2s..3s by 70ms";
+    let report = sim(text).run(async |world: World| {
+        let host = world.host("n");
+        let mut costs = Vec::new();
+        for second in 0..5 {
+            let at = ms(second * 1_000 + 500);
+            world.sleep(at - world.time().since_epoch()).await;
+            costs.push(cost(&world, &host).await?);
+        }
+        Ok::<_, Failure>(costs)
+    });
+    assert_eq!(report.unwrap(), [0, 10, 70, 10, 0]);
+}
+
 #[test]
 fn clocks_are_set_from_the_start_and_step() {
     let text = "clock n offset +3ms drift +100000ppm\nclock n at 2s step -1s";
@@ -165,7 +257,7 @@ fn a_second_quiesce_moves_no_clock() {
         world.sleep(Duration::from_secs(2)).await;
         let late = world.host("late");
         world.sleep(Duration::from_secs(1)).await;
-        Ok::<_, sim_core::Failure>((a.wall_time(), late.wall_time(), late.time().since_epoch()))
+        Ok::<_, Failure>((a.wall_time(), late.wall_time(), late.time().since_epoch()))
     };
     let right = Duration::from_secs(946_684_800 + 3);
     assert_eq!(simulation.run(run).unwrap(), (right, right, Duration::from_secs(3)));
@@ -195,7 +287,7 @@ fn what_stands_befalls_hosts_that_come_later() {
         assert!(began.since_epoch() >= Duration::from_secs(5));
         world.sleep(Duration::from_secs(6)).await;
         a.create_connection(("b", 1), || Echo).await?;
-        Ok::<(), sim_core::Failure>(())
+        Ok::<(), Failure>(())
     };
     simulation.run(run).unwrap();
     let simulation = sim(text).build();
@@ -242,13 +334,78 @@ fn the_quiesce_ends_what_was_done_by_hand() {
         }
         operator.host("a").pause();
         operator.host("b").crash();
-        links.partition(&sim_net::Partition::between("a", "b"))?;
+        links.partition(&Partition::between("a", "b"))?;
         world.sleep(Duration::from_secs(2)).await;
         assert!(operator.host("b").is_up() && !operator.host("a").resume());
         assert!(!operator.host("gone").is_up());
         let _server = world.host("b").create_server(("b", 1), || Echo).await?;
         world.host("a").create_connection(("b", 1), || Echo).await?;
-        Ok::<(), sim_core::Failure>(())
+        Ok::<(), Failure>(())
+    };
+    simulation.run(run).unwrap();
+}
+
+/// A permanent fault keeps up what it does, and nothing else: not other faults, and not of its own hosts.
+#[test]
+fn what_is_permanent_keeps_up_nothing_else() {
+    let text = "cut c d 100ms.. permanent\nlink b->a 100ms.. latency=20ms permanent\n\
+                slow e 100ms.. by 10ms permanent\ndns a 100ms.. nxdomain permanent";
+    let simulation = sim(text).quiesce(Duration::from_secs(1)).build();
+    let (world, operator, links) = (simulation.world(), simulation.operator(), simulation.links());
+    let run = async move {
+        let [a, _, _, d, e] = ["a", "b", "c", "d", "e"].map(|name| world.host(name));
+        links.partition(&Partition::between("a", "b"))?;
+        links.link("b", "a")?.hold();
+        operator.host("b").crash();
+        operator.host("c").crash();
+        operator.host("d").freeze();
+        operator.host("e").pause();
+        world.sleep(Duration::from_secs(2)).await;
+        let names = ["a", "b", "c", "d", "e"];
+        assert!(names.iter().all(|name| operator.host(name).is_up()));
+        assert!(!operator.host("d").thaw() && !operator.host("e").resume());
+        assert_eq!(cost(&world, &e).await?, 10);
+        let _servers = [
+            world.host("b").create_server(("b", 1), || Echo).await?,
+            world.host("c").create_server(("c", 1), || Echo).await?,
+        ];
+        let b = world.host("b").getaddrinfo(("b", 1)).await?[0];
+        let began = world.time();
+        a.create_connection(b, || Echo).await?;
+        assert!(world.time() - began >= ms(20));
+        let cut_off = async { d.create_connection(("c", 1), || Echo).await };
+        assert!(d.timeout(Duration::from_secs(5), cut_off).await.is_err());
+        Ok::<(), Failure>(())
+    };
+    simulation.run(run).unwrap();
+}
+
+/// What a permanent fault keeps a host from, it is kept from, whatever else did so as well.
+#[test]
+fn hosts_stay_as_permanent_faults_have_them() {
+    let text = "kill off at 50ms\ncrash off 200ms.. permanent\n\
+                signal ended SIGTERM at 50ms\nsignal ended SIGTERM at 200ms permanent\n\
+                pause still 50ms..\nsignal still SIGSTOP at 200ms permanent\n\
+                freeze ice 100ms.. permanent\n\
+                slow lag 200ms.. by 10ms permanent\nslow lag 300ms.. by 70ms";
+    let simulation = sim(text).quiesce(Duration::from_secs(1)).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        for name in ["off", "ended", "still", "ice"] {
+            world.host(name);
+        }
+        let lag = world.host("lag");
+        world.sleep(ms(100)).await;
+        assert!(operator.host("off").start() && operator.host("ended").start());
+        world.sleep(ms(400)).await;
+        operator.host("ice").pause();
+        operator.host("still").freeze();
+        world.sleep(Duration::from_secs(1)).await;
+        assert!(!operator.host("off").is_up() && !operator.host("ended").is_up());
+        assert!(!operator.host("still").thaw() && operator.host("still").resume());
+        assert!(!operator.host("ice").resume() && operator.host("ice").thaw());
+        assert_eq!(cost(&world, &lag).await?, 10);
+        Ok::<(), Failure>(())
     };
     simulation.run(run).unwrap();
 }
