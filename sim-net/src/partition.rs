@@ -290,7 +290,11 @@ impl Cuts {
     /// What is to become of a packet from one host to another, if anything is in its way: the worst
     /// of it.
     pub(crate) fn judge(&self, from: u32, to: u32, packet: &Packet) -> Option<Effect> {
-        let ports = [packet.source.port, packet.target.port];
+        self.judge_ports(from, to, [packet.source.port, packet.target.port])
+    }
+
+    /// What is to become of a packet between two ports.
+    pub(crate) fn judge_ports(&self, from: u32, to: u32, ports: [u16; 2]) -> Option<Effect> {
         let stops = |mask: &&Mask| {
             mask.port.is_none_or(|port| ports.contains(&port))
                 && mask.from.has(from)

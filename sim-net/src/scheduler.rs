@@ -309,8 +309,10 @@ impl Scheduler {
 
     /// A host without a process starts again.
     pub(crate) fn start(self: &Rc<Self>, index: u32) -> bool {
+        // A world that ends has no seats any more, and destructors may still ask.
+        let has_seat = (index as usize) < self.seats.borrow().len();
         let mut network = self.network();
-        if !network.start(index) {
+        if !has_seat || !network.start(index) {
             return false;
         }
         let name = Arc::clone(&network.wire.trace.hosts[index as usize]);
@@ -359,7 +361,9 @@ impl Scheduler {
 
     /// The machine of a host crashes after this many more outgoing actions.
     pub(crate) fn crash_after(&self, index: u32, actions: u32) {
-        if let Some(Process { driver, .. }) = &self.seats.borrow()[index as usize].process {
+        let seats = self.seats.borrow();
+        let process = seats.get(index as usize).and_then(|seat| seat.process.as_ref());
+        if let Some(Process { driver, .. }) = process {
             driver.set_fuse(actions);
         }
     }

@@ -1,5 +1,7 @@
 //! The end of a packet's way: partitions, downlinks, and what the test's own hand does.
 
+use sim_core::Time;
+
 use super::pipeline::SEGMENT_LIFE_MAX;
 use super::table::{Held, HeldBackKey};
 use crate::agenda::{Event, InAgenda};
@@ -7,6 +9,7 @@ use crate::faults;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet};
 use crate::partition::{Cut, Effect};
+use crate::socket_table::SocketId;
 use crate::trace::{DropReason, Record};
 
 /// Where a packet is on its way.
@@ -120,6 +123,10 @@ impl Network {
                 self.release(held);
             }
         }
+        // Behind the data that they came behind.
+        for (to, since) in std::mem::take(self.wire.links.held_resets()) {
+            self.let_go_reset(to, since);
+        }
     }
 
     fn release(&mut self, Held { packet, since, is_through, .. }: Held) {
@@ -134,12 +141,56 @@ impl Network {
         self.wire.agenda.push(now, event);
     }
 
+    // Resets that something on the way forges: they are no packets, and meet what packets meet.
+
+    /// What is in the way of a reset to a connection, from where its peer is.
+    fn judge_reset(&mut self, to: SocketId) -> Option<Effect> {
+        let (host, stream) = self.sockets.host_and_stream(to)?;
+        let ports = [stream.remote.port, stream.local.port];
+        let from = stream.peer_host().filter(|&from| from != host)?;
+        self.wire.links.cuts.judge_ports(from, host, ports)
+    }
+
+    /// True if a forged reset begins its way.
+    pub(crate) fn admits_reset(&mut self, to: SocketId) -> bool {
+        // A jam is at the other end.
+        match self.judge_reset(to).filter(|&effect| effect != Effect::Hold) {
+            Some(effect) => {
+                self.wire.faults.count(effect.fault());
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// True if a forged reset that is at the end of its way is taken in.
+    pub(crate) fn takes_in_reset(&mut self, to: SocketId) -> bool {
+        if let Some(effect) = self.judge_reset(to) {
+            self.wire.faults.count(effect.fault());
+            if effect == Effect::Hold {
+                self.wire.links.hold_reset(to, self.wire.now);
+            }
+            return false;
+        }
+        let Some((host, stream)) = self.sockets.host_and_stream(to) else { return false };
+        self.hosts[host as usize].hears(stream.local.ip)
+    }
+
+    fn let_go_reset(&mut self, to: SocketId, since: Time) {
+        let now = self.wire.now;
+        if self.judge_reset(to) == Some(Effect::Hold) {
+            self.wire.links.held_resets().push((to, since));
+        } else if now.saturating_since(since) <= SEGMENT_LIFE_MAX {
+            self.wire.agenda.push(now, Event::ForgedReset(to));
+        }
+    }
+
     // The test's own hand.
 
     /// Calls `see` for each packet on its way: where it is, when it arrives, and what it is.
     pub(crate) fn each_in_flight(
         &mut self,
-        mut see: impl FnMut(Whereabouts, Option<sim_core::Time>, &Packet),
+        mut see: impl FnMut(Whereabouts, Option<Time>, &Packet),
     ) {
         let wire = &mut self.wire;
         wire.agenda

@@ -15,6 +15,7 @@ use crate::faults::{Faults, QUEUE};
 use crate::flow::Flow;
 use crate::packet::Packet;
 use crate::partition::Cuts;
+use crate::socket_table::SocketId;
 
 /// How many packets jams hold in a world.
 const HELD_MAX: usize = 65_536;
@@ -54,6 +55,8 @@ pub(crate) struct LinkTable {
     /// What jams hold, in the order of arrival.
     held: VecDeque<Held>,
     held_number: u64,
+    /// The forged resets among what jams hold: to whom, and since when.
+    held_resets: Vec<(SocketId, Time)>,
     held_back: Slab<HeldBack>,
     held_back_serial: u32,
     answers: BTreeMap<Flow, Option<Box<Lane>>>,
@@ -121,6 +124,7 @@ impl LinkTable {
             cuts: Cuts::default(),
             held: VecDeque::new(),
             held_number: 0,
+            held_resets: Vec::new(),
             held_back: Slab::new(),
             held_back_serial: 0,
             answers: BTreeMap::new(),
@@ -481,6 +485,18 @@ impl LinkTable {
     /// The packets in the jam, to look at or to change.
     pub(super) fn jam(&mut self) -> &mut VecDeque<Held> {
         &mut self.held
+    }
+
+    /// Puts a forged reset into the jam, where one to each connection does.
+    pub(super) fn hold_reset(&mut self, to: SocketId, since: Time) {
+        if self.held_resets.iter().all(|&(held, _)| held != to) {
+            self.held_resets.push((to, since));
+        }
+    }
+
+    /// The forged resets in the jam.
+    pub(super) fn held_resets(&mut self) -> &mut Vec<(SocketId, Time)> {
+        &mut self.held_resets
     }
 }
 

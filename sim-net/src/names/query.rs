@@ -372,7 +372,8 @@ impl Network {
         let now = self.wire.now;
         let asking = self.name_service.get_mut(id).map(|query| query.host);
         let is_frozen = asking.is_some_and(|index| self.hosts[index as usize].life.frozen);
-        let Some(query) = self.name_service.get_mut(id) else {
+        // Who waits may have heard already: that the host that asked is gone.
+        let Some(query) = self.name_service.get_mut(id).filter(|query| !query.is_answered) else {
             return;
         };
         if is_frozen {

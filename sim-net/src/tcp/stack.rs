@@ -687,13 +687,19 @@ impl Network {
 
     /// Sends a connection a reset that its peer knows nothing of, behind what the peer has sent.
     pub(crate) fn tcp_forge_reset(&mut self, peer: SocketId, to: SocketId) {
+        if !self.admits_reset(to) {
+            return;
+        }
         let now = self.wire.now;
         let behind = self.sockets.stream(peer).map_or(now, |stream| stream.last_arrival);
         self.wire.agenda.push(behind.max(now), Event::ForgedReset(to));
     }
 
-    /// A forged reset arrives.
+    /// A forged reset is at the end of its way.
     pub(crate) fn tcp_forged_reset(&mut self, id: SocketId) {
+        if !self.takes_in_reset(id) {
+            return;
+        }
         if let Some(stream) = self.sockets.stream(id) {
             stream.connection.on_forged_reset(&mut self.pool);
             self.tcp_flush(id);

@@ -89,6 +89,11 @@ impl Stream {
         self.flow
     }
 
+    /// The host at the other end, if there is one.
+    pub(crate) fn peer_host(&self) -> Option<u32> {
+        self.path.host
+    }
+
     /// The peer's socket, once it has answered.
     pub(crate) fn peer(&self) -> SocketId {
         self.peer

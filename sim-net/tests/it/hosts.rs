@@ -591,6 +591,36 @@ fn destructors_that_panic_are_findings_however_many() {
     assert_eq!((finding.kind, finding.message.as_str()), (FindingKind::Panic, "a task explodes"));
 }
 
+/// Whatever destructors ask of the switches when their world ends, nothing happens any more.
+#[test]
+fn switches_do_nothing_when_their_world_ends() {
+    struct Meddles(Operator, Rc<Cell<bool>>);
+    impl Drop for Meddles {
+        fn drop(&mut self) {
+            let (off, up) = (self.0.host("off"), self.0.host("up"));
+            up.crash_after(1);
+            assert!(!off.start() && !off.is_up());
+            self.1.set(true);
+        }
+    }
+    let simulation = Sim::new(1).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let asked = Rc::new(Cell::new(false));
+    let meddles = Meddles(operator.clone(), asked.clone());
+    let run = async move {
+        let (up, _off) = (world.host("up"), world.host("off"));
+        operator.host("off").crash();
+        drop(up.create_task(async move {
+            let _held = meddles;
+            std::future::pending::<()>().await;
+        }));
+        world.sleep(ms(5)).await;
+    };
+    simulation.run(run).unwrap();
+    drop(simulation);
+    assert!(asked.get());
+}
+
 /// A world ends with its run, even if a program that it gave its hosts keeps it.
 #[test]
 fn a_program_that_keeps_its_world_does_not_keep_it_alive() {

@@ -441,6 +441,30 @@ fn a_crash_ends_what_the_host_asked() {
     }
 }
 
+/// A question that the end of its host has answered is not answered again when the answer of the
+/// servers comes, while who waits has not heard of the first.
+#[test]
+fn what_the_end_of_a_host_answered_is_not_answered_again() {
+    let sim = Sim::new(1).resolver(Resolver::new().latency(ms(5)));
+    for kill in [false, true] {
+        operated(&sim, |world, operator| async move {
+            let (client, watcher) = (world.host("client"), world.host("watcher"));
+            let asking = watcher.create_task(async move {
+                client.getaddrinfo(("watcher", 7)).await.unwrap_err().to_string()
+            });
+            world.sleep(ms(1)).await;
+            assert!(operator.host("watcher").pause());
+            let client = operator.host("client");
+            assert!(if kill { client.kill() } else { client.crash() });
+            world.sleep(ms(100)).await;
+            assert!(operator.host("watcher").resume());
+            assert!(asking.await.unwrap().contains("closed"));
+            world.settle().await;
+            Ok(())
+        });
+    }
+}
+
 /// A frozen machine hears no answer; it asks again when it goes on. A paused process hears it then.
 #[test]
 fn an_answer_to_a_frozen_machine_is_lost() {

@@ -5,8 +5,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Cx, Eof, Protocol, World};
-use sim_net::{Boundary, Probability, Report, Sim, StreamFaults};
+use sim_core::{Conn, Cx, Eof, Protocol, World};
+use sim_net::{
+    Boundary, Effect, Links, Operator, Partition, Plan, Probability, Report, Sim, StreamFaults,
+};
 
 use crate::protocols::{Echo, ms};
 
@@ -199,6 +201,92 @@ fn resets_leave_a_prefix() {
     assert!(
         ends.contains(&Some(None)) && ends.contains(&Some(Some(io::ErrorKind::ConnectionReset)))
     );
+}
+
+/// What a server notes of its only connection.
+struct Notes(Rc<RefCell<Seen>>);
+
+impl Protocol for Notes {
+    fn data_received(&mut self, _: &mut Cx<'_, Self>, data: &[u8]) {
+        self.0.borrow_mut().data.extend_from_slice(data);
+    }
+
+    fn eof_received(&mut self, _: &mut Cx<'_, Self>) -> Eof {
+        self.0.borrow_mut().ended = true;
+        Eof::Close
+    }
+
+    fn connection_lost(&mut self, _: &mut Cx<'_, Self>, error: Option<io::Error>) {
+        self.0.borrow_mut().lost = Some(error.map(|error| error.kind()));
+    }
+}
+
+/// What is in the way of a reset that something on the way sends to the server, and from when on;
+/// the write that it comes behind is at 10 ms, and the way takes 1 ms.
+fn reset_behind(obstacle: impl Fn(&Operator, &Links) + 'static, from_micros: u64) -> Seen {
+    let plan: Plan = "rst@5 client@1→server:7000#1 to receiver".parse().unwrap();
+    let simulation = Sim::new(1).replay(&plan).unwrap().build();
+    let (world, operator, links) = (simulation.world(), simulation.operator(), simulation.links());
+    let run = async move {
+        let seen = Rc::<RefCell<Seen>>::default();
+        let own = seen.clone();
+        let (server, client) = (world.host("server"), world.host("client"));
+        let _server = server.create_server(SERVER, move || Notes(own.clone())).await?;
+        let conn = client.create_connection(SERVER, || Notes(Rc::default())).await?;
+        let until =
+            |micros| Duration::from_micros(micros).saturating_sub(world.time().since_epoch());
+        let write = async |conn: &Conn<Notes>| {
+            world.sleep(until(10_000)).await;
+            conn.transport().write(b"hello world");
+        };
+        if from_micros >= 10_000 {
+            write(&conn).await;
+        }
+        world.sleep(until(from_micros)).await;
+        obstacle(&operator, &links);
+        if from_micros < 10_000 {
+            write(&conn).await;
+        }
+        if from_micros == 9_000 {
+            // Away before the reset would be there.
+            world.sleep(until(10_500)).await;
+            links.heal();
+        }
+        world.sleep(until(500_000)).await;
+        assert_eq!(seen.borrow().lost, None, "what is in the way is no longer");
+        operator.host("server").thaw();
+        links.heal();
+        world.sleep(ms(5_000)).await;
+        io::Result::Ok(seen.take())
+    };
+    simulation.run(run).unwrap()
+}
+
+/// A reset that something on the way sends meets what packets meet: machines that hear nothing, and
+/// partitions, where it begins its way and where it ends it. In a jam it waits.
+#[test]
+fn resets_meet_what_packets_meet() {
+    let cut = |effect| {
+        move |_: &Operator, links: &Links| {
+            links.partition(&Partition::between("client", "server").effect(effect)).unwrap();
+        }
+    };
+    let whole = |seen: &Seen| seen.data == b"hello world" && seen.lost.is_none();
+    let frozen = reset_behind(|operator, _| assert!(operator.host("server").freeze()), 10_500);
+    assert!(whole(&frozen), "{frozen:?}");
+    for effect in [Effect::Drop, Effect::Reject] {
+        for from_micros in [5_000, 9_000, 10_500] {
+            let seen = reset_behind(cut(effect), from_micros);
+            assert!(whole(&seen), "{effect:?} from {from_micros} µs: {seen:?}");
+        }
+    }
+    for from_micros in [5_000, 10_500] {
+        let held = reset_behind(cut(Effect::Hold), from_micros);
+        assert_eq!(held.lost, Some(Some(io::ErrorKind::ConnectionReset)), "{held:?}");
+        let jam = |_: &Operator, links: &Links| links.link("client", "server").unwrap().hold();
+        let held = reset_behind(jam, from_micros);
+        assert_eq!(held.lost, Some(Some(io::ErrorKind::ConnectionReset)), "{held:?}");
+    }
 }
 
 #[test]
