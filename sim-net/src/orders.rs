@@ -214,8 +214,8 @@ impl Scheduler {
         }
         // By hand, too, a host may have been stopped.
         for host in (1..hosts).filter(|host| !stay.contains(host)) {
-            self.network().freeze(host, false);
-            self.network().pause(host, false);
+            self.thaw(host);
+            self.resume(host);
             self.set_callback_cost(host, Duration::ZERO);
             self.start(host);
         }
@@ -325,7 +325,7 @@ impl Scheduler {
             Action::Moment(Incident::Signal { host, signal }) => {
                 if let Some(host) = self.index_of(host) {
                     if signal.default_action() == DefaultAction::Stop {
-                        self.network().pause(host, false);
+                        self.resume(host);
                     }
                     self.start(host);
                 }
@@ -451,12 +451,12 @@ impl Scheduler {
             }
             Condition::Pause { host } => {
                 if let Some(host) = self.index_of(host) {
-                    self.network().pause(host, false);
+                    self.resume(host);
                 }
             }
             Condition::Freeze { host } => {
                 if let Some(host) = self.index_of(host) {
-                    self.network().freeze(host, false);
+                    self.thaw(host);
                 }
             }
             Condition::Slow { host, .. } => {
