@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use sim_core::Time;
+use sim_core::{Signal, Time};
 
 use crate::address::Ip;
 use crate::host::Host;
@@ -32,8 +32,30 @@ pub(crate) struct Life {
     missed: bool,
     /// Until when the processor was busy when the turns stopped.
     busy_until: Time,
-    /// Timers of connections that came up while the machine was frozen.
-    timers: Vec<SocketId>,
+    /// What was due while the machine was frozen.
+    missed_events: Vec<Missed>,
+    /// What the process is to meet when it or its machine goes on.
+    fate: Fate,
+}
+
+/// Something that the kernel of a frozen machine does when it goes on.
+#[derive(Clone, Copy, Debug)]
+enum Missed {
+    /// The timer of a connection came up.
+    Timer(SocketId),
+    /// The end of a stream was held back long enough.
+    End(SocketId),
+}
+
+/// What a process that does not run will meet.
+#[derive(Debug, Default)]
+struct Fate {
+    /// It is killed when its machine goes on.
+    dies: bool,
+    /// Signals that would end it when it goes on.
+    signals: Vec<Signal>,
+    /// It starts again once it has died of the above.
+    starts: bool,
 }
 
 impl Life {
@@ -55,7 +77,12 @@ impl Host {
 
     /// Notes a timer that came up while the machine was frozen.
     pub(crate) fn miss_timer(&mut self, id: SocketId) {
-        self.life.timers.push(id);
+        self.life.missed_events.push(Missed::Timer(id));
+    }
+
+    /// Notes the end of a stream that was to be sent while the machine was frozen.
+    pub(crate) fn miss_end(&mut self, id: SocketId) {
+        self.life.missed_events.push(Missed::End(id));
     }
 
     /// Forgets everything that was in the machine's memory.
@@ -95,7 +122,8 @@ impl Network {
         host.life.dead = true;
         host.life.frozen = false;
         host.life.paused = false;
-        host.life.timers.clear();
+        host.life.missed_events.clear();
+        host.life.fate = Fate::default();
         host.set_deaf(true);
         true
     }
@@ -132,6 +160,7 @@ impl Network {
         host.ready.clear();
         host.life.dead = true;
         host.life.paused = false;
+        host.life.fate = Fate::default();
         true
     }
 
@@ -175,12 +204,54 @@ impl Network {
         }
         host.life.frozen = freeze;
         host.set_deaf(freeze || host.life.moved);
-        let timers = std::mem::take(&mut host.life.timers);
+        let missed = std::mem::take(&mut host.life.missed_events);
         let change = if freeze { HostChange::Freeze } else { HostChange::Thaw };
         self.record(index, Record::Host(change));
         self.halt_or_go_on(index);
-        timers.into_iter().for_each(|id| self.tcp_timer(id));
+        for event in missed {
+            match event {
+                Missed::Timer(id) => self.tcp_timer(id),
+                Missed::End(id) => self.send_late_end(id),
+            }
+        }
         true
+    }
+
+    /// Nothing ends the process of a frozen machine: notes that it is to die when that goes on. `None`
+    /// if it may die now, else whether that is news.
+    pub(crate) fn put_off_kill(&mut self, index: u32) -> Option<bool> {
+        let life = &mut self.host(index).life;
+        let is_put_off = life.frozen && !life.dead;
+        is_put_off.then(|| !std::mem::replace(&mut life.fate.dies, true))
+    }
+
+    /// A stopped process acts on no signal but those that end or continue any process: notes one
+    /// that would end it. False if it may act now.
+    pub(crate) fn put_off_signal(&mut self, index: u32, signal: Signal) -> bool {
+        let life = &mut self.host(index).life;
+        let is_put_off = life.paused && signal != Signal::KILL;
+        if is_put_off && !life.fate.signals.contains(&signal) {
+            life.fate.signals.push(signal);
+        }
+        is_put_off
+    }
+
+    /// Notes that a process which will die when it goes on is to start again then. False if it will
+    /// not, or if that was known.
+    pub(crate) fn put_off_start(&mut self, index: u32) -> bool {
+        let fate = &mut self.host(index).life.fate;
+        let is_doomed = fate.dies || !fate.signals.is_empty();
+        is_doomed && !std::mem::replace(&mut fate.starts, true)
+    }
+
+    /// What a process that may go on is to meet: whether it dies, signals, and whether it starts
+    /// again then. What has to wait for more than what has just ended stays.
+    pub(crate) fn take_fate(&mut self, index: u32) -> (bool, Vec<Signal>, bool) {
+        let life = &mut self.host(index).life;
+        let waits = life.frozen || life.paused && !life.fate.dies;
+        let Fate { dies, signals, starts } =
+            if waits { Fate::default() } else { std::mem::take(&mut life.fate) };
+        (dies, signals, starts)
     }
 
     /// Makes the host's clocks run faster by `drift` parts in a billion.

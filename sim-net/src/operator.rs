@@ -111,13 +111,15 @@ impl HostOperator {
     }
 
     /// The process dies, and its kernel closes its sockets as one does: a stream with unread data is
-    /// reset, others end after what was written (contract K-04).
+    /// reset, others end after what was written (contract K-04). On a frozen machine it dies when that
+    /// goes on, and a [`start`](Self::start) before waits for it.
     pub fn kill(&self) -> bool {
         self.act(|scheduler, index| scheduler.kill(index))
     }
 
     /// Sends the process a signal: its handler runs, or what the signal does by default is done
     /// (contract G-43). `SIGKILL` and `SIGSTOP` are [`kill`](Self::kill) and [`pause`](Self::pause).
+    /// A paused process acts on all but `SIGKILL` and `SIGCONT` when it goes on.
     /// False if there is no process.
     pub fn signal(&self, signal: Signal) -> bool {
         self.act(|scheduler, index| scheduler.signal(index, signal))
@@ -152,7 +154,7 @@ impl HostOperator {
 
     /// A paused process goes on.
     pub fn resume(&self) -> bool {
-        self.act(|scheduler, index| scheduler.network().pause(index, false))
+        self.act(Scheduler::resume)
     }
 
     /// The machine stops, as a virtual one does: packets to it are lost, its timers wait. Its clocks
@@ -163,7 +165,7 @@ impl HostOperator {
 
     /// A frozen machine goes on.
     pub fn thaw(&self) -> bool {
-        self.act(|scheduler, index| scheduler.network().freeze(index, false))
+        self.act(Scheduler::thaw)
     }
 
     /// Every callback and task step of the process costs `cost` of its processor's time from now on;

@@ -266,6 +266,7 @@ impl Scheduler {
             }
         }
         // By hand, too, a host may have been stopped.
+<<<<<<< HEAD
         for (host, name) in (0..).zip(&names).skip(1) {
             if !holds.contains(&Hold::Frozen(name)) {
                 self.network().freeze(host, false);
@@ -279,6 +280,13 @@ impl Scheduler {
             if !holds.contains(&Hold::Down(name)) {
                 self.start(host);
             }
+=======
+        for host in (1..hosts).filter(|host| !stay.contains(host)) {
+            self.thaw(host);
+            self.resume(host);
+            self.set_callback_cost(host, Duration::ZERO);
+            self.start(host);
+>>>>>>> fix-host
         }
     }
 
@@ -387,6 +395,7 @@ impl Scheduler {
             }
             Action::Moment(Incident::Signal { host, signal }) => {
                 if let Some(host) = self.index_of(host) {
+<<<<<<< HEAD
                     match signal.default_action() {
                         DefaultAction::End => {
                             self.start(host);
@@ -395,6 +404,10 @@ impl Scheduler {
                             self.network().pause(host, false);
                         }
                         DefaultAction::Ignore | DefaultAction::Continue => {}
+=======
+                    if signal.default_action() == DefaultAction::Stop {
+                        self.resume(host);
+>>>>>>> fix-host
                     }
                 }
             }
@@ -524,12 +537,12 @@ impl Scheduler {
             }
             Condition::Pause { host } => {
                 if let Some(host) = self.index_of(host) {
-                    self.network().pause(host, false);
+                    self.resume(host);
                 }
             }
             Condition::Freeze { host } => {
                 if let Some(host) = self.index_of(host) {
-                    self.network().freeze(host, false);
+                    self.thaw(host);
                 }
             }
             Condition::Slow { host, .. } => self.give_back_cost(began, host),

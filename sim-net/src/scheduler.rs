@@ -277,11 +277,41 @@ impl Scheduler {
         changed
     }
 
-    /// The process of a host dies.
+    /// The process of a host dies: at once, unless its machine is frozen.
     pub(crate) fn kill(&self, index: u32) -> bool {
+        let put_off = self.network().put_off_kill(index);
+        if let Some(is_news) = put_off {
+            return is_news;
+        }
         // First, so that nothing that its end does is heard.
         self.end_process(index);
         self.network().kill(index)
+    }
+
+    /// A frozen machine goes on.
+    pub(crate) fn thaw(self: &Rc<Self>, index: u32) -> bool {
+        let changed = self.network().freeze(index, false);
+        self.meet_fate(index);
+        changed
+    }
+
+    /// A paused process goes on.
+    pub(crate) fn resume(self: &Rc<Self>, index: u32) -> bool {
+        let changed = self.network().pause(index, false);
+        self.meet_fate(index);
+        changed
+    }
+
+    /// A process that goes on meets what could not befall it while it did not run, before its turn.
+    fn meet_fate(self: &Rc<Self>, index: u32) {
+        let (dies, signals, starts) = self.network().take_fate(index);
+        if dies {
+            self.kill(index);
+        }
+        signals.into_iter().for_each(|signal| self.act_on(index, signal));
+        if starts {
+            self.start(index);
+        }
     }
 
     /// The process is gone: it does nothing any more, and is dropped when no callback runs.
@@ -312,7 +342,10 @@ impl Scheduler {
         // A world that ends has no seats any more, and destructors may still ask.
         let has_seat = (index as usize) < self.seats.borrow().len();
         let mut network = self.network();
-        if !has_seat || !network.start(index) {
+        if !has_seat || network.put_off_start(index) {
+            return has_seat;
+        }
+        if !network.start(index) {
             return false;
         }
         let name = Arc::clone(&network.wire.trace.hosts[index as usize]);

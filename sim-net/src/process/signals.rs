@@ -39,25 +39,35 @@ impl Scheduler {
             return false;
         }
         network.record(index, Record::Host(HostChange::Signal));
+        drop(network);
+        self.act_on(index, signal);
+        true
+    }
+
+    /// The process of a host acts on a signal, if it has not died of another.
+    pub(crate) fn act_on(self: &Rc<Self>, index: u32, signal: Signal) {
+        let mut network = self.network();
         let is_handled = network.tell_signal(index, signal);
-        // What goes on does so whether or not the process wants to hear of it, too.
-        if signal == Signal::CONT {
-            network.pause(index, false);
-        }
-        if is_handled {
-            return true;
+        if is_handled && signal != Signal::CONT {
+            return;
         }
         match signal.default_action() {
-            DefaultAction::Ignore | DefaultAction::Continue => {}
+            DefaultAction::Ignore => {}
+            // Whether or not the process wants to hear of it, too.
+            DefaultAction::Continue => {
+                drop(network);
+                self.resume(index);
+            }
             DefaultAction::Stop => {
                 network.pause(index, true);
             }
             DefaultAction::End => {
-                drop(network);
-                self.kill(index);
+                if !network.put_off_signal(index, signal) {
+                    drop(network);
+                    self.kill(index);
+                }
             }
         }
-        true
     }
 }
 

@@ -6,8 +6,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Cx, Loop, LoopFuture, Outcome, Protocol, TaskError, Time, Transport, World};
-use sim_net::{FindingKind, Operator, Sim};
+use sim_core::{
+    Cx, Loop, LoopFuture, Outcome, Protocol, Signal, TaskError, Time, Transport, World,
+};
+use sim_net::{FindingKind, HostOperator, Operator, Sim};
 
 use crate::protocols::{Echo, Recorder, ms};
 
@@ -277,6 +279,59 @@ fn a_frozen_machine_hears_nothing_and_its_timers_wait() {
     });
     assert_eq!(heard, [2]);
     assert_eq!(woke, Duration::from_secs(1));
+}
+
+/// A frozen machine sends nothing: a process that is killed then dies when the machine goes on, and
+/// a start waits for its death.
+#[test]
+fn a_frozen_machine_closes_nothing_until_it_goes_on() {
+    for end in [|host: &HostOperator| host.kill(), |host: &HostOperator| host.signal(Signal::KILL)]
+    {
+        run(|world, operator| async move {
+            boot_echo(&world);
+            world.sleep(ms(10)).await;
+            let client = world.host("client");
+            let conn = client.create_connection(SERVER, Recorder::default).await?;
+            world.sleep(ms(10)).await;
+            let host = operator.host("server");
+            assert!(host.freeze() && end(&host) && !host.kill());
+            assert!(host.start() && !host.start() && host.is_up());
+            world.sleep(ms(900)).await;
+            assert!(conn.with(|recorder, _| recorder.lost.is_none()));
+            assert_eq!(host.incarnation(), 1);
+            assert!(host.thaw());
+            assert_eq!((host.is_up(), host.incarnation()), (true, 2));
+            world.sleep(ms(10)).await;
+            assert!(conn.with(|recorder, _| recorder.ended && recorder.lost.is_some()));
+            // A crash is at once, and takes back what was to come.
+            assert!(host.freeze() && host.kill() && host.crash() && host.start());
+            world.sleep(ms(10)).await;
+            assert_eq!((host.is_up(), host.incarnation()), (true, 3));
+            io::Result::Ok(())
+        });
+    }
+}
+
+/// A stopped process acts on a signal that ends it when it goes on, and on `SIGKILL` at once.
+#[test]
+fn a_paused_process_dies_of_a_signal_when_it_goes_on() {
+    run(|world, operator| async move {
+        world.host("n");
+        let host = operator.host("n");
+        assert!(host.pause() && host.signal(Signal::TERM) && host.is_up());
+        assert!(host.freeze() && host.resume() && host.is_up());
+        assert!(host.thaw() && !host.is_up());
+        assert!(host.start() && host.is_up());
+        assert!(host.pause() && host.signal(Signal::TERM) && host.signal(Signal::CONT));
+        assert!(!host.is_up() && host.start());
+        assert!(host.pause() && host.signal(Signal::TERM) && host.signal(Signal::KILL));
+        assert!(!host.is_up() && host.start());
+        // Nothing of it is left for the next life.
+        assert!(host.pause() && host.resume() && host.is_up());
+        // A start while it waits to die follows the death.
+        assert!(host.pause() && host.signal(Signal::TERM) && host.start() && host.resume());
+        assert_eq!((host.is_up(), host.incarnation()), (true, 5));
+    });
 }
 
 struct Quiet;

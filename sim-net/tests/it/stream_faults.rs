@@ -164,6 +164,31 @@ fn ends_come_late() {
 }
 
 /// G-56: readiness for nothing is nothing.
+/// The end of a stream that is held back on a machine that freezes is sent when that goes on.
+#[test]
+fn a_late_end_waits_for_a_frozen_machine() {
+    let simulation = Sim::new(1).stream_faults(StreamFaults::new().late_ends(always(), ms(50)));
+    let simulation = simulation.build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        let seen = Rc::<RefCell<Seen>>::default();
+        let own = seen.clone();
+        let (server, client) = (world.host("server"), world.host("client"));
+        let _server = server.create_server(SERVER, move || Notes(own.clone())).await?;
+        let conn = client.create_connection(SERVER, || Notes(Rc::default())).await?;
+        world.sleep(ms(10)).await;
+        conn.transport().write_eof();
+        operator.host("client").freeze();
+        world.sleep(ms(900)).await;
+        let early = seen.borrow().ended;
+        operator.host("client").thaw();
+        world.sleep(ms(10)).await;
+        let ended = seen.borrow().ended;
+        io::Result::Ok((early, ended))
+    };
+    assert_eq!(simulation.run(run).unwrap(), (false, true));
+}
+
 #[test]
 fn spurious_readiness_is_nothing() {
     whole(StreamFaults::new().spurious_readiness(often()), "socket.spurious");
