@@ -266,13 +266,12 @@ impl Scheduler {
             }
         }
         // By hand, too, a host may have been stopped.
-<<<<<<< HEAD
         for (host, name) in (0..).zip(&names).skip(1) {
             if !holds.contains(&Hold::Frozen(name)) {
-                self.network().freeze(host, false);
+                self.thaw(host);
             }
             if !holds.contains(&Hold::Still(name)) {
-                self.network().pause(host, false);
+                self.resume(host);
             }
             if !slow.contains(&&**name) {
                 self.set_callback_cost(host, Duration::ZERO);
@@ -280,13 +279,6 @@ impl Scheduler {
             if !holds.contains(&Hold::Down(name)) {
                 self.start(host);
             }
-=======
-        for host in (1..hosts).filter(|host| !stay.contains(host)) {
-            self.thaw(host);
-            self.resume(host);
-            self.set_callback_cost(host, Duration::ZERO);
-            self.start(host);
->>>>>>> fix-host
         }
     }
 
@@ -395,19 +387,14 @@ impl Scheduler {
             }
             Action::Moment(Incident::Signal { host, signal }) => {
                 if let Some(host) = self.index_of(host) {
-<<<<<<< HEAD
                     match signal.default_action() {
                         DefaultAction::End => {
                             self.start(host);
                         }
                         DefaultAction::Stop => {
-                            self.network().pause(host, false);
+                            self.resume(host);
                         }
                         DefaultAction::Ignore | DefaultAction::Continue => {}
-=======
-                    if signal.default_action() == DefaultAction::Stop {
-                        self.resume(host);
->>>>>>> fix-host
                     }
                 }
             }
