@@ -47,14 +47,25 @@ pub(crate) fn file_name(check: &str) -> String {
     if name.is_empty() || name.starts_with('.') { format!("check{name}") } else { name }
 }
 
-/// Writes a file whole or not at all: what reads it meanwhile finds the old one, or none.
-pub(crate) fn write_whole(
+/// Writes a file whole or not at all: what reads it meanwhile finds the old one, or none. What is there
+/// already and is no plain file, such as a device or a link, is written to as it stands.
+///
+/// # Errors
+///
+/// What the file system gives.
+pub fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder {
         fs::create_dir_all(folder)?;
+    }
+    // To take its place would cost the machine its `/dev/stdout`.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        let mut file = io::BufWriter::new(fs::File::create(path)?);
+        write(&mut file)?;
+        return file.flush();
     }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}.tmp", std::process::id()));
@@ -110,6 +121,12 @@ mod tests {
         assert!(write_whole(&path, fails).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        // A link stays one, and leads to what was written.
+        let link = folder.join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write_whole(&link, |file| file.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
         fs::remove_dir_all(folder).unwrap();
     }
 }
