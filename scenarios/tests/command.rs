@@ -672,3 +672,30 @@ fn a_small_plan_is_printed_if_its_file_cannot_be_written() {
     assert_eq!(text(&output.stdout), "");
     assert_eq!(std::fs::read_to_string(out).expect("it is there"), said);
 }
+
+#[test]
+fn check_keeps_the_plan_of_a_failure_in_its_corpus() {
+    let corpus = folder("kept");
+    let line = format!("check Z05 --seeds 40 --first --corpus {}", corpus.display());
+    let output = run(&line);
+    let said = text(&output.stdout);
+    let kept = said.lines().find_map(|line| line.strip_prefix("kept      ")).expect(said);
+    assert!(kept.starts_with(&corpus.display().to_string()) && Path::new(kept).is_file());
+    let again = run(&line);
+    assert!(text(&again.stdout).contains("earlier failures that were replayed: 1"));
+    std::fs::remove_file(kept).expect("it is there");
+    let output = run(&format!("{line} --json"));
+    let found: Value = serde_json::from_str(text(&output.stdout)).expect("it is JSON");
+    assert_eq!(found["kept"], kept);
+}
+
+#[test]
+fn as_many_seeds_as_there_are_is_no_overflow() {
+    let corpus = folder("overflow");
+    std::fs::write(corpus.join("echo.0.plan"), "plan 1.0\nscenario echo\n").expect("it can be");
+    let seeds = u64::MAX;
+    let more = format!("--json --budget 1 --corpus {}", corpus.display());
+    let found = json(&format!("check echo --seeds {seeds} {more}"));
+    assert!(found["seeds"].as_u64() > Some(0) && found["cut_short"] == true, "{found}");
+    assert!(printed("check echo --seeds 1").contains("is below 100.00 %"));
+}

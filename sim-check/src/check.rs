@@ -269,7 +269,17 @@ impl Check {
         let Some(first) = verdict.failures.first() else { return };
         let jobs = self.settings.threads_for(u64::MAX);
         match explain::explain(subject, twin, first, jobs, self.bounds) {
-            Ok(explanation) => verdict.explanation = Some(self.named(explanation)),
+            Ok(explanation) => {
+                let explanation = self.named(explanation);
+                let is_new = !matches!(first.origin, Origin::Kept(..));
+                if let Some(folder) = self.corpus.as_ref().filter(|_| is_new) {
+                    let corpus = Corpus::new(folder.clone(), &self.name);
+                    let kept = corpus.keep(&explanation.shrunk.plan);
+                    let failed = |error| format!("{}: {error}", folder.display());
+                    verdict.kept = Some(kept.map_err(failed));
+                }
+                verdict.explanation = Some(explanation);
+            }
             Err(why) => verdict.unexplained = Some(why),
         }
     }
@@ -469,13 +479,10 @@ impl Check {
                     }
                     Err(error) => line("files", &format!("could not be written: {error}")),
                 }
-                let is_new = !matches!(first.origin, Origin::Kept(..));
-                if let Some(folder) = self.corpus.as_ref().filter(|_| is_new) {
-                    let corpus = Corpus::new(folder.clone(), &self.name);
-                    match corpus.keep(&explanation.shrunk.plan) {
-                        Ok(path) => line("kept", &path.display()),
-                        Err(error) => line("kept", &format!("not: {error}")),
-                    }
+                match &verdict.kept {
+                    Some(Ok(path)) => line("kept", &path.display()),
+                    Some(Err(error)) => line("kept", &format!("not: {error}")),
+                    None => {}
                 }
             }
         }
@@ -583,6 +590,21 @@ mod tests {
         assert!(again.contains("1 run failed, of 0 seeds"), "{again}");
         assert!(again.contains("plans of earlier failures that were replayed: 1"), "{again}");
         std::fs::remove_dir_all(corpus).unwrap();
+    }
+
+    #[test]
+    fn a_verdict_keeps_the_plan_of_its_failure_once() {
+        let corpus = folder("verdict");
+        let verdict = || check("coin").corpus(&corpus).verdict(fails_on_one_in_four);
+        let kept = verdict().kept.expect("it is looked into").unwrap();
+        assert!(kept.starts_with(&corpus) && kept.is_file(), "{kept:?}");
+        let again = verdict();
+        assert!(again.corpus.replayed == 1 && again.kept.is_none(), "{again}");
+        std::fs::remove_dir_all(&corpus).unwrap();
+        std::fs::write(&corpus, "no folder").unwrap();
+        let error = verdict().kept.unwrap().unwrap_err();
+        assert!(error.contains("test-verdict"), "{error}");
+        std::fs::remove_file(&corpus).unwrap();
     }
 
     #[test]

@@ -126,6 +126,11 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
         "missed": verdict.missed,
         "cut_short": verdict.cut_short,
     });
+    match &verdict.kept {
+        Some(Ok(path)) => line["kept"] = path.display().to_string().into(),
+        Some(Err(error)) => line["kept"] = json!({ "error": error }),
+        None => {}
+    }
     if let Some(explanation) = &verdict.explanation {
         let steps = explanation.steps.iter().map(|step| {
             json!({
@@ -164,5 +169,10 @@ fn print_text(verdict: &Verdict, files: Option<&Result<Files, String>>, calm: bo
     }
     if let Some(files) = files {
         print_files(files);
+    }
+    match &verdict.kept {
+        Some(Ok(path)) => say!("kept      {}", path.display()),
+        Some(Err(error)) => say!("kept      not: {error}"),
+        None => {}
     }
 }
