@@ -699,3 +699,14 @@ fn as_many_seeds_as_there_are_is_no_overflow() {
     assert!(found["seeds"].as_u64() > Some(0) && found["cut_short"] == true, "{found}");
     assert!(printed("check echo --seeds 1").contains("is below 100.00 %"));
 }
+
+#[test]
+fn a_plan_about_hosts_that_are_not_there_is_refused() {
+    let path = folder("hosts").join("typo.plan");
+    let plan = "plan 1.0\nscenario echo\ncrash serverr 1s for 1s\n";
+    std::fs::write(&path, plan).expect("it can be written");
+    for how in ["replay", "explain", "shrink"] {
+        let said = fails(&format!("{how} {}", path.display()), 2);
+        assert!(said.contains("line 3") && said.contains("did you mean server?"), "{said}");
+    }
+}
