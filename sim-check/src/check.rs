@@ -475,7 +475,7 @@ impl Check {
                 Corpus::new(places::artifacts(), &self.name).keep(&plan)?
             }
         };
-        Ok(format!("SIM_PLAN={}", path.display()))
+        Ok(format!("SIM_PLAN={}", places::quoted(path.display())))
     }
 
     /// What a test that failed says: the verdict, where the files are, and how to run it again.
@@ -491,7 +491,7 @@ impl Check {
             Some(explanation) => {
                 match Files::write(&places::artifacts(), &self.name, explanation) {
                     Ok(files) => {
-                        let plan = files.plan.display();
+                        let plan = places::quoted(files.plan.display());
                         line("replay", &format!("SIM_PLAN={plan} {}", this_test()));
                         files.each(|what, path| line(what, &path.display()));
                     }

@@ -1,5 +1,6 @@
 //! Where files go: plans that are kept next to their tests, and what a failure leaves behind.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::panic::Location;
@@ -45,6 +46,16 @@ pub(crate) fn file_name(check: &str) -> String {
         }));
     }
     if name.is_empty() || name.starts_with('.') { format!("check{name}") } else { name }
+}
+
+/// A path or another word as a shell takes it: between quotes, unless it needs none.
+pub fn quoted(word: impl fmt::Display) -> String {
+    let word = word.to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+=,-".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Writes a file whole or not at all: what reads it meanwhile finds the old one, or none. What is there
@@ -108,6 +119,19 @@ mod tests {
             ("", "check"),
         ] {
             assert_eq!(file_name(check), file);
+        }
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell_if_they_need_it() {
+        for (word, line) in [
+            ("/tmp/a-b_c.plan", "/tmp/a-b_c.plan"),
+            ("/my work/x.plan", "'/my work/x.plan'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), line);
         }
     }
 

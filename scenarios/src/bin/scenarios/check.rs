@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use sim_check::{Explanation, Files, Profile, Verdict};
+use sim_check::{Explanation, Files, Profile, Verdict, quoted};
 use sim_core::FaultMix;
 use sim_net::plan::Entry;
 
@@ -159,7 +159,9 @@ fn print_text(verdict: &Verdict, files: Option<&Result<Files, String>>, calm: bo
     say!("{verdict}");
     let calm = if calm { " --calm" } else { "" };
     match (files, verdict.failures.first()) {
-        (Some(Ok(files)), _) => say!("replay    scenarios replay {}{calm}", files.plan.display()),
+        (Some(Ok(files)), _) => {
+            say!("replay    scenarios replay {}{calm}", quoted(files.plan.display()));
+        }
         (_, Some(first)) => {
             let faults = if calm.is_empty() { " --faults" } else { "" };
             let Verdict { name, .. } = verdict;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use sim_check::{Timeline, check};
+use sim_check::{Timeline, check, quoted};
 use sim_core::Scenario;
 use sim_net::{Bindings, LinkRule, Plan, Recording, Report};
 
@@ -153,10 +153,10 @@ fn picture<'a, T>(options: &Run, seed: u64, report: &'a Report<T>) -> Timeline<'
     let name = &options.name;
     let mut replay = format!("scenarios run {name} --seed {seed}");
     for link in &options.links {
-        replay += &format!(" --link '{link}'");
+        replay += &format!(" --link {}", quoted(link));
     }
     if let Some(path) = &options.plan {
-        replay += &format!(" --plan {}", path.display());
+        replay += &format!(" --plan {}", quoted(path.display()));
     }
     if options.faults {
         replay += " --faults";
