@@ -178,8 +178,12 @@ fn what_cannot_be_captured_is_told() {
     let said = fails("run echo --loop real --pcap x.pcapng", 2);
     assert!(said.contains("tcpdump"), "{said}");
     let folder = std::env::temp_dir();
-    let said = fails(&format!("run echo --pcap {}", folder.display()), 1);
+    let output = run(&format!("run echo --pcap {}", folder.display()));
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
     assert!(said.contains(&folder.display().to_string()), "{said}");
+    // The run went well all the same, and says so.
+    assert!(text(&output.stdout).starts_with("echo: ok, seed 0, "), "{}", text(&output.stdout));
 }
 
 #[test]
@@ -604,4 +608,105 @@ fn serve_http_stands_wrk() {
     assert!(requests > 100, "{told}");
     served.signal("TERM");
     assert!(served.stopped().success());
+}
+
+// What cannot be written.
+
+/// A folder of a test's own, empty.
+fn folder(test: &str) -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    drop(std::fs::remove_dir_all(&folder));
+    std::fs::create_dir_all(&folder).expect("it can be made");
+    folder
+}
+
+/// The command in a place where the folder for what failures leave behind cannot be made.
+fn without_artifacts(line: &str, test: &str) -> Command {
+    let folder = folder(test);
+    let binary = folder.join("scenarios");
+    // By its own name it would find the `target` that it was built in.
+    std::fs::hard_link(env!("CARGO_BIN_EXE_scenarios"), &binary).expect("one file system");
+    std::fs::write(folder.join("target"), "a file").expect("it can be written");
+    let mut command = Command::new(binary);
+    command.args(line.split_whitespace()).current_dir(folder);
+    command
+}
+
+#[test]
+fn a_finding_is_told_though_its_files_cannot_be_written() {
+    let line = "check Z05 echo --seeds 40 --first --junit report.xml";
+    let output = without_artifacts(line, "unwritten").output().expect("it runs");
+    let (said, told) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(said.contains("1 run failed, of "), "{said}");
+    assert!(said.contains("\nfiles     could not be written: target/sim: "), "{said}");
+    // The others have their turn, and the report is there.
+    assert!(said.contains("echo: green on 40 seeds"), "{said}");
+    assert!(told.contains("error: target/sim: "), "{told}");
+    let report = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unwritten/report.xml");
+    assert!(std::fs::read_to_string(report).expect("it is there").contains("tests=\"2\""));
+}
+
+/// A plan under which a specimen of the zoo fails.
+fn failing_plan(folder: &Path) -> std::path::PathBuf {
+    let output = run("check Z05 --seeds 40 --first --json");
+    let found: Value = serde_json::from_str(text(&output.stdout)).expect("it is JSON");
+    let path = folder.join("z05.plan");
+    let plan = found["explanation"]["plan"].as_str().expect("it fails, and was made small");
+    std::fs::write(&path, plan).expect("it can be written");
+    path
+}
+
+#[test]
+fn a_small_plan_is_printed_if_its_file_cannot_be_written() {
+    let folder = folder("shrink-out");
+    let plan = failing_plan(&folder);
+    let out = folder.join("z05.plan/below-a-file");
+    let output = run(&format!("shrink {} --out {}", plan.display(), out.display()));
+    let (said, told) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(said.starts_with("plan 1.0\nscenario Z05\n"), "{said}");
+    assert!(told.contains("below-a-file: "), "{told}");
+    let out = folder.join("small.plan");
+    let output = run(&format!("shrink {} --out {}", plan.display(), out.display()));
+    assert_eq!(text(&output.stdout), "");
+    assert_eq!(std::fs::read_to_string(out).expect("it is there"), said);
+}
+
+#[test]
+fn check_keeps_the_plan_of_a_failure_in_its_corpus() {
+    let corpus = folder("kept");
+    let line = format!("check Z05 --seeds 40 --first --corpus {}", corpus.display());
+    let output = run(&line);
+    let said = text(&output.stdout);
+    let kept = said.lines().find_map(|line| line.strip_prefix("kept      ")).expect(said);
+    assert!(kept.starts_with(&corpus.display().to_string()) && Path::new(kept).is_file());
+    let again = run(&line);
+    assert!(text(&again.stdout).contains("earlier failures that were replayed: 1"));
+    std::fs::remove_file(kept).expect("it is there");
+    let output = run(&format!("{line} --json"));
+    let found: Value = serde_json::from_str(text(&output.stdout)).expect("it is JSON");
+    assert_eq!(found["kept"], kept);
+}
+
+#[test]
+fn as_many_seeds_as_there_are_is_no_overflow() {
+    let corpus = folder("overflow");
+    std::fs::write(corpus.join("echo.0.plan"), "plan 1.0\nscenario echo\n").expect("it can be");
+    let seeds = u64::MAX;
+    let more = format!("--json --budget 1 --corpus {}", corpus.display());
+    let found = json(&format!("check echo --seeds {seeds} {more}"));
+    assert!(found["seeds"].as_u64() > Some(0) && found["cut_short"] == true, "{found}");
+    assert!(printed("check echo --seeds 1").contains("is below 100.00 %"));
+}
+
+#[test]
+fn a_plan_about_hosts_that_are_not_there_is_refused() {
+    let path = folder("hosts").join("typo.plan");
+    let plan = "plan 1.0\nscenario echo\ncrash serverr 1s for 1s\n";
+    std::fs::write(&path, plan).expect("it can be written");
+    for how in ["replay", "explain", "shrink"] {
+        let said = fails(&format!("{how} {}", path.display()), 2);
+        assert!(said.contains("line 3") && said.contains("did you mean server?"), "{said}");
+    }
 }

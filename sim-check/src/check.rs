@@ -269,7 +269,17 @@ impl Check {
         let Some(first) = verdict.failures.first() else { return };
         let jobs = self.settings.threads_for(u64::MAX);
         match explain::explain(subject, twin, first, jobs, self.bounds) {
-            Ok(explanation) => verdict.explanation = Some(self.named(explanation)),
+            Ok(explanation) => {
+                let explanation = self.named(explanation);
+                let is_new = !matches!(first.origin, Origin::Kept(..));
+                if let Some(folder) = self.corpus.as_ref().filter(|_| is_new) {
+                    let corpus = Corpus::new(folder.clone(), &self.name);
+                    let kept = corpus.keep(&explanation.shrunk.plan);
+                    let failed = |error| format!("{}: {error}", folder.display());
+                    verdict.kept = Some(kept.map_err(failed));
+                }
+                verdict.explanation = Some(explanation);
+            }
             Err(why) => verdict.unexplained = Some(why),
         }
     }
@@ -353,7 +363,7 @@ impl Check {
     /// # Errors
     ///
     /// A file that cannot be read or is no plan; a plan for another check, or one that no simulation can
-    /// carry out.
+    /// carry out; one that passes and names hosts that are not there.
     pub fn replay_file<S, F>(&self, path: &Path, scenario: S) -> Result<Verdict, String>
     where
         S: Fn(World) -> F + Sync,
@@ -363,8 +373,27 @@ impl Check {
         let plan = self.plan_in(path)?;
         let run = subject::erased(&scenario);
         let subject = Subject::new(&*self.simulate, &self.profile, &run);
-        subject.replay(&plan).map_err(|error| error.to_string())?;
-        Ok(self.replay_one(&subject, path, &plan))
+        self.replay_text(&subject, path, &plan)
+    }
+
+    /// Runs the plan that a file has. One that passes and is about hosts that its world does not have
+    /// tried nothing of that: it is no plan for this check, with the lines that say so.
+    fn replay_text(
+        &self,
+        subject: &Subject<'_>,
+        path: &Path,
+        plan: &Plan,
+    ) -> Result<Verdict, String> {
+        let sim = subject.replay(plan).map_err(|error| error.to_string())?;
+        let verdict = self.replay_one(subject, path, plan);
+        // A run that fails may be over before all hosts are there.
+        if verdict.is_green() {
+            let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+            let report = subject.run(&sim, &Runs::begin()).report;
+            let hosts: Vec<&str> = report.hosts().collect();
+            Plan::parse_for(&text, &hosts).map_err(|errors| errors.to_string())?;
+        }
+        Ok(verdict)
     }
 
     /// Runs the plan in a file, or else the first seed, until it comes to a place.
@@ -417,8 +446,7 @@ impl Check {
         let plan = self.plan_in(path)?;
         let run = subject::erased(&scenario);
         let subject = Subject::new(&*self.simulate, &self.profile, &run);
-        subject.replay(&plan).map_err(|error| error.to_string())?;
-        let mut verdict = self.replay_one(&subject, path, &plan);
+        let mut verdict = self.replay_text(&subject, path, &plan)?;
         self.look_into(&mut verdict, &subject, None);
         Ok(verdict)
     }
@@ -447,7 +475,7 @@ impl Check {
                 Corpus::new(places::artifacts(), &self.name).keep(&plan)?
             }
         };
-        Ok(format!("SIM_PLAN={}", path.display()))
+        Ok(format!("SIM_PLAN={}", places::quoted(path.display())))
     }
 
     /// What a test that failed says: the verdict, where the files are, and how to run it again.
@@ -463,19 +491,16 @@ impl Check {
             Some(explanation) => {
                 match Files::write(&places::artifacts(), &self.name, explanation) {
                     Ok(files) => {
-                        let plan = files.plan.display();
+                        let plan = places::quoted(files.plan.display());
                         line("replay", &format!("SIM_PLAN={plan} {}", this_test()));
                         files.each(|what, path| line(what, &path.display()));
                     }
                     Err(error) => line("files", &format!("could not be written: {error}")),
                 }
-                let is_new = !matches!(first.origin, Origin::Kept(..));
-                if let Some(folder) = self.corpus.as_ref().filter(|_| is_new) {
-                    let corpus = Corpus::new(folder.clone(), &self.name);
-                    match corpus.keep(&explanation.shrunk.plan) {
-                        Ok(path) => line("kept", &path.display()),
-                        Err(error) => line("kept", &format!("not: {error}")),
-                    }
+                match &verdict.kept {
+                    Some(Ok(path)) => line("kept", &path.display()),
+                    Some(Err(error)) => line("kept", &format!("not: {error}")),
+                    None => {}
                 }
             }
         }
@@ -583,6 +608,21 @@ mod tests {
         assert!(again.contains("1 run failed, of 0 seeds"), "{again}");
         assert!(again.contains("plans of earlier failures that were replayed: 1"), "{again}");
         std::fs::remove_dir_all(corpus).unwrap();
+    }
+
+    #[test]
+    fn a_verdict_keeps_the_plan_of_its_failure_once() {
+        let corpus = folder("verdict");
+        let verdict = || check("coin").corpus(&corpus).verdict(fails_on_one_in_four);
+        let kept = verdict().kept.expect("it is looked into").unwrap();
+        assert!(kept.starts_with(&corpus) && kept.is_file(), "{kept:?}");
+        let again = verdict();
+        assert!(again.corpus.replayed == 1 && again.kept.is_none(), "{again}");
+        std::fs::remove_dir_all(&corpus).unwrap();
+        std::fs::write(&corpus, "no folder").unwrap();
+        let error = verdict().kept.unwrap().unwrap_err();
+        assert!(error.contains("test-verdict"), "{error}");
+        std::fs::remove_file(&corpus).unwrap();
     }
 
     #[test]

@@ -72,7 +72,7 @@ mod words;
 pub use check::{Check, check};
 pub use explain::{Explanation, Step};
 pub use files::Files;
-pub use places::artifacts;
+pub use places::{artifacts, quoted, write_whole};
 pub use profile::{Family, Profile};
 pub use report::Timeline;
 pub use settings::{SettingsError, stop_at};

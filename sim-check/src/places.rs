@@ -1,5 +1,6 @@
 //! Where files go: plans that are kept next to their tests, and what a failure leaves behind.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::panic::Location;
@@ -47,14 +48,35 @@ pub(crate) fn file_name(check: &str) -> String {
     if name.is_empty() || name.starts_with('.') { format!("check{name}") } else { name }
 }
 
-/// Writes a file whole or not at all: what reads it meanwhile finds the old one, or none.
-pub(crate) fn write_whole(
+/// A path or another word as a shell takes it: between quotes, unless it needs none.
+pub fn quoted(word: impl fmt::Display) -> String {
+    let word = word.to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+=,-".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Writes a file whole or not at all: what reads it meanwhile finds the old one, or none. What is there
+/// already and is no plain file, such as a device or a link, is written to as it stands.
+///
+/// # Errors
+///
+/// What the file system gives.
+pub fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder {
         fs::create_dir_all(folder)?;
+    }
+    // To take its place would cost the machine its `/dev/stdout`.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        let mut file = io::BufWriter::new(fs::File::create(path)?);
+        write(&mut file)?;
+        return file.flush();
     }
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{}.tmp", std::process::id()));
@@ -101,6 +123,19 @@ mod tests {
     }
 
     #[test]
+    fn words_are_quoted_for_a_shell_if_they_need_it() {
+        for (word, line) in [
+            ("/tmp/a-b_c.plan", "/tmp/a-b_c.plan"),
+            ("/my work/x.plan", "'/my work/x.plan'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), line);
+        }
+    }
+
+    #[test]
     fn a_file_whose_writing_fails_is_not_there_and_an_old_one_stays() {
         let folder = artifacts().join(format!("test-{}", std::process::id()));
         let path = folder.join("file");
@@ -110,6 +145,12 @@ mod tests {
         assert!(write_whole(&path, fails).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        // A link stays one, and leads to what was written.
+        let link = folder.join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write_whole(&link, |file| file.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
         fs::remove_dir_all(folder).unwrap();
     }
 }

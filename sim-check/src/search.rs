@@ -67,7 +67,8 @@ impl<'a> Search<'a> {
     }
 
     fn total(&self) -> u64 {
-        self.corpus.len() as u64 + self.settings.seeds + self.singles_in_turn()
+        let seeds = self.settings.seeds.saturating_add(self.singles_in_turn());
+        seeds.saturating_add(self.corpus.len() as u64)
     }
 
     /// The case with a number; `None` for a file of the corpus that is no plan.
@@ -79,7 +80,7 @@ impl<'a> Search<'a> {
         };
         let singles = self.singles_in_turn();
         let seed = |number: u64| Case::Seed(self.settings.first_seed.wrapping_add(number));
-        Some(if index >= 2 * singles {
+        Some(if index >= singles.saturating_mul(2) {
             seed(index - singles)
         } else if index.is_multiple_of(2) {
             seed(index / 2)

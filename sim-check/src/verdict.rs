@@ -35,6 +35,8 @@ pub struct Verdict {
     pub explanation: Option<Explanation>,
     /// Why it was not, if it was tried.
     pub unexplained: Option<String>,
+    /// Where the plan of a new failure was kept, or why it was not; `None` without a corpus.
+    pub kept: Option<Result<PathBuf, String>>,
     /// How many records the runs had together.
     pub events: u64,
     /// How much virtual time passed in all runs together.
@@ -199,6 +201,7 @@ impl Verdict {
             failures: Vec::new(),
             explanation: None,
             unexplained: None,
+            kept: None,
             events: 0,
             time: Duration::ZERO,
             faults: BTreeMap::new(),

@@ -26,7 +26,8 @@ impl Verdict {
             "{name}: green on {seeds} seeds ({events} events, {time:.1?} virtual, {wall:.1?}{cut})"
         )?;
         if *seeds > 0 {
-            let chance = 300.0 / *seeds as f64;
+            // 3/n is for many; of one or two it would be more than all.
+            let chance = (300.0 / *seeds as f64).min(100.0);
             // As many decimals as it takes for a figure that is not 0.
             let decimals = seeds.ilog10().max(2) as usize;
             write!(

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use sim_check::{Explanation, Files, Profile, Verdict};
+use sim_check::{Explanation, Files, Profile, Verdict, quoted};
 use sim_core::FaultMix;
 use sim_net::plan::Entry;
 
@@ -14,7 +14,7 @@ use crate::{Done, Trouble, find, junit};
 pub(crate) fn check(options: &Check) -> Done {
     // All names first: a typo in the last one is told before the first has run for an hour.
     let scenarios = options.names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
-    let (mut green, mut verdicts) = (true, Vec::new());
+    let (mut green, mut verdicts, mut unwritten) = (true, Vec::new(), Vec::new());
     for scenario in &scenarios {
         let mut check = sim_check::check(scenario.name())
             .seeds(options.seeds)
@@ -37,27 +37,42 @@ pub(crate) fn check(options: &Check) -> Done {
         }
         let verdict = check.verdict(|world| scenario.run(world));
         green &= verdict.is_green();
-        let files = verdict.explanation.as_ref().map(|it| write(&verdict.name, it)).transpose()?;
-        let plan = files.as_ref().map(|files| files.plan.as_path());
+        let files = verdict.explanation.as_ref().map(|it| write(&verdict.name, it));
         if options.json {
-            say!("{}", to_json(&verdict, plan));
+            let files = files.as_ref().and_then(|files| files.as_ref().ok());
+            say!("{}", to_json(&verdict, files.map(|files| files.plan.as_path())));
         } else {
             print_text(&verdict, files.as_ref(), options.calm);
         }
+        unwritten.extend(files.and_then(Result::err));
         verdicts.push(verdict);
     }
     if let Some(path) = &options.junit {
         let written = std::fs::write(path, junit::report(&verdicts));
-        written.map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
+        unwritten.extend(written.err().map(|error| format!("{}: {error}", path.display())));
     }
+    all_written(&unwritten)?;
     Ok(green)
 }
 
-/// Leaves behind what there is to look at of a failure.
-pub(crate) fn write(name: &str, explanation: &Explanation) -> Result<Files, Trouble> {
+/// Fails with what could not be written: at the end, so that no finding is lost over it.
+pub(crate) fn all_written(unwritten: &[String]) -> Result<(), Trouble> {
+    if unwritten.is_empty() { Ok(()) } else { Err(Trouble::failed(unwritten.join("\n"))) }
+}
+
+/// Leaves behind what there is to look at of a failure, or says why it could not.
+pub(crate) fn write(name: &str, explanation: &Explanation) -> Result<Files, String> {
     let folder = sim_check::artifacts();
-    let failed = |error| Trouble::failed(format!("{}: {error}", folder.display()));
+    let failed = |error| format!("{}: {error}", folder.display());
     Files::write(&folder, name, explanation).map_err(failed)
+}
+
+/// Says what is to be looked at, or why it is not there.
+pub(crate) fn print_files(files: &Result<Files, String>) {
+    match files {
+        Ok(files) => files.each(|what, path| say!("{what:<9} {}", path.display())),
+        Err(error) => say!("files     could not be written: {error}"),
+    }
 }
 
 /// What a scenario says that it stands.
@@ -111,6 +126,11 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
         "missed": verdict.missed,
         "cut_short": verdict.cut_short,
     });
+    match &verdict.kept {
+        Some(Ok(path)) => line["kept"] = path.display().to_string().into(),
+        Some(Err(error)) => line["kept"] = json!({ "error": error }),
+        None => {}
+    }
     if let Some(explanation) = &verdict.explanation {
         let steps = explanation.steps.iter().map(|step| {
             json!({
@@ -135,19 +155,26 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
     line
 }
 
-fn print_text(verdict: &Verdict, files: Option<&Files>, calm: bool) {
+fn print_text(verdict: &Verdict, files: Option<&Result<Files, String>>, calm: bool) {
     say!("{verdict}");
     let calm = if calm { " --calm" } else { "" };
     match (files, verdict.failures.first()) {
-        (Some(files), _) => {
-            say!("replay    scenarios replay {}{calm}", files.plan.display());
-            files.each(|what, path| say!("{what:<9} {}", path.display()));
+        (Some(Ok(files)), _) => {
+            say!("replay    scenarios replay {}{calm}", quoted(files.plan.display()));
         }
-        (None, Some(first)) => {
+        (_, Some(first)) => {
             let faults = if calm.is_empty() { " --faults" } else { "" };
             let Verdict { name, .. } = verdict;
             say!("replay    scenarios run {name} --seed {}{faults} --trace", first.seed());
         }
-        (None, None) => {}
+        (_, None) => {}
+    }
+    if let Some(files) = files {
+        print_files(files);
+    }
+    match &verdict.kept {
+        Some(Ok(path)) => say!("kept      {}", path.display()),
+        Some(Err(error)) => say!("kept      not: {error}"),
+        None => {}
     }
 }

@@ -6,7 +6,7 @@ use sim_check::{Check, Verdict, check};
 use sim_core::{Outcome, World};
 use sim_net::{Plan, StopAt};
 
-use crate::check::{profile, to_json, write};
+use crate::check::{all_written, print_files, profile, to_json, write};
 use crate::options::{How, Replay};
 use crate::{Done, Trouble, find};
 
@@ -72,33 +72,35 @@ fn tell(verdict: &Verdict, options: &Replay) {
     }
 }
 
-/// The small plan goes to its file, or to standard output.
+/// The small plan goes to its file, or to standard output: also if the file cannot be written.
 fn hand_out(verdict: &Verdict, options: &Replay) -> Result<(), Trouble> {
     let Some(explanation) = &verdict.explanation else {
         let why = verdict.unexplained.as_deref().unwrap_or("nothing fails under it");
         return Err(Trouble::failed(format!("{}: {why}", options.file.display())));
     };
     let plan = &explanation.shrunk.plan;
-    match &options.out {
-        Some(path) => {
-            let written = std::fs::write(path, plan.to_string());
-            written.map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
-        }
-        None if !options.json => say!("{}", plan.to_string().trim_end()),
-        None => {}
-    }
+    let written = options.out.as_deref().map(|path| {
+        let written = sim_check::write_whole(path, |file| write!(file, "{plan}"));
+        written.map(|()| path).map_err(|error| format!("{}: {error}", path.display()))
+    });
     if options.json {
-        say!("{}", to_json(verdict, options.out.as_deref()));
+        say!(
+            "{}",
+            to_json(verdict, written.as_ref().and_then(|written| written.as_ref().ok().copied()))
+        );
     } else {
+        if !matches!(written, Some(Ok(_))) {
+            say!("{}", plan.to_string().trim_end());
+        }
         eprintln!("{}: {}", explanation.error, explanation.shrunk);
     }
-    Ok(())
+    all_written(written.and_then(Result::err).as_slice())
 }
 
 fn explain(verdict: &Verdict, options: &Replay) -> Result<(), Trouble> {
     tell(verdict, options);
     let Some(explanation) = &verdict.explanation else { return Ok(()) };
-    let files = write(&verdict.name, explanation)?;
+    let files = write(&verdict.name, explanation);
     if !options.json {
         if explanation.steps.iter().any(|step| step.necessary.is_some()) {
             say!("why");
@@ -111,7 +113,7 @@ fn explain(verdict: &Verdict, options: &Replay) -> Result<(), Trouble> {
                 say!("  {number}. without it: {without:<7} it alone: {alone:<7} {}", step.entry);
             }
         }
-        files.each(|what, path| say!("{what:<9} {}", path.display()));
+        print_files(&files);
     }
-    Ok(())
+    all_written(files.err().as_slice())
 }

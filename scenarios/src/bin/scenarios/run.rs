@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use sim_check::{Timeline, check};
+use sim_check::{Timeline, check, quoted};
 use sim_core::Scenario;
 use sim_net::{Bindings, LinkRule, Plan, Recording, Report};
 
-use crate::check::profile;
+use crate::check::{all_written, profile};
 use crate::options::{LoopKind, Run};
 use crate::stores::TemporaryDirectory;
 use crate::{Done, Trouble, find};
@@ -28,6 +28,8 @@ struct Ran {
     /// The seed that it was run from, and which entries of its plan found what they are about.
     seed: u64,
     bindings: Option<Bindings>,
+    /// What could not be written, and why.
+    unwritten: Vec<String>,
 }
 
 pub(crate) fn run(options: &Run) -> Done {
@@ -55,6 +57,7 @@ pub(crate) fn run(options: &Run) -> Done {
     } else {
         print_text(options, &ran);
     }
+    all_written(&ran.unwritten)?;
     Ok(ran.error.is_none())
 }
 
@@ -101,12 +104,13 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         let hint = format!("--link names the host {absent:?}; {} has {known}", options.name);
         return Err(Trouble::usage(hint));
     }
+    let mut unwritten = Vec::new();
     if let Some(path) = &options.timeline {
         let mut timeline = picture(options, seed, &report);
         if let Some((_, plan)) = &parsed {
             timeline = timeline.plan(plan);
         }
-        write(path, |file| timeline.write_html(file))?;
+        unwritten.extend(write(path, |file| timeline.write_html(file)).err());
     }
     if let Some(log) = report.log.as_ref().filter(|_| options.trace) {
         let mut stderr = io::stderr().lock();
@@ -119,17 +123,16 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         format!("{finding}\nthe last records:\n{}", report.tail.to_string().trim_end())
     });
     if let (Some(path), Some(capture)) = (&options.pcap, &report.capture) {
-        write(path, |file| capture.write_pcapng(file))?;
+        unwritten.extend(write(path, |file| capture.write_pcapng(file)).err());
     }
     if let (Some(path), Some(recording)) = (&options.record, report.recording) {
         let recording = recording.scenario(scenario.name());
-        std::fs::write(path, recording.to_string())
-            .map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))?;
+        unwritten.extend(write(path, |file| write!(file, "{recording}")).err());
     }
     let time = report.time.since_epoch();
     let bindings = plan.is_some().then_some(report.bindings);
     let Report { events, hash, faults, .. } = report;
-    Ok(Ran { error, time, events, hash: Some(hash), faults, seed, bindings })
+    Ok(Ran { error, time, events, hash: Some(hash), faults, seed, bindings, unwritten })
 }
 
 /// The text of a plan, with its path.
@@ -150,10 +153,10 @@ fn picture<'a, T>(options: &Run, seed: u64, report: &'a Report<T>) -> Timeline<'
     let name = &options.name;
     let mut replay = format!("scenarios run {name} --seed {seed}");
     for link in &options.links {
-        replay += &format!(" --link '{link}'");
+        replay += &format!(" --link {}", quoted(link));
     }
     if let Some(path) = &options.plan {
-        replay += &format!(" --plan {}", path.display());
+        replay += &format!(" --plan {}", quoted(path.display()));
     }
     if options.faults {
         replay += " --faults";
@@ -162,17 +165,17 @@ fn picture<'a, T>(options: &Run, seed: u64, report: &'a Report<T>) -> Timeline<'
     timeline.note(replay)
 }
 
-/// Makes a file.
+/// Makes a file, or says why it could not.
 fn write(
     path: &Path,
     content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> Result<(), Trouble> {
+) -> Result<(), String> {
     let write = || {
         let mut file = BufWriter::new(File::create(path)?);
         content(&mut file)?;
         file.flush()
     };
-    write().map_err(|error| Trouble::failed(format!("{}: {error}", path.display())))
+    write().map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn run_real(scenario: &Scenario) -> Ran {
@@ -186,6 +189,7 @@ fn run_real(scenario: &Scenario) -> Ran {
         faults: BTreeMap::new(),
         seed: 0,
         bindings: None,
+        unwritten: Vec::new(),
     }
 }
 
