@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn words_are_quoted_for_a_shell_if_they_need_it() {
         for (word, line) in [
-            ("/tmp/a-b_c.plan", "/tmp/a-b_c.plan"),
+            ("/srv/a-b_c.plan", "/srv/a-b_c.plan"),
             ("/my work/x.plan", "'/my work/x.plan'"),
             ("it's", r"'it'\''s'"),
             ("$HOME", "'$HOME'"),
