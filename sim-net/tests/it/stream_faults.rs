@@ -163,7 +163,6 @@ fn ends_come_late() {
     assert!(report.time.since_epoch() > ms(50));
 }
 
-/// G-56: readiness for nothing is nothing.
 /// The end of a stream that is held back on a machine that freezes is sent when that goes on.
 #[test]
 fn a_late_end_waits_for_a_frozen_machine() {
@@ -189,6 +188,7 @@ fn a_late_end_waits_for_a_frozen_machine() {
     assert_eq!(simulation.run(run).unwrap(), (false, true));
 }
 
+/// G-56: readiness for nothing is nothing.
 #[test]
 fn spurious_readiness_is_nothing() {
     whole(StreamFaults::new().spurious_readiness(often()), "socket.spurious");
