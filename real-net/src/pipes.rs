@@ -92,8 +92,12 @@ impl MioDriver {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
             rustix::io::ioctl_fionbio(&file, true)?;
-            let is_nothing = end == PipeEnd::Write && kind.is_char_device();
-            Ok(if is_nothing { Reads::Nothing } else { Reads::Messages })
+            Ok(match end {
+                PipeEnd::Read => Reads::Messages,
+                PipeEnd::Write if kind.is_char_device() => Reads::Nothing,
+                // What whoever looks at it may say back is no end of it.
+                PipeEnd::Write => Reads::Bytes,
+            })
         });
         let descriptor = OwnedFd::from(file);
         match prepared {

@@ -319,15 +319,13 @@ impl Profile {
                 link.latency(Latency::from(least..least + longest))
             });
         }
-        sim = sim.each_stream(|own| own.or(streams(&on, &mut rng(seed, "streams"))));
-        let quiesce = self.quiesce(&sim, seed, &Plan::new(), calm);
+        sim = sim.map_stream_faults(|own| own.or(streams(&on, &mut rng(seed, "streams"))));
+        let drawn = self.plan(&on, seed, calm);
+        let quiesce = self.quiesce_behind(&sim, &[&drawn], calm);
         if plan.entries.is_empty() {
-            plan = self.plan(&on, seed, calm);
+            plan = drawn;
         } else {
-            self.plan(&on, seed, calm)
-                .entries
-                .into_iter()
-                .for_each(|drawn| add(&mut plan, drawn, calm));
+            drawn.entries.into_iter().for_each(|entry| add(&mut plan, entry, calm));
         }
         sim.plan(&plan).expect("scheduled faults alone").quiesce(quiesce)
     }
@@ -341,8 +339,13 @@ impl Profile {
     /// what is left of it in a smaller plan, whose run is to differ in nothing else.
     pub(crate) fn quiesce(&self, sim: &Sim, seed: u64, plan: &Plan, calm: &Calm) -> Duration {
         let drawn = self.plan(&self.families_of(seed), seed, calm);
-        let plans = [sim.planned(), Some(&drawn), Some(plan)];
-        let last = plans.into_iter().flatten().map(last_end).max().unwrap_or_default();
+        self.quiesce_behind(sim, &[&drawn, plan], calm)
+    }
+
+    /// When all faults end, which is behind those of the simulation's own plan and of these.
+    fn quiesce_behind(&self, sim: &Sim, plans: &[&Plan], calm: &Calm) -> Duration {
+        let plans = plans.iter().copied().chain(sim.planned());
+        let last = plans.map(last_end).max().unwrap_or_default();
         sim.quiesces_at().unwrap_or(last.max(self.latest(calm)).saturating_add(AFTERMATH))
     }
 
@@ -682,7 +685,7 @@ mod tests {
             assert_eq!(plan.entries[..2], own.entries[..]);
             assert!(plan.check(&["a", "b"]).is_ok(), "{plan}");
             most = most.max(plan.entries.len());
-            let _unchanged = applied.each_stream(|streams| {
+            let _unchanged = applied.map_stream_faults(|streams| {
                 assert_eq!(streams, own_streams.or(streams));
                 streams
             });

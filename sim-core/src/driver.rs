@@ -91,7 +91,8 @@ pub struct Readiness {
     /// A write, send or pending connect may succeed or fail.
     pub writable: bool,
     /// The peer has sent its end of stream, or the connection has failed: a short read is not the
-    /// last word, and the engine reads again until it sees the end or the error.
+    /// last word, and the engine reads again until it sees the end or the error. Of what is read, a driver
+    /// may say so too where a read can be short though more waits: the engine then reads until it would block.
     pub read_closed: bool,
 }
 

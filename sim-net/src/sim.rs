@@ -242,9 +242,9 @@ impl Sim {
         self
     }
 
-    /// Changes what streams show.
+    /// Changes what streams show, by what was set before.
     #[must_use]
-    pub fn each_stream(mut self, change: impl FnOnce(StreamFaults) -> StreamFaults) -> Self {
+    pub fn map_stream_faults(mut self, change: impl FnOnce(StreamFaults) -> StreamFaults) -> Self {
         self.stream_faults = change(self.stream_faults);
         self
     }

@@ -107,6 +107,25 @@ fn messages_that_came_together_are_all_read() {
     assert_eq!(conn.with(|recorder, _| recorder.data.clone()), b"onetwosixonetwosix");
 }
 
+/// G-04: what the other end of a socket says back is no end of what is written to it.
+// on: real
+#[test]
+fn an_end_to_write_to_outlasts_what_is_said_back() {
+    let (lp, driver) = new_loop();
+    let (near, mut peer) = UnixStream::pair().unwrap();
+    let writer = PipeWriter::from_source(&lp, driver.adopt_pipe(near, PipeEnd::Write).unwrap());
+    let (handle, log) = ((*lp).clone(), Log::new());
+    let own = log.clone();
+    let connect = async move { handle.connect_write_pipe(writer, || Recorder::new(&own)).await };
+    let conn = lp.run_until_complete(connect).unwrap().unwrap();
+    peer.write_all(b"said back").unwrap();
+    run_for(&lp, ms(20));
+    conn.transport().write(b"heard");
+    let mut heard = [0; 5];
+    peer.read_exact(&mut heard).unwrap();
+    assert_eq!((&heard, &*log.text()), (b"heard", "CM"));
+}
+
 /// G-04: a device that is always ready takes what is written, and is nobody's end.
 // on: real
 #[test]

@@ -5,28 +5,39 @@ use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 
-use real_net::new_loop_and_driver;
+use real_net::{MioDriver, new_loop_and_driver};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
-use sim_core::{PipeEnd, PipeReader, Serving, Socket};
+use sim_core::{Conn, EventLoop, PipeEnd, PipeReader, Serving, Socket};
 use tests::recorder::{Log, Recorder};
 
 use crate::loops::{ms, run_for};
+
+/// A recorder upon a socket that was made elsewhere.
+fn adopt(lp: &EventLoop, socket: Socket) -> Conn<Recorder> {
+    let handle = (**lp).clone();
+    let adopt =
+        async move { handle.connection().adopt(socket, || Recorder::new(&Log::new())).await };
+    lp.run_until_complete(adopt).unwrap().unwrap()
+}
+
+/// A connection whose other end is no loop's.
+fn connect() -> (EventLoop, Rc<MioDriver>, Conn<Recorder>, TcpStream) {
+    let (lp, driver) = new_loop_and_driver().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let source = driver.adopt(listener.accept().unwrap().0).unwrap();
+    let conn = adopt(&lp, Socket::from_source(&lp, source));
+    (lp, driver, conn, peer)
+}
 
 /// C-30: a read ends at urgent data; what is behind them is read all the same, whether it comes before the read
 /// or after.
 // on: real
 #[test]
 fn what_is_behind_urgent_data_is_read() {
-    let (lp, driver) = new_loop_and_driver().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let source = driver.adopt(listener.accept().unwrap().0).unwrap();
-    let socket = Socket::from_source(&lp, source);
-    let handle = (*lp).clone();
-    let adopt =
-        async move { handle.connection().adopt(socket, || Recorder::new(&Log::new())).await };
-    let conn = lp.run_until_complete(adopt).unwrap().unwrap();
+    let (lp, _driver, conn, mut peer) = connect();
     for _ in 0..2 {
         peer.write_all(b"aaa").unwrap();
         assert_eq!(send(&peer, b"!", SendFlags::OOB).unwrap(), 1);
@@ -43,10 +54,7 @@ fn what_is_behind_a_descriptor_is_read() {
     let (lp, driver) = new_loop_and_driver().unwrap();
     let (near, mut peer) = UnixStream::pair().unwrap();
     let socket = Socket::from_unix_source(&lp, driver.adopt_unix(near).unwrap());
-    let handle = (*lp).clone();
-    let adopt =
-        async move { handle.connection().adopt(socket, || Recorder::new(&Log::new())).await };
-    let conn = lp.run_until_complete(adopt).unwrap().unwrap();
+    let conn = adopt(&lp, socket);
     for _ in 0..2 {
         let sent = [peer.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -85,15 +93,7 @@ fn an_end_that_others_made_blocking_blocks_nobody() {
 // on: real
 #[test]
 fn an_abort_is_a_reset_though_the_loop_ends_in_its_turn() {
-    let (lp, driver) = new_loop_and_driver().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let source = driver.adopt(listener.accept().unwrap().0).unwrap();
-    let socket = Socket::from_source(&lp, source);
-    let handle = (*lp).clone();
-    let adopt =
-        async move { handle.connection().adopt(socket, || Recorder::new(&Log::new())).await };
-    let conn = lp.run_until_complete(adopt).unwrap().unwrap();
+    let (lp, driver, conn, mut peer) = connect();
     let stop = lp.stop_handle();
     let _soon = lp.call_soon(move || {
         conn.transport().write(b"half an ans");

@@ -95,6 +95,12 @@ fn differ(case: &str, seed: u64, plan: &Plan, one: &Report<()>, two: &Report<()>
     text
 }
 
+/// A plan gave the run that it was recorded of.
+#[track_caller]
+fn assert_same(case: &str, seed: u64, plan: &Plan, found: &Report<()>, again: &Report<()>) {
+    assert!(print(again) == print(found), "{}", differ(case, seed, plan, found, again));
+}
+
 /// What is recorded of a run from a seed is a plan that gives the same run: to the hash, in time and
 /// outcome. All its entries find what they are about, and what is recorded of its run is that plan.
 #[test]
@@ -107,11 +113,7 @@ fn a_recorded_run_is_run_again_from_its_plan() {
             let found = case.run(&sim.clone().record(Recording::new()).trace(keep));
             let plan = found.recording.as_ref().unwrap();
             let again = case.replay(&sim, plan);
-            assert!(
-                print(&again) == print(&found),
-                "{}",
-                differ(&case.name, seed, plan, &found, &again)
-            );
+            assert_same(&case.name, seed, plan, &found, &again);
             let unbound: Vec<_> = again.bindings.unbound().collect();
             assert!(unbound.is_empty(), "{}, seed {seed}: {unbound:?}\n{plan}", case.name);
             let diff = plan.diff(again.recording.as_ref().unwrap());
@@ -143,11 +145,7 @@ fn a_recorded_replay_is_run_again_from_its_plan() {
             let found = case.replay(&sim, &part);
             let plan = found.recording.as_ref().unwrap();
             let again = case.replay(&sim, plan);
-            assert!(
-                print(&again) == print(&found),
-                "{}",
-                differ(&case.name, seed, plan, &found, &again)
-            );
+            assert_same(&case.name, seed, plan, &found, &again);
             ties += plan.entries.iter().filter(is_ties).count();
         }
     }
