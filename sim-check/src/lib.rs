@@ -29,7 +29,8 @@
 //! | --- | --- |
 //! | `check` | what a test says: [`Check`] |
 //! | `settings` | how many seeds, on how many threads, for how long, from where |
-//! | `profile` | what befalls the runs: [`Profile`], [`Family`] |
+//! | `family`, `profile` | what befalls the runs: [`Family`], [`Profile`] |
+//! | `calm` | a run in which nothing does: what the faults are aimed at |
 //! | `subject` | a scenario with everything that a run of it takes |
 //! | `single` | one fault at a time, at every place of a calm run: [`Coverage`] |
 //! | `search` | the runs, in parallel |
@@ -46,10 +47,12 @@
 //! | `report` | a run as a picture: [`Timeline`] |
 //! | `panics` | where a panic happened, without a line on the terminal for each |
 
+mod calm;
 mod check;
 mod corpus;
 mod determinism;
 mod explain;
+mod family;
 mod files;
 mod jobs;
 mod panics;
@@ -71,9 +74,10 @@ mod words;
 
 pub use check::{Check, check};
 pub use explain::{Explanation, Step};
+pub use family::Family;
 pub use files::Files;
 pub use places::{artifacts, quoted, write_whole};
-pub use profile::{Family, Profile};
+pub use profile::Profile;
 pub use report::Timeline;
 pub use settings::{SettingsError, stop_at};
 pub use signature::Signature;

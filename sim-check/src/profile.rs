@@ -4,137 +4,20 @@
 //! (swarm testing: Groce et al., 2012): a tenth of the seeds are calm, a tenth have one family, most
 //! have each with a chance of one half, some have all of them and some just two. A protocol that
 //! stands everything at once may still fail under one thing alone, and the other way round.
+//!
+//! One seed in [`STORM_EVERY`], among them the first that a check runs by default, is a *storm*: everything at
+//! once, and as often as the bounds let it, but nothing that has a time, such as a partition or a crash. Most bugs that
+//! need some fault at some place fall to it at once; the others draw how often, and rarely draw that much.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use sim_core::{FaultMix, Rng, Time};
 use sim_net::plan::{Entry, PlanError, Problem};
 use sim_net::{Boundary, Chance, Latency, Link, LinkError, Plan, Probability, Sim, StreamFaults};
 
-/// A family of faults.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[non_exhaustive]
-pub enum Family {
-    /// Packets are lost.
-    Drop,
-    /// Packets arrive twice.
-    Duplicate,
-    /// Packets are corrupted.
-    Corrupt,
-    /// Packets are held back for later ones.
-    Reorder,
-    /// Each packet takes as much longer as it likes: schedules.
-    Delay,
-    /// Hosts are cut off from the others.
-    Cut,
-    /// Hosts crash and start again.
-    Crash,
-    /// Processes stand still for a while.
-    Pause,
-    /// Reads end anywhere.
-    Boundary,
-    /// Writes take a part.
-    ShortWrite,
-    /// News of data come late, so that it is read together with what comes after it.
-    Coalesce,
-    /// Readers hear nothing for a while.
-    Stall,
-    /// Ends of streams come late.
-    DelayFin,
-    /// Readiness is told for nothing.
-    Spurious,
-    /// Connections are reset.
-    Reset,
-    /// Connections are reset as soon as they are accepted.
-    AcceptReset,
-    /// Accepting fails.
-    AcceptError,
-    /// Connecting fails at once.
-    ConnectError,
-    /// Starting a child process fails.
-    SpawnError,
-    /// Child processes are killed as soon as they have started.
-    EarlyDeath,
-    /// Tasks that were declared [`cancellable`](sim_core::Task::cancellable) are cancelled where they wait.
-    Cancel,
-}
-
-impl Family {
-    /// All of them.
-    pub const ALL: [Self; 21] = [
-        Self::Drop,
-        Self::Duplicate,
-        Self::Corrupt,
-        Self::Reorder,
-        Self::Delay,
-        Self::Cut,
-        Self::Crash,
-        Self::Pause,
-        Self::Boundary,
-        Self::ShortWrite,
-        Self::Coalesce,
-        Self::Stall,
-        Self::DelayFin,
-        Self::Spurious,
-        Self::Reset,
-        Self::AcceptReset,
-        Self::AcceptError,
-        Self::ConnectError,
-        Self::SpawnError,
-        Self::EarlyDeath,
-        Self::Cancel,
-    ];
-
-    /// Its name, as [`FaultMix::streams`] and plans have it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Drop => "drop",
-            Self::Duplicate => "duplicate",
-            Self::Corrupt => "corrupt",
-            Self::Reorder => "reorder",
-            Self::Delay => "delay",
-            Self::Cut => "cut",
-            Self::Crash => "crash",
-            Self::Pause => "pause",
-            Self::Boundary => "boundary",
-            Self::ShortWrite => "short-write",
-            Self::Coalesce => "coalesce",
-            Self::Stall => "stall",
-            Self::DelayFin => "delay-fin",
-            Self::Spurious => "spurious",
-            Self::Reset => "rst",
-            Self::AcceptReset => "accept-reset",
-            Self::AcceptError => "emfile",
-            Self::ConnectError => "connect",
-            Self::SpawnError => "spawn",
-            Self::EarlyDeath => "early-death",
-            Self::Cancel => "cancel",
-        }
-    }
-
-    fn with_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|family| family.name() == name)
-    }
-
-    /// The chance that links have of it, if it is one.
-    fn chance(self) -> Option<Chance> {
-        match self {
-            Self::Drop => Some(Chance::Loss),
-            Self::Duplicate => Some(Chance::Duplicate),
-            Self::Corrupt => Some(Chance::Corrupt),
-            Self::Reorder => Some(Chance::Reorder),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::calm::AskCalm;
+use crate::family::Family;
 
 /// What may befall the worlds of a check. The values are bounds: each seed draws how often, when, whom
 /// and for how long, up to them.
@@ -177,19 +60,19 @@ const LENGTH_MAX: Duration = Duration::from_secs(30);
 const HOLD_UP_MAX: Duration = Duration::from_millis(500);
 /// How much longer a packet takes in a schedule, at most, beyond what it takes anyway.
 const DELAY_MAX: Duration = Duration::from_millis(200);
+/// The families that have a time, from a calm run or before a bound.
+const TIMED: [Family; 3] = [Family::Cut, Family::Crash, Family::Pause];
+/// One seed in so many is a storm.
+const STORM_EVERY: u64 = 16;
+/// How likely things are in a storm: what links do that have no bound for it, what streams do and get over, and what
+/// ends a connection, a call or a task.
+const STORM_LINK: u32 = 50_000_000;
+const STORM_HARMLESS: u32 = 200_000_000;
+const STORM_ENDS: u32 = 100_000_000;
+/// How many bytes a read has in a storm, in the mean, at most.
+const STORM_READ_MAX: u64 = 16;
 /// How much time there is between the end of the last scheduled fault and the end of all faults.
 const AFTERMATH: Duration = Duration::from_secs(60);
-
-/// What a calm run of a scenario was like: what the faults of a seed are aimed at.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Calm {
-    /// The hosts, in order of creation.
-    pub(crate) hosts: Vec<String>,
-    /// How long it took.
-    pub(crate) length: Duration,
-    /// When its events were, in order: some of them, if there were many.
-    pub(crate) moments: Vec<Time>,
-}
 
 impl Profile {
     /// Nothing.
@@ -302,7 +185,7 @@ impl Profile {
     }
 
     /// The simulation of a seed: `sim` with what befalls it, beside what `sim` itself says. A replay says everything.
-    pub(crate) fn applied(&self, sim: Sim, seed: u64, calm: &Calm) -> Sim {
+    pub(crate) fn applied(&self, sim: Sim, seed: u64, calm: AskCalm<'_>) -> Sim {
         let Some(mut plan) = sim.planned().cloned() else {
             return sim;
         };
@@ -311,15 +194,18 @@ impl Profile {
             Some(link) => sim.link(link.clone()),
             None => sim,
         };
-        sim = self.with_chances(sim, &on, &mut rng(seed, "chances"));
+        let is_storm = self.is_storm(seed);
+        sim = self.with_chances(sim, &on, is_storm, &mut rng(seed, "chances"));
         if on.contains(&Family::Delay) {
-            let longest = length(&mut rng(seed, "delay"), DELAY_MAX);
+            let longest =
+                if is_storm { DELAY_MAX } else { length(&mut rng(seed, "delay"), DELAY_MAX) };
             sim = sim.each_link(|link| {
                 let least = link.least_delay();
                 link.latency(Latency::from(least..least + longest))
             });
         }
-        sim = sim.map_stream_faults(|own| own.or(streams(&on, &mut rng(seed, "streams"))));
+        let streams = streams(&on, is_storm, &mut rng(seed, "streams"));
+        sim = sim.map_stream_faults(|own| own.or(streams));
         let drawn = self.plan(&on, seed, calm);
         let quiesce = self.quiesce_behind(&sim, &[&drawn], calm);
         if plan.entries.is_empty() {
@@ -332,18 +218,31 @@ impl Profile {
 
     /// The families that a seed has.
     pub(crate) fn families_of(&self, seed: u64) -> BTreeSet<Family> {
+        if self.is_storm(seed) {
+            return self.untimed().collect();
+        }
         self.draw_families(&mut rng(seed, "families"))
+    }
+
+    /// True if everything befalls a seed that has no time of its own, as often as it may.
+    fn is_storm(&self, seed: u64) -> bool {
+        seed.is_multiple_of(STORM_EVERY) && self.untimed().next().is_some()
+    }
+
+    /// The families that are no faults with a time.
+    fn untimed(&self) -> impl Iterator<Item = Family> + '_ {
+        self.families().filter(|family| !TIMED.contains(family))
     }
 
     /// When all faults end in a run of a seed's simulation under `plan`: the same for all that the seed drew and for
     /// what is left of it in a smaller plan, whose run is to differ in nothing else.
-    pub(crate) fn quiesce(&self, sim: &Sim, seed: u64, plan: &Plan, calm: &Calm) -> Duration {
+    pub(crate) fn quiesce(&self, sim: &Sim, seed: u64, plan: &Plan, calm: AskCalm<'_>) -> Duration {
         let drawn = self.plan(&self.families_of(seed), seed, calm);
         self.quiesce_behind(sim, &[&drawn, plan], calm)
     }
 
     /// When all faults end, which is behind those of the simulation's own plan and of these.
-    fn quiesce_behind(&self, sim: &Sim, plans: &[&Plan], calm: &Calm) -> Duration {
+    fn quiesce_behind(&self, sim: &Sim, plans: &[&Plan], calm: AskCalm<'_>) -> Duration {
         let plans = plans.iter().copied().chain(sim.planned());
         let last = plans.map(last_end).max().unwrap_or_default();
         sim.quiesces_at().unwrap_or(last.max(self.latest(calm)).saturating_add(AFTERMATH))
@@ -365,8 +264,13 @@ impl Profile {
         }
     }
 
-    fn with_chances(&self, sim: Sim, on: &BTreeSet<Family>, rng: &mut Rng) -> Sim {
-        let mut sim = sim;
+    fn with_chances(
+        &self,
+        mut sim: Sim,
+        on: &BTreeSet<Family>,
+        is_storm: bool,
+        rng: &mut Rng,
+    ) -> Sim {
         for family in Family::ALL {
             let Some(chance) = family.chance() else { continue };
             let part = rng.next_u64();
@@ -374,10 +278,15 @@ impl Profile {
             let bounded = self.link.is_some();
             sim = sim.each_link(|link| {
                 let most = match link.chance(chance) {
+                    most if most.is_never() && !bounded && is_storm => STORM_LINK,
                     most if most.is_never() && !bounded => LIKELY_MAX,
                     most => most.as_billionths(),
                 };
-                let likely = if is_on { log_uniform_likely(part, most) } else { 0 };
+                let likely = match (is_on, is_storm) {
+                    (false, _) => 0,
+                    (true, true) => most,
+                    (true, false) => log_uniform_likely(part, most),
+                };
                 let likely = Probability::billionths(likely).expect("it is at most its bound");
                 link.with_chance(chance, likely)
             });
@@ -386,17 +295,19 @@ impl Profile {
     }
 
     /// The latest moment at which a scheduled fault begins.
-    fn latest(&self, calm: &Calm) -> Duration {
-        self.within.unwrap_or(calm.length * 3 / 2)
+    fn latest(&self, calm: AskCalm<'_>) -> Duration {
+        self.within.unwrap_or_else(|| calm().length * 3 / 2)
     }
 
     /// The scheduled faults of a seed.
-    fn plan(&self, on: &BTreeSet<Family>, seed: u64, calm: &Calm) -> Plan {
+    fn plan(&self, on: &BTreeSet<Family>, seed: u64, calm: AskCalm<'_>) -> Plan {
         let mut plan = Plan::new();
-        if calm.hosts.is_empty() {
+        let is_timed = |family: &Family| TIMED.contains(family);
+        if !on.iter().any(is_timed) || calm().hosts.is_empty() {
             return plan;
         }
         let within = self.latest(calm).max(Duration::from_nanos(1));
+        let calm = calm();
         let moment = |rng: &mut Rng| {
             // Half by an event of a calm run: uniform times hit idle gaps most of the time.
             let by_event = rng.ratio(1, 2) && !calm.moments.is_empty();
@@ -473,8 +384,8 @@ fn last_end(plan: &Plan) -> Duration {
 
 /// Adds a fault that a seed drew to a plan that was there before, unless it would end, or be ended by, a stop of a
 /// host that the plan has.
-fn add(plan: &mut Plan, drawn: Entry, calm: &Calm) {
-    let hosts: Vec<&str> = calm.hosts.iter().map(String::as_str).collect();
+fn add(plan: &mut Plan, drawn: Entry, calm: AskCalm<'_>) {
+    let hosts: Vec<&str> = calm().hosts.iter().map(String::as_str).collect();
     let overlaps = |plan: &Plan| {
         let is_overlap = |error: &PlanError| matches!(error.problem, Problem::Overlap { .. });
         plan.check(&hosts)
@@ -488,22 +399,33 @@ fn add(plan: &mut Plan, drawn: Entry, calm: &Calm) {
     }
 }
 
-/// What streams show in a seed.
-fn streams(on: &BTreeSet<Family>, rng: &mut Rng) -> StreamFaults {
+/// What streams show in a seed: of everything as much as it draws, or as a storm has.
+fn streams(on: &BTreeSet<Family>, is_storm: bool, rng: &mut Rng) -> StreamFaults {
     let mut faults = StreamFaults::new();
     for family in Family::ALL {
-        let (part, lasts) = (rng.next_u64(), length(rng, HOLD_UP_MAX));
+        let (part, mut lasts) = (rng.next_u64(), length(rng, HOLD_UP_MAX));
         if !on.contains(&family) {
             continue;
         }
-        let likely = log_uniform_likely(part, LIKELY_MAX);
-        let likely = Probability::billionths(likely).expect("it is at most its bound");
+        let mut likely = log_uniform_likely(part, LIKELY_MAX);
+        // How likely something is that is asked about once for a stream, and not for each packet or write.
+        let mut once = Probability::HALF.as_billionths().max(likely);
+        let mut boundary = Boundary::Drawn;
+        if is_storm {
+            let ends = FaultMix::HARMLESS.split(',').all(|harmless| harmless != family.name());
+            likely = if ends { STORM_ENDS } else { STORM_HARMLESS };
+            once = Probability::ALWAYS.as_billionths();
+            lasts = HOLD_UP_MAX;
+            boundary = Boundary::Geometric(1 + (part % STORM_READ_MAX) as u32);
+        }
+        let [likely, once] = [likely, once]
+            .map(|chance| Probability::billionths(chance).expect("it is at most its bound"));
         faults = match family {
-            Family::Boundary => faults.boundaries(likely.max(HALF), Boundary::Drawn),
+            Family::Boundary => faults.boundaries(once, boundary),
             Family::ShortWrite => faults.short_writes(likely),
             Family::Coalesce => faults.held_reads(likely, lasts),
             Family::Stall => faults.stalls(likely, lasts),
-            Family::DelayFin => faults.late_ends(likely.max(HALF), lasts),
+            Family::DelayFin => faults.late_ends(once, lasts),
             Family::Spurious => faults.spurious_readiness(likely),
             Family::Reset => faults.resets(likely),
             Family::AcceptReset => faults.accept_resets(likely),
@@ -517,9 +439,6 @@ fn streams(on: &BTreeSet<Family>, rng: &mut Rng) -> StreamFaults {
     }
     faults
 }
-
-/// How likely something is that is asked about once for a stream, and not for each packet or write.
-const HALF: Probability = Probability::HALF;
 
 /// The random numbers of a seed for one purpose: one more of another purpose moves none of these.
 fn rng(seed: u64, purpose: &str) -> Rng {
@@ -560,10 +479,12 @@ fn log_uniform(random: u64, least: u64, most: u64) -> u64 {
 mod tests {
     use std::io;
     use std::net::SocketAddr;
+    use std::sync::LazyLock;
 
     use sim_core::{Cx, DatagramProtocol, DatagramTransport, World};
 
     use super::*;
+    use crate::calm::Calm;
 
     const MIX: FaultMix = FaultMix::new("latency=1ms..20ms,loss=2%")
         .streams(FaultMix::HARMLESS)
@@ -571,10 +492,13 @@ mod tests {
         .crashes(&["a", "nobody"], 3, Duration::from_secs(2))
         .within(Duration::from_secs(10));
 
-    fn calm() -> Calm {
-        let moments = (0..100).map(|n| Time::from_nanos(n * 1_000_000)).collect();
-        let hosts = ["a", "b"].map(String::from).to_vec();
-        Calm { hosts, length: Duration::from_secs(1), moments }
+    fn calm() -> &'static Calm {
+        static CALM: LazyLock<Calm> = LazyLock::new(|| {
+            let moments = (0..100).map(|n| Time::from_nanos(n * 1_000_000)).collect();
+            let hosts = ["a", "b"].map(String::from).to_vec();
+            Calm { hosts, length: Duration::from_secs(1), moments, timers: Vec::new() }
+        });
+        &CALM
     }
 
     #[test]
@@ -583,8 +507,8 @@ mod tests {
         let mut texts = BTreeSet::new();
         let all = profile.families.clone();
         for seed in 0..300 {
-            let plan = profile.plan(&all, seed, &calm());
-            assert_eq!(profile.plan(&all, seed, &calm()), plan);
+            let plan = profile.plan(&all, seed, &calm);
+            assert_eq!(profile.plan(&all, seed, &calm), plan);
             texts.insert(plan.to_string());
             assert!(plan.check(&["a", "b"]).is_ok(), "{plan}");
             assert!(!plan.to_string().contains("crash b"), "{plan}");
@@ -609,6 +533,34 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_is_all_that_has_no_time_as_often_as_it_may_be() {
+        let profile = Profile::of(&MIX).unwrap();
+        for seed in [0, 16, 32, 16 << 30] {
+            let on = profile.families_of(seed);
+            let harmless: Vec<&str> = FaultMix::HARMLESS.split(',').collect();
+            let expected: Vec<&str> = [&["drop"], &harmless[..]].concat();
+            assert_eq!(on.iter().map(|family| family.name()).collect::<Vec<_>>(), expected);
+            let sim =
+                profile.applied(Sim::new(seed), seed, &|| panic!("a storm needs no calm run"));
+            assert_eq!(sim.planned().unwrap().entries, []);
+            let sim = sim.each_link(|link| {
+                assert_eq!(link.chance(Chance::Loss).as_billionths(), 20_000_000);
+                assert!(link.chance(Chance::Duplicate).is_never());
+                link
+            });
+            let _same = sim.map_stream_faults(|faults| {
+                let again = streams(&on, true, &mut rng(seed, "streams"));
+                assert_eq!((faults, again == StreamFaults::new()), (again, false));
+                faults
+            });
+        }
+        // Where everything has a time, seeds are as the others.
+        let cuts = Profile::only([Family::Cut]);
+        let drawn = (0..100).filter(|storm| !cuts.families_of(storm * STORM_EVERY).is_empty());
+        assert!((30..100).contains(&drawn.count()));
+    }
+
+    #[test]
     fn a_mix_names_its_families_and_only_those_happen() {
         let profile = Profile::of(&MIX).unwrap();
         let names: Vec<&str> = profile.families().map(Family::name).collect();
@@ -624,7 +576,7 @@ mod tests {
             "spurious",
         ];
         assert_eq!(names, expected);
-        let sim = profile.applied(Sim::new(3), 3, &calm());
+        let sim = profile.applied(Sim::new(3), 3, &calm);
         assert!(!format!("{sim:?}").contains("duplicate: Probability { billionths: 1"));
     }
 
@@ -661,7 +613,7 @@ mod tests {
         let mut bites = [0; 4];
         for seed in 0..100 {
             let on = profile.families_of(seed);
-            let report = profile.applied(Sim::new(seed), seed, &calm()).run(datagrams);
+            let report = profile.applied(Sim::new(seed), seed, &calm).run(datagrams);
             for ((family, name), bites) in families.iter().zip(&mut bites) {
                 let count = report.faults.get(name).copied().unwrap_or_default();
                 assert!(count == 0 || on.contains(family), "seed {seed}: {name} {count}");
@@ -680,7 +632,7 @@ mod tests {
         let sim = |seed| Sim::new(seed).stream_faults(own_streams).plan(&own).unwrap();
         let mut most = 0;
         for seed in 0..200 {
-            let applied = swarm.applied(sim(seed), seed, &calm());
+            let applied = swarm.applied(sim(seed), seed, &calm);
             let plan = applied.planned().unwrap();
             assert_eq!(plan.entries[..2], own.entries[..]);
             assert!(plan.check(&["a", "b"]).is_ok(), "{plan}");
@@ -692,10 +644,10 @@ mod tests {
         }
         assert!(most > 4, "{most}");
 
-        let applied = swarm.applied(sim(0).quiesce(secs(2)), 0, &calm());
+        let applied = swarm.applied(sim(0).quiesce(secs(2)), 0, &calm);
         assert_eq!(applied.quiesces_at(), Some(secs(2)));
         let replay = Sim::new(0).replay(&own).unwrap();
-        let applied = swarm.applied(replay.clone(), 0, &calm());
+        let applied = swarm.applied(replay.clone(), 0, &calm);
         assert_eq!(format!("{applied:?}"), format!("{replay:?}"));
     }
 
@@ -707,8 +659,8 @@ mod tests {
         for own in [Plan::new(), Plan::new().crash(late, "a", long)] {
             for seed in 0..200 {
                 let sim = Sim::new(seed).plan(&own).unwrap();
-                let applied = swarm.applied(sim.clone(), seed, &calm());
-                let left = swarm.quiesce(&sim, seed, &Plan::new(), &calm());
+                let applied = swarm.applied(sim.clone(), seed, &calm);
+                let left = swarm.quiesce(&sim, seed, &Plan::new(), &calm);
                 assert_eq!(applied.quiesces_at(), Some(left), "seed {seed}");
                 assert!(own.entries.is_empty() || left >= late + long + AFTERMATH);
             }
@@ -717,8 +669,9 @@ mod tests {
 
     #[test]
     fn a_world_without_hosts_has_no_plan() {
+        static EMPTY: LazyLock<Calm> = LazyLock::new(Calm::default);
         let all = Profile::swarm().families;
-        assert_eq!(Profile::swarm().plan(&all, 7, &Calm::default()), Plan::new());
+        assert_eq!(Profile::swarm().plan(&all, 7, &|| &EMPTY), Plan::new());
     }
 
     #[test]

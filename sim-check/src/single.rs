@@ -14,7 +14,8 @@ use sim_net::plan::{
 };
 use sim_net::{Census, OfferedStream, Plan};
 
-use crate::profile::{Family, Profile};
+use crate::family::Family;
+use crate::profile::Profile;
 
 /// How many places of a run one family looks at, at most.
 const PLACES_MAX: usize = 20_000;

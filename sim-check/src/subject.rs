@@ -1,16 +1,17 @@
 //! What a check runs: a scenario, the simulation that each seed has, and what befalls it.
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::OnceLock;
 
-use sim_core::trace::Record as EngineRecord;
 use sim_core::{Outcome, World};
 use sim_net::plan::PlanError;
-use sim_net::{Log, Memory, Plan, Record, Recording, Report, Sim};
+use sim_net::{Memory, Plan, Recording, Report, Sim};
 
+use crate::calm::{Calm, MOMENTS_MAX};
+use crate::family::Family;
 use crate::jobs::Permit;
 use crate::panics::Listening;
-use crate::profile::{Calm, Family, Profile};
+use crate::profile::Profile;
 use crate::signature::Signature;
 use crate::single::Singles;
 
@@ -19,9 +20,6 @@ pub(crate) type Run<'a> = dyn Fn(&Sim, &Memory) -> Report<()> + Sync + 'a;
 
 /// Makes the simulation of a seed, before anything befalls it.
 pub(crate) type Simulate = dyn Fn(u64) -> Sim + Sync;
-
-/// The largest calm run of which all moments are looked at, in events.
-const MOMENTS_MAX: u64 = 200_000;
 
 /// What the runs of a thread have in common, one after the other.
 pub(crate) struct Runs {
@@ -42,9 +40,8 @@ pub(crate) struct Subject<'a> {
     simulate: &'a Simulate,
     profile: &'a Profile,
     run: &'a Run<'a>,
-    calm: Calm,
-    /// How long the scenario's own timers are.
-    timers: Vec<Duration>,
+    /// Looked at when it is asked for: some seeds need nothing of it.
+    calm: OnceLock<Calm>,
 }
 
 /// A run, with what the report does not know.
@@ -70,38 +67,23 @@ where
 }
 
 impl<'a> Subject<'a> {
-    /// A subject; a calm run of it says what faults are aimed at.
     pub(crate) fn new(simulate: &'a Simulate, profile: &'a Profile, run: &'a Run<'a>) -> Self {
-        let calm = Calm::default();
-        let mut subject = Self { simulate, profile, run, calm, timers: Vec::new() };
-        if !profile.is_calm() {
-            subject.look();
-        }
-        subject
+        Self { simulate, profile, run, calm: OnceLock::new() }
     }
 
-    fn look(&mut self) {
-        let runs = Runs::begin();
-        let sim = self.calm_simulation(0).trace_first(MOMENTS_MAX as usize);
-        let report = self.run(&sim, &runs).report;
-        let hosts = report.hosts().map(str::to_owned).collect();
-        let Report { time, events, log, .. } = report;
-        let length = time.since_epoch().max(Duration::from_millis(1));
-        self.calm = Calm { hosts, length, moments: Vec::new() };
-        let Some(log) = log.filter(|_| events <= MOMENTS_MAX) else { return };
-        self.calm.moments = log.entries().map(|entry| entry.time).collect();
-        self.timers = timers(&log);
-    }
-
-    /// The simulation of a seed in which nothing goes wrong.
-    fn calm_simulation(&self, seed: u64) -> Sim {
-        self.profile.calmed((self.simulate)(seed))
+    /// What the faults of a seed are aimed at.
+    fn calm(&self) -> &Calm {
+        self.calm.get_or_init(|| {
+            // The same for all seeds, whichever of them asks first.
+            let sim = self.profile.calmed((self.simulate)(0)).trace_first(MOMENTS_MAX);
+            Calm::of(&self.run(&sim, &Runs::begin()).report)
+        })
     }
 
     /// The simulation of a seed, with what befalls it.
     pub(crate) fn simulation(&self, seed: u64) -> Sim {
         let sim = (self.simulate)(seed);
-        if self.profile.is_calm() { sim } else { self.profile.applied(sim, seed, &self.calm) }
+        if self.profile.is_calm() { sim } else { self.profile.applied(sim, seed, &|| self.calm()) }
     }
 
     /// The simulation of a plan: links as they are when nothing befalls them, and what the plan says.
@@ -111,7 +93,7 @@ impl<'a> Subject<'a> {
         if self.profile.is_calm() || sim.planned().is_none() {
             return sim.replay(plan);
         }
-        let quiesce = self.profile.quiesce(&sim, seed, plan, &self.calm);
+        let quiesce = self.profile.quiesce(&sim, seed, plan, &|| self.calm());
         Ok(self.profile.calmed(sim).replay(plan)?.quiesce(quiesce))
     }
 
@@ -132,7 +114,7 @@ impl<'a> Subject<'a> {
         let report = self.run(&sim.census(true), &Runs::begin()).report;
         match (report.census, &report.outcome) {
             // Of a run that fails by itself there is nothing to look for.
-            (Some(census), Ok(())) => Singles::new(self.profile, own, &census, &self.timers),
+            (Some(census), Ok(())) => Singles::new(self.profile, own, &census, &self.calm().timers),
             _ => Singles::default(),
         }
     }
@@ -143,22 +125,6 @@ impl<'a> Subject<'a> {
         let report = (self.run)(sim, &runs.memory);
         Ran { report, place: runs.listening.take_place() }
     }
-}
-
-/// How long the timers were that a run armed: each length once, from short to long.
-fn timers(log: &Log) -> Vec<Duration> {
-    let mut lengths: Vec<Duration> = log
-        .entries()
-        .filter_map(|entry| match entry.record {
-            Record::Engine(EngineRecord::TimerArmed { at }) => {
-                Some(at.saturating_since(entry.time))
-            }
-            _ => None,
-        })
-        .collect();
-    lengths.sort_unstable();
-    lengths.dedup();
-    lengths
 }
 
 impl Ran {

@@ -30,7 +30,7 @@ const SERVER: &str = "server";
 /// Not 53, which only a privileged process may use.
 const PORT: u16 = 5300;
 /// The server keeps nothing, so it may crash.
-const FAULTS: FaultMix = FaultMix::new("latency=1ms..20ms,loss=5%,dup=2%,reorder=2%")
+const FAULTS: FaultMix = FaultMix::new("latency=1ms..20ms,loss=5%,dup=25%,reorder=2%")
     .cuts(2, Duration::from_secs(3))
     .crashes(&[SERVER], 2, Duration::from_secs(1))
     .within(Duration::from_millis(400));

@@ -1,0 +1,128 @@
+//! The families of faults.
+
+use std::fmt;
+
+use sim_net::Chance;
+
+/// A family of faults.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Family {
+    /// Packets are lost.
+    Drop,
+    /// Packets arrive twice.
+    Duplicate,
+    /// Packets are corrupted.
+    Corrupt,
+    /// Packets are held back for later ones.
+    Reorder,
+    /// Each packet takes as much longer as it likes: schedules.
+    Delay,
+    /// Hosts are cut off from the others.
+    Cut,
+    /// Hosts crash and start again.
+    Crash,
+    /// Processes stand still for a while.
+    Pause,
+    /// Reads end anywhere.
+    Boundary,
+    /// Writes take a part.
+    ShortWrite,
+    /// News of data come late, so that it is read together with what comes after it.
+    Coalesce,
+    /// Readers hear nothing for a while.
+    Stall,
+    /// Ends of streams come late.
+    DelayFin,
+    /// Readiness is told for nothing.
+    Spurious,
+    /// Connections are reset.
+    Reset,
+    /// Connections are reset as soon as they are accepted.
+    AcceptReset,
+    /// Accepting fails.
+    AcceptError,
+    /// Connecting fails at once.
+    ConnectError,
+    /// Starting a child process fails.
+    SpawnError,
+    /// Child processes are killed as soon as they have started.
+    EarlyDeath,
+    /// Tasks that were declared [`cancellable`](sim_core::Task::cancellable) are cancelled where they wait.
+    Cancel,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 21] = [
+        Self::Drop,
+        Self::Duplicate,
+        Self::Corrupt,
+        Self::Reorder,
+        Self::Delay,
+        Self::Cut,
+        Self::Crash,
+        Self::Pause,
+        Self::Boundary,
+        Self::ShortWrite,
+        Self::Coalesce,
+        Self::Stall,
+        Self::DelayFin,
+        Self::Spurious,
+        Self::Reset,
+        Self::AcceptReset,
+        Self::AcceptError,
+        Self::ConnectError,
+        Self::SpawnError,
+        Self::EarlyDeath,
+        Self::Cancel,
+    ];
+
+    /// Its name, as [`FaultMix::streams`] and plans have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Duplicate => "duplicate",
+            Self::Corrupt => "corrupt",
+            Self::Reorder => "reorder",
+            Self::Delay => "delay",
+            Self::Cut => "cut",
+            Self::Crash => "crash",
+            Self::Pause => "pause",
+            Self::Boundary => "boundary",
+            Self::ShortWrite => "short-write",
+            Self::Coalesce => "coalesce",
+            Self::Stall => "stall",
+            Self::DelayFin => "delay-fin",
+            Self::Spurious => "spurious",
+            Self::Reset => "rst",
+            Self::AcceptReset => "accept-reset",
+            Self::AcceptError => "emfile",
+            Self::ConnectError => "connect",
+            Self::SpawnError => "spawn",
+            Self::EarlyDeath => "early-death",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    pub(crate) fn with_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.name() == name)
+    }
+
+    /// The chance that links have of it, if it is one.
+    pub(crate) fn chance(self) -> Option<Chance> {
+        match self {
+            Self::Drop => Some(Chance::Loss),
+            Self::Duplicate => Some(Chance::Duplicate),
+            Self::Corrupt => Some(Chance::Corrupt),
+            Self::Reorder => Some(Chance::Reorder),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
