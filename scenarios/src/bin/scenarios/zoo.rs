@@ -1,5 +1,6 @@
 //! `scenarios zoo`: how fast the search finds the bugs of the zoo, and how small it makes them.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -24,6 +25,7 @@ struct Row {
 struct Found {
     stage: &'static str,
     runs: u64,
+    /// How long the processor worked until the first run had failed.
     cpu: Duration,
     /// Entries of the small plan, lines of it and of its story together, and how long shrinking took.
     deviations: Option<usize>,
@@ -80,8 +82,14 @@ fn look_for(specimen: &Specimen, number: u64, options: &Zoo) -> Result<Option<Fo
     }
     let begun = processor_time();
     let search = search.shrinks(false);
-    let verdict = search.verdict(|world| mutant.run(world));
-    let cpu = processor_time().saturating_sub(begun);
+    // A run that fails is run once more, and nothing after it.
+    let found = Mutex::new(begun);
+    let verdict = search.verdict(|world| {
+        *found.lock().unwrap_or_else(PoisonError::into_inner) = processor_time();
+        mutant.run(world)
+    });
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let cpu = found.saturating_sub(begun);
     let Some(first) = verdict.failures.first() else { return Ok(None) };
     let stage = match &first.origin {
         Origin::Single(_) => "single fault",
