@@ -6,6 +6,8 @@
     reason = "the command is a process, and its clients are threads"
 )]
 
+mod output;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -58,6 +60,12 @@ fn fails(line: &str, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{line}: {said}");
     assert_eq!(text(&output.stdout), "", "{line}: errors belong to standard error");
     said
+}
+
+/// Tells a process something by a signal, such as `INT`.
+fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(kill.expect("there is a command `kill`").success());
 }
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -379,9 +387,7 @@ impl Served {
     }
 
     fn signal(&self, name: &str) {
-        let process = self.child.id().to_string();
-        let kill = Command::new("kill").args(["-s", name, &process]).status();
-        assert!(kill.expect("there is a command `kill`").success());
+        signal(&self.child, name);
     }
 
     fn stopped(mut self) -> ExitStatus {
