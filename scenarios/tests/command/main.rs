@@ -6,7 +6,9 @@
     reason = "the command is a process, and its clients are threads"
 )]
 
+mod interrupts;
 mod output;
+mod replaying;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -290,11 +292,14 @@ fn check_prints_a_line_of_json_for_each_scenario() {
     assert_eq!(lines.len(), 2);
     for (line, name) in lines.iter().zip(["echo", "udp-echo"]) {
         let wanted = [
+            "corpus",
             "coverage",
             "cut_short",
             "events",
+            "failed",
             "failures",
             "faults",
+            "interrupted",
             "missed",
             "properties",
             "scenario",
@@ -305,6 +310,8 @@ fn check_prints_a_line_of_json_for_each_scenario() {
         assert_eq!(keys(line), wanted);
         assert_eq!((&line["scenario"], &line["seeds"]), (&name.into(), &5.into()));
         assert_eq!(line["failures"], Value::Array(Vec::new()));
+        let corpus = serde_json::json!({ "replayed": 0, "stale": [], "unreadable": [] });
+        assert_eq!((&line["failed"], &line["corpus"]), (&0.into(), &corpus));
         assert!(line["events"].as_u64() > Some(0) && line["time_ns"].as_u64() > Some(0));
     }
 }

@@ -1,8 +1,8 @@
 //! The `scenarios` command: lists scenarios, runs them on either loop, sweeps them over seeds, and
 //! deploys their servers.
 //!
-//! It exits with 0 when all went well, 1 when something failed or could not be written, and 2 when it was
-//! called wrongly.
+//! It exits with 0 when all went well, 1 when something failed or could not be written, 2 when it was called
+//! wrongly, and 130 when a check was interrupted that had found nothing.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,6 +16,7 @@
 mod output;
 
 mod check;
+mod interrupts;
 mod junit;
 mod list;
 mod log;
@@ -34,6 +35,8 @@ use options::Command;
 const FAILED: u8 = 1;
 /// The command was called wrongly.
 const USAGE: u8 = 2;
+/// A check was interrupted before its last run: what shells say of a command that `SIGINT` has ended.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let code = match options::parse(std::env::args_os()) {
@@ -85,6 +88,10 @@ impl Trouble {
 
     fn failed(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: FAILED }
+    }
+
+    fn interrupted(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: INTERRUPTED }
     }
 }
 
