@@ -299,3 +299,31 @@ impl<'a> Search<'a> {
         bar.with_style(style.expect("the template is well-formed"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sim_core::World;
+
+    use super::*;
+    use crate::profile::Profile;
+    use crate::subject::erased;
+
+    #[test]
+    fn what_is_done_before_its_turn_waits_for_it() {
+        let nothing_happens = |_: World| async {};
+        let (run, profile) = (erased(&nothing_happens), Profile::calm());
+        let search = Search {
+            settings: &Settings::default(),
+            subject: &Subject::new(&Sim::new, &profile, &run),
+            corpus: &[],
+            singles: &Singles::default(),
+            stop: None,
+        };
+        let mut gathering = Gathering::new(&search, "nothing");
+        for (index, gathered) in [(2, 0), (0, 1), (3, 1), (1, 4)] {
+            gathering.take(index, Some(Done { is_seed: true, ..Done::default() }));
+            assert_eq!((gathering.next, gathering.verdict.seeds), (gathered, gathered));
+        }
+        assert!(gathering.early.is_empty());
+    }
+}
