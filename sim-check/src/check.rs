@@ -6,6 +6,8 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sim_core::{Outcome, World};
@@ -39,6 +41,7 @@ pub struct Check {
     bounds: Bounds,
     shrinks: bool,
     singles: bool,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// A check called `name`, of 100 seeds on all cores. Give it the test's name: reports use it.
@@ -53,6 +56,7 @@ pub fn check(name: impl Into<String>) -> Check {
         bounds: Bounds::default(),
         shrinks: true,
         singles: true,
+        stop: None,
     }
 }
 
@@ -80,6 +84,50 @@ impl Check {
     /// so when it was cut short.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.settings.budget = Some(budget);
+        self
+    }
+
+    /// Ends it as soon as the flag is true, such as one that a handler of signals sets: no further run is started,
+    /// but the first always is, and what was found is told as ever. The verdict says that it was
+    /// [interrupted](Verdict::interrupted). No check handles signals by itself.
+    ///
+    /// ```
+    /// use sim_check::check;
+    /// use sim_core::World;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// let stop = Arc::new(AtomicBool::new(false));
+    /// let told = stop.clone();
+    /// let verdict = check("patient").jobs(1).stop_flag(stop).verdict(move |_: World| {
+    ///     told.store(true, Ordering::Relaxed);
+    ///     async {}
+    /// });
+    /// assert_eq!((verdict.seeds, verdict.cut_short, verdict.interrupted), (1, true, true));
+    /// ```
+    pub fn stop_flag(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.stop = Some(flag);
+        self
+    }
+
+    /// Keeps every record of a plan that is replayed, in [`Replayed::log`](crate::Replayed::log).
+    /// [`run`](Self::run) prints them, as it does with `SIM_TRACE=1`, and those of a single seed.
+    ///
+    /// ```
+    /// use sim_check::check;
+    /// use sim_core::World;
+    /// use sim_net::Plan;
+    ///
+    /// async fn marks(world: World) {
+    ///     world.host("n1").mark("done", 7);
+    /// }
+    ///
+    /// let verdict = check("marks").trace(true).replay(&Plan::new(), marks);
+    /// let log = verdict.replayed.and_then(|replayed| replayed.log).expect("it was asked for");
+    /// assert!(log.to_string().contains("= 7"));
+    /// ```
+    pub fn trace(mut self, keep: bool) -> Self {
+        self.settings.trace = keep;
         self
     }
 
@@ -300,7 +348,8 @@ impl Check {
         } else {
             subject.singles(settings.first_seed)
         };
-        let search = Search { settings, subject, corpus: &corpus, singles: &singles };
+        let stop = self.stop.as_deref();
+        let search = Search { settings, subject, corpus: &corpus, singles: &singles, stop };
         let mut verdict = search.run(&self.name);
         if !settings.is_one_seed {
             verdict.miss(&self.sometimes);
@@ -350,8 +399,9 @@ impl Check {
         let settings = Settings { seeds: 0, ..self.settings.clone() };
         let kept = [Kept { path: path.to_owned(), plan: Ok(plan.clone()) }];
         let singles = Singles::default();
-        let search = Search { settings: &settings, subject, corpus: &kept, singles: &singles };
-        let mut verdict = search.run(&self.name);
+        let (settings, corpus, singles) = (&settings, &kept, &singles);
+        let search = Search { settings, subject, corpus, singles, stop: None };
+        let mut verdict = search.replay(&self.name);
         if let Some(first) = verdict.failures.first() {
             verdict.explanation = explain::explain_as_is(subject, first).ok();
         }
@@ -370,10 +420,10 @@ impl Check {
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        let plan = self.plan_in(path)?;
+        let file = self.plan_in(path)?;
         let run = subject::erased(&scenario);
         let subject = Subject::new(&*self.simulate, &self.profile, &run);
-        self.replay_text(&subject, path, &plan)
+        self.replay_text(&subject, path, &file)
     }
 
     /// Runs the plan that a file has. One that passes and is about hosts that its world does not have
@@ -382,16 +432,14 @@ impl Check {
         &self,
         subject: &Subject<'_>,
         path: &Path,
-        plan: &Plan,
+        (text, plan): &(String, Plan),
     ) -> Result<Verdict, String> {
-        let sim = subject.replay(plan).map_err(|error| error.to_string())?;
+        subject.replay(plan).map_err(|error| error.to_string())?;
         let verdict = self.replay_one(subject, path, plan);
         // A run that fails may be over before all hosts are there.
-        if verdict.is_green() {
-            let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-            let report = subject.run(&sim, &Runs::begin()).report;
-            let hosts: Vec<&str> = report.hosts().collect();
-            Plan::parse_for(&text, &hosts).map_err(|errors| errors.to_string())?;
+        if let Some(replayed) = verdict.replayed.as_ref().filter(|_| verdict.is_green()) {
+            let hosts: Vec<&str> = replayed.hosts.iter().map(String::as_str).collect();
+            Plan::parse_for(text, &hosts).map_err(|errors| errors.to_string())?;
         }
         Ok(verdict)
     }
@@ -416,7 +464,8 @@ impl Check {
         let subject = Subject::new(&*self.simulate, &self.profile, &run);
         let sim = match plan {
             Some(path) => {
-                subject.replay(&self.plan_in(path)?).map_err(|error| error.to_string())?
+                let (_, plan) = self.plan_in(path)?;
+                subject.replay(&plan).map_err(|error| error.to_string())?
             }
             None => subject.simulation(self.settings.first_seed),
         };
@@ -424,12 +473,12 @@ impl Check {
         Ok(Stopped::new(&self.name, at, ran.report))
     }
 
-    /// The plan in a file, if it is for this check.
-    fn plan_in(&self, path: &Path) -> Result<Plan, String> {
+    /// The text of a file and the plan that it is, if it is for this check.
+    fn plan_in(&self, path: &Path) -> Result<(String, Plan), String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let plan: Plan = text.parse().map_err(|e: sim_net::plan::PlanErrors| e.to_string())?;
         plan.check_scenario(&self.name).map_err(|error| error.to_string())?;
-        Ok(plan)
+        Ok((text, plan))
     }
 
     /// Makes the plan in a file small, by the failure that it has now.
@@ -443,10 +492,10 @@ impl Check {
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        let plan = self.plan_in(path)?;
+        let file = self.plan_in(path)?;
         let run = subject::erased(&scenario);
         let subject = Subject::new(&*self.simulate, &self.profile, &run);
-        let mut verdict = self.replay_text(&subject, path, &plan)?;
+        let mut verdict = self.replay_text(&subject, path, &file)?;
         self.look_into(&mut verdict, &subject, None);
         Ok(verdict)
     }
@@ -514,15 +563,17 @@ impl Check {
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        let log = match (&verdict.explanation, self.settings.is_one_seed) {
-            (Some(explanation), _) => explanation.report.log.clone(),
-            (None, true) => {
+        let of_seed;
+        let log = match (&verdict.replayed, &verdict.explanation) {
+            (Some(replayed), _) => replayed.log.as_ref(),
+            (None, _) if self.settings.is_one_seed => {
                 let run = subject::erased(scenario);
                 let subject = Subject::new(&*self.simulate, &self.profile, &run);
                 let sim = subject.simulation(self.settings.first_seed).trace(true);
-                subject.run(&sim, &Runs::begin()).report.log
+                of_seed = subject.run(&sim, &Runs::begin()).report.log;
+                of_seed.as_ref()
             }
-            (None, false) => None,
+            (None, explanation) => explanation.as_ref().and_then(|it| it.report.log.as_ref()),
         };
         if let Some(log) = log {
             eprint!("{log}");

@@ -20,7 +20,7 @@
 //! The environment overrides what a test says, so that a failure can be run again without editing
 //! it: `SIM_SEED` runs one seed, `SIM_SEEDS` says how many, `SIM_BUDGET` for how many seconds,
 //! `SIM_JOBS` on how many threads; `SIM_PLAN` runs the plan in a file and nothing else, and `SIM_TRACE=1` prints
-//! every record of that, or of one seed. `SIM_STOP_AT` stops that run at a step (`2844`) or at a virtual time
+//! every record of that, or of one seed, whether it passes or fails. `SIM_STOP_AT` stops that run at a step (`2844`) or at a virtual time
 //! (`1.2s`), and shows what was before; it is where `sim_net::stop_at::reached` is called, for a debugger.
 //!
 //! # The map
@@ -33,7 +33,7 @@
 //! | `calm` | a run in which nothing does: what the faults are aimed at |
 //! | `subject` | a scenario with everything that a run of it takes |
 //! | `single` | one fault at a time, at every place of a calm run: [`Coverage`] |
-//! | `search` | the runs, in parallel |
+//! | `search`, `turns` | the runs, in parallel, each in its turn |
 //! | `jobs` | how many worlds run at once in the whole process |
 //! | `determinism` | two runs of one thing, held against each other |
 //! | `signature` | what makes two failures the same: [`Signature`] |
@@ -69,6 +69,7 @@ mod story;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
 mod subject;
+mod turns;
 mod verdict;
 mod words;
 
@@ -83,4 +84,4 @@ pub use settings::{SettingsError, stop_at};
 pub use signature::Signature;
 pub use single::Coverage;
 pub use stop::Stopped;
-pub use verdict::{CorpusVerdict, Failed, Origin, Verdict};
+pub use verdict::{CorpusVerdict, Failed, Origin, Replayed, Verdict};

@@ -3,22 +3,26 @@
 //!
 //! Plans of the corpus come first. Then seeds and the single faults of a calm run take turns, until
 //! either is used up; so at most half of the runs are single faults.
+//!
+//! What came of a run is added up in its turn, as if the runs had been one after the other, and is gone then:
+//! a search of a million runs takes no more memory than one of a thousand.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sim_net::{Plan, PropertyCount, Sim};
+use sim_net::{Plan, PropertyCount, Report, Sim};
 
 use crate::corpus::Kept;
 use crate::determinism;
 use crate::settings::Settings;
 use crate::single::Singles;
-use crate::subject::{Ran, Runs, Subject};
-use crate::verdict::{Failed, Origin, Verdict};
+use crate::subject::{Runs, Subject};
+use crate::turns::{Cut, Turns};
+use crate::verdict::{Failed, Origin, Replayed, Verdict};
 
 /// One in so many seeds is run twice, and the two runs are held against each other.
 const PAIRED: u64 = 16;
@@ -29,6 +33,8 @@ pub(crate) struct Search<'a> {
     pub(crate) subject: &'a Subject<'a>,
     pub(crate) corpus: &'a [Kept],
     pub(crate) singles: &'a Singles,
+    /// Ends it as soon as it is true.
+    pub(crate) stop: Option<&'a AtomicBool>,
 }
 
 /// A run in its turn.
@@ -39,8 +45,8 @@ enum Case<'a> {
 }
 
 /// What came of one.
+#[derive(Default)]
 struct Done {
-    index: u64,
     is_seed: bool,
     events: u64,
     time: Duration,
@@ -48,16 +54,90 @@ struct Done {
     properties: BTreeMap<&'static str, PropertyCount>,
     /// The plan of the corpus did not find all that it names.
     is_stale: bool,
+    /// What its run tells beside that.
+    replayed: Option<Replayed>,
     failed: Option<Failed>,
 }
 
 /// What the threads share.
 struct Shared {
     began: Instant,
-    next: AtomicU64,
-    /// The first case that failed so far; `u64::MAX` for none.
-    first_failed: AtomicU64,
-    cut_short: AtomicBool,
+    turns: Turns,
+}
+
+/// A thread that runs cases; when it leaves, also by a panic, nobody waits for it.
+struct Worker<'a>(&'a Turns);
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Adds up what came of the cases, as if they had been run one after the other.
+struct Gathering<'a> {
+    search: &'a Search<'a>,
+    verdict: Verdict,
+    /// How many single faults there were.
+    singles: usize,
+    /// The case whose turn it is.
+    next: u64,
+    /// What came of cases that were done before their turn; nothing of those that are no plans.
+    early: BTreeMap<u64, Option<Done>>,
+    /// It has ended with a failure: what comes behind counts for nothing.
+    is_over: bool,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(search: &'a Search<'a>, name: &str) -> Self {
+        let verdict = Verdict::new(name);
+        Self { search, verdict, singles: 0, next: 0, early: BTreeMap::new(), is_over: false }
+    }
+
+    /// Takes what came of a case, and adds it when all before it are there.
+    fn take(&mut self, index: u64, done: Option<Done>) {
+        self.early.insert(index, done);
+        while let Some(done) = self.early.remove(&self.next) {
+            if let Some(done) = done.filter(|_| !self.is_over) {
+                self.add(done);
+            }
+            self.next += 1;
+        }
+    }
+
+    /// Adds the case whose turn it is.
+    fn add(&mut self, case: Done) {
+        let Self { search, verdict, .. } = self;
+        if let Some(kept) = search.corpus.get(self.next as usize) {
+            verdict.corpus.replayed += 1;
+            if case.is_stale && case.failed.is_none() {
+                verdict.corpus.stale.push(kept.path.clone());
+            }
+        } else if case.is_seed {
+            verdict.seeds += 1;
+        } else {
+            self.singles += 1;
+        }
+        verdict.add(case.events, case.time, &case.faults, &case.properties);
+        if let Some(failed) = case.failed {
+            verdict.fail(failed);
+            self.is_over = search.settings.stop_at_first;
+        }
+    }
+
+    fn verdict(mut self, shared: &Shared) -> Verdict {
+        for kept in self.search.corpus {
+            if let Err(error) = &kept.plan {
+                self.verdict.corpus.unreadable.push((kept.path.clone(), error.clone()));
+            }
+        }
+        self.verdict.coverage = self.search.singles.coverage(self.singles);
+        self.verdict.wall = shared.began.elapsed();
+        let cut = shared.turns.cut();
+        self.verdict.cut_short = cut.is_some();
+        self.verdict.interrupted = cut == Some(Cut::Told);
+        self.verdict
+    }
 }
 
 impl<'a> Search<'a> {
@@ -89,16 +169,14 @@ impl<'a> Search<'a> {
         })
     }
 
+    fn begin(&self) -> Shared {
+        Shared { began: Instant::now(), turns: Turns::new(self.total()) }
+    }
+
     /// Runs everything, and gathers what was found, the first case first.
     pub(crate) fn run(&self, name: &str) -> Verdict {
-        let shared = Shared {
-            began: Instant::now(),
-            next: AtomicU64::new(0),
-            first_failed: AtomicU64::new(u64::MAX),
-            cut_short: AtomicBool::new(false),
-        };
-        let mut verdict = Verdict::new(name);
-        let mut done = Vec::new();
+        let shared = self.begin();
+        let mut gathering = Gathering::new(self, name);
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
             for number in 0..self.settings.threads_for(self.total()) {
@@ -109,113 +187,69 @@ impl<'a> Search<'a> {
             }
             drop(send);
             let bar = self.progress_bar(name);
-            for case in receive {
+            for (index, done) in receive {
                 bar.inc(1);
-                done.push(case);
+                gathering.take(index, done);
+                shared.turns.gathered(gathering.next);
             }
             bar.finish_and_clear();
         });
-        let singles = self.gather(&mut verdict, done);
-        verdict.coverage = self.singles.coverage(singles);
-        verdict.wall = shared.began.elapsed();
-        verdict.cut_short = shared.cut_short.into_inner();
-        verdict
+        gathering.verdict(&shared)
     }
 
-    /// Adds up what came of the cases, as if they had been run one after the other; says how many single
-    /// faults there were.
-    fn gather(&self, verdict: &mut Verdict, mut done: Vec<Done>) -> usize {
-        done.sort_by_key(|case| case.index);
-        let first = self.corpus.len() as u64;
-        let mut singles = 0;
-        for case in done {
-            if case.index < first {
-                let path = &self.corpus[case.index as usize].path;
-                verdict.corpus.replayed += 1;
-                if case.is_stale && case.failed.is_none() {
-                    verdict.corpus.stale.push(path.clone());
-                }
-            } else if case.is_seed {
-                verdict.seeds += 1;
-            } else {
-                singles += 1;
-            }
-            verdict.add(case.events, case.time, &case.faults, &case.properties);
-            let stops = case.failed.is_some() && self.settings.stop_at_first;
-            verdict.failures.extend(case.failed);
-            if stops {
-                break;
-            }
-        }
-        for kept in self.corpus {
-            if let Err(error) = &kept.plan {
-                verdict.corpus.unreadable.push((kept.path.clone(), error.clone()));
-            }
-        }
-        singles
+    /// Runs the one plan of its corpus and nothing else, and keeps what that run tells of it.
+    pub(crate) fn replay(&self, name: &str) -> Verdict {
+        let shared = self.begin();
+        let mut gathering = Gathering::new(self, name);
+        let mut done = self.case(0).map(|case| self.run_case(&case, &Runs::begin()));
+        gathering.verdict.replayed = done.as_mut().and_then(|done| done.replayed.take());
+        gathering.take(0, done);
+        gathering.verdict(&shared)
     }
 
-    fn work(&self, shared: &Shared, results: &mpsc::Sender<Done>) {
+    fn work(&self, shared: &Shared, results: &mpsc::Sender<(u64, Option<Done>)>) {
+        let _worker = Worker(&shared.turns);
         let runs = Runs::begin();
-        while let Some(index) = self.take(shared) {
-            let Some(case) = self.case(index) else { continue };
-            let done = self.run_case(index, &case, &runs);
-            if done.failed.is_some() {
-                shared.first_failed.fetch_min(index, Ordering::Relaxed);
+        while let Some(index) = shared.turns.take(|| self.reason_to_end(shared)) {
+            let done = self.case(index).map(|case| self.run_case(&case, &runs));
+            let has_failed = done.as_ref().is_some_and(|done| done.failed.is_some());
+            // Cases are taken in order, so those before one that failed are all running or done.
+            if has_failed && self.settings.stop_at_first {
+                shared.turns.end_with(index);
             }
-            if results.send(done).is_err() {
+            if results.send((index, done)).is_err() {
                 return;
             }
         }
     }
 
-    /// The number of the next case to run; `None` when there is none left to run.
-    fn take(&self, shared: &Shared) -> Option<u64> {
-        let index = shared.next.fetch_add(1, Ordering::Relaxed);
-        if index >= self.total() {
-            return None;
+    /// Why no further case is to be run, if there is a reason.
+    fn reason_to_end(&self, shared: &Shared) -> Option<Cut> {
+        if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Some(Cut::Told);
         }
-        // No verdict without a run: the first is free.
-        let spent = |budget| index > 0 && shared.began.elapsed() >= budget;
-        if self.settings.budget.is_some_and(spent) {
-            shared.cut_short.store(true, Ordering::Relaxed);
-            return None;
-        }
-        // Cases are taken in order, so those before one that failed are all running or done.
-        let failed = shared.first_failed.load(Ordering::Relaxed) < index;
-        (!failed || !self.settings.stop_at_first).then_some(index)
+        let spent = |budget| shared.began.elapsed() >= budget;
+        self.settings.budget.is_some_and(spent).then_some(Cut::Budget)
     }
 
-    fn run_case(&self, index: u64, case: &Case<'_>, runs: &Runs) -> Done {
+    fn run_case(&self, case: &Case<'_>, runs: &Runs) -> Done {
         let (sim, origin) = match case {
             Case::Seed(seed) => (Ok(self.subject.simulation(*seed)), Origin::Seed(*seed)),
             Case::Single(plan) => (self.subject.replay(plan), Origin::Single(plan.clone())),
             Case::Kept(kept, plan) => {
-                (self.subject.replay(plan), Origin::Kept(kept.path.clone(), (*plan).clone()))
+                let sim = self.subject.replay(plan).map(|sim| sim.trace(self.settings.trace));
+                (sim, Origin::Kept(kept.path.clone(), (*plan).clone()))
             }
         };
         let is_seed = matches!(case, Case::Seed(_));
+        let paired = match case {
+            Case::Seed(seed) => *seed == self.settings.first_seed || seed.is_multiple_of(PAIRED),
+            Case::Single(_) | Case::Kept(..) => false,
+        };
         match sim {
-            Ok(sim) => {
-                let paired = match case {
-                    Case::Seed(seed) => {
-                        *seed == self.settings.first_seed || seed.is_multiple_of(PAIRED)
-                    }
-                    Case::Single(_) | Case::Kept(..) => false,
-                };
-                Done { index, is_seed, ..self.run_twice(&sim, origin, paired, runs) }
-            }
+            Ok(sim) => Done { is_seed, ..self.run_twice(&sim, origin, paired, runs) },
             // A plan that says what no run can carry out binds to nothing.
-            Err(_) => Done {
-                index,
-                is_seed,
-                events: 0,
-                time: Duration::ZERO,
-                faults: BTreeMap::new(),
-                properties: BTreeMap::new(),
-                is_stale: true,
-                failed: None,
-            },
+            Err(_) => Done { is_seed, is_stale: true, ..Done::default() },
         }
     }
 
@@ -237,19 +271,21 @@ impl<'a> Search<'a> {
             let ends_otherwise = again.signature() != ran.signature();
             again.report.hash != ran.report.hash || ends_otherwise
         });
+        let is_kept = matches!(origin, Origin::Kept(..));
         if differs || ran.report.outcome.is_err() {
             let again = again.filter(|_| differs);
             failed = Some(Failed::new(origin, &ran, again.as_ref()));
         }
-        let Ran { report, .. } = ran;
+        let hosts = is_kept.then(|| ran.report.hosts().map(str::to_owned).collect());
+        let Report { events, time, faults, properties, bindings, log, .. } = ran.report;
         Done {
-            index: 0,
             is_seed: false,
-            events: report.events,
-            time: report.time.since_epoch(),
-            faults: report.faults,
-            properties: report.properties,
-            is_stale: report.bindings.bound() < report.bindings.len(),
+            events,
+            time: time.since_epoch(),
+            faults,
+            properties,
+            is_stale: bindings.bound() < bindings.len(),
+            replayed: hosts.map(|hosts| Replayed { bindings, hosts, log }),
             failed,
         }
     }
@@ -261,5 +297,33 @@ impl<'a> Search<'a> {
         let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} runs, {eta} left");
         let bar = ProgressBar::new(self.total()).with_message(name.to_owned());
         bar.with_style(style.expect("the template is well-formed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sim_core::World;
+
+    use super::*;
+    use crate::profile::Profile;
+    use crate::subject::erased;
+
+    #[test]
+    fn what_is_done_before_its_turn_waits_for_it() {
+        let nothing_happens = |_: World| async {};
+        let (run, profile) = (erased(&nothing_happens), Profile::calm());
+        let search = Search {
+            settings: &Settings::default(),
+            subject: &Subject::new(&Sim::new, &profile, &run),
+            corpus: &[],
+            singles: &Singles::default(),
+            stop: None,
+        };
+        let mut gathering = Gathering::new(&search, "nothing");
+        for (index, gathered) in [(2, 0), (0, 1), (3, 1), (1, 4)] {
+            gathering.take(index, Some(Done { is_seed: true, ..Done::default() }));
+            assert_eq!((gathering.next, gathering.verdict.seeds), (gathered, gathered));
+        }
+        assert!(gathering.early.is_empty());
     }
 }

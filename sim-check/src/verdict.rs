@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sim_core::Time;
-use sim_net::{Plan, PropertyCount};
+use sim_net::{Bindings, Log, Plan, PropertyCount};
 
 use crate::determinism::first_difference;
 use crate::explain::Explanation;
@@ -16,6 +16,10 @@ use crate::subject::Ran;
 
 /// From how many seeds on what must happen sometimes is missed.
 const SOMETIMES_FROM: u64 = 100;
+/// So many failures are kept, the first ones,
+pub(crate) const FAILURES_KEPT: usize = 100;
+/// and behind them so many that are the first of their signature.
+const KINDS_KEPT: usize = 100;
 
 /// What a check found, and what a green one is worth.
 #[derive(Clone, Debug)]
@@ -29,8 +33,12 @@ pub struct Verdict {
     pub coverage: Vec<Coverage>,
     /// What came of the plans that were kept from earlier failures.
     pub corpus: CorpusVerdict,
-    /// The runs that failed, the first first; only that one if the check was to stop there.
+    /// The runs that failed, the first first; only that one if the check was to stop there. Of more than a
+    /// hundred these are the first hundred, and behind them the first of each further signature, up to a
+    /// hundred of those. [`failed`](Self::failed) counts the others, too.
     pub failures: Vec<Failed>,
+    /// How many runs failed.
+    pub failed: u64,
     /// What the first failure comes down to, if it was looked into.
     pub explanation: Option<Explanation>,
     /// Why it was not, if it was tried.
@@ -50,8 +58,25 @@ pub struct Verdict {
     pub missed: Vec<String>,
     /// How long it took.
     pub wall: Duration,
-    /// True if the budget ended it before its last run.
+    /// True if its budget, or somebody who told it to stop, ended it before its last run.
     pub cut_short: bool,
+    /// True if that was somebody: see [`Check::stop_flag`](crate::Check::stop_flag).
+    pub interrupted: bool,
+    /// What came of the one plan that was run instead of everything else: of [`Check::replay`](crate::Check::replay)
+    /// and its siblings.
+    pub replayed: Option<Replayed>,
+}
+
+/// What came of a plan that was replayed, beside what its check found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// Which of its entries found what they are about.
+    pub bindings: Bindings,
+    /// The hosts of its world, in the order in which they were made.
+    pub hosts: Vec<String>,
+    /// Every record of its run, if [`Check::trace`](crate::Check::trace) asked for them.
+    pub log: Option<Log>,
 }
 
 /// What came of the plans of a corpus.
@@ -199,6 +224,7 @@ impl Verdict {
             coverage: Vec::new(),
             corpus: CorpusVerdict::default(),
             failures: Vec::new(),
+            failed: 0,
             explanation: None,
             unexplained: None,
             kept: None,
@@ -209,7 +235,24 @@ impl Verdict {
             missed: Vec::new(),
             wall: Duration::ZERO,
             cut_short: false,
+            interrupted: false,
+            replayed: None,
         }
+    }
+
+    /// Adds a run that failed, behind those before it.
+    pub(crate) fn fail(&mut self, failed: Failed) {
+        self.failed += 1;
+        let is_new = || self.failures.iter().all(|known| known.signature != failed.signature);
+        let kept = self.failures.len();
+        if kept < FAILURES_KEPT || kept < FAILURES_KEPT + KINDS_KEPT && is_new() {
+            self.failures.push(failed);
+        }
+    }
+
+    /// True if there may be further kinds of failures among those that are not kept.
+    pub(crate) fn may_miss_kinds(&self) -> bool {
+        self.failures.len() == FAILURES_KEPT + KINDS_KEPT
     }
 
     /// Adds a run to what all runs did together.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::explain::{Explanation, Step};
-use crate::verdict::{Failed, Verdict};
+use crate::verdict::{FAILURES_KEPT, Failed, Verdict};
 
 /// How many other failures are named.
 const OTHERS_MAX: usize = 10;
@@ -13,14 +13,24 @@ impl fmt::Display for Verdict {
     /// else failed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_green() { self.tell_green(f) } else { self.tell_red(f) }?;
-        self.tell_corpus(f)
+        self.tell_corpus(f)?;
+        self.tell_unbound(f)
     }
 }
 
 impl Verdict {
+    /// Why it ended before its last run, if it did.
+    fn cut(&self) -> &'static str {
+        match (self.cut_short, self.interrupted) {
+            (false, _) => "",
+            (true, false) => ", cut short by its budget",
+            (true, true) => ", cut short: it was told to stop",
+        }
+    }
+
     fn tell_green(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, seeds, events, time, wall, .. } = self;
-        let cut = if self.cut_short { ", cut short by its budget" } else { "" };
+        let cut = self.cut();
         write!(
             f,
             "{name}: green on {seeds} seeds ({events} events, {time:.1?} virtual, {wall:.1?}{cut})"
@@ -43,7 +53,7 @@ impl Verdict {
 
     fn tell_red(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, seeds, wall, .. } = self;
-        let cut = if self.cut_short { ", cut short by its budget" } else { "" };
+        let cut = self.cut();
         let Some(first) = self.failures.first() else {
             let missed = self.missed.join(", ");
             write!(f, "{name}: never happened in {seeds} seeds: {missed}")?;
@@ -61,17 +71,18 @@ impl Verdict {
         if self.failures.len() > 1 {
             let others = self.failures[1..].iter().take(OTHERS_MAX);
             let others: Vec<String> = others.map(|failed| failed.origin.to_string()).collect();
-            let more = if self.failures.len() > OTHERS_MAX + 1 { "; .." } else { "" };
+            let more = if self.failed > OTHERS_MAX as u64 + 1 { "; .." } else { "" };
             write!(f, "\nalso failed: {}{more}", others.join("; "))?;
             let mut kinds: Vec<&str> =
                 self.failures.iter().map(|failed| failed.signature.as_str()).collect();
             kinds.sort_unstable();
             kinds.dedup();
             if kinds.len() > 1 {
-                write!(f, "\n{} different failures: {}", kinds.len(), kinds.join("; "))?;
+                let least = if self.may_miss_kinds() { "at least " } else { "" };
+                write!(f, "\n{least}{} different failures: {}", kinds.len(), kinds.join("; "))?;
             }
         }
-        let runs = self.failures.len();
+        let runs = self.failed;
         let were = if runs == 1 { "run" } else { "runs" };
         write!(f, "\n{runs} {were} failed, of {seeds} seeds")?;
         let singles: u64 = self.coverage.iter().map(|coverage| coverage.done).sum();
@@ -79,6 +90,12 @@ impl Verdict {
             write!(f, " and {singles} single faults")?;
         }
         write!(f, " ({wall:.1?}{cut})")?;
+        let counted = runs.saturating_sub(self.failures.len() as u64);
+        if counted > 0 {
+            let first = FAILURES_KEPT;
+            write!(f, "\nkept are the first {first} of them and the first of each further kind; ")?;
+            write!(f, "{counted} are counted and no more")?;
+        }
         self.tell_faults(f)
     }
 
@@ -130,6 +147,13 @@ impl Verdict {
             write!(f, "\npassed over, it is no plan: {}: {error}", path.display())?;
         }
         Ok(())
+    }
+
+    /// Which entries of the plan that was replayed found nothing.
+    fn tell_unbound(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(replayed) = &self.replayed else { return Ok(()) };
+        let mut unbound = replayed.bindings.unbound();
+        unbound.try_for_each(|(number, entry)| write!(f, "\nunbound: entry {number}: {entry}"))
     }
 }
 

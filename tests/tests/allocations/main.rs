@@ -4,6 +4,7 @@
 //! with some rounds and with twice as many; if both allocate the same, a round allocates nothing. What
 //! it takes to begin (a world, a connection, buffers that grow to what they hold) is in both.
 
+mod searches;
 mod steady;
 mod worlds;
 

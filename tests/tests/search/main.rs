@@ -6,6 +6,9 @@
     reason = "leaks of nondeterminism are planted here, and each is one of those"
 )]
 
+mod keeping;
 mod leaks;
+mod replaying;
 mod shrinking;
+mod stopping;
 mod unrelated;

@@ -1,27 +1,38 @@
 //! `scenarios check`.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
-use sim_check::{Explanation, Files, Profile, Verdict, quoted};
+use sim_check::{
+    CorpusVerdict, Explanation, Files, Profile, Replayed, Verdict, quoted, write_whole,
+};
 use sim_core::FaultMix;
+use sim_net::Bound;
 use sim_net::plan::Entry;
 
 use crate::options::Check;
 use crate::run::nanos;
-use crate::{Done, Trouble, find, junit};
+use crate::{Done, Trouble, find, interrupts, junit};
 
 pub(crate) fn check(options: &Check) -> Done {
     // All names first: a typo in the last one is told before the first has run for an hour.
     let scenarios = options.names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
+    let stop = interrupts::stop_flag()
+        .map_err(|error| Trouble::failed(format!("cannot handle SIGINT: {error}")))?;
     let (mut green, mut verdicts, mut unwritten) = (true, Vec::new(), Vec::new());
     for scenario in &scenarios {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let mut check = sim_check::check(scenario.name())
             .seeds(options.seeds)
             .first_seed(options.first_seed)
             .stop_at_first(options.first)
             .leftovers(true)
             .singles(!options.no_singles)
+            .stop_flag(Arc::clone(&stop))
             .progress(true);
         if let Some(budget) = options.budget {
             check = check.budget(budget);
@@ -47,11 +58,20 @@ pub(crate) fn check(options: &Check) -> Done {
         unwritten.extend(files.and_then(Result::err));
         verdicts.push(verdict);
     }
+    let left = &options.names[verdicts.len()..];
     if let Some(path) = &options.junit {
-        let written = std::fs::write(path, junit::report(&verdicts));
+        let report = junit::report(&verdicts, left);
+        let written = write_whole(path, |file| file.write_all(report.as_bytes()));
         unwritten.extend(written.err().map(|error| format!("{}: {error}", path.display())));
     }
+    if !left.is_empty() {
+        tell!("interrupted before they were run: {}", left.join(", "));
+    }
     all_written(&unwritten)?;
+    let interrupted = !left.is_empty() || verdicts.iter().any(|verdict| verdict.interrupted);
+    if green && interrupted {
+        return Err(Trouble::interrupted("interrupted; nothing failed in what was run"));
+    }
     Ok(green)
 }
 
@@ -116,6 +136,7 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
     let mut line = json!({
         "scenario": verdict.name,
         "seeds": verdict.seeds,
+        "failed": verdict.failed,
         "failures": failures,
         "events": verdict.events,
         "time_ns": nanos(verdict.time),
@@ -125,7 +146,16 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
         "properties": properties,
         "missed": verdict.missed,
         "cut_short": verdict.cut_short,
+        "interrupted": verdict.interrupted,
+        "corpus": corpus(&verdict.corpus),
     });
+    if let Some(Replayed { bindings, .. }) = &verdict.replayed {
+        let entries = |bound: bool| -> Value {
+            let found = bindings.iter().filter(|(_, it)| (**it != Bound::Unbound) == bound);
+            found.map(|(entry, _)| entry.to_string()).collect()
+        };
+        (line["bound"], line["unbound"]) = (entries(true), entries(false));
+    }
     match &verdict.kept {
         Some(Ok(path)) => line["kept"] = path.display().to_string().into(),
         Some(Err(error)) => line["kept"] = json!({ "error": error }),
@@ -153,6 +183,20 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
         });
     }
     line
+}
+
+/// What came of the plans of a corpus, as JSON.
+fn corpus(corpus: &CorpusVerdict) -> Value {
+    let stale = corpus.stale.iter().map(|path| path.display().to_string());
+    let unreadable = corpus
+        .unreadable
+        .iter()
+        .map(|(path, error)| json!({ "file": path.display().to_string(), "error": error }));
+    json!({
+        "replayed": corpus.replayed,
+        "stale": stale.collect::<Vec<_>>(),
+        "unreadable": unreadable.collect::<Vec<_>>(),
+    })
 }
 
 fn print_text(verdict: &Verdict, files: Option<&Result<Files, String>>, calm: bool) {

@@ -2,14 +2,16 @@
 
 use sim_check::Verdict;
 
-/// A test suite of one test for each verdict.
-pub(crate) fn report(verdicts: &[Verdict]) -> String {
+/// A test suite of one test for each verdict, and one that was skipped for each name of those that were not run.
+pub(crate) fn report(verdicts: &[Verdict], skipped: &[String]) -> String {
     let failed = verdicts.iter().filter(|verdict| !verdict.is_green()).count();
     let seconds = |verdict: &Verdict| verdict.wall.as_secs_f64();
     let all: f64 = verdicts.iter().map(seconds).sum();
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let count = verdicts.len();
-    let head = format!("tests=\"{count}\" failures=\"{failed}\" time=\"{all:.3}\"");
+    let count = verdicts.len() + skipped.len();
+    let left_out =
+        if skipped.is_empty() { String::new() } else { format!(" skipped=\"{}\"", skipped.len()) };
+    let head = format!("tests=\"{count}\" failures=\"{failed}\"{left_out} time=\"{all:.3}\"");
     xml += &format!("<testsuites {head}>\n  <testsuite name=\"scenarios\" {head}>\n");
     for verdict in verdicts {
         let (name, time) = (escaped(&verdict.name), seconds(verdict));
@@ -25,6 +27,10 @@ pub(crate) fn report(verdicts: &[Verdict]) -> String {
             xml += &format!("<failure message=\"{}\">{text}</failure>", escaped(message));
         }
         xml += "</testcase>\n";
+    }
+    for name in skipped.iter().map(|name| escaped(name)) {
+        xml += &format!("    <testcase classname=\"scenarios\" name=\"{name}\" time=\"0.000\">");
+        xml += "<skipped message=\"interrupted before it was run\"/></testcase>\n";
     }
     xml + "  </testsuite>\n</testsuites>\n"
 }
@@ -65,8 +71,8 @@ mod tests {
         let red = check("a<b")
             .seeds(1)
             .verdict(|_: World| async { Err::<(), _>(std::io::Error::other("\"it\" broke")) });
-        let xml = report(&[green, red]);
-        assert!(xml.contains("tests=\"2\" failures=\"1\""), "{xml}");
+        let xml = report(&[green, red], &[]);
+        assert!(xml.contains("tests=\"2\" failures=\"1\" time="), "{xml}");
         assert!(
             xml.contains("name=\"a&lt;b\"") && xml.contains("message=\"&quot;it&quot; broke\"")
         );

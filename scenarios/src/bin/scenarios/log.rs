@@ -8,6 +8,8 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::output::Logged;
+
 /// The time on the loop whose turn it is, and its host: virtual in a simulation.
 struct LoopTime;
 
@@ -25,7 +27,7 @@ pub(crate) fn install() -> Result<(), String> {
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned());
     let targets: Targets =
         wanted.parse().map_err(|error| format!("RUST_LOG={wanted:?}: {error}"))?;
-    let lines = tracing_subscriber::fmt::layer().with_timer(LoopTime).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_timer(LoopTime).with_writer(|| Logged);
     tracing_subscriber::registry().with(lines).with(targets).init();
     Ok(())
 }

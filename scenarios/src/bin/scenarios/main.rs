@@ -1,25 +1,22 @@
 //! The `scenarios` command: lists scenarios, runs them on either loop, sweeps them over seeds, and
 //! deploys their servers.
 //!
-//! It exits with 0 when all went well, 1 when something failed, and 2 when it was called wrongly.
+//! It exits with 0 when all went well, 1 when something failed or could not be written, 2 when it was called
+//! wrongly, and 130 when a check was interrupted that had found nothing.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "the command talks to the machine; the library beside it may not"
 )]
+// What is said goes through `output`, which knows what to do when it cannot be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
-/// `println!` for a reader that may have gone away: `scenarios list | head -1` is no error.
-macro_rules! say {
-    ($($line:tt)*) => {
-        drop(std::io::Write::write_fmt(
-            &mut std::io::stdout().lock(),
-            format_args!("{}\n", format_args!($($line)*)),
-        ))
-    };
-}
+#[macro_use]
+mod output;
 
 mod check;
+mod interrupts;
 mod junit;
 mod list;
 mod log;
@@ -38,36 +35,42 @@ use options::Command;
 const FAILED: u8 = 1;
 /// The command was called wrongly.
 const USAGE: u8 = 2;
+/// A check was interrupted before its last run: what shells say of a command that `SIGINT` has ended.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let command = match options::parse(std::env::args_os()) {
-        Ok(command) => command,
-        Err(error) => {
-            // Help goes to standard output and is no error.
-            let code = if error.use_stderr() { USAGE } else { 0 };
-            drop(error.print());
-            return ExitCode::from(code);
+    let code = match options::parse(std::env::args_os()) {
+        Ok(command) => match carry_out(&command) {
+            Ok(true) => 0,
+            Ok(false) => FAILED,
+            Err(Trouble { message, code }) => {
+                tell!("error: {message}");
+                code
+            }
+        },
+        Err(wrong) if wrong.use_stderr() => {
+            output::to_stderr(format_args!("{}", wrong.render()));
+            USAGE
+        }
+        // Help goes to standard output and is no error.
+        Err(help) => {
+            output::to_stdout(format_args!("{}", help.render()));
+            0
         }
     };
-    if let Err(error) = log::install() {
-        eprintln!("error: {error}");
-        return ExitCode::from(USAGE);
-    }
-    let done = match command {
-        Command::List { json } => list::list(json),
-        Command::Run(options) => run::run(&options),
-        Command::Check(options) => check::check(&options),
-        Command::Replay(options) => replay::replay(&options),
-        Command::Zoo(options) => zoo::zoo(&options),
-        Command::Serve(options) => serve::serve(&options),
-    };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILED),
-        Err(Trouble { message, code }) => {
-            eprintln!("error: {message}");
-            ExitCode::from(code)
-        }
+    let written = output::finish();
+    ExitCode::from(if written || code == USAGE { code } else { FAILED })
+}
+
+fn carry_out(command: &Command) -> Done {
+    log::install().map_err(Trouble::usage)?;
+    match command {
+        Command::List { json } => list::list(*json),
+        Command::Run(options) => run::run(options),
+        Command::Check(options) => check::check(options),
+        Command::Replay(options) => replay::replay(options),
+        Command::Zoo(options) => zoo::zoo(options),
+        Command::Serve(options) => serve::serve(options),
     }
 }
 
@@ -85,6 +88,10 @@ impl Trouble {
 
     fn failed(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: FAILED }
+    }
+
+    fn interrupted(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: INTERRUPTED }
     }
 }
 

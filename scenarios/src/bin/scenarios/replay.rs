@@ -8,7 +8,7 @@ use sim_net::{Plan, StopAt};
 
 use crate::check::{all_written, print_files, profile, to_json, write};
 use crate::options::{How, Replay};
-use crate::{Done, Trouble, find};
+use crate::{Done, Trouble, find, output};
 
 pub(crate) fn replay(options: &Replay) -> Done {
     let path = &options.file;
@@ -19,7 +19,7 @@ pub(crate) fn replay(options: &Replay) -> Done {
         return Err(wrong("it does not say what it is for: add a line `scenario NAME`".to_owned()));
     };
     let scenario = find(name)?;
-    let mut check: Check = check(scenario.name()).leftovers(true).jobs(1);
+    let mut check: Check = check(scenario.name()).leftovers(true).jobs(1).trace(options.trace);
     if let Some(mix) = scenario.fault_mix().filter(|_| !options.calm) {
         check = check.profile(profile(mix)?);
     }
@@ -54,7 +54,7 @@ where
     let wrong = |error| Trouble::usage(format!("{}: {error}", path.display()));
     let stopped = check.stopped(Some(path), at, run).map_err(wrong)?;
     if options.trace {
-        eprint!("{}", stopped.log());
+        output::to_stderr(format_args!("{}", stopped.log()));
     }
     say!("{stopped}");
     Ok(false)
@@ -66,9 +66,8 @@ fn tell(verdict: &Verdict, options: &Replay) {
     } else {
         say!("{verdict}");
     }
-    let log = verdict.explanation.as_ref().and_then(|it| it.report.log.as_ref());
-    if let Some(log) = log.filter(|_| options.trace) {
-        eprint!("{log}");
+    if let Some(log) = verdict.replayed.as_ref().and_then(|it| it.log.as_ref()) {
+        output::to_stderr(format_args!("{log}"));
     }
 }
 
@@ -92,7 +91,7 @@ fn hand_out(verdict: &Verdict, options: &Replay) -> Result<(), Trouble> {
         if !matches!(written, Some(Ok(_))) {
             say!("{}", plan.to_string().trim_end());
         }
-        eprintln!("{}: {}", explanation.error, explanation.shrunk);
+        tell!("{}: {}", explanation.error, explanation.shrunk);
     }
     all_written(written.and_then(Result::err).as_slice())
 }

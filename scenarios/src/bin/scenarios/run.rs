@@ -1,20 +1,19 @@
 //! `scenarios run`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use sim_check::{Timeline, check, quoted};
+use sim_check::{Timeline, check, quoted, write_whole};
 use sim_core::Scenario;
 use sim_net::{Bindings, LinkRule, Plan, Recording, Report};
 
 use crate::check::{all_written, profile};
 use crate::options::{LoopKind, Run};
 use crate::stores::TemporaryDirectory;
-use crate::{Done, Trouble, find};
+use crate::{Done, Trouble, find, output};
 
 /// How a run went, on either loop.
 struct Ran {
@@ -110,11 +109,10 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         if let Some((_, plan)) = &parsed {
             timeline = timeline.plan(plan);
         }
-        unwritten.extend(write(path, |file| timeline.write_html(file)).err());
+        unwritten.extend(write(path, |mut file| timeline.write_html(&mut file)).err());
     }
     if let Some(log) = report.log.as_ref().filter(|_| options.trace) {
-        let mut stderr = io::stderr().lock();
-        drop(write!(stderr, "{log}"));
+        output::to_stderr(format_args!("{log}"));
     }
     let error = report.outcome.err().map(|finding| {
         if options.json {
@@ -123,7 +121,7 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         format!("{finding}\nthe last records:\n{}", report.tail.to_string().trim_end())
     });
     if let (Some(path), Some(capture)) = (&options.pcap, &report.capture) {
-        unwritten.extend(write(path, |file| capture.write_pcapng(file)).err());
+        unwritten.extend(write(path, |mut file| capture.write_pcapng(&mut file)).err());
     }
     if let (Some(path), Some(recording)) = (&options.record, report.recording) {
         let recording = recording.scenario(scenario.name());
@@ -165,17 +163,12 @@ fn picture<'a, T>(options: &Run, seed: u64, report: &'a Report<T>) -> Timeline<'
     timeline.note(replay)
 }
 
-/// Makes a file, or says why it could not.
+/// Writes a file whole, or says why it could not.
 fn write(
     path: &Path,
-    content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), String> {
-    let write = || {
-        let mut file = BufWriter::new(File::create(path)?);
-        content(&mut file)?;
-        file.flush()
-    };
-    write().map_err(|error| format!("{}: {error}", path.display()))
+    write_whole(path, content).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn run_real(scenario: &Scenario) -> Ran {
@@ -238,11 +231,11 @@ fn print_text(options: &Run, ran: &Ran) {
     if let Some(bindings) = &ran.bindings {
         say!("{bindings}");
         for (number, entry) in bindings.unbound() {
-            eprintln!("unbound: entry {number}: {entry}");
+            tell!("unbound: entry {number}: {entry}");
         }
     }
     if let Some(error) = &ran.error {
-        eprintln!("error: {error}");
+        tell!("error: {error}");
     }
 }
 

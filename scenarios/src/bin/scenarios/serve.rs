@@ -1,6 +1,5 @@
 //! `scenarios serve`.
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use crate::options::Serve;
@@ -22,11 +21,10 @@ pub(crate) fn serve(options: &Serve) -> Done {
             scenario.start_serving(lp, addr).expect("it was asked whether it can serve")
         })
         .map_err(failed)?;
-    println!("serving {} at {}", options.name, pool.local_addr());
-    drop(std::io::stdout().flush());
+    say!("serving {} at {}", options.name, pool.local_addr());
     let lp = real_net::new_loop().map_err(failed)?;
     let came = lp.run_until_complete(shutdown).map_err(|error| failed(error.into()))?;
-    eprintln!("{came:?} came, stopping");
+    tell!("{came} came, stopping");
     pool.shutdown().map_err(failed)?;
     Ok(true)
 }

@@ -6,6 +6,10 @@
     reason = "the command is a process, and its clients are threads"
 )]
 
+mod interrupts;
+mod output;
+mod replaying;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -58,6 +62,12 @@ fn fails(line: &str, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{line}: {said}");
     assert_eq!(text(&output.stdout), "", "{line}: errors belong to standard error");
     said
+}
+
+/// Tells a process something by a signal, such as `INT`.
+fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(kill.expect("there is a command `kill`").success());
 }
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -282,11 +292,14 @@ fn check_prints_a_line_of_json_for_each_scenario() {
     assert_eq!(lines.len(), 2);
     for (line, name) in lines.iter().zip(["echo", "udp-echo"]) {
         let wanted = [
+            "corpus",
             "coverage",
             "cut_short",
             "events",
+            "failed",
             "failures",
             "faults",
+            "interrupted",
             "missed",
             "properties",
             "scenario",
@@ -297,6 +310,8 @@ fn check_prints_a_line_of_json_for_each_scenario() {
         assert_eq!(keys(line), wanted);
         assert_eq!((&line["scenario"], &line["seeds"]), (&name.into(), &5.into()));
         assert_eq!(line["failures"], Value::Array(Vec::new()));
+        let corpus = serde_json::json!({ "replayed": 0, "stale": [], "unreadable": [] });
+        assert_eq!((&line["failed"], &line["corpus"]), (&0.into(), &corpus));
         assert!(line["events"].as_u64() > Some(0) && line["time_ns"].as_u64() > Some(0));
     }
 }
@@ -379,9 +394,7 @@ impl Served {
     }
 
     fn signal(&self, name: &str) {
-        let process = self.child.id().to_string();
-        let kill = Command::new("kill").args(["-s", name, &process]).status();
-        assert!(kill.expect("there is a command `kill`").success());
+        signal(&self.child, name);
     }
 
     fn stopped(mut self) -> ExitStatus {

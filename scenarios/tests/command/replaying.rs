@@ -1,0 +1,91 @@
+//! What a replay tells of its plan and of its run.
+
+use serde_json::{Value, json as array};
+
+use super::{fails, folder, json, printed, run, text};
+
+const UNBOUND: &str = "drop client-0@1→server:1#9 syn";
+const BOUND: &str = "cut client-0 server 1ms..1s";
+
+/// A plan of which one entry finds what it is about, and the other does not; it passes.
+fn half_bound(test: &str) -> String {
+    let path = folder(test).join("half.plan");
+    let plan = format!("plan 1.0\nscenario rpc\nseed 3\n{BOUND}\n{UNBOUND}\n");
+    std::fs::write(&path, plan).expect("it can be written");
+    path.display().to_string()
+}
+
+#[test]
+fn entries_that_do_not_bind_are_named() {
+    let plan = half_bound("unbound");
+    let said = printed(&format!("replay {plan}"));
+    assert!(said.contains(&format!("\nunbound: entry 2: {UNBOUND}\n")), "{said}");
+    for how in ["replay", "explain"] {
+        let told = json(&format!("{how} {plan} --json"));
+        assert_eq!((&told["bound"], &told["unbound"]), (&array!([BOUND]), &array!([UNBOUND])));
+    }
+}
+
+#[test]
+fn entries_of_a_failing_plan_that_do_not_bind_are_named() {
+    let plan = super::failing_plan(&folder("unbound-failure"));
+    let bound = std::fs::read_to_string(&plan).expect("it was written");
+    let unbound = "drop subscriber@1→publisher:7000#9 syn";
+    std::fs::write(&plan, format!("{bound}{unbound}\n")).expect("it can be written");
+    let line = format!("replay {}", plan.display());
+    let output = run(&line);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("(bound 1 of 2):\n"), "{said}");
+    assert!(said.contains(&format!("\nunbound: entry 2: {unbound}\n")), "{said}");
+    let output = run(&format!("{line} --json"));
+    let told: Value = serde_json::from_str(text(&output.stdout)).expect("it is JSON");
+    let entry = bound.lines().last().expect("it has one");
+    assert_eq!((&told["bound"], &told["unbound"]), (&array!([entry]), &array!([unbound])));
+    assert_eq!(told["explanation"]["bound"], 1);
+}
+
+/// Whether it passes or fails, each of its records is printed: those that `run` prints.
+#[test]
+fn every_record_of_a_replay_is_printed() {
+    let plan = half_bound("traced");
+    let ran = run(&format!("run rpc --plan {plan} --trace --json"));
+    let output = run(&format!("replay {plan} --calm --trace"));
+    assert_eq!(output.status.code(), Some(0));
+    let told: Value = serde_json::from_str(text(&ran.stdout)).expect("it is JSON");
+    let traced = text(&output.stderr);
+    assert_eq!(Some(traced.lines().count() as u64), told["events"].as_u64());
+    assert_eq!(traced, text(&ran.stderr));
+    assert!(run(&format!("replay {plan} --calm")).stderr.is_empty(), "nobody asked for it");
+
+    let plan = super::failing_plan(&folder("traced-failure"));
+    let output = run(&format!("replay {} --trace", plan.display()));
+    assert_eq!(output.status.code(), Some(1));
+    let traced = text(&output.stderr);
+    // Every one, from the first on.
+    assert!(traced.lines().next().expect("there are records").contains(" #1 "), "{traced}");
+    let last = traced.lines().last().expect("there are records");
+    assert!(last.contains(&format!(" #{} ", traced.lines().count())), "{last}");
+}
+
+#[test]
+fn a_check_tells_what_came_of_its_corpus() {
+    let corpus = folder("corpus-told");
+    let file = |id: &str, text: &str| {
+        let path = corpus.join(format!("rpc.{id}.plan"));
+        std::fs::write(&path, text).expect("it can be written");
+        path.display().to_string()
+    };
+    file("1", &format!("plan 1.0\nscenario rpc\n{BOUND}\n"));
+    let stale = file("2", &format!("plan 1.0\nscenario rpc\n{UNBOUND}\n"));
+    let unreadable = file("3", "plan 99.0\n");
+    let told = json(&format!("check rpc --seeds 1 --json --corpus {}", corpus.display()));
+    let told = &told["corpus"];
+    assert_eq!((&told["replayed"], &told["stale"]), (&2.into(), &array!([stale])));
+    assert_eq!(told["unreadable"].as_array().map(Vec::len), Some(1));
+    let passed_over = &told["unreadable"][0];
+    assert_eq!(passed_over["file"], unreadable);
+    assert!(passed_over["error"].as_str().is_some_and(|error| error.contains("99.0")), "{told}");
+    let said = fails(&format!("replay {unreadable}"), 2);
+    assert!(said.contains("99.0"), "{said}");
+}

@@ -1,0 +1,153 @@
+//! Whose turn it is: cases are handed out in order, none is left out, and no thread gets far ahead of the
+//! slowest.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// How many cases are handed out beyond the first that is not gathered yet. What came of them is kept until
+/// that one is done, so this bounds what a search has in memory.
+const AHEAD_MAX: u64 = 4_096;
+
+/// Why a search ended before its last case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cut {
+    /// Its wall time was used up.
+    Budget,
+    /// It was told to stop.
+    Told,
+}
+
+/// Hands out the numbers of cases, from 0 on, to the threads that run them.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    progress: Mutex<Progress>,
+    moved: Condvar,
+}
+
+#[derive(Debug)]
+struct Progress {
+    /// The case that is handed out next.
+    next: u64,
+    /// No case from here on is.
+    end: u64,
+    /// All cases before this one are gathered.
+    gathered: u64,
+    cut: Option<Cut>,
+}
+
+impl Progress {
+    fn is_far_ahead(&self) -> bool {
+        self.next < self.end && self.next - self.gathered.min(self.next) >= AHEAD_MAX
+    }
+}
+
+impl Turns {
+    /// So many cases.
+    pub(crate) fn new(total: u64) -> Self {
+        let progress = Progress { next: 0, end: total, gathered: 0, cut: None };
+        Self { progress: Mutex::new(progress), moved: Condvar::new() }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next case, as soon as it is not too far ahead; `None` when there is none left to run. Before all
+    /// but the first it is asked whether there is a reason to end: there is no verdict without a run.
+    pub(crate) fn take(&self, reason_to_end: impl FnOnce() -> Option<Cut>) -> Option<u64> {
+        let waited = self.moved.wait_while(self.progress(), |progress| progress.is_far_ahead());
+        let mut progress = waited.unwrap_or_else(PoisonError::into_inner);
+        let next = progress.next;
+        if next >= progress.end {
+            return None;
+        }
+        let cut = if next > 0 { reason_to_end() } else { None };
+        if cut.is_some() {
+            (progress.cut, progress.end) = (cut, next);
+            self.moved.notify_all();
+            return None;
+        }
+        progress.next += 1;
+        Some(next)
+    }
+
+    /// Ends with a case: none behind it is handed out any more.
+    pub(crate) fn end_with(&self, index: u64) {
+        let mut progress = self.progress();
+        progress.end = progress.end.min(index + 1);
+        self.moved.notify_all();
+    }
+
+    /// Says that all cases before this one are gathered.
+    pub(crate) fn gathered(&self, before: u64) {
+        self.progress().gathered = before;
+        self.moved.notify_all();
+    }
+
+    /// Hands out nothing more, and lets go who waits. A thread that has left never comes back with its case.
+    pub(crate) fn close(&self) {
+        let mut progress = self.progress();
+        progress.end = progress.end.min(progress.next);
+        self.moved.notify_all();
+    }
+
+    /// Why it ended before its last case, if it did.
+    pub(crate) fn cut(&self) -> Option<Cut> {
+        self.progress().cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn never() -> Option<Cut> {
+        None
+    }
+
+    #[test]
+    fn cases_are_handed_out_in_order_until_there_are_no_more() {
+        let turns = Turns::new(3);
+        let taken: Vec<u64> = std::iter::from_fn(|| turns.take(never)).collect();
+        assert_eq!((taken, turns.cut()), (vec![0, 1, 2], None));
+    }
+
+    #[test]
+    fn the_first_is_free_and_a_reason_to_end_holds_for_the_others() {
+        for cut in [Cut::Budget, Cut::Told] {
+            let turns = Turns::new(3);
+            assert_eq!(turns.take(|| Some(cut)), Some(0));
+            assert_eq!(turns.take(|| Some(cut)), None);
+            assert_eq!((turns.take(never), turns.cut()), (None, Some(cut)));
+        }
+    }
+
+    #[test]
+    fn behind_a_case_that_ends_it_nothing_is_run() {
+        let turns = Turns::new(9);
+        for index in 0..4 {
+            assert_eq!(turns.take(never), Some(index));
+        }
+        turns.end_with(2);
+        turns.end_with(3);
+        assert_eq!((turns.take(never), turns.cut()), (None, None));
+    }
+
+    #[test]
+    fn nobody_gets_further_ahead_than_what_is_gathered_allows() {
+        let turns = Turns::new(u64::MAX);
+        for _ in 0..AHEAD_MAX {
+            assert!(!turns.progress().is_far_ahead());
+            assert!(turns.take(never).is_some());
+        }
+        assert!(turns.progress().is_far_ahead());
+        turns.gathered(1);
+        assert_eq!(turns.take(never), Some(AHEAD_MAX));
+        assert!(turns.progress().is_far_ahead());
+        // Who waits is let go by who leaves.
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| turns.take(never));
+            turns.close();
+            assert_eq!(waiting.join().expect("it does not panic"), None);
+        });
+    }
+}
