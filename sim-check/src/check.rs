@@ -6,8 +6,8 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sim_core::{Outcome, World};
@@ -21,7 +21,6 @@ use crate::profile::Profile;
 use crate::search::Search;
 use crate::settings::{Settings, SettingsError};
 use crate::shrink::Bounds;
-use crate::single::Singles;
 use crate::stop::Stopped;
 use crate::subject::{self, Runs, Simulate, Subject};
 use crate::verdict::{Origin, Verdict};
@@ -221,8 +220,7 @@ impl Check {
 
     /// Runs the check for a test, with what the environment overrides.
     ///
-    /// A run that fails is run again before it is reported, and so are the first seed and one in 16 of the
-    /// rest: two runs that differ are a failure, never green. What failed is made small; its plan, its
+    /// A run that fails is run again before it is reported, and so is one seed in 16, from the second on: two runs that differ are a failure, never green. What failed is made small; its plan, its
     /// timeline and its packets are left in `target/sim`, and the plan is kept next to the test, to be
     /// run first from then on.
     ///
@@ -343,13 +341,10 @@ impl Check {
             }
             _ => Vec::new(),
         };
-        let singles = if settings.is_one_seed || !self.singles {
-            Singles::default()
-        } else {
-            subject.singles(settings.first_seed)
-        };
+        let has_singles = self.singles && !settings.is_one_seed;
         let stop = self.stop.as_deref();
-        let search = Search { settings, subject, corpus: &corpus, singles: &singles, stop };
+        let singles = OnceLock::new();
+        let search = Search { settings, subject, corpus: &corpus, has_singles, singles, stop };
         let mut verdict = search.run(&self.name);
         if !settings.is_one_seed {
             verdict.miss(&self.sometimes);
@@ -398,9 +393,8 @@ impl Check {
     fn replay_one(&self, subject: &Subject<'_>, path: &Path, plan: &Plan) -> Verdict {
         let settings = Settings { seeds: 0, ..self.settings.clone() };
         let kept = [Kept { path: path.to_owned(), plan: Ok(plan.clone()) }];
-        let singles = Singles::default();
-        let (settings, corpus, singles) = (&settings, &kept, &singles);
-        let search = Search { settings, subject, corpus, singles, stop: None };
+        let (settings, corpus, singles) = (&settings, &kept, OnceLock::new());
+        let search = Search { settings, subject, corpus, has_singles: false, singles, stop: None };
         let mut verdict = search.replay(&self.name);
         if let Some(first) = verdict.failures.first() {
             verdict.explanation = explain::explain_as_is(subject, first).ok();

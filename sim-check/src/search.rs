@@ -2,14 +2,15 @@
 //! how many threads there are.
 //!
 //! Plans of the corpus come first. Then seeds and the single faults of a calm run take turns, until
-//! either is used up; so at most half of the runs are single faults.
+//! either is used up; so at most half of the runs are single faults. The very first is run before anything else is
+//! looked at or started: a check that fails at once is done at once.
 //!
 //! What came of a run is added up in its turn, as if the runs had been one after the other, and is gone then:
 //! a search of a million runs takes no more memory than one of a thousand.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ use crate::subject::{Runs, Subject};
 use crate::turns::{Cut, Turns};
 use crate::verdict::{Failed, Origin, Replayed, Verdict};
 
-/// One in so many seeds is run twice, and the two runs are held against each other.
+/// One in so many seeds is run twice, from the second on, and the two runs are held against each other.
 const PAIRED: u64 = 16;
 
 /// What a check runs.
@@ -32,7 +33,10 @@ pub(crate) struct Search<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) subject: &'a Subject<'a>,
     pub(crate) corpus: &'a [Kept],
-    pub(crate) singles: &'a Singles,
+    /// Whether there are single faults, beside seeds.
+    pub(crate) has_singles: bool,
+    /// Those, as soon as they are asked for.
+    pub(crate) singles: OnceLock<Singles>,
     /// Ends it as soon as it is true.
     pub(crate) stop: Option<&'a AtomicBool>,
 }
@@ -125,15 +129,15 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    fn verdict(mut self, shared: &Shared) -> Verdict {
+    fn verdict(mut self, began: Instant, cut: Option<Cut>) -> Verdict {
         for kept in self.search.corpus {
             if let Err(error) = &kept.plan {
                 self.verdict.corpus.unreadable.push((kept.path.clone(), error.clone()));
             }
         }
-        self.verdict.coverage = self.search.singles.coverage(self.singles);
-        self.verdict.wall = shared.began.elapsed();
-        let cut = shared.turns.cut();
+        let known = self.search.singles.get();
+        self.verdict.coverage = known.map(|all| all.coverage(self.singles)).unwrap_or_default();
+        self.verdict.wall = began.elapsed();
         self.verdict.cut_short = cut.is_some();
         self.verdict.interrupted = cut == Some(Cut::Told);
         self.verdict
@@ -141,9 +145,14 @@ impl<'a> Gathering<'a> {
 }
 
 impl<'a> Search<'a> {
+    fn singles(&self) -> &Singles {
+        let look = || self.subject.singles(self.settings.first_seed);
+        self.singles.get_or_init(|| if self.has_singles { look() } else { Singles::default() })
+    }
+
     /// How many single faults take turns with seeds.
     fn singles_in_turn(&self) -> u64 {
-        (self.singles.len() as u64).min(self.settings.seeds)
+        (self.singles().len() as u64).min(self.settings.seeds)
     }
 
     fn total(&self) -> u64 {
@@ -158,35 +167,45 @@ impl<'a> Search<'a> {
             let kept = &self.corpus[index as usize];
             return kept.plan.as_ref().ok().map(|plan| Case::Kept(kept, plan));
         };
-        let singles = self.singles_in_turn();
         let seed = |number: u64| Case::Seed(self.settings.first_seed.wrapping_add(number));
+        if index == 0 {
+            return Some(seed(0));
+        }
+        let singles = self.singles_in_turn();
         Some(if index >= singles.saturating_mul(2) {
             seed(index - singles)
         } else if index.is_multiple_of(2) {
             seed(index / 2)
         } else {
-            Case::Single(self.singles.plan((index / 2) as usize))
+            Case::Single(self.singles().plan((index / 2) as usize))
         })
-    }
-
-    fn begin(&self) -> Shared {
-        Shared { began: Instant::now(), turns: Turns::new(self.total()) }
     }
 
     /// Runs everything, and gathers what was found, the first case first.
     pub(crate) fn run(&self, name: &str) -> Verdict {
-        let shared = self.begin();
+        let began = Instant::now();
         let mut gathering = Gathering::new(self, name);
+        if self.settings.seeds > 0 || !self.corpus.is_empty() {
+            gathering.take(0, self.run_case_number(0, &Runs::begin()));
+        }
+        let cut = if gathering.is_over { None } else { self.run_rest(began, &mut gathering) };
+        gathering.verdict(began, cut)
+    }
+
+    /// Runs all but the first. Says why it ended before the last, if it did.
+    fn run_rest(&self, began: Instant, gathering: &mut Gathering<'_>) -> Option<Cut> {
+        let shared = Shared { began, turns: Turns::new(1, self.total()) };
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
-            for number in 0..self.settings.threads_for(self.total()) {
+            for number in 0..self.settings.threads_for(self.total().saturating_sub(1)) {
                 let (send, shared) = (send.clone(), &shared);
                 let thread = thread::Builder::new().name(format!("sim-check-{number}"));
                 let work = move || self.work(shared, &send);
                 thread.spawn_scoped(scope, work).expect("the system starts a thread");
             }
             drop(send);
-            let bar = self.progress_bar(name);
+            let bar = self.progress_bar(&gathering.verdict.name);
+            bar.inc(1);
             for (index, done) in receive {
                 bar.inc(1);
                 gathering.take(index, done);
@@ -194,24 +213,24 @@ impl<'a> Search<'a> {
             }
             bar.finish_and_clear();
         });
-        gathering.verdict(&shared)
+        shared.turns.cut()
     }
 
     /// Runs the one plan of its corpus and nothing else, and keeps what that run tells of it.
     pub(crate) fn replay(&self, name: &str) -> Verdict {
-        let shared = self.begin();
+        let began = Instant::now();
         let mut gathering = Gathering::new(self, name);
-        let mut done = self.case(0).map(|case| self.run_case(&case, &Runs::begin()));
+        let mut done = self.run_case_number(0, &Runs::begin());
         gathering.verdict.replayed = done.as_mut().and_then(|done| done.replayed.take());
         gathering.take(0, done);
-        gathering.verdict(&shared)
+        gathering.verdict(began, None)
     }
 
     fn work(&self, shared: &Shared, results: &mpsc::Sender<(u64, Option<Done>)>) {
         let _worker = Worker(&shared.turns);
         let runs = Runs::begin();
         while let Some(index) = shared.turns.take(|| self.reason_to_end(shared)) {
-            let done = self.case(index).map(|case| self.run_case(&case, &runs));
+            let done = self.run_case_number(index, &runs);
             let has_failed = done.as_ref().is_some_and(|done| done.failed.is_some());
             // Cases are taken in order, so those before one that failed are all running or done.
             if has_failed && self.settings.stop_at_first {
@@ -221,6 +240,10 @@ impl<'a> Search<'a> {
                 return;
             }
         }
+    }
+
+    fn run_case_number(&self, index: u64, runs: &Runs) -> Option<Done> {
+        self.case(index).map(|case| self.run_case(&case, runs))
     }
 
     /// Why no further case is to be run, if there is a reason.
@@ -243,7 +266,10 @@ impl<'a> Search<'a> {
         };
         let is_seed = matches!(case, Case::Seed(_));
         let paired = match case {
-            Case::Seed(seed) => *seed == self.settings.first_seed || seed.is_multiple_of(PAIRED),
+            Case::Seed(seed) => {
+                let number = seed.wrapping_sub(self.settings.first_seed);
+                number % PAIRED == 1 || self.settings.seeds == 1
+            }
             Case::Single(_) | Case::Kept(..) => false,
         };
         match sim {
@@ -316,7 +342,8 @@ mod tests {
             settings: &Settings::default(),
             subject: &Subject::new(&Sim::new, &profile, &run),
             corpus: &[],
-            singles: &Singles::default(),
+            has_singles: false,
+            singles: OnceLock::new(),
             stop: None,
         };
         let mut gathering = Gathering::new(&search, "nothing");

@@ -16,7 +16,7 @@ pub(crate) enum Cut {
     Told,
 }
 
-/// Hands out the numbers of cases, from 0 on, to the threads that run them.
+/// Hands out the numbers of cases to the threads that run them.
 #[derive(Debug)]
 pub(crate) struct Turns {
     progress: Mutex<Progress>,
@@ -41,9 +41,9 @@ impl Progress {
 }
 
 impl Turns {
-    /// So many cases.
-    pub(crate) fn new(total: u64) -> Self {
-        let progress = Progress { next: 0, end: total, gathered: 0, cut: None };
+    /// From one number up to another, without it; all before are gathered.
+    pub(crate) fn new(next: u64, end: u64) -> Self {
+        let progress = Progress { next, end, gathered: next, cut: None };
         Self { progress: Mutex::new(progress), moved: Condvar::new() }
     }
 
@@ -51,8 +51,8 @@ impl Turns {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next case, as soon as it is not too far ahead; `None` when there is none left to run. Before all
-    /// but the first it is asked whether there is a reason to end: there is no verdict without a run.
+    /// The next case, as soon as it is not too far ahead; `None` when there is none left to run, or there is a reason
+    /// to end.
     pub(crate) fn take(&self, reason_to_end: impl FnOnce() -> Option<Cut>) -> Option<u64> {
         let waited = self.moved.wait_while(self.progress(), |progress| progress.is_far_ahead());
         let mut progress = waited.unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +60,7 @@ impl Turns {
         if next >= progress.end {
             return None;
         }
-        let cut = if next > 0 { reason_to_end() } else { None };
+        let cut = reason_to_end();
         if cut.is_some() {
             (progress.cut, progress.end) = (cut, next);
             self.moved.notify_all();
@@ -106,16 +106,16 @@ mod tests {
 
     #[test]
     fn cases_are_handed_out_in_order_until_there_are_no_more() {
-        let turns = Turns::new(3);
+        let turns = Turns::new(0, 3);
         let taken: Vec<u64> = std::iter::from_fn(|| turns.take(never)).collect();
         assert_eq!((taken, turns.cut()), (vec![0, 1, 2], None));
     }
 
     #[test]
-    fn the_first_is_free_and_a_reason_to_end_holds_for_the_others() {
+    fn a_reason_to_end_holds_for_all_that_come_after() {
         for cut in [Cut::Budget, Cut::Told] {
-            let turns = Turns::new(3);
-            assert_eq!(turns.take(|| Some(cut)), Some(0));
+            let turns = Turns::new(0, 3);
+            assert_eq!(turns.take(never), Some(0));
             assert_eq!(turns.take(|| Some(cut)), None);
             assert_eq!((turns.take(never), turns.cut()), (None, Some(cut)));
         }
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn behind_a_case_that_ends_it_nothing_is_run() {
-        let turns = Turns::new(9);
+        let turns = Turns::new(0, 9);
         for index in 0..4 {
             assert_eq!(turns.take(never), Some(index));
         }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn nobody_gets_further_ahead_than_what_is_gathered_allows() {
-        let turns = Turns::new(u64::MAX);
+        let turns = Turns::new(0, u64::MAX);
         for _ in 0..AHEAD_MAX {
             assert!(!turns.progress().is_far_ahead());
             assert!(turns.take(never).is_some());
