@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use sim_core::combinators::Timeout;
-use sim_core::{Failure, Loop, Task, World};
+use sim_core::combinators::{TaskFailure, Timeout, gather};
+use sim_core::{Failure, Loop, Task, TaskError, World};
 
 use crate::Violation;
 
@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// A [`Violation`] that names `what` was waited for.
 pub async fn within<F: Future>(lp: &Loop, what: &str, future: F) -> Result<F::Output, Violation> {
-    told(what, lp.timeout(PATIENCE, future)).await
+    told(what, PATIENCE, lp.timeout(PATIENCE, future)).await
 }
 
 /// The same on the scenario's own clock, which goes on when a host dies.
@@ -26,22 +26,29 @@ pub(crate) async fn within_world<F: Future>(
     what: &str,
     future: F,
 ) -> Result<F::Output, Violation> {
-    told(what, world.timeout(PATIENCE, future)).await
+    told(what, PATIENCE, world.timeout(PATIENCE, future)).await
 }
 
-async fn told<F: Future>(what: &str, waiting: Timeout<F>) -> Result<F::Output, Violation> {
-    let missed = |_| Violation::new(format!("{what} did not happen within {PATIENCE:?}"));
+async fn told<F: Future>(
+    what: &str,
+    patience: Duration,
+    waiting: Timeout<F>,
+) -> Result<F::Output, Violation> {
+    let missed = |_| Violation::new(format!("{what} did not happen within {patience:?}"));
     waiting.await.map_err(missed)
 }
 
-/// Waits for every task, each within [`PATIENCE`], and hands on the first failure.
+/// Waits for every task, [`PATIENCE`] for each of them in all; hands on the first failure as soon as it is there.
 pub(crate) async fn all_within(
     lp: &Loop,
     what: &str,
     tasks: Vec<Task<Result<(), Failure>>>,
 ) -> Result<(), Failure> {
-    for (index, task) in tasks.into_iter().enumerate() {
-        within(lp, &format!("{what} {index}"), task).await???;
+    let patience = PATIENCE * u32::try_from(tasks.len())?;
+    match told(what, patience, lp.timeout(patience, gather(tasks))).await? {
+        Ok(_) => Ok(()),
+        Err(TaskFailure::Failed(failure)) => Err(failure),
+        Err(TaskFailure::Cancelled) => Err(TaskError::Cancelled.into()),
+        Err(TaskFailure::Panicked(message)) => Err(TaskError::Panicked(message).into()),
     }
-    Ok(())
 }

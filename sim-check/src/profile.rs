@@ -64,11 +64,12 @@ const DELAY_MAX: Duration = Duration::from_millis(200);
 const TIMED: [Family; 3] = [Family::Cut, Family::Crash, Family::Pause];
 /// One seed in so many is a storm.
 const STORM_EVERY: u64 = 16;
-/// How likely things are in a storm: what links do that have no bound for it, what streams do and get over, and what
-/// ends a connection, a call or a task.
+/// How likely things are in a storm: what links do that have no bound for it, what holds streams up, writes that take
+/// a part and readiness for nothing, and what ends a connection, a call or a task.
 const STORM_LINK: u32 = 50_000_000;
-const STORM_HARMLESS: u32 = 200_000_000;
-const STORM_ENDS: u32 = 100_000_000;
+const STORM_HOLD_UPS: u32 = 200_000_000;
+const STORM_PARTS: u32 = 100_000_000;
+const STORM_ENDS: u32 = 50_000_000;
 /// How many bytes a read has in a storm, in the mean, at most.
 const STORM_READ_MAX: u64 = 16;
 /// How much time there is between the end of the last scheduled fault and the end of all faults.
@@ -412,8 +413,11 @@ fn streams(on: &BTreeSet<Family>, is_storm: bool, rng: &mut Rng) -> StreamFaults
         let mut once = Probability::HALF.as_billionths().max(likely);
         let mut boundary = Boundary::Drawn;
         if is_storm {
-            let ends = FaultMix::HARMLESS.split(',').all(|harmless| harmless != family.name());
-            likely = if ends { STORM_ENDS } else { STORM_HARMLESS };
+            likely = match family {
+                Family::Coalesce | Family::Stall => STORM_HOLD_UPS,
+                Family::ShortWrite | Family::Spurious => STORM_PARTS,
+                _ => STORM_ENDS,
+            };
             once = Probability::ALWAYS.as_billionths();
             lasts = HOLD_UP_MAX;
             boundary = Boundary::Geometric(1 + (part % STORM_READ_MAX) as u32);
