@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sim_core::{Signal, Time};
 
-use crate::address::Ip;
+use crate::address::{Endpoint, Ip};
 use crate::holds::{End, Holder, Holds, State};
 use crate::host::Host;
 use crate::network::Network;
@@ -43,12 +43,15 @@ pub(crate) struct Life {
 }
 
 /// Something that the kernel of a frozen machine does when it goes on.
-#[derive(Clone, Copy, Debug)]
-enum Missed {
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Missed {
     /// The timer of a connection came up.
     Timer(SocketId),
-    /// The end of a stream was held back long enough.
-    End(SocketId),
+    /// Something was done to a connection, by another host or by the test's own hand: it may have something to
+    /// send.
+    Output(SocketId),
+    /// A datagram was to be sent there; it may count in the buffer of its socket.
+    Datagram { from: SocketId, to: Endpoint, data: Vec<u8>, counted: bool },
 }
 
 /// What a process that does not run will meet.
@@ -93,14 +96,13 @@ impl Host {
         self.life.missed = true;
     }
 
-    /// Notes a timer that came up while the machine was frozen.
-    pub(crate) fn miss_timer(&mut self, id: SocketId) {
-        self.life.missed_events.push(Missed::Timer(id));
-    }
-
-    /// Notes the end of a stream that was to be sent while the machine was frozen.
-    pub(crate) fn miss_end(&mut self, id: SocketId) {
-        self.life.missed_events.push(Missed::End(id));
+    /// Notes what the kernel would have done were the machine not frozen. A connection sends all that it has at
+    /// once, and each datagram is one of its own.
+    pub(crate) fn miss(&mut self, event: Missed) {
+        let missed = &mut self.life.missed_events;
+        if matches!(event, Missed::Datagram { .. }) || !missed.contains(&event) {
+            missed.push(event);
+        }
     }
 
     /// Forgets everything that was in the machine's memory.
@@ -261,13 +263,24 @@ impl Network {
         host.life.frozen = frozen;
         host.set_deaf(frozen || host.life.moved);
         let missed = std::mem::take(&mut host.life.missed_events);
+        if frozen {
+            // Whoever sends from there looks at the links anew, and then at the machine.
+            self.wire.links.routes_changed();
+        }
         let change = if frozen { HostChange::Freeze } else { HostChange::Thaw };
         self.record(index, Record::Host(change));
         self.halt_or_go_on(index);
         for event in missed {
             match event {
                 Missed::Timer(id) => self.tcp_timer(id),
-                Missed::End(id) => self.send_late_end(id),
+                Missed::Output(id) => self.tcp_missed_output(id),
+                Missed::Datagram { from, to, data, counted } => {
+                    if counted {
+                        self.udp_gone(from, data.len());
+                    }
+                    // Whoever sent it has gone on long since: there is nobody to tell of an error.
+                    let _ = self.udp_send(from, index, &data, Some(to));
+                }
             }
         }
     }

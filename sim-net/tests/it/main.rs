@@ -4,6 +4,7 @@ mod backlog;
 mod cancellations;
 mod clocks;
 mod determinism;
+mod frozen;
 mod holds;
 mod hosts;
 mod leftovers;
