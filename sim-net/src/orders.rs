@@ -450,7 +450,7 @@ impl Scheduler {
             Condition::Names { host, fault } => {
                 // Whoever has the name later is concerned, too.
                 self.index_of(host);
-                self.network().begin_name_fault(host, *fault);
+                self.network().begin_name_fault(index as u32, host, *fault);
             }
             Condition::Link { from, to, is_mutual, link } => {
                 let both = self.index_of(from).is_some() & self.index_of(to).is_some();
@@ -500,8 +500,8 @@ impl Scheduler {
                     self.quicken(host, end);
                 }
             }
-            Condition::Names { host, fault } => {
-                self.network().name_service.end(host, *fault);
+            Condition::Names { .. } => {
+                self.network().name_service.end(index as u32);
             }
             Condition::Link { from, to, is_mutual, .. } => {
                 self.give_back_link(began, from, to);
