@@ -179,6 +179,27 @@ fn a_freeze_outlives_the_process_and_a_pause_does_not() {
     assert_eq!(silences("", &[frozen, thaw]), [(400, 4_100)]);
 }
 
+/// What befalls a host at one instant, in either order, comes to the same; and what lasts no time leaves nothing
+/// behind.
+#[test]
+fn at_one_instant_the_order_does_not_matter() {
+    for (first, second, silent) in [
+        ("crash n 1s for 1s", "freeze n 1s..3s", (900, 3_100)),
+        ("crash n 1s for 2s", "freeze n 1s..3s", (900, 3_100)),
+        ("crash n 1s for 3s", "pause n 1s..5s", (900, 4_100)),
+        ("kill n at 1s", "freeze n 1s..3s", (900, 8_100)),
+        ("kill n at 1s", "pause n 1s..3s", (900, 8_100)),
+        ("kill n at 1s", "crash n 1s for 1s", (900, 2_100)),
+        ("pause n 1s..3s", "freeze n 1s..2s", (900, 3_000)),
+        ("clock n at 1s step -1h", "freeze n 1s..2s", (900, 2_000)),
+    ] {
+        assert_eq!(silences(&format!("{first}\n{second}"), &[]), [silent], "{first}, {second}");
+        assert_eq!(silences(&format!("{second}\n{first}"), &[]), [silent], "{second}, {first}");
+    }
+    assert_eq!(silences("pause n 1s..1s\nfreeze n 1s..1s", &[]), []);
+    assert_eq!(silences("crash n 1s for 0s\npause n 1s..1s", &[]), [(900, 1_100)]);
+}
+
 /// How long a callback takes on the host `n`, in milliseconds.
 async fn cost(world: &World) -> u128 {
     let (lp, clock) = (world.host("n"), world.clone());
