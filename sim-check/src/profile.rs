@@ -383,8 +383,8 @@ fn last_end(plan: &Plan) -> Duration {
     ends.max().unwrap_or_default()
 }
 
-/// Adds a fault that a seed drew to a plan that was there before, unless it would end, or be ended by, a stop of a
-/// host that the plan has.
+/// Adds a fault that a seed drew to a plan that was there before, unless it would overlap with a stop of a host that
+/// the plan has.
 fn add(plan: &mut Plan, drawn: Entry, calm: AskCalm<'_>) {
     let hosts: Vec<&str> = calm().hosts.iter().map(String::as_str).collect();
     let overlaps = |plan: &Plan| {

@@ -23,6 +23,7 @@ use crate::errno::{
     self, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EINVAL, EIO, EMFILE, ENETUNREACH, ENOTCONN,
     EOPNOTSUPP,
 };
+use crate::holds::Holder;
 use crate::names::lookup::resolution;
 use crate::names::query::{Answer, gone};
 use crate::network::Network;
@@ -98,7 +99,7 @@ impl HostDriver {
     fn burn(&self) {
         self.fuse.set(self.fuse.get() - 1);
         if self.fuse.get() == 0 {
-            self.scheduler.crash(self.index);
+            self.scheduler.crash(self.index, Holder::Hand);
         }
     }
 

@@ -85,6 +85,7 @@ mod episodes;
 mod errno;
 mod faults;
 mod flow;
+mod holds;
 mod host;
 mod leftovers;
 mod life;

@@ -3,13 +3,15 @@
 //! A host is a machine with a kernel, and a process on it. A *crash* takes both: nothing more is
 //! sent, and the peers hear nothing. A *kill* takes the process: the kernel closes its sockets, as
 //! one does. A *pause* stops the process, a *freeze* the machine. A host that starts again runs its
-//! boot function under a new incarnation.
+//! boot function under a new incarnation. Who keeps it down, frozen or paused, and until when, is in
+//! [`Holds`]: it goes on when nobody does any more.
 
 use std::time::Duration;
 
 use sim_core::{Signal, Time};
 
-use crate::address::Ip;
+use crate::address::{Endpoint, Ip};
+use crate::holds::{End, Holder, Holds, State};
 use crate::host::Host;
 use crate::network::Network;
 use crate::ports::Ports;
@@ -21,6 +23,8 @@ use crate::trace::{HostChange, Record};
 /// Where a host's machine and process are in their lives.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
+    /// Who keeps it from going on.
+    pub(crate) holds: Holds,
     pub(crate) off: bool,
     pub(crate) frozen: bool,
     pub(crate) paused: bool,
@@ -39,12 +43,15 @@ pub(crate) struct Life {
 }
 
 /// Something that the kernel of a frozen machine does when it goes on.
-#[derive(Clone, Copy, Debug)]
-enum Missed {
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Missed {
     /// The timer of a connection came up.
     Timer(SocketId),
-    /// The end of a stream was held back long enough.
-    End(SocketId),
+    /// Something was done to a connection, by another host or by the test's own hand: it may have something to
+    /// send.
+    Output(SocketId),
+    /// A datagram was to be sent there; it may count in the buffer of its socket.
+    Datagram { from: SocketId, to: Endpoint, data: Vec<u8>, counted: bool },
 }
 
 /// What a process that does not run will meet.
@@ -58,9 +65,23 @@ struct Fate {
     starts: bool,
 }
 
+impl Fate {
+    fn is_death(&self) -> bool {
+        self.dies || !self.signals.is_empty()
+    }
+}
+
 impl Life {
     fn is_running(&self) -> bool {
         !(self.off || self.frozen || self.paused || self.dead)
+    }
+
+    /// The process is gone, with whatever was to befall it.
+    fn lose_process(&mut self) {
+        self.dead = true;
+        self.paused = false;
+        self.fate = Fate::default();
+        self.holds.forget_process();
     }
 }
 
@@ -75,14 +96,13 @@ impl Host {
         self.life.missed = true;
     }
 
-    /// Notes a timer that came up while the machine was frozen.
-    pub(crate) fn miss_timer(&mut self, id: SocketId) {
-        self.life.missed_events.push(Missed::Timer(id));
-    }
-
-    /// Notes the end of a stream that was to be sent while the machine was frozen.
-    pub(crate) fn miss_end(&mut self, id: SocketId) {
-        self.life.missed_events.push(Missed::End(id));
+    /// Notes what the kernel would have done were the machine not frozen. A connection sends all that it has at
+    /// once, and each datagram is one of its own.
+    pub(crate) fn miss(&mut self, event: Missed) {
+        let missed = &mut self.life.missed_events;
+        if matches!(event, Missed::Datagram { .. }) || !missed.contains(&event) {
+            missed.push(event);
+        }
     }
 
     /// Forgets everything that was in the machine's memory.
@@ -102,9 +122,11 @@ impl Host {
 /// Each of these says whether it changed anything.
 impl Network {
     /// The machine loses power: its sockets are gone, and nobody is told.
-    pub(crate) fn crash(&mut self, index: u32) -> bool {
-        if self.host(index).life.off {
-            return false;
+    pub(crate) fn crash(&mut self, index: u32, by: Holder) -> bool {
+        let life = &mut self.host(index).life;
+        let is_news = life.holds.begin(State::Down, by);
+        if life.off {
+            return is_news;
         }
         self.record(index, Record::Host(HostChange::Crash));
         let sockets = self.sockets.of_host(index);
@@ -119,11 +141,10 @@ impl Network {
         let host = self.host(index);
         host.wipe();
         host.life.off = true;
-        host.life.dead = true;
+        // Whoever freezes it finds it frozen when it starts again.
         host.life.frozen = false;
-        host.life.paused = false;
         host.life.missed_events.clear();
-        host.life.fate = Fate::default();
+        host.life.lose_process();
         host.set_deaf(true);
         true
     }
@@ -158,15 +179,23 @@ impl Network {
         self.halt(index);
         let host = self.host(index);
         host.ready.clear();
-        host.life.dead = true;
-        host.life.paused = false;
-        host.life.fate = Fate::default();
+        host.life.lose_process();
         true
     }
 
-    /// A host without a process starts one, and first its machine if that is off.
+    /// A process that is dead, or about to die, is not started again by the end of all faults.
+    pub(crate) fn keep_dead(&mut self, index: u32) {
+        let life = &mut self.host(index).life;
+        if !life.off && (life.dead || life.fate.is_death()) {
+            life.holds.begin(State::Down, Holder::Incident);
+        }
+    }
+
+    /// A host without a process starts one, and first its machine if that is off, unless somebody holds
+    /// it down.
     pub(crate) fn start(&mut self, index: u32) -> bool {
-        if !self.host(index).life.dead {
+        let life = &self.host(index).life;
+        if !life.dead || life.holds.has(State::Down) {
             return false;
         }
         let name = std::sync::Arc::clone(&self.wire.trace.hosts[index as usize]);
@@ -179,42 +208,81 @@ impl Network {
         host.life.off = false;
         host.set_deaf(host.life.frozen || host.life.moved);
         self.record(index, Record::Host(HostChange::Start));
+        self.freeze_or_thaw(index);
         self.go_on(index);
         true
     }
 
-    /// Stops the process; its kernel goes on.
-    pub(crate) fn pause(&mut self, index: u32, pause: bool) -> bool {
+    /// Stops the process, if there is one; its kernel goes on.
+    pub(crate) fn pause(&mut self, index: u32, by: Holder) -> bool {
         let life = &mut self.host(index).life;
-        if life.dead || life.paused == pause {
-            return false;
-        }
-        life.paused = pause;
-        let change = if pause { HostChange::Pause } else { HostChange::Resume };
-        self.record(index, Record::Host(change));
-        self.halt_or_go_on(index);
-        true
+        let is_news = !life.dead && life.holds.begin(State::Paused, by);
+        self.pause_or_resume(index);
+        is_news
     }
 
-    /// Stops the machine: packets to it are lost, its timers wait.
-    pub(crate) fn freeze(&mut self, index: u32, freeze: bool) -> bool {
-        let host = self.host(index);
-        if host.life.off || host.life.frozen == freeze {
-            return false;
+    /// Ends pauses; the process goes on if they were the last ones.
+    pub(crate) fn resume(&mut self, index: u32, end: End) -> bool {
+        let changed = self.host(index).life.holds.end(State::Paused, end);
+        self.pause_or_resume(index);
+        changed
+    }
+
+    fn pause_or_resume(&mut self, index: u32) {
+        let life = &mut self.host(index).life;
+        let paused = life.holds.has(State::Paused);
+        if life.paused == paused {
+            return;
         }
-        host.life.frozen = freeze;
-        host.set_deaf(freeze || host.life.moved);
+        life.paused = paused;
+        let change = if paused { HostChange::Pause } else { HostChange::Resume };
+        self.record(index, Record::Host(change));
+        self.halt_or_go_on(index);
+    }
+
+    /// Stops the machine, now or when it starts: packets to it are lost, its timers wait.
+    pub(crate) fn freeze(&mut self, index: u32, by: Holder) -> bool {
+        let is_news = self.host(index).life.holds.begin(State::Frozen, by);
+        self.freeze_or_thaw(index);
+        is_news
+    }
+
+    /// Ends freezes; the machine goes on if they were the last ones.
+    pub(crate) fn thaw(&mut self, index: u32, end: End) -> bool {
+        let changed = self.host(index).life.holds.end(State::Frozen, end);
+        self.freeze_or_thaw(index);
+        changed
+    }
+
+    fn freeze_or_thaw(&mut self, index: u32) {
+        let host = self.host(index);
+        let frozen = host.life.holds.has(State::Frozen);
+        if host.life.off || host.life.frozen == frozen {
+            return;
+        }
+        host.life.frozen = frozen;
+        host.set_deaf(frozen || host.life.moved);
         let missed = std::mem::take(&mut host.life.missed_events);
-        let change = if freeze { HostChange::Freeze } else { HostChange::Thaw };
+        if frozen {
+            // Whoever sends from there looks at the links anew, and then at the machine.
+            self.wire.links.routes_changed();
+        }
+        let change = if frozen { HostChange::Freeze } else { HostChange::Thaw };
         self.record(index, Record::Host(change));
         self.halt_or_go_on(index);
         for event in missed {
             match event {
                 Missed::Timer(id) => self.tcp_timer(id),
-                Missed::End(id) => self.send_late_end(id),
+                Missed::Output(id) => self.tcp_missed_output(id),
+                Missed::Datagram { from, to, data, counted } => {
+                    if counted {
+                        self.udp_gone(from, data.len());
+                    }
+                    // Whoever sent it has gone on long since: there is nobody to tell of an error.
+                    let _ = self.udp_send(from, index, &data, Some(to));
+                }
             }
         }
-        true
     }
 
     /// Nothing ends the process of a frozen machine: notes that it is to die when that goes on. `None`
@@ -240,8 +308,7 @@ impl Network {
     /// not, or if that was known.
     pub(crate) fn put_off_start(&mut self, index: u32) -> bool {
         let fate = &mut self.host(index).life.fate;
-        let is_doomed = fate.dies || !fate.signals.is_empty();
-        is_doomed && !std::mem::replace(&mut fate.starts, true)
+        fate.is_death() && !std::mem::replace(&mut fate.starts, true)
     }
 
     /// What a process that may go on is to meet: whether it dies, signals, and whether it starts

@@ -604,11 +604,10 @@ impl Network {
         let host = self.host(index);
         host.timer.came_up(now);
         let (busy_until, deadline) = (host.busy_until, host.deadline);
-        if busy_until > now {
-            if host.delayed || deadline <= now {
-                self.arm_host_timer(index, busy_until);
-            }
-        } else if host.delayed || deadline <= now {
+        let is_due = host.delayed || deadline <= now;
+        if is_due && busy_until > now {
+            self.arm_host_timer(index, busy_until);
+        } else if is_due {
             if host.delayed {
                 host.delayed = false;
                 self.delayed_hosts -= 1;

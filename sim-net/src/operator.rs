@@ -9,6 +9,7 @@ use sim_core::Signal;
 use sim_core::driver::Family;
 
 use crate::address::Ip;
+use crate::holds::{End, Holder, State};
 use crate::names::operator::Names;
 use crate::scheduler::Scheduler;
 
@@ -46,7 +47,34 @@ pub struct Operator {
 
 /// The switches of one host. See [`Operator::host`].
 ///
-/// Each method that stops or starts something says whether it changed anything.
+/// A host is down, frozen or paused as long as anything holds it so: this hand, or any fault of a plan. `start`,
+/// `thaw` and `resume` take back what the hand has done, and what has no end of its own: signals, kills. A
+/// plan's fault that lasts ends when the plan says so, or with all faults.
+///
+/// What is done to the machine outlives its process: a frozen machine that crashes is frozen again from its
+/// start on, and a slow one is slow. A pause ends with the process.
+///
+/// ```
+/// use std::time::Duration;
+/// use sim_net::{Plan, Sim};
+///
+/// let plan: Plan = "pause server 1s..3s".parse()?;
+/// let simulation = Sim::new(1).plan(&plan)?.build();
+/// let (world, operator) = (simulation.world(), simulation.operator());
+/// simulation.run(async move {
+///     world.host("server");
+///     let server = operator.host("server");
+///     world.sleep(Duration::from_secs(2)).await;
+///     assert!(server.pause() && server.resume());
+///     assert!(server.is_paused(), "until its third second");
+///     world.sleep(Duration::from_secs(2)).await;
+///     assert!(!server.is_paused());
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Each method that stops or starts something says whether it changed anything: a `pause` of a process that the
+/// hand has paused does not, nor does a `resume` of one that it has not.
 #[derive(Clone)]
 pub struct HostOperator {
     scheduler: Weak<Scheduler>,
@@ -98,7 +126,7 @@ impl HostOperator {
     /// before anything else happens in the world. In a callback of the host itself, the rest of the
     /// callback is swallowed.
     pub fn crash(&self) -> bool {
-        self.act(|scheduler, index| scheduler.crash(index))
+        self.act(|scheduler, index| scheduler.crash(index, Holder::Hand))
     }
 
     /// The machine crashes after `actions` more outgoing actions (writes, datagrams, connects, ends
@@ -122,13 +150,13 @@ impl HostOperator {
     /// A paused process acts on all but `SIGKILL` and `SIGCONT` when it goes on.
     /// False if there is no process.
     pub fn signal(&self, signal: Signal) -> bool {
-        self.act(|scheduler, index| scheduler.signal(index, signal))
+        self.act(|scheduler, index| scheduler.signal(index, signal, Holder::Hand))
     }
 
     /// A host that crashed or was killed starts again, with a new loop and a new incarnation, and
-    /// runs its boot function.
+    /// runs its boot function; if a plan has it down, too, when that ends.
     pub fn start(&self) -> bool {
-        self.act(Scheduler::start)
+        self.act(|scheduler, index| scheduler.start(index, End::ByHand))
     }
 
     /// A machine that is off gets other addresses, which its name resolves to from now on. Whoever
@@ -147,32 +175,36 @@ impl HostOperator {
     }
 
     /// The process stops, as on `SIGSTOP`. Its kernel goes on: it acknowledges until its buffers
-    /// are full.
+    /// are full. Where there is no process nothing happens.
     pub fn pause(&self) -> bool {
-        self.act(|scheduler, index| scheduler.network().pause(index, true))
+        self.act(|scheduler, index| scheduler.network().pause(index, Holder::Hand))
     }
 
-    /// A paused process goes on.
+    /// A paused process goes on, as on `SIGCONT`, if no plan has it paused, too.
     pub fn resume(&self) -> bool {
-        self.act(Scheduler::resume)
+        self.act(|scheduler, index| scheduler.resume(index, End::ByHand))
     }
 
     /// The machine stops, as a virtual one does: packets to it are lost, its timers wait. Its clocks
-    /// go on.
+    /// go on. One that is off is frozen from its start on.
     pub fn freeze(&self) -> bool {
-        self.act(|scheduler, index| scheduler.network().freeze(index, true))
+        self.act(|scheduler, index| scheduler.network().freeze(index, Holder::Hand))
     }
 
-    /// A frozen machine goes on.
+    /// A frozen machine goes on, if no plan has it frozen, too.
     pub fn thaw(&self) -> bool {
-        self.act(Scheduler::thaw)
+        self.act(|scheduler, index| scheduler.thaw(index, End::ByHand))
     }
 
-    /// Every callback and task step of the process costs `cost` of its processor's time from now on;
-    /// zero takes it back. A process that starts anew is not slow.
+    /// Every callback and task step on the machine costs `cost` of its processor's time from now on, until a
+    /// plan says otherwise; zero takes it back. A process that starts anew is as slow.
     pub fn slow(&self, cost: Duration) {
         self.act(|scheduler, index| {
-            scheduler.set_callback_cost(index, cost);
+            if cost.is_zero() {
+                scheduler.quicken(index, End::ByHand);
+            } else {
+                scheduler.slow(index, Holder::Hand, cost);
+            }
             true
         });
     }
@@ -207,6 +239,16 @@ impl HostOperator {
     /// True unless it crashed or was killed.
     pub fn is_up(&self) -> bool {
         self.act(|scheduler, index| !scheduler.network().host(index).life.dead)
+    }
+
+    /// True while its process is paused, by whomever.
+    pub fn is_paused(&self) -> bool {
+        self.act(|scheduler, index| scheduler.network().host(index).life.holds.has(State::Paused))
+    }
+
+    /// True while its machine is frozen, by whomever, or would be if it were on.
+    pub fn is_frozen(&self) -> bool {
+        self.act(|scheduler, index| scheduler.network().host(index).life.holds.has(State::Frozen))
     }
 
     /// How many times it has started, from 1 on; 0 after the end of its world.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sim_core::{DefaultAction, Time};
 
 use crate::agenda::Event;
+use crate::holds::{End, Holder};
 use crate::link::{Link, LinkRule};
 use crate::links::Links;
 use crate::network::Network;
@@ -47,14 +48,6 @@ pub(crate) struct Standing {
     began: u64,
     /// The partition that it made.
     cut: Option<partition::Cut>,
-}
-
-/// How a fault keeps a host from going on, by the host's name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Hold<'a> {
-    Down(&'a str),
-    Still(&'a str),
-    Frozen(&'a str),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,14 +134,17 @@ impl Orders {
         words.max_by_key(|&(began, _)| began)
     }
 
-    /// The permanent faults that have begun, in this order, and the partitions that they made.
-    fn permanent(&self) -> (Vec<Fault>, Vec<partition::Cut>) {
+    /// The permanent faults that have begun, in this order, each with its number; and the partitions that
+    /// they made.
+    fn permanent(&self) -> (Vec<(usize, Fault)>, Vec<partition::Cut>) {
         let faults = self.faults.borrow();
-        let stays = |it: &&Standing| it.fault.is_permanent && it.state == State::Begun;
-        let mut permanent: Vec<&Standing> = faults.iter().filter(stays).collect();
-        permanent.sort_by_key(|standing| standing.began);
-        let cuts = permanent.iter().filter_map(|standing| standing.cut).collect();
-        (permanent.into_iter().map(|standing| standing.fault.clone()).collect(), cuts)
+        let stays =
+            |(_, it): &(usize, &Standing)| it.fault.is_permanent && it.state == State::Begun;
+        let mut permanent: Vec<_> = faults.iter().enumerate().filter(stays).collect();
+        permanent.sort_by_key(|(_, standing)| standing.began);
+        let cuts = permanent.iter().filter_map(|(_, standing)| standing.cut).collect();
+        let faults = permanent.into_iter().map(|(index, standing)| (index, standing.fault.clone()));
+        (faults.collect(), cuts)
     }
 
     /// The hosts that orders were about when the world had none of that name, and still has not.
@@ -157,29 +153,6 @@ impl Orders {
         let absent = self.absent.borrow();
         let named = absent.iter().cloned().chain(clocks);
         named.filter(|name| !is_there(name)).collect()
-    }
-}
-
-impl<'a> Hold<'a> {
-    fn of(action: &'a Action) -> Option<Self> {
-        match action {
-            Action::Interval { condition, .. } => match condition {
-                Condition::Crash { host, .. } => Some(Self::Down(host)),
-                Condition::Pause { host } => Some(Self::Still(host)),
-                Condition::Freeze { host } => Some(Self::Frozen(host)),
-                Condition::Cut(_)
-                | Condition::Slow { .. }
-                | Condition::Names { .. }
-                | Condition::Link { .. } => None,
-            },
-            Action::Moment(Incident::Kill { host }) => Some(Self::Down(host)),
-            Action::Moment(Incident::Signal { host, signal }) => match signal.default_action() {
-                DefaultAction::End => Some(Self::Down(host)),
-                DefaultAction::Stop => Some(Self::Still(host)),
-                DefaultAction::Ignore | DefaultAction::Continue => None,
-            },
-            Action::Moment(Incident::ClockStep { .. }) => None,
-        }
     }
 }
 
@@ -222,17 +195,10 @@ impl Scheduler {
     /// ordinary: hosts are up, links at base, and nothing new is injected.
     pub(crate) fn quiesce(self: &Rc<Self>) {
         let (permanent, cuts) = self.orders.permanent();
-        let holds: Vec<Hold<'_>> = permanent.iter().filter_map(|it| Hold::of(&it.action)).collect();
         let count = self.orders.faults.borrow().len();
         for index in 0..count {
-            let fault = self.orders.faults.borrow()[index].fault.clone();
-            if fault.is_permanent {
-                continue;
-            }
-            if Hold::of(&fault.action).is_some_and(|hold| holds.contains(&hold)) {
-                // At its end the host would go on, which it may not.
-                self.orders.faults.borrow_mut()[index].state = State::Over;
-            } else {
+            let is_permanent = self.orders.faults.borrow()[index].fault.is_permanent;
+            if !is_permanent {
                 self.end(index);
             }
         }
@@ -245,7 +211,7 @@ impl Scheduler {
         network.wire.links.calm();
         network.note_end(Subject::is_of_links);
         network.heal_all_but(&cuts);
-        let names = network.wire.trace.hosts.clone();
+        let hosts = network.hosts.len() as u32;
         drop(network);
         let were_right = self.orders.clocks_are_right.replace(true);
         for (_, Clock { host, offset_nanos, .. }) in
@@ -256,29 +222,18 @@ impl Scheduler {
                 self.network().step_wall_clock(index, offset_nanos.saturating_neg());
             }
         }
-        let mut slow = Vec::new();
-        for fault in &permanent {
-            let Action::Interval { condition, .. } = &fault.action else { continue };
-            if let Condition::Slow { host, .. } = condition {
-                slow.push(&**host);
-            } else if matches!(condition, Condition::Link { .. }) {
-                self.make_so(condition);
+        for (index, fault) in &permanent {
+            if let Action::Interval { condition: link @ Condition::Link { .. }, .. } = &fault.action
+            {
+                self.make_so(*index, link);
             }
         }
         // By hand, too, a host may have been stopped.
-        for (host, name) in (0..).zip(&names).skip(1) {
-            if !holds.contains(&Hold::Frozen(name)) {
-                self.thaw(host);
-            }
-            if !holds.contains(&Hold::Still(name)) {
-                self.resume(host);
-            }
-            if !slow.contains(&&**name) {
-                self.set_callback_cost(host, Duration::ZERO);
-            }
-            if !holds.contains(&Hold::Down(name)) {
-                self.start(host);
-            }
+        for host in 1..hosts {
+            self.thaw(host, End::OfAllFaults);
+            self.resume(host, End::OfAllFaults);
+            self.quicken(host, End::OfAllFaults);
+            self.start(host, End::OfAllFaults);
         }
     }
 
@@ -324,7 +279,7 @@ impl Scheduler {
                 // Whoever has the name is concerned as it is.
                 Condition::Names { .. } => {}
                 Condition::Cut(_) | Condition::Slow { .. } | Condition::Link { .. } => {
-                    let cut = self.make_so(condition);
+                    let cut = self.make_so(index, condition);
                     self.orders.faults.borrow_mut()[index].cut = cut;
                 }
             }
@@ -348,19 +303,26 @@ impl Scheduler {
         self.note_begin(index, &fault);
         match &fault.action {
             Action::Interval { condition, .. } => {
-                let cut = self.make_so(condition);
+                let cut = self.make_so(index, condition);
                 self.orders.faults.borrow_mut()[index].cut = cut;
             }
             Action::Moment(Incident::Kill { host }) => {
                 if let Some(host) = self.index_of(host) {
                     self.count("host.kill");
                     self.kill(host);
+                    if fault.is_permanent {
+                        self.network().keep_dead(host);
+                    }
                 }
             }
             Action::Moment(Incident::Signal { host, signal }) => {
                 if let Some(host) = self.index_of(host) {
                     self.count("host.signal");
-                    self.signal(host, *signal);
+                    let by = if fault.is_permanent { Holder::Incident } else { Holder::Hand };
+                    let is_told = self.signal(host, *signal, by);
+                    if is_told && fault.is_permanent {
+                        self.network().keep_dead(host);
+                    }
                 }
             }
             Action::Moment(Incident::ClockStep { host, step_nanos }) => {
@@ -382,17 +344,17 @@ impl Scheduler {
             Action::Interval { condition, .. } => self.make_no_longer_so(index, condition),
             Action::Moment(Incident::Kill { host }) => {
                 if let Some(host) = self.index_of(host) {
-                    self.start(host);
+                    self.start(host, End::OfAllFaults);
                 }
             }
             Action::Moment(Incident::Signal { host, signal }) => {
                 if let Some(host) = self.index_of(host) {
                     match signal.default_action() {
                         DefaultAction::End => {
-                            self.start(host);
+                            self.start(host, End::OfAllFaults);
                         }
                         DefaultAction::Stop => {
-                            self.resume(host);
+                            self.resume(host, End::OfAllFaults);
                         }
                         DefaultAction::Ignore | DefaultAction::Continue => {}
                     }
@@ -450,7 +412,8 @@ impl Scheduler {
         self.network().wire.faults.count(name);
     }
 
-    fn make_so(self: &Rc<Self>, condition: &Condition) -> Option<partition::Cut> {
+    fn make_so(self: &Rc<Self>, index: usize, condition: &Condition) -> Option<partition::Cut> {
+        let by = Holder::Fault(index as u32);
         match condition {
             Condition::Cut(cut) => {
                 let links = Links::new(self);
@@ -463,31 +426,31 @@ impl Scheduler {
             Condition::Crash { host, .. } => {
                 if let Some(host) = self.index_of(host) {
                     self.count("host.crash");
-                    self.crash(host);
+                    self.crash(host, by);
                 }
             }
             Condition::Pause { host } => {
                 if let Some(host) = self.index_of(host) {
                     self.count("host.pause");
-                    self.network().pause(host, true);
+                    self.network().pause(host, by);
                 }
             }
             Condition::Freeze { host } => {
                 if let Some(host) = self.index_of(host) {
                     self.count("host.freeze");
-                    self.network().freeze(host, true);
+                    self.network().freeze(host, by);
                 }
             }
             Condition::Slow { host, cost } => {
                 if let Some(host) = self.index_of(host) {
                     self.count("host.slow");
-                    self.set_callback_cost(host, *cost);
+                    self.slow(host, by, *cost);
                 }
             }
             Condition::Names { host, fault } => {
                 // Whoever has the name later is concerned, too.
                 self.index_of(host);
-                self.network().begin_name_fault(host, *fault);
+                self.network().begin_name_fault(index as u32, host, *fault);
             }
             Condition::Link { from, to, is_mutual, link } => {
                 let both = self.index_of(from).is_some() & self.index_of(to).is_some();
@@ -507,7 +470,7 @@ impl Scheduler {
     }
 
     fn make_no_longer_so(self: &Rc<Self>, index: usize, condition: &Condition) {
-        let began = self.orders.faults.borrow()[index].began;
+        let (began, end) = (self.orders.faults.borrow()[index].began, End::Of(index as u32));
         match condition {
             Condition::Cut(_) => {
                 if let Some(cut) = self.orders.faults.borrow_mut()[index].cut.take() {
@@ -519,22 +482,26 @@ impl Scheduler {
                     if *changes_address {
                         self.network().move_host(host);
                     }
-                    self.start(host);
+                    self.start(host, end);
                 }
             }
             Condition::Pause { host } => {
                 if let Some(host) = self.index_of(host) {
-                    self.resume(host);
+                    self.resume(host, end);
                 }
             }
             Condition::Freeze { host } => {
                 if let Some(host) = self.index_of(host) {
-                    self.thaw(host);
+                    self.thaw(host, end);
                 }
             }
-            Condition::Slow { host, .. } => self.give_back_cost(began, host),
-            Condition::Names { host, fault } => {
-                self.network().name_service.end(host, *fault);
+            Condition::Slow { host, .. } => {
+                if let Some(host) = self.index_of(host) {
+                    self.quicken(host, end);
+                }
+            }
+            Condition::Names { .. } => {
+                self.network().name_service.end(index as u32);
             }
             Condition::Link { from, to, is_mutual, .. } => {
                 self.give_back_link(began, from, to);
@@ -542,20 +509,6 @@ impl Scheduler {
                     self.give_back_link(began, to, from);
                 }
             }
-        }
-    }
-
-    /// A fault of a host's callbacks is over: what another says of them holds.
-    fn give_back_cost(&self, began: u64, host: &str) {
-        let other = self.orders.last_word(|other| match other {
-            Condition::Slow { host: whose, cost } if whose == host => Some(*cost),
-            _ => None,
-        });
-        // The word of a later one held already.
-        if other.is_none_or(|(other, _)| other < began)
-            && let Some(index) = self.index_of(host)
-        {
-            self.set_callback_cost(index, other.map(|(_, cost)| cost).unwrap_or_default());
         }
     }
 

@@ -17,6 +17,7 @@ use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 
 use crate::bell::Bell;
 use crate::driver::HostDriver;
+use crate::holds::{End, Holder, State};
 use crate::leftovers::HostLeftovers;
 use crate::memory::{Memory, Spare, clear};
 use crate::network::Network;
@@ -271,8 +272,8 @@ impl Scheduler {
     }
 
     /// The machine of a host loses power.
-    pub(crate) fn crash(&self, index: u32) -> bool {
-        let changed = self.network().crash(index);
+    pub(crate) fn crash(&self, index: u32, by: Holder) -> bool {
+        let changed = self.network().crash(index, by);
         self.end_process(index);
         changed
     }
@@ -288,16 +289,16 @@ impl Scheduler {
         self.network().kill(index)
     }
 
-    /// A frozen machine goes on.
-    pub(crate) fn thaw(self: &Rc<Self>, index: u32) -> bool {
-        let changed = self.network().freeze(index, false);
+    /// Ends freezes of a machine, which goes on if they were the last ones.
+    pub(crate) fn thaw(self: &Rc<Self>, index: u32, end: End) -> bool {
+        let changed = self.network().thaw(index, end);
         self.meet_fate(index);
         changed
     }
 
-    /// A paused process goes on.
-    pub(crate) fn resume(self: &Rc<Self>, index: u32) -> bool {
-        let changed = self.network().pause(index, false);
+    /// Ends pauses of a process, which goes on if they were the last ones.
+    pub(crate) fn resume(self: &Rc<Self>, index: u32, end: End) -> bool {
+        let changed = self.network().resume(index, end);
         self.meet_fate(index);
         changed
     }
@@ -308,9 +309,9 @@ impl Scheduler {
         if dies {
             self.kill(index);
         }
-        signals.into_iter().for_each(|signal| self.act_on(index, signal));
+        signals.into_iter().for_each(|signal| self.act_on(index, signal, Holder::Hand));
         if starts {
-            self.start(index);
+            self.begin_life(index);
         }
     }
 
@@ -337,24 +338,40 @@ impl Scheduler {
         }
     }
 
-    /// A host without a process starts again.
-    pub(crate) fn start(self: &Rc<Self>, index: u32) -> bool {
+    /// Ends what keeps a host down; it starts again if it has no process and nothing else does.
+    pub(crate) fn start(self: &Rc<Self>, index: u32, end: End) -> bool {
         // A world that ends has no seats any more, and destructors may still ask.
-        let has_seat = (index as usize) < self.seats.borrow().len();
-        let mut network = self.network();
-        if !has_seat || network.put_off_start(index) {
-            return has_seat;
+        if (index as usize) >= self.seats.borrow().len() {
+            return false;
         }
+        let mut network = self.network();
+        let holds = &mut network.host(index).life.holds;
+        let changed = holds.end(State::Down, end);
+        if holds.has(State::Down) {
+            return changed;
+        }
+        if network.put_off_start(index) {
+            return true;
+        }
+        drop(network);
+        self.begin_life(index) || changed
+    }
+
+    /// A host without a process, which nobody holds down, starts again.
+    fn begin_life(self: &Rc<Self>, index: u32) -> bool {
+        let mut network = self.network();
         if !network.start(index) {
             return false;
         }
         let name = Arc::clone(&network.wire.trace.hosts[index as usize]);
         let has_own_clock = network.wire.clocks.has_own(index);
+        let cost = network.host(index).life.holds.cost();
         drop(network);
         let (process, handle) = self.new_process(index, &name);
         if has_own_clock {
             process.driver.use_own_clock();
         }
+        process.engine.set_callback_cost(cost);
         let mut seats = self.seats.borrow_mut();
         let seat = &mut seats[index as usize];
         seat.process = Some(process);
@@ -384,11 +401,27 @@ impl Scheduler {
         }
     }
 
-    /// What every callback of a host costs from now on.
-    pub(crate) fn set_callback_cost(&self, index: u32, cost: Duration) {
+    /// Every callback on a machine costs so much from now on, until a later word.
+    pub(crate) fn slow(&self, index: u32, by: Holder, cost: Duration) {
+        self.network().host(index).life.holds.begin_cost(by, cost);
+        self.set_callback_cost(index);
+    }
+
+    /// What some have said of what a callback costs is over: what others say holds.
+    pub(crate) fn quicken(&self, index: u32, end: End) {
+        let changed = self.network().host(index).life.holds.end_cost(end);
+        if changed {
+            self.set_callback_cost(index);
+        }
+    }
+
+    fn set_callback_cost(&self, index: u32) {
+        let mut network = self.network();
+        let cost = network.host(index).life.holds.cost();
+        network.note_cost(index, cost);
+        drop(network);
         if let Some(engine) = self.engine_of(index) {
             engine.set_callback_cost(cost);
-            self.network().note_cost(index, cost);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::errno::{
     ENETUNREACH,
 };
 use crate::faults;
+use crate::life::Missed;
 use crate::link::pipeline::Fate;
 use crate::multicast::Multicast;
 use crate::network::Network;
@@ -188,11 +189,11 @@ impl Datagrams {
     }
 }
 
-/// The socket that keeps account of a datagram in its buffer, and how much it counts there.
+/// The socket that keeps account of a datagram in its buffer, and how long that is.
 #[inline]
 fn counted_in(packet: &Packet) -> Option<(SocketId, usize)> {
     match &packet.body {
-        Body::Udp { payload, counted: true } => Some((packet.from, payload.len() + OVERHEAD)),
+        Body::Udp { payload, counted: true } => Some((packet.from, payload.len())),
         _ => None,
     }
 }
@@ -311,7 +312,7 @@ impl Network {
         let counted = socket.send_limit.is_some();
         let fate = socket.dispatch(id, remote, (place, pool.copy(data)), wire, pool);
         if fate == Fate::Gone && counted {
-            self.udp_gone(id, data.len() + OVERHEAD);
+            self.udp_gone(id, data.len());
         }
         Ok(data.len())
     }
@@ -334,6 +335,9 @@ impl Network {
         if data.len() > PAYLOAD_MAX {
             return Err(errno::os(EMSGSIZE));
         }
+        if self.hosts[host as usize].life.frozen {
+            return self.udp_miss(id, host, data, remote);
+        }
         if remote.ip.is_to_many() {
             return self.udp_send_to_many(id, host, data, remote);
         }
@@ -354,6 +358,28 @@ impl Network {
         let payload = self.pool.copy(data);
         let remote = Endpoint::new(target, remote.port);
         self.udp_dispatch(id, host, local, remote, path, payload);
+        Ok(data.len())
+    }
+
+    /// Keeps a datagram until its machine goes on. It counts in the buffer of its socket.
+    #[cold]
+    fn udp_miss(
+        &mut self,
+        id: SocketId,
+        host: u32,
+        data: &[u8],
+        remote: Endpoint,
+    ) -> io::Result<usize> {
+        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
+        if socket.is_full(data.len()) {
+            return Err(errno::would_block());
+        }
+        let counted = socket.send_limit.is_some();
+        if counted {
+            socket.on_the_way += data.len() + OVERHEAD;
+        }
+        let missed = Missed::Datagram { from: id, to: remote, data: data.to_vec(), counted };
+        self.host(host).miss(missed);
         Ok(data.len())
     }
 
@@ -444,7 +470,7 @@ impl Network {
         let socket = sockets.datagrams(id).expect("the socket that sends");
         let peer = socket.peers.last();
         (peer.path, peer.source, peer.version) = (path, source, version);
-        let size = payload.len() + OVERHEAD;
+        let size = payload.len();
         let counted = socket.send_limit.is_some();
         let place = wire.agenda.reserve();
         let fate = socket.dispatch(id, remote, (place, payload), wire, pool);
@@ -461,11 +487,12 @@ impl Network {
         }
     }
 
-    fn udp_gone(&mut self, id: SocketId, size: usize) {
+    /// A datagram of so many bytes has left the buffer of its socket.
+    pub(crate) fn udp_gone(&mut self, id: SocketId, data: usize) {
         let Some(socket) = self.sockets.datagrams(id) else {
             return;
         };
-        socket.on_the_way -= size;
+        socket.on_the_way -= data + OVERHEAD;
         if std::mem::take(&mut socket.blocked) {
             self.notify(id, Ready::WRITABLE);
         }

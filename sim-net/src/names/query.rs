@@ -33,8 +33,9 @@ const ATTEMPTS: u32 = 2;
 pub(crate) struct NameService {
     pub(super) config: Resolver,
     pub(super) zone: Zone,
-    /// What befalls questions from a host: by a plan, each begun and not ended, and by hand.
-    scheduled: Vec<(String, NameFault)>,
+    /// What befalls questions from a host: by a plan, each begun and not ended, by the number of the fault; and by
+    /// hand.
+    scheduled: Vec<(u32, String, NameFault)>,
     pub(super) of_hosts: BTreeMap<String, NameFault>,
     /// What befalls questions about a name, by hand.
     pub(super) of_names: BTreeMap<String, NameFault>,
@@ -128,12 +129,9 @@ impl NameService {
         self.queries.get_mut(id.slot as usize).filter(|query| query.serial == id.serial)
     }
 
-    /// A fault of a plan befalls the questions of a host no more.
-    pub(crate) fn end(&mut self, host: &str, fault: NameFault) {
-        let mut known = self.scheduled.iter();
-        if let Some(place) = known.rposition(|(of, known)| of == host && *known == fault) {
-            self.scheduled.remove(place);
-        }
+    /// The fault of a plan with this number befalls questions no more.
+    pub(crate) fn end(&mut self, number: u32) {
+        self.scheduled.retain(|&(other, ..)| other != number);
     }
 
     /// Nothing goes wrong from now on but what a plan says.
@@ -152,8 +150,8 @@ impl NameService {
     /// The fault that somebody wants for this question.
     fn ordered(&self, host: &str, name: &str) -> Option<NameFault> {
         let by_hand = self.of_names.get(name).or_else(|| self.of_hosts.get(host));
-        let scheduled = || self.scheduled.iter().rev().find(|(of, _)| of == host);
-        by_hand.copied().or_else(|| scheduled().map(|(_, fault)| *fault))
+        let scheduled = || self.scheduled.iter().rev().find(|(_, of, _)| of == host);
+        by_hand.copied().or_else(|| scheduled().map(|(.., fault)| *fault))
     }
 }
 
@@ -169,10 +167,10 @@ impl Network {
         self.name_service.config = config;
     }
 
-    /// A fault of a plan begins to befall the questions of a host.
-    pub(crate) fn begin_name_fault(&mut self, host: &str, fault: NameFault) {
+    /// The fault of a plan with this number begins to befall the questions of a host.
+    pub(crate) fn begin_name_fault(&mut self, number: u32, host: &str, fault: NameFault) {
         self.wire.faults.enable(fault.site().name());
-        self.name_service.scheduled.push((host.to_owned(), fault));
+        self.name_service.scheduled.push((number, host.to_owned(), fault));
     }
 
     /// A host asks for the addresses of a name.

@@ -69,7 +69,7 @@ pub enum Problem {
         /// The host.
         host: String,
     },
-    /// What happens to a host there cannot happen to it then.
+    /// What happens to a host there cannot happen to it then, or goes on with what the host is in already.
     Overlap {
         /// What the host is then.
         state: &'static str,

@@ -14,6 +14,10 @@ use crate::names::NameFault;
 ///
 /// What it does ends with its interval, and at the latest when the run's faults end: then links are
 /// at their base again, hosts are up, and clocks that were stepped are back. Only what is permanent stays.
+///
+/// Faults may overlap, with each other and with what a test does by hand, and each ends by itself: a host is down,
+/// frozen or paused until the last fault that has it so has ended. Of several that say what a link, a lookup
+/// or a callback is like, the one that began last holds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Fault {
     /// When it begins.
@@ -66,24 +70,24 @@ pub enum Action {
 pub enum Condition {
     /// Packets do not get through.
     Cut(Cut),
-    /// A host is dead, and boots at the end of it.
+    /// A host is dead, and boots at the end of it. It is frozen again if a freeze is in force then.
     Crash {
         /// The host.
         host: String,
         /// True if it comes back with other addresses.
         changes_address: bool,
     },
-    /// A process stands still; its kernel goes on.
+    /// A process stands still; its kernel goes on. It ends with the process, and does nothing where there is none.
     Pause {
         /// The host.
         host: String,
     },
-    /// A whole machine stands still.
+    /// A whole machine stands still, whatever process it has. One that is off is frozen from its start on.
     Freeze {
         /// The host.
         host: String,
     },
-    /// Each callback on a host costs time.
+    /// Each callback on a host costs time, whatever process it has.
     Slow {
         /// The host.
         host: String,
@@ -114,7 +118,8 @@ pub enum Condition {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Incident {
-    /// A process is killed; its kernel closes its sockets.
+    /// A process is killed; its kernel closes its sockets. It is started by hand, at the end of a crash of its host
+    /// or of all faults; by hand alone if the kill is permanent.
     Kill {
         /// The host.
         host: String,

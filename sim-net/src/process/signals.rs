@@ -9,6 +9,7 @@ use sim_core::{DefaultAction, Signal};
 use super::Notice;
 use crate::driver::HostDriver;
 use crate::errno::{self, EBADF, ESRCH};
+use crate::holds::{End, Holder};
 use crate::network::Network;
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, Ready, SocketId};
@@ -32,20 +33,21 @@ impl Network {
 }
 
 impl Scheduler {
-    /// Sends the process of a host a signal. False if there is none.
-    pub(crate) fn signal(self: &Rc<Self>, index: u32, signal: Signal) -> bool {
+    /// Sends the process of a host a signal. False if there is none. If the signal stops it, it is
+    /// stopped `by` whom.
+    pub(crate) fn signal(self: &Rc<Self>, index: u32, signal: Signal, by: Holder) -> bool {
         let mut network = self.network();
         if network.host(index).life.dead {
             return false;
         }
         network.record(index, Record::Host(HostChange::Signal));
         drop(network);
-        self.act_on(index, signal);
+        self.act_on(index, signal, by);
         true
     }
 
     /// The process of a host acts on a signal, if it has not died of another.
-    pub(crate) fn act_on(self: &Rc<Self>, index: u32, signal: Signal) {
+    pub(crate) fn act_on(self: &Rc<Self>, index: u32, signal: Signal, by: Holder) {
         let mut network = self.network();
         let is_handled = network.tell_signal(index, signal);
         if is_handled && signal != Signal::CONT {
@@ -56,10 +58,10 @@ impl Scheduler {
             // Whether or not the process wants to hear of it, too.
             DefaultAction::Continue => {
                 drop(network);
-                self.resume(index);
+                self.resume(index, End::ByHand);
             }
             DefaultAction::Stop => {
-                network.pause(index, true);
+                network.pause(index, by);
             }
             DefaultAction::End => {
                 if !network.put_off_signal(index, signal) {
@@ -96,7 +98,7 @@ impl Signals for HostDriver {
             let text = format!("{signal}: the control loop has no process that it could end");
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
-        self.scheduler().signal(self.index(), signal);
+        self.scheduler().signal(self.index(), signal, Holder::Hand);
         Ok(())
     }
 }

@@ -268,12 +268,6 @@ impl Network {
     /// The end of a stream that was held back is sent.
     #[cold]
     pub(crate) fn send_late_end(&mut self, id: SocketId) {
-        let Some(index) = self.sockets.get(id).map(|socket| socket.host) else { return };
-        let host = self.host(index);
-        if host.life.frozen {
-            host.miss_end(id);
-            return;
-        }
         // It may be over by now, which the application hears of in another way.
         let _ = self.tcp_shutdown_write(id);
     }

@@ -99,6 +99,14 @@ impl Connection {
         connection
     }
 
+    /// Active open, by a machine that could not send its SYN when it was asked to: it begins now.
+    pub(crate) fn open_late(&mut self, now: Time) {
+        if self.state == State::SynSent && self.syns == 0 {
+            self.opened_at = now;
+            self.arm_syn(now);
+        }
+    }
+
     /// Passive open: answers `syn`.
     pub(crate) fn accept(syn: &Segment, now: Time, iss: Seq, config: Config) -> Self {
         let mut connection = Self::new(State::SynReceived, now, iss, config);

@@ -24,6 +24,7 @@ use crate::errno::{
 };
 use crate::flow::Flow;
 use crate::host::Host;
+use crate::life::Missed;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet};
 use crate::ports::{Bind, ephemeral};
@@ -237,7 +238,8 @@ impl Network {
             bound,
             parent: None,
             options,
-            links_seen: self.wire.links.version,
+            // A frozen machine sends no SYN.
+            links_seen: self.wire.links.version - u32::from(self.hosts[host as usize].life.frozen),
         };
         self.host(host).connections.insert((local, remote), id);
         if let Some(socket) = self.sockets.get_mut(id) {
@@ -417,13 +419,21 @@ impl Network {
     /// Sends what a connection has to send, tells its engine what is ready, arms its timer, and
     /// buries it if it is over. To be called after anything was done to a connection.
     pub(crate) fn tcp_flush(&mut self, id: SocketId) {
-        let Self { sockets, wire, pool, injection, .. } = self;
+        let Self { sockets, wire, pool, injection, hosts, .. } = self;
         let Some(socket) = sockets.get_mut(id) else {
             return;
         };
         let (host, Kind::Stream(stream)) = (socket.host, &mut socket.kind) else {
             return;
         };
+        if stream.links_seen != wire.links.version {
+            let host = &mut hosts[host as usize];
+            if host.life.frozen {
+                host.miss(Missed::Output(id));
+                return;
+            }
+            stream.look_at_links(wire);
+        }
         let news = stream.flush(id, wire, pool);
         if !news.signals.is_none() {
             if stream.parent.is_some() || injection.is_on {
@@ -507,6 +517,15 @@ impl Network {
         self.sockets.of_host(host).into_iter().for_each(|id| self.tcp_flush(id));
     }
 
+    /// Sends what a connection could not send while its machine was frozen.
+    #[cold]
+    pub(crate) fn tcp_missed_output(&mut self, id: SocketId) {
+        if let Some((host, stream)) = self.sockets.host_and_stream(id) {
+            stream.connection.open_late(self.wire.local_time(host));
+        }
+        self.tcp_flush(id);
+    }
+
     /// The timer of a connection came up.
     pub(crate) fn tcp_timer(&mut self, id: SocketId) {
         let Some((index, stream)) = self.sockets.host_and_stream(id) else {
@@ -515,7 +534,7 @@ impl Network {
         stream.timer.came_up(self.wire.now);
         let host = &mut self.hosts[index as usize];
         if host.life.frozen {
-            host.miss_timer(id);
+            host.miss(Missed::Timer(id));
             return;
         }
         let now = self.wire.local_time(index);

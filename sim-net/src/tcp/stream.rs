@@ -20,7 +20,8 @@ use crate::wire::{Path, Wire};
 pub(crate) struct Stream {
     // What a segment needs, in the order of its way; what it does not, at the end. What the oracle of
     // streams looks at lies in two cache lines, from the flow to the queue of the sender.
-    /// Which version of the links it has taken note of.
+    /// Which version of the links it has taken note of. A frozen machine's connections take no note of any, and
+    /// there is a new one whenever a machine is frozen: nothing else has to be asked before something is sent.
     pub(super) links_seen: u32,
     /// It stands in its host's table of connections.
     pub(super) mapped: bool,
@@ -115,9 +116,6 @@ impl Stream {
     /// connection; `id` is its own.
     #[inline]
     pub(super) fn flush(&mut self, id: SocketId, wire: &mut Wire, pool: &mut Pool) -> News {
-        if self.links_seen != wire.links.version {
-            self.look_at_links(wire);
-        }
         if self.connection.has_output() {
             self.transmit(id, wire, pool);
         }
@@ -156,7 +154,7 @@ impl Stream {
 
     /// The links have changed: whether trains may travel is asked again.
     #[cold]
-    fn look_at_links(&mut self, wire: &Wire) {
+    pub(super) fn look_at_links(&mut self, wire: &Wire) {
         self.links_seen = wire.links.version;
         self.connection.allow_trains(wire.is_constant(self.path));
     }

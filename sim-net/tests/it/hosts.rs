@@ -580,7 +580,7 @@ fn switches_say_whether_they_changed_anything() {
         let host = operator.host("n");
         assert!(!host.start() && !host.resume() && !host.thaw());
         assert!(host.kill() && !host.kill() && host.crash() && !host.crash());
-        assert!(!host.is_up() && !host.pause() && !host.freeze());
+        assert!(!host.is_up() && !host.pause() && host.freeze() && host.thaw());
         assert!(host.start() && !host.start() && host.is_up());
         assert_eq!(host.incarnation(), 2);
     });

@@ -4,6 +4,8 @@ mod backlog;
 mod cancellations;
 mod clocks;
 mod determinism;
+mod frozen;
+mod holds;
 mod hosts;
 mod leftovers;
 mod links;

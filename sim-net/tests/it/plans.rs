@@ -403,11 +403,33 @@ fn hosts_stay_as_permanent_faults_have_them() {
         world.sleep(Duration::from_secs(1)).await;
         assert!(!operator.host("off").is_up() && !operator.host("ended").is_up());
         assert!(!operator.host("still").thaw() && operator.host("still").resume());
-        assert!(!operator.host("ice").resume() && operator.host("ice").thaw());
+        assert!(!operator.host("ice").is_paused() && operator.host("ice").is_frozen());
         assert_eq!(cost(&world, &lag).await?, 10);
         Ok::<(), Failure>(())
     };
     simulation.run(run).unwrap();
+}
+
+/// Of several faults of one host's lookups the one that began last holds; each ends by itself, alike or not.
+#[test]
+fn faults_of_names_that_overlap_end_each_for_itself() {
+    let text = "dns a 1s..3s nxdomain\ndns a 2s..9s silent\ndns a 2500ms..9s nxdomain";
+    let kinds = sim(text).run(async |world: World| {
+        let a = world.host("a");
+        world.host("b");
+        let mut kinds = Vec::new();
+        for at in [500, 1_500, 2_700, 3_500, 9_500] {
+            world.sleep(ms(at) - world.time().since_epoch()).await;
+            let answer = a.timeout(ms(10), a.getaddrinfo(("b", 1))).await;
+            kinds.push(match answer {
+                Ok(Ok(_)) => "found",
+                Ok(Err(_)) => "none",
+                Err(_) => "silence",
+            });
+        }
+        Ok::<_, Failure>(kinds)
+    });
+    assert_eq!(kinds.unwrap(), ["found", "none", "none", "none", "found"]);
 }
 
 /// A scenario that is not done long after the last fault is a finding.

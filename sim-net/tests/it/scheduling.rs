@@ -5,8 +5,8 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Cx, Loop, Protocol, RunError};
-use sim_net::{FindingKind, Sim};
+use sim_core::{Cx, Failure, Loop, Protocol, RunError};
+use sim_net::{FindingKind, HostOperator, Sim};
 
 use crate::protocols::{Recorder, ms};
 
@@ -287,4 +287,47 @@ fn a_bare_loop_talks_to_itself() {
     assert_eq!(echoed.unwrap(), b"hi");
     let stuck = lp.run_until_complete(std::future::pending::<()>());
     assert!(matches!(stuck, Err(RunError::Deadlock { .. })), "{stuck:?}");
+}
+
+/// The next timer of a host is known after one that was taken back has come up for nothing, whatever keeps the host from
+/// its turns then: a processor that is busy, a pause, a freeze.
+#[test]
+fn a_timer_behind_one_that_was_cancelled_fires_whatever_the_host_does_then() {
+    type Stop = fn(&HostOperator) -> bool;
+    let busy: Stop = |_| true;
+    let stops: [(Stop, Stop); 3] = [
+        (busy, busy),
+        (HostOperator::pause, HostOperator::resume),
+        (HostOperator::freeze, HostOperator::thaw),
+    ];
+    for (stop, go_on) in stops {
+        let is_busy = std::ptr::fn_addr_eq(stop, busy);
+        let simulation = Sim::new(1).build();
+        let (world, operator) = (simulation.world(), simulation.operator());
+        let run = async move {
+            let lp = world.host("n");
+            let fired = lp.create_future();
+            let (clock, last) = (world.clone(), fired.clone());
+            lp.call_later(ms(20), move || {
+                let _ = last.set_result(clock.time().since_epoch());
+            })
+            .detach();
+            let cancelled = lp.call_later(ms(5), || panic!("it was cancelled"));
+            let own = lp.clone();
+            world.sleep(ms(1)).await;
+            lp.call_soon(move || {
+                drop(cancelled);
+                if is_busy {
+                    own.spend(ms(10));
+                }
+            });
+            world.sleep(ms(1)).await;
+            let host = operator.host("n");
+            assert!(stop(&host));
+            world.sleep(ms(10)).await;
+            assert!(go_on(&host));
+            Ok::<_, Failure>(fired.await?)
+        };
+        assert_eq!(simulation.run(run).unwrap(), ms(20));
+    }
 }

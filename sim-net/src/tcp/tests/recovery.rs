@@ -117,6 +117,67 @@ fn two_holes_take_one_round_trip_with_sack_and_two_without() {
     }
 }
 
+/// Writes 300 000 bytes as [`first_flight`] does, to a reader that does not read: the window that it announces
+/// never grows, so that every duplicate acknowledgement repeats the one before it.
+fn unread_flight(config: Config, lost: &[u32]) -> (Pair, usize) {
+    let large = BufferSize::fixed(1 << 20);
+    let config = Config { send_buffer: large, receive_buffer: large, ..config };
+    let mut pair = Pair::connected_with(config, ms(50));
+    let (lost, from) = (lost.to_vec(), pair.log.len());
+    let mut count = 0;
+    pair.fate = Box::new(move |sent| {
+        let is_data = sent.by == 0 && sent.bytes > 0;
+        count += u32::from(is_data);
+        if is_data && lost.contains(&count) { vec![] } else { vec![ms(50)] }
+    });
+    assert_eq!(pair.try_write(0, &[0; 300_000]), Ok(300_000));
+    pair.run(ms(890));
+    (pair, from)
+}
+
+/// RFC 6582 §3.2: the third duplicate repeats the first hole. A partial acknowledgement repeats the next one at once,
+/// and lets new data out as far as the window does; the reduction is spread over the round trip (RFC 6937 §3).
+/// What acknowledges all that was out when it began ends it, with the window at the threshold.
+#[test]
+fn a_partial_acknowledgement_repeats_the_next_hole_at_once() {
+    let (mut pair, from) = unread_flight(Config { sack: false, ..RENO }, &[2, 6]);
+    let (first, began) = (pair.log[from].offset, pair.log[from].millis());
+    let number = |offset: u32| (offset - first) / 1_448 + 1;
+    let at = |millis: u64| -> Vec<(u32, u16)> {
+        let then = pair.sent(0, from).filter(|sent| sent.millis() - began == millis);
+        then.map(|sent| (number(sent.offset), sent.attempt)).collect()
+    };
+    // Of the first flight #1 is acknowledged, and seven duplicates follow: two let one segment out each
+    // (RFC 3042), the third repeats #2, then every other one lets one out.
+    let flight = [(11, 0), (12, 0), (13, 0), (14, 0), (2, 1), (15, 0), (16, 0)];
+    assert_eq!(at(100), flight);
+    // Four duplicates for #11 to #14; the partial acknowledgement of #2, up to #6; two for #15 and #16.
+    assert_eq!(at(200), [(17, 0), (6, 1), (18, 0), (19, 0), (20, 0)]);
+    // One duplicate for #17, then everything is acknowledged.
+    assert_eq!(at(300), [(21, 0), (22, 0), (23, 0), (24, 0), (25, 0)]);
+    let counters = pair.counters(0);
+    assert_eq!((counters.retransmissions, counters.timeouts, counters.fast_recoveries), (2, 0, 1));
+    assert_eq!(pair.end(0).send.congestion.threshold, 5);
+}
+
+/// L-84: with two holes the round trips of a recovery have as many segments as on Linux. An acknowledgement that
+/// announces another window is no duplicate (RFC 5681 §2), so where the reader has read in between, one segment
+/// goes out later.
+#[test]
+fn a_duplicate_with_another_window_is_none() {
+    let plain = Config { sack: false, ..RENO };
+    let rounds = |(pair, from): &(Pair, usize)| {
+        [0, 1, 2, 3, 4, 5, 6].map(|round| in_round(pair, *from, round))
+    };
+    let linux = [10, 10, 6, 6, 7, 8, 9];
+    let mut unread = unread_flight(plain, &[4, 5]);
+    assert_eq!(rounds(&unread), linux);
+    let mut read = first_flight(plain, &[4, 5], 300_000, ms(790));
+    assert_eq!(rounds(&read), [10, 10, 5, 6, 7, 8, 9]);
+    let duplicates = [unread.0.counters(0), read.0.counters(0)].map(|it| it.duplicate_acks);
+    assert_eq!(duplicates, [17, 15]);
+}
+
 /// L-85: all ten lost. The probe is new data, its SACK marks the ten.
 #[test]
 fn a_lost_flight_is_found_by_a_probe_of_new_data() {

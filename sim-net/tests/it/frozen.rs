@@ -1,0 +1,213 @@
+//! A frozen machine sends nothing until it goes on, whoever asks it to.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sim_core::driver::{Family, SocketKind};
+use sim_core::{Cx, Protocol, Socket, Transport};
+use sim_net::{HostOperator, PacketKind, PacketRecord, Record, Sim};
+
+use crate::protocols::{Datagrams, Name, Recorder, endpoint, ms};
+
+const SERVER: Name = ("server", 7000);
+
+/// Shows its transport to whoever wants to use it from outside.
+struct Shows(Rc<RefCell<Option<Transport>>>);
+
+impl Protocol for Shows {
+    fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+        self.0.replace(Some(cx.transport().clone()));
+    }
+    fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {}
+}
+
+/// What the client of a server knows that was frozen at 1 s, with something done to its transport from outside at
+/// the same instant, and thawed at 3 s.
+#[derive(PartialEq, Eq, Debug)]
+struct Seen {
+    data: Vec<u8>,
+    arrivals: Vec<Duration>,
+    ended: bool,
+    lost: Option<Option<io::ErrorKind>>,
+    lost_at: Duration,
+}
+
+#[track_caller]
+fn seen_of(deed: fn(&Transport, &HostOperator)) -> Seen {
+    let once = || {
+        let simulation = Sim::new(1).build();
+        let (world, operator) = (simulation.world(), simulation.operator());
+        let seen = simulation.run(async move {
+            let shown = Rc::new(RefCell::new(None));
+            let (server, client) = (world.host("server"), world.host("client"));
+            let shows = Rc::clone(&shown);
+            let _server = server.create_server(SERVER, move || Shows(shows.clone())).await?;
+            let conn = client.create_connection(SERVER, Recorder::default).await?;
+            world.sleep(ms(1_000) - world.time().since_epoch()).await;
+            let transport = shown.take().unwrap();
+            let host = operator.host("server");
+            host.freeze();
+            deed(&transport, &host);
+            world.sleep(ms(1_999)).await;
+            let early = conn.with(|it, _| it.arrivals.len() + usize::from(it.lost.is_some()));
+            assert_eq!(early, 0, "it sends while it is frozen");
+            world.sleep(ms(1)).await;
+            host.thaw();
+            world.sleep(ms(2_000)).await;
+            io::Result::Ok(conn.with(|it, _| Seen {
+                data: it.data.clone(),
+                arrivals: it.arrivals.iter().map(|at| at.since_epoch()).collect(),
+                ended: it.ended,
+                lost: it.lost.as_ref().map(|lost| lost.as_ref().map(io::Error::kind)),
+                lost_at: it.lost_at.since_epoch(),
+            }))
+        });
+        (seen.unwrap(), simulation.hash())
+    };
+    let (seen, hash) = once();
+    assert_eq!(once().1, hash);
+    seen
+}
+
+const THAWED: Duration = ms(3_001);
+
+#[test]
+fn what_is_written_at_a_frozen_machine_is_sent_when_it_goes_on() {
+    let seen = seen_of(|transport, _| {
+        transport.write(b"one,");
+        transport.write(b"two,");
+        transport.write(b"six");
+    });
+    assert_eq!((seen.data.as_slice(), seen.lost), (&b"one,two,six"[..], None));
+    assert!(seen.arrivals.iter().all(|&at| at == THAWED), "{:?}", seen.arrivals);
+    // As much as a buffer takes, and the rest as it drains.
+    let seen = seen_of(|transport, _| transport.write(&vec![7; 3 << 20]));
+    assert_eq!((seen.data.len(), seen.lost), (3 << 20, None));
+}
+
+#[test]
+fn a_frozen_machine_ends_and_resets_nothing() {
+    let seen = seen_of(|transport, _| {
+        transport.write(b"last");
+        transport.close();
+    });
+    assert_eq!((seen.data.as_slice(), seen.ended, seen.lost), (&b"last"[..], true, Some(None)));
+    assert_eq!((seen.arrivals, seen.lost_at), (vec![THAWED], THAWED));
+    let seen = seen_of(|transport, _| transport.write_eof());
+    assert_eq!((seen.ended, seen.lost_at), (true, THAWED));
+    let seen = seen_of(|transport, _| transport.abort());
+    assert_eq!(seen.lost, Some(Some(io::ErrorKind::ConnectionReset)));
+    assert_eq!((seen.lost_at, seen.ended), (THAWED, false));
+}
+
+/// What it could not send is lost with a crash, and comes before the end when it is killed.
+#[test]
+fn a_crash_takes_what_a_frozen_machine_has_not_sent() {
+    let seen = seen_of(|transport, host| {
+        transport.write(b"lost");
+        assert!(host.crash() && host.start() && host.is_frozen());
+    });
+    assert_eq!((seen.data.as_slice(), seen.lost), (&b""[..], None));
+    let seen = seen_of(|transport, host| {
+        transport.write(b"said");
+        assert!(host.kill());
+    });
+    assert_eq!((seen.data.as_slice(), seen.ended, seen.lost), (&b"said"[..], true, Some(None)));
+}
+
+/// Each datagram on its own, in order; to a group, too.
+#[test]
+fn datagrams_of_a_frozen_machine_wait() {
+    let simulation = Sim::new(1).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let received = simulation.run(async move {
+        let (ice, sink) = (world.host("ice"), world.host("sink"));
+        let group = [239, 1, 2, 3].into();
+        let heard = sink.datagram().local(("0.0.0.0", 9)).bind(Datagrams::default).await?;
+        heard.transport().join_multicast(group, None)?;
+        let none: Option<Name> = None;
+        let talks = endpoint(&ice, none, Some(("sink", 9)), Datagrams::default).await?;
+        let calls = ice.datagram().local(("0.0.0.0", 0)).bind(Datagrams::default).await?;
+        talks.transport().send_to(b"before", None)?;
+        world.sleep(ms(1_000)).await;
+        let host = operator.host("ice");
+        assert!(host.freeze());
+        talks.transport().send_to(b"one", None)?;
+        calls.transport().send_to(b"to all", Some((group, 9).into()))?;
+        talks.transport().send_to(b"two", None)?;
+        world.sleep(ms(1_000)).await;
+        let early = heard.with(|it, _| it.received.len());
+        assert!(host.thaw());
+        talks.transport().send_to(b"after", None)?;
+        world.sleep(ms(1_000)).await;
+        assert!(host.freeze());
+        talks.transport().send_to(b"never", None)?;
+        assert!(host.crash() && host.start() && host.thaw());
+        world.sleep(ms(1_000)).await;
+        let all = heard.with(|it, _| {
+            let told = it.received.iter().map(|(data, _, at)| (data.clone(), at.since_epoch()));
+            told.collect::<Vec<_>>()
+        });
+        io::Result::Ok((early, all))
+    });
+    let (early, all) = received.unwrap();
+    let texts: Vec<&[u8]> = all.iter().map(|(text, _)| text.as_slice()).collect();
+    assert_eq!(texts, [&b"before"[..], b"one", b"to all", b"two", b"after"]);
+    assert_eq!(early, 1);
+    assert!(all[1..].iter().all(|(_, at)| *at == ms(2_001)), "{all:?}");
+}
+
+/// What waits counts in the send buffer of its socket, and no more once it is sent.
+#[test]
+fn datagrams_that_wait_fill_the_send_buffer() {
+    let simulation = Sim::new(1).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let sent = simulation.run(async move {
+        let (ice, sink) = (world.host("ice"), world.host("sink"));
+        let none: Option<Name> = None;
+        let heard = endpoint(&sink, Some(("sink", 9)), none, Datagrams::default).await?;
+        let bound = ice.datagram().remote(("sink", 9)).send_buffer(2_000);
+        let talks = bound.bind(Datagrams::default).await?;
+        operator.host("ice").freeze();
+        for _ in 0..10 {
+            talks.transport().send_to(&[0; 500], None)?;
+        }
+        let waits = talks.transport().write_buffer_size();
+        operator.host("ice").thaw();
+        world.sleep(ms(1_000)).await;
+        let left = talks.transport().write_buffer_size();
+        io::Result::Ok((waits, left, heard.with(|it, _| it.received.len())))
+    });
+    let (waits, left, heard) = sent.unwrap();
+    assert!(
+        waits >= 8 * 500,
+        "{waits} bytes wait with the engine, as one datagram fills the buffer"
+    );
+    assert_eq!((left, heard), (0, 10));
+}
+
+/// A connect begins when the machine goes on: with one SYN, and its patience counts from then on.
+#[test]
+fn a_connect_of_a_frozen_machine_begins_when_it_goes_on() {
+    let simulation = Sim::new(1).trace(true).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        let (ice, server) = (world.host("ice"), world.host("server"));
+        let _server = server.create_server(SERVER, Recorder::default).await?;
+        let addr = ice.getaddrinfo(SERVER).await?[0];
+        let mut socket = Socket::open(&ice, SocketKind::Stream, Family::V4)?;
+        assert!(operator.host("ice").freeze());
+        let early = world.timeout(Duration::from_secs(200), socket.connect(addr)).await;
+        assert!(early.is_err(), "nobody has heard of it");
+        assert!(operator.host("ice").thaw());
+        let began = world.time();
+        socket.connect(addr).await?;
+        io::Result::Ok(world.time() - began)
+    };
+    assert_eq!(simulation.run(run).unwrap(), ms(2));
+    let log = simulation.log().expect("it was asked for");
+    let opens = |record| matches!(record, Record::Sent(PacketRecord { kind: PacketKind::Syn, .. }));
+    assert_eq!(log.entries().filter(|entry| opens(entry.record)).count(), 1);
+}
