@@ -69,7 +69,7 @@ const STORM_EVERY: u64 = 16;
 const STORM_LINK: u32 = 50_000_000;
 const STORM_HOLD_UPS: u32 = 200_000_000;
 const STORM_PARTS: u32 = 100_000_000;
-const STORM_ENDS: u32 = 50_000_000;
+const STORM_ENDS: u32 = 80_000_000;
 /// How many bytes a read has in a storm, in the mean, at most.
 const STORM_READ_MAX: u64 = 16;
 /// How much time there is between the end of the last scheduled fault and the end of all faults.
