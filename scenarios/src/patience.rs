@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// A [`Violation`] that names `what` was waited for.
 pub async fn within<F: Future>(lp: &Loop, what: &str, future: F) -> Result<F::Output, Violation> {
-    told(what, PATIENCE, lp.timeout(PATIENCE, future)).await
+    told(what, lp.timeout(PATIENCE, future)).await
 }
 
 /// The same on the scenario's own clock, which goes on when a host dies.
@@ -26,26 +26,25 @@ pub(crate) async fn within_world<F: Future>(
     what: &str,
     future: F,
 ) -> Result<F::Output, Violation> {
-    told(what, PATIENCE, world.timeout(PATIENCE, future)).await
+    told(what, world.timeout(PATIENCE, future)).await
 }
 
-async fn told<F: Future>(
-    what: &str,
-    patience: Duration,
-    waiting: Timeout<F>,
-) -> Result<F::Output, Violation> {
-    let missed = |_| Violation::new(format!("{what} did not happen within {patience:?}"));
+async fn told<F: Future>(what: &str, waiting: Timeout<F>) -> Result<F::Output, Violation> {
+    let missed = |_| Violation::new(format!("{what} did not happen within {PATIENCE:?}"));
     waiting.await.map_err(missed)
 }
 
-/// Waits for every task, [`PATIENCE`] for each of them in all; hands on the first failure as soon as it is there.
+/// Waits for every task, each within [`PATIENCE`], and hands on the first failure as soon as it is there.
 pub(crate) async fn all_within(
     lp: &Loop,
     what: &str,
     tasks: Vec<Task<Result<(), Failure>>>,
 ) -> Result<(), Failure> {
-    let patience = PATIENCE * u32::try_from(tasks.len())?;
-    match told(what, patience, lp.timeout(patience, gather(tasks))).await? {
+    let waiting = tasks.into_iter().enumerate().map(|(index, task)| {
+        let (at, what) = (lp.clone(), format!("{what} {index}"));
+        lp.create_task(async move { within(&at, &what, task).await?? })
+    });
+    match gather(waiting).await {
         Ok(_) => Ok(()),
         Err(TaskFailure::Failed(failure)) => Err(failure),
         Err(TaskFailure::Cancelled) => Err(TaskError::Cancelled.into()),

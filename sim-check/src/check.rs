@@ -6,7 +6,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use sim_core::{Outcome, World};
 use sim_net::{Latency, Plan, Sim, StopAt};
 
 use crate::corpus::{Corpus, Kept};
-use crate::explain::{self, Explanation};
+use crate::explain::{self, Effort, Explanation};
 use crate::files::Files;
 use crate::places;
+use crate::plan_file::PlanFile;
 use crate::profile::Profile;
 use crate::search::Search;
 use crate::settings::{Settings, SettingsError};
@@ -245,17 +246,21 @@ impl Check {
             Ok(check) => check,
             Err(error) => panic!("{error}"),
         };
+        let plan = check.settings.plan.as_ref().map(|path| match PlanFile::read(path) {
+            Ok(file) => file,
+            Err(error) => panic!("SIM_PLAN={}: {error}", path.display()),
+        });
         if let Some(at) = check.settings.stop_at {
-            match check.stopped(check.settings.plan.as_deref(), at, &scenario) {
+            match check.stopped(plan.as_ref(), at, &scenario) {
                 Ok(stopped) if check.settings.trace => panic!("{stopped}\n{}", stopped.log()),
                 Ok(stopped) => panic!("{stopped}"),
                 Err(error) => panic!("SIM_STOP_AT={at}: {error}"),
             }
         }
-        let verdict = match &check.settings.plan {
-            Some(path) => match check.replay_file(path, &scenario) {
+        let verdict = match &plan {
+            Some(file) => match check.replay_file(file, &scenario) {
                 Ok(verdict) => verdict,
-                Err(error) => panic!("SIM_PLAN={}: {error}", path.display()),
+                Err(error) => panic!("SIM_PLAN={}: {error}", file.path().display()),
             },
             None => check.verdict(&scenario),
         };
@@ -314,8 +319,11 @@ impl Check {
     fn look_into(&self, verdict: &mut Verdict, subject: &Subject<'_>, twin: Option<&Subject<'_>>) {
         let Some(first) = verdict.failures.first() else { return };
         let jobs = self.settings.threads_for(u64::MAX);
-        match explain::explain(subject, twin, first, jobs, self.bounds) {
+        let stop = self.stop.as_deref();
+        match explain::explain(subject, twin, first, &Effort { jobs, bounds: self.bounds, stop }) {
             Ok(explanation) => {
+                let is_told = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+                verdict.interrupted |= is_told && !explanation.shrunk.is_minimal;
                 let explanation = self.named(explanation);
                 let is_new = !matches!(first.origin, Origin::Kept(..));
                 if let Some(folder) = self.corpus.as_ref().filter(|_| is_new) {
@@ -341,7 +349,7 @@ impl Check {
             }
             _ => Vec::new(),
         };
-        let has_singles = self.singles && !settings.is_one_seed;
+        let has_singles = self.singles && !settings.is_one_seed && !self.profile.is_calm();
         let stop = self.stop.as_deref();
         let singles = OnceLock::new();
         let search = Search { settings, subject, corpus: &corpus, has_singles, singles, stop };
@@ -406,34 +414,29 @@ impl Check {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or is no plan; a plan for another check, or one that no simulation can
-    /// carry out; one that passes and names hosts that are not there.
-    pub fn replay_file<S, F>(&self, path: &Path, scenario: S) -> Result<Verdict, String>
+    /// A plan for another check, or one that no simulation can carry out; one that passes and names hosts
+    /// that are not there.
+    pub fn replay_file<S, F>(&self, file: &PlanFile, scenario: S) -> Result<Verdict, String>
     where
         S: Fn(World) -> F + Sync,
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        let file = self.plan_in(path)?;
         let run = subject::erased(&scenario);
         let subject = Subject::new(&*self.simulate, &self.profile, &run);
-        self.replay_text(&subject, path, &file)
+        self.replay_in(&subject, file)
     }
 
-    /// Runs the plan that a file has. One that passes and is about hosts that its world does not have
+    /// Runs the plan of a file. One that passes and is about hosts that its world does not have
     /// tried nothing of that: it is no plan for this check, with the lines that say so.
-    fn replay_text(
-        &self,
-        subject: &Subject<'_>,
-        path: &Path,
-        (text, plan): &(String, Plan),
-    ) -> Result<Verdict, String> {
+    fn replay_in(&self, subject: &Subject<'_>, file: &PlanFile) -> Result<Verdict, String> {
+        let plan = file.for_check(&self.name)?;
         subject.replay(plan).map_err(|error| error.to_string())?;
-        let verdict = self.replay_one(subject, path, plan);
+        let verdict = self.replay_one(subject, file.path(), plan);
         // A run that fails may be over before all hosts are there.
         if let Some(replayed) = verdict.replayed.as_ref().filter(|_| verdict.is_green()) {
             let hosts: Vec<&str> = replayed.hosts.iter().map(String::as_str).collect();
-            Plan::parse_for(text, &hosts).map_err(|errors| errors.to_string())?;
+            file.check_hosts(&hosts)?;
         }
         Ok(verdict)
     }
@@ -445,7 +448,7 @@ impl Check {
     /// As [`replay_file`](Self::replay_file).
     pub fn stopped<S, F>(
         &self,
-        plan: Option<&Path>,
+        plan: Option<&PlanFile>,
         at: StopAt,
         scenario: S,
     ) -> Result<Stopped, String>
@@ -457,22 +460,14 @@ impl Check {
         let run = subject::erased(&scenario);
         let subject = Subject::new(&*self.simulate, &self.profile, &run);
         let sim = match plan {
-            Some(path) => {
-                let (_, plan) = self.plan_in(path)?;
-                subject.replay(&plan).map_err(|error| error.to_string())?
+            Some(file) => {
+                let plan = file.for_check(&self.name)?;
+                subject.replay(plan).map_err(|error| error.to_string())?
             }
             None => subject.simulation(self.settings.first_seed),
         };
-        let ran = subject.run(&sim.trace(true).stop_at(at), &Runs::begin());
+        let ran = subject.run(&sim.trace(true).stop_at(at), &Runs::default());
         Ok(Stopped::new(&self.name, at, ran.report))
-    }
-
-    /// The text of a file and the plan that it is, if it is for this check.
-    fn plan_in(&self, path: &Path) -> Result<(String, Plan), String> {
-        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let plan: Plan = text.parse().map_err(|e: sim_net::plan::PlanErrors| e.to_string())?;
-        plan.check_scenario(&self.name).map_err(|error| error.to_string())?;
-        Ok((text, plan))
     }
 
     /// Makes the plan in a file small, by the failure that it has now.
@@ -480,16 +475,15 @@ impl Check {
     /// # Errors
     ///
     /// As [`replay_file`](Self::replay_file).
-    pub fn shrink_file<S, F>(&self, path: &Path, scenario: S) -> Result<Verdict, String>
+    pub fn shrink_file<S, F>(&self, file: &PlanFile, scenario: S) -> Result<Verdict, String>
     where
         S: Fn(World) -> F + Sync,
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        let file = self.plan_in(path)?;
         let run = subject::erased(&scenario);
         let subject = Subject::new(&*self.simulate, &self.profile, &run);
-        let mut verdict = self.replay_text(&subject, path, &file)?;
+        let mut verdict = self.replay_in(&subject, file)?;
         self.look_into(&mut verdict, &subject, None);
         Ok(verdict)
     }
@@ -564,7 +558,7 @@ impl Check {
                 let run = subject::erased(scenario);
                 let subject = Subject::new(&*self.simulate, &self.profile, &run);
                 let sim = subject.simulation(self.settings.first_seed).trace(true);
-                of_seed = subject.run(&sim, &Runs::begin()).report.log;
+                of_seed = subject.run(&sim, &Runs::default()).report.log;
                 of_seed.as_ref()
             }
             (None, explanation) => explanation.as_ref().and_then(|it| it.report.log.as_ref()),
@@ -646,7 +640,8 @@ mod tests {
             plan.display()
         );
         assert!(text.contains(&replay), "{text}");
-        let replayed = check("coin").replay_file(&plan, fails_on_one_in_four).unwrap();
+        let file = PlanFile::read(&plan).unwrap();
+        let replayed = check("coin").replay_file(&file, fails_on_one_in_four).unwrap();
         assert_eq!(replayed.failures[0].signature, all.failures[0].signature);
         // The second time the plan that was kept comes first.
         let again = fails(coin);
@@ -675,10 +670,14 @@ mod tests {
         let path = folder("other").join("x.plan");
         let plan = Plan::new().scenario("dice");
         places::write_whole(&path, |file| write!(file, "{plan}")).unwrap();
-        let error = check("coin").replay_file(&path, fails_on_one_in_four).unwrap_err();
+        let file = PlanFile::read(&path).unwrap();
+        let error = check("coin").replay_file(&file, fails_on_one_in_four).unwrap_err();
         assert!(error.contains("dice") && error.contains("coin"), "{error}");
-        std::fs::write(&path, "plan 99.0\n").unwrap();
-        assert!(check("coin").replay_file(&path, fails_on_one_in_four).is_err());
+        for (text, told) in [("plan 99.0\n", "99"), ("", "empty")] {
+            std::fs::write(&path, text).unwrap();
+            let error = PlanFile::read(&path).unwrap_err();
+            assert!(error.contains(told), "{error}");
+        }
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
@@ -715,7 +714,7 @@ mod tests {
     fn a_scenario_that_looks_at_the_outside_is_reported_as_nondeterministic() {
         let calls = std::sync::atomic::AtomicU64::new(0);
         let verdict = check("leak").seeds(1).verdict(|world: World| {
-            let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let call = calls.fetch_add(1, Ordering::Relaxed);
             async move { world.host("client").mark("call", call) }
         });
         assert!(!verdict.failures[0].is_deterministic());

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use sim_net::Plan;
 
 use crate::places;
+use crate::plan_file::PlanFile;
 
 /// The plans of one check.
 #[derive(Clone, Debug)]
@@ -59,12 +60,8 @@ impl Corpus {
     }
 
     fn parse(&self, path: &Path) -> Result<Plan, String> {
-        let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let plan: Plan =
-            text.parse().map_err(|errors: sim_net::plan::PlanErrors| errors.to_string())?;
         // Checks of different names may have one name for files.
-        plan.check_scenario(&self.check).map_err(|error| error.to_string())?;
-        Ok(plan)
+        PlanFile::read(path)?.for_check(&self.check).cloned()
     }
 
     /// Keeps a plan, and says where. One that is there already is left as it is.
@@ -120,7 +117,7 @@ mod tests {
         let corpus = Corpus::new(folder("corrupt"), "a");
         corpus.keep(&Plan::new()).unwrap();
         let bad = corpus.folder.join("a.0000.plan");
-        for content in [&b"crash nobody whenever\n"[..], b"\xff\xfe", b"plan 9.0\n"] {
+        for content in [&b"crash nobody whenever\n"[..], b"\xff\xfe", b"plan 9.0\n", b"\n"] {
             fs::write(&bad, content).unwrap();
             let kept = corpus.read().unwrap();
             assert_eq!(kept.len(), 2);

@@ -2,6 +2,7 @@
 
 use sim_net::{Log, Sim};
 
+use crate::jobs;
 use crate::subject::{Ran, Runs, Subject};
 
 /// How many records of a paired run are kept: 64 MiB of them.
@@ -12,10 +13,9 @@ const CONTEXT: usize = 20;
 /// Runs a simulation on a thread of its own, with its log kept: what depends on the thread, on its hashers or
 /// on what ran on it before goes differently there.
 pub(crate) fn run_elsewhere(subject: &Subject<'_>, sim: &Sim) -> Ran {
-    let run = || subject.run(&sim.clone().trace_first(RECORDS_MAX), &Runs::begin());
+    let run = || subject.run(&sim.clone().trace_first(RECORDS_MAX), &Runs::default());
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("sim-check-twice".to_owned());
-        let running = thread.spawn_scoped(scope, run).expect("the system starts a thread");
+        let running = jobs::spawn(scope, "sim-check-twice".to_owned(), run);
         running.join().expect("a run contains its panics")
     })
 }

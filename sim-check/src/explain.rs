@@ -1,6 +1,7 @@
 //! What a failure comes down to: its plan, made small, run once more for people to look at.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sim_core::Time;
 use sim_net::plan::Entry;
@@ -59,6 +60,30 @@ pub struct Step {
     pub sufficient: Option<bool>,
 }
 
+/// How much may be done about it.
+pub(crate) struct Effort<'a> {
+    pub(crate) jobs: usize,
+    pub(crate) bounds: Bounds,
+    /// Ends it with what it has, as soon as it is true.
+    pub(crate) stop: Option<&'a AtomicBool>,
+}
+
+/// A judge that may be told to stop.
+struct Stoppable<'a, F> {
+    judge: F,
+    stop: Option<&'a AtomicBool>,
+}
+
+impl<F: Fn(&Plan) -> Trial + Sync> Judge for Stoppable<'_, F> {
+    fn judge(&self, plan: &Plan) -> Trial {
+        (self.judge)(plan)
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+}
+
 /// Looks into a failure.
 ///
 /// # Errors
@@ -68,8 +93,7 @@ pub(crate) fn explain(
     subject: &Subject<'_>,
     twin: Option<&Subject<'_>>,
     failed: &Failed,
-    jobs: usize,
-    bounds: Bounds,
+    effort: &Effort<'_>,
 ) -> Result<Explanation, String> {
     if !failed.is_deterministic() {
         return Err("it cannot be replayed: two runs of it differ".to_owned());
@@ -86,13 +110,15 @@ pub(crate) fn explain(
     let lenient = entries <= SMALL && !judge_up_to(SMALL, &plan).interesting;
     let strict = if lenient { entries.saturating_sub(1) } else { SMALL };
     let judge = |candidate: &Plan| judge_up_to(strict, candidate);
-    let shrunk = shrink(&plan, &judge, jobs, bounds);
+    let judge = Stoppable { judge, stop: effort.stop };
+    let shrunk = shrink(&plan, &judge, effort.jobs, effort.bounds);
     if !shrunk.reproduced {
         let of_twin = if twin.is_some() { ", or it fails for its twin, too" } else { "" };
         return Err(format!("its plan does not fail in the same way{of_twin}:\n{plan}"));
     }
-    let shrunk = with_one_fault(subject, shrunk, &judge, jobs, bounds);
-    show(subject, twin, shrunk, &failed.signature)
+    let shrunk = with_one_fault(subject, shrunk, &judge, effort);
+    let is_over = judge.is_over();
+    show(subject, twin, shrunk, &failed.signature, !is_over)
 }
 
 /// A plan of more than one entry may be a local minimum: looks for a single fault of a calm run that
@@ -101,10 +127,9 @@ fn with_one_fault(
     subject: &Subject<'_>,
     shrunk: Shrunk,
     judge: &dyn Judge,
-    jobs: usize,
-    bounds: Bounds,
+    &Effort { jobs, bounds, .. }: &Effort<'_>,
 ) -> Shrunk {
-    if shrunk.plan.entries.len() < 2 {
+    if shrunk.plan.entries.len() < 2 || judge.is_over() {
         return shrunk;
     }
     let singles = subject.singles(shrunk.plan.seed.unwrap_or_default());
@@ -132,13 +157,13 @@ pub(crate) fn explain_as_is(subject: &Subject<'_>, failed: &Failed) -> Result<Ex
     let plan = failed.origin.plan().ok_or("a seed has no plan of its own")?.clone();
     let before = plan.entries.len();
     let shrunk = Shrunk { plan, before, replays: 1, is_minimal: false, reproduced: true };
-    show(subject, None, shrunk, &failed.signature)
+    show(subject, None, shrunk, &failed.signature, true)
 }
 
 /// The plan that the run of a seed amounts to.
 fn recorded(subject: &Subject<'_>, seed: u64) -> Result<Plan, String> {
     let sim = subject.simulation(seed).record(subject.recording(seed));
-    let report = subject.run(&sim, &Runs::begin()).report;
+    let report = subject.run(&sim, &Runs::default()).report;
     report.recording.ok_or_else(|| "its run was not written down".to_owned())
 }
 
@@ -151,7 +176,7 @@ fn judge(
     signature: &Signature,
     all_bind: bool,
 ) -> Trial {
-    let runs = Runs::begin();
+    let runs = Runs::default();
     let Ok(sim) = subject.replay(plan) else { return Trial::default() };
     let ran = subject.run(&sim, &runs);
     // What fails for the mutant and not for the twin is the bug, whatever it looks like.
@@ -178,14 +203,15 @@ fn unbound(ran: &Ran) -> Vec<usize> {
     ran.report.bindings.unbound().map(|(number, _)| number - 1).collect()
 }
 
-/// Runs the small plan once more, with everything kept, and asks what each entry is for.
+/// Runs the small plan once more, with everything kept, and asks what each entry is for if it is to be ablated.
 fn show(
     subject: &Subject<'_>,
     twin: Option<&Subject<'_>>,
     shrunk: Shrunk,
     signature: &Signature,
+    ablate: bool,
 ) -> Result<Explanation, String> {
-    let runs = Runs::begin();
+    let runs = Runs::default();
     let sim = subject.replay(&shrunk.plan).map_err(|error| error.to_string())?;
     let Ran { report, place } = subject.run(&sim.trace(true).capture(true), &runs);
     let Some(finding) = report.finding() else {
@@ -194,7 +220,7 @@ fn show(
     let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
     let fails = |plan: &Plan| judge(subject, twin, plan, signature, false).interesting;
     let plan = &shrunk.plan;
-    let is_small = (2..=ABLATED_MAX).contains(&plan.entries.len());
+    let is_small = ablate && (2..=ABLATED_MAX).contains(&plan.entries.len());
     let steps = plan.entries.iter().enumerate().map(|(number, entry)| {
         let others = |keep: bool| {
             let kept = plan.entries.iter().enumerate().filter(|(at, _)| (*at == number) == keep);

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// How many are running. Process-wide by nature, as the machine is.
 static RUNNING: Mutex<usize> = Mutex::new(0);
@@ -45,6 +46,21 @@ impl Drop for Permit {
         *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         ONE_LESS.notify_one();
     }
+}
+
+/// Starts a thread that may run worlds. From inside a world it needs no permits either: whoever waits for it has one,
+/// and would keep it until it is done.
+pub(crate) fn spawn<'scope, 'env, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    name: String,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    let is_inside = HAS_PERMIT.get();
+    let work = move || {
+        HAS_PERMIT.set(is_inside);
+        work()
+    };
+    Builder::new().name(name).spawn_scoped(scope, work).expect("the system starts a thread")
 }
 
 fn most() -> usize {

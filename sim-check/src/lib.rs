@@ -39,6 +39,7 @@
 //! | `signature` | what makes two failures the same: [`Signature`] |
 //! | [`shrink`] | makes a failing plan small |
 //! | `explain` | what a failure comes down to: [`Explanation`], [`Step`] |
+//! | `plan_file` | a plan in a file: [`PlanFile`] |
 //! | `corpus`, `files`, `places` | plans that are kept, and what else a failure leaves behind: [`Files`] |
 //! | `strategies` | strategies for `proptest`, with the feature of that name |
 //! | `stop` | a run that is stopped to be looked at: [`Stopped`] |
@@ -57,6 +58,7 @@ mod files;
 mod jobs;
 mod panics;
 mod places;
+mod plan_file;
 mod profile;
 mod report;
 mod search;
@@ -78,6 +80,7 @@ pub use explain::{Explanation, Step};
 pub use family::Family;
 pub use files::Files;
 pub use places::{artifacts, quoted, write_whole};
+pub use plan_file::PlanFile;
 pub use profile::Profile;
 pub use report::Timeline;
 pub use settings::{SettingsError, stop_at};

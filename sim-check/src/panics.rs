@@ -9,8 +9,11 @@ thread_local! {
     static HEARD: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
 }
 
-/// While it lives, panics on this thread are heard here instead of being printed.
-pub(crate) struct Listening(());
+/// While it lives, panics on this thread are heard here instead of being printed. Who listened before hears
+/// them again afterwards.
+pub(crate) struct Listening {
+    before: Option<Option<String>>,
+}
 
 impl Listening {
     /// Begins to listen. The hook is installed once in a process, and passes on what is not heard.
@@ -31,8 +34,7 @@ impl Listening {
                 }
             }));
         });
-        HEARD.set(Some(None));
-        Self(())
+        Self { before: HEARD.replace(Some(None)) }
     }
 
     /// Where the last panic happened: `file:line:column`. Forgets it.
@@ -43,7 +45,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        HEARD.set(None);
+        HEARD.set(self.before.take());
     }
 }
 
@@ -58,5 +60,18 @@ mod tests {
         let place = listening.take_place().unwrap();
         assert!(place.contains("panics.rs"), "{place}");
         assert_eq!(listening.take_place(), None);
+    }
+
+    #[test]
+    fn who_listens_inside_leaves_what_was_heard_outside() {
+        let outside = Listening::begin();
+        assert!(panic::catch_unwind(|| panic!("outside")).is_err());
+        let inside = Listening::begin();
+        assert!(panic::catch_unwind(|| panic!("inside")).is_err());
+        assert!(inside.take_place().is_some());
+        drop(inside);
+        assert!(outside.take_place().is_some());
+        assert!(panic::catch_unwind(|| panic!("outside again")).is_err());
+        assert!(outside.take_place().is_some());
     }
 }

@@ -250,8 +250,10 @@ impl Profile {
     /// When all faults end, which is behind those of the simulation's own plan and of these.
     fn quiesce_behind(&self, sim: &Sim, plans: &[&Plan], calm: AskCalm<'_>) -> Duration {
         let plans = plans.iter().copied().chain(sim.planned());
-        let last = plans.map(last_end).max().unwrap_or_default();
-        sim.quiesces_at().unwrap_or(last.max(self.latest(calm)).saturating_add(AFTERMATH))
+        sim.quiesces_at().unwrap_or_else(|| {
+            let last = plans.map(last_end).max().unwrap_or_default();
+            last.max(self.latest(calm)).saturating_add(AFTERMATH)
+        })
     }
 
     /// Which families a seed has.

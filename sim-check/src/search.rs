@@ -19,6 +19,7 @@ use sim_net::{Plan, PropertyCount, Report, Sim};
 
 use crate::corpus::Kept;
 use crate::determinism;
+use crate::jobs;
 use crate::settings::Settings;
 use crate::single::Singles;
 use crate::subject::{Runs, Subject};
@@ -69,7 +70,7 @@ struct Shared {
     turns: Turns,
 }
 
-/// A thread that runs cases; when it leaves, also by a panic, nobody waits for it.
+/// A thread that runs cases or gathers them; when it leaves, also by a panic, nobody waits for it.
 struct Worker<'a>(&'a Turns);
 
 impl Drop for Worker<'_> {
@@ -156,8 +157,12 @@ impl<'a> Search<'a> {
     }
 
     fn total(&self) -> u64 {
-        let seeds = self.settings.seeds.saturating_add(self.singles_in_turn());
-        seeds.saturating_add(self.corpus.len() as u64)
+        self.known_total().saturating_add(self.singles_in_turn())
+    }
+
+    /// How many cases there are beside single faults.
+    fn known_total(&self) -> u64 {
+        self.settings.seeds.saturating_add(self.corpus.len() as u64)
     }
 
     /// The case with a number; `None` for a file of the corpus that is no plan.
@@ -185,27 +190,43 @@ impl<'a> Search<'a> {
     pub(crate) fn run(&self, name: &str) -> Verdict {
         let began = Instant::now();
         let mut gathering = Gathering::new(self, name);
-        if self.settings.seeds > 0 || !self.corpus.is_empty() {
-            gathering.take(0, self.run_case_number(0, &Runs::begin()));
+        // Up to the first that is a run: there is no verdict without one.
+        let runs = Runs::default();
+        while gathering.next < self.known_total() {
+            let done = self.run_case_number(gathering.next, &runs);
+            let has_run = done.is_some();
+            gathering.take(gathering.next, done);
+            if has_run {
+                break;
+            }
         }
+        drop(runs);
         let cut = if gathering.is_over { None } else { self.run_rest(began, &mut gathering) };
+        let cut = cut.filter(|_| !gathering.is_over);
         gathering.verdict(began, cut)
     }
 
-    /// Runs all but the first. Says why it ended before the last, if it did.
+    /// Runs all that is left. Says why it ended before the last, if it did.
     fn run_rest(&self, began: Instant, gathering: &mut Gathering<'_>) -> Option<Cut> {
-        let shared = Shared { began, turns: Turns::new(1, self.total()) };
+        // What single faults there are takes runs to know.
+        let may_be_more = gathering.next < self.known_total() || self.has_singles;
+        let cut = self.reason_to_end(began).filter(|_| may_be_more);
+        if cut.is_some() || !may_be_more {
+            return cut;
+        }
+        let total = self.total();
+        let shared = Shared { began, turns: Turns::new(gathering.next, total) };
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
-            for number in 0..self.settings.threads_for(self.total().saturating_sub(1)) {
+            for number in 0..self.settings.threads_for(total - gathering.next) {
                 let (send, shared) = (send.clone(), &shared);
-                let thread = thread::Builder::new().name(format!("sim-check-{number}"));
                 let work = move || self.work(shared, &send);
-                thread.spawn_scoped(scope, work).expect("the system starts a thread");
+                jobs::spawn(scope, format!("sim-check-{number}"), work);
             }
             drop(send);
-            let bar = self.progress_bar(&gathering.verdict.name);
-            bar.inc(1);
+            let _gatherer = Worker(&shared.turns);
+            let bar = self.progress_bar(&gathering.verdict.name, total);
+            bar.inc(gathering.next);
             for (index, done) in receive {
                 bar.inc(1);
                 gathering.take(index, done);
@@ -220,7 +241,7 @@ impl<'a> Search<'a> {
     pub(crate) fn replay(&self, name: &str) -> Verdict {
         let began = Instant::now();
         let mut gathering = Gathering::new(self, name);
-        let mut done = self.run_case_number(0, &Runs::begin());
+        let mut done = self.run_case_number(0, &Runs::default());
         gathering.verdict.replayed = done.as_mut().and_then(|done| done.replayed.take());
         gathering.take(0, done);
         gathering.verdict(began, None)
@@ -228,8 +249,8 @@ impl<'a> Search<'a> {
 
     fn work(&self, shared: &Shared, results: &mpsc::Sender<(u64, Option<Done>)>) {
         let _worker = Worker(&shared.turns);
-        let runs = Runs::begin();
-        while let Some(index) = shared.turns.take(|| self.reason_to_end(shared)) {
+        let runs = Runs::default();
+        while let Some(index) = shared.turns.take(|| self.reason_to_end(shared.began)) {
             let done = self.run_case_number(index, &runs);
             let has_failed = done.as_ref().is_some_and(|done| done.failed.is_some());
             // Cases are taken in order, so those before one that failed are all running or done.
@@ -247,11 +268,11 @@ impl<'a> Search<'a> {
     }
 
     /// Why no further case is to be run, if there is a reason.
-    fn reason_to_end(&self, shared: &Shared) -> Option<Cut> {
+    fn reason_to_end(&self, began: Instant) -> Option<Cut> {
         if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             return Some(Cut::Told);
         }
-        let spent = |budget| shared.began.elapsed() >= budget;
+        let spent = |budget| began.elapsed() >= budget;
         self.settings.budget.is_some_and(spent).then_some(Cut::Budget)
     }
 
@@ -316,12 +337,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn progress_bar(&self, name: &str) -> ProgressBar {
+    fn progress_bar(&self, name: &str, total: u64) -> ProgressBar {
         if !self.settings.progress {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} runs, {eta} left");
-        let bar = ProgressBar::new(self.total()).with_message(name.to_owned());
+        let bar = ProgressBar::new(total).with_message(name.to_owned());
         bar.with_style(style.expect("the template is well-formed"))
     }
 }

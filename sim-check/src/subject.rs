@@ -21,18 +21,10 @@ pub(crate) type Run<'a> = dyn Fn(&Sim, &Memory) -> Report<()> + Sync + 'a;
 /// Makes the simulation of a seed, before anything befalls it.
 pub(crate) type Simulate = dyn Fn(u64) -> Sim + Sync;
 
-/// What the runs of a thread have in common, one after the other.
+/// What the runs of a thread leave to each other, one after the other.
+#[derive(Default)]
 pub(crate) struct Runs {
-    /// Hears where one panics.
-    listening: Listening,
-    /// What each leaves to the next.
     memory: Memory,
-}
-
-impl Runs {
-    pub(crate) fn begin() -> Self {
-        Self { listening: Listening::begin(), memory: Memory::default() }
-    }
 }
 
 /// A scenario with everything that a run of it takes.
@@ -76,7 +68,7 @@ impl<'a> Subject<'a> {
         self.calm.get_or_init(|| {
             // The same for all seeds, whichever of them asks first.
             let sim = self.profile.calmed((self.simulate)(0)).trace_first(MOMENTS_MAX);
-            Calm::of(&self.run(&sim, &Runs::begin()).report)
+            Calm::of(&self.run(&sim, &Runs::default()).report)
         })
     }
 
@@ -111,7 +103,7 @@ impl<'a> Subject<'a> {
             _ => return Singles::default(),
         };
         let sim = self.replay(&own).expect("what a run from a seed takes can be replayed");
-        let report = self.run(&sim.census(true), &Runs::begin()).report;
+        let report = self.run(&sim.census(true), &Runs::default()).report;
         match (report.census, &report.outcome) {
             // Of a run that fails by itself there is nothing to look for.
             (Some(census), Ok(())) => Singles::new(self.profile, own, &census, &self.calm().timers),
@@ -122,8 +114,10 @@ impl<'a> Subject<'a> {
     /// Runs a simulation, and hears where it panicked.
     pub(crate) fn run(&self, sim: &Sim, runs: &Runs) -> Ran {
         let _permit = Permit::wait();
+        // What panics outside of a run is no finding, and is printed.
+        let listening = Listening::begin();
         let report = (self.run)(sim, &runs.memory);
-        Ran { report, place: runs.listening.take_place() }
+        Ran { report, place: listening.take_place() }
     }
 }
 

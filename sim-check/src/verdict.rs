@@ -19,7 +19,7 @@ const SOMETIMES_FROM: u64 = 100;
 /// So many failures are kept, the first ones,
 pub(crate) const FAILURES_KEPT: usize = 100;
 /// and behind them so many that are the first of their signature.
-const KINDS_KEPT: usize = 100;
+pub(crate) const KINDS_KEPT: usize = 100;
 
 /// What a check found, and what a green one is worth.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::explain::{Explanation, Step};
-use crate::verdict::{FAILURES_KEPT, Failed, Verdict};
+use crate::verdict::{FAILURES_KEPT, Failed, KINDS_KEPT, Verdict};
 
 /// How many other failures are named.
 const OTHERS_MAX: usize = 10;
@@ -92,8 +92,12 @@ impl Verdict {
         write!(f, " ({wall:.1?}{cut})")?;
         let counted = runs.saturating_sub(self.failures.len() as u64);
         if counted > 0 {
-            let first = FAILURES_KEPT;
-            write!(f, "\nkept are the first {first} of them and the first of each further kind; ")?;
+            let (first, kinds) = (FAILURES_KEPT, KINDS_KEPT);
+            write!(
+                f,
+                "\nkept are the first {first} of them and one each of up to {kinds} further "
+            )?;
+            write!(f, "kinds; ")?;
             write!(f, "{counted} are counted and no more")?;
         }
         self.tell_faults(f)
@@ -153,7 +157,7 @@ impl Verdict {
     fn tell_unbound(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(replayed) = &self.replayed else { return Ok(()) };
         let mut unbound = replayed.bindings.unbound();
-        unbound.try_for_each(|(number, entry)| write!(f, "\nunbound: entry {number}: {entry}"))
+        unbound.try_for_each(|(_, entry)| write!(f, "\nunbound: {entry}"))
     }
 }
 

@@ -28,12 +28,16 @@ struct Checking {
 
 impl Checking {
     fn start(names: &str, first: &str, test: &str) -> Self {
+        Self::begin(first, test, command(&format!("check {names} --json --seeds {SEEDS}")))
+    }
+
+    /// A check that reads the corpus of `first`.
+    fn begin(first: &str, test: &str, mut check: Command) -> Self {
         let corpus = folder(test).join("corpus");
         std::fs::create_dir_all(&corpus).expect("it can be made");
         let pipe = corpus.join(format!("{first}.0.plan"));
         let made = Command::new("mkfifo").arg(&pipe).status();
         assert!(made.expect("there is a command `mkfifo`").success());
-        let mut check = command(&format!("check {names} --json --seeds {SEEDS}"));
         check.arg("--corpus").arg(&corpus).arg("--junit").arg(corpus.join("report.xml"));
         let check = check.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = check.spawn().expect("it can be started");
@@ -122,6 +126,21 @@ fn one_that_has_found_nothing_says_so_by_its_exit_code() {
     let report = ended.report();
     assert!(report.contains("tests=\"1\" failures=\"0\" time="), "{report}");
     assert!(report.contains("told to stop"), "{report}");
+}
+
+/// A shell starts what it runs in the background so.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_that_was_ignored_before_is_ignored() {
+    let line = "trap '' INT; exec \"$0\" check echo --seeds 3 --json \"$@\"";
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(line).arg(env!("CARGO_BIN_EXE_scenarios"));
+    let mut checking = Checking::begin("echo", "interrupt-ignored", shell);
+    signal(&checking.child, "INT");
+    checking.goes_on_with("plan 1.0\nscenario echo\n");
+    let ended = checking.ended();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.told);
+    assert_eq!(ended.verdict()["interrupted"], false, "{}", ended.told);
 }
 
 #[test]

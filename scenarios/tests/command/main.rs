@@ -670,6 +670,42 @@ fn failing_plan(folder: &Path) -> std::path::PathBuf {
     path
 }
 
+/// A pipe can be read once.
+#[test]
+fn a_plan_may_come_through_a_pipe() {
+    let plan = failing_plan(&folder("piped"));
+    for how in ["replay", "explain"] {
+        let plan = std::fs::File::open(&plan).expect("it was written");
+        let cat = Command::new("cat").stdin(plan).stdout(Stdio::piped()).spawn();
+        let pipe = cat.expect("there is a command `cat`").stdout.expect("it is piped");
+        let output = command(&format!("{how} /dev/stdin")).stdin(pipe).output();
+        let output = output.expect("the command can be started");
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).starts_with("Z05: "), "{}", text(&output.stdout));
+    }
+    let told = fails("replay /dev/null", 2);
+    assert!(told.contains("/dev/null: it is empty"), "{told}");
+}
+
+/// Where nothing can be written to, the plan of a single fault is told.
+#[test]
+fn a_failure_without_files_says_how_to_run_it_again() {
+    let said = |line: &str| {
+        let output = without_artifacts(line, "told").output().expect("it runs");
+        text(&output.stdout).to_owned()
+    };
+    let of_a_seed = said("check Z15 --seeds 200 --first --first-seed 17 --no-singles");
+    assert!(of_a_seed.contains("replay    scenarios run Z15 --seed "), "{of_a_seed}");
+    // As a rule Z08 falls to a single fault.
+    let of_a_single = said("check Z08 --seeds 400 --first --first-seed 17");
+    let (_, plan) = of_a_single.split_once(", with this plan in it:\n").expect(&of_a_single);
+    let (plan, _) = plan.split_once("files  ").expect(&of_a_single);
+    let path = folder("told-plan").join("told.plan");
+    std::fs::write(&path, plan).expect("it can be written");
+    let output = command("replay").arg(&path).output().expect("it can be started");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+}
+
 #[test]
 fn a_small_plan_is_printed_if_its_file_cannot_be_written() {
     let folder = folder("shrink-out");

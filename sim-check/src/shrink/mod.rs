@@ -36,6 +36,12 @@ const ALONE_MAX: usize = 1_000;
 pub trait Judge: Sync {
     /// Runs a plan.
     fn judge(&self, plan: &Plan) -> Trial;
+
+    /// True if nobody waits for more: the shrinker ends with what it has, as at a bound, once the plan
+    /// that it was given is judged. Never by default.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 impl<F: Fn(&Plan) -> Trial + Sync> Judge for F {

@@ -8,6 +8,7 @@ use std::thread;
 use sim_net::Plan;
 
 use super::{Bounds, Judge, Trial};
+use crate::jobs;
 
 /// The judge, what it has said, and how much more it may be asked.
 pub(super) struct Trials<'a> {
@@ -29,9 +30,10 @@ impl<'a> Trials<'a> {
         self.replays
     }
 
-    /// True if a bound is reached.
+    /// True if a bound is reached, or the judge is not to be asked any more.
     pub(super) fn is_spent(&self) -> bool {
-        self.replays >= self.bounds.replays || self.events >= self.bounds.events
+        let is_bound = self.replays >= self.bounds.replays || self.events >= self.bounds.events;
+        is_bound || self.replays > 0 && self.judge.is_over()
     }
 
     /// The first candidate, in their order, that is interesting, with what came of it; `None` if there is
@@ -100,8 +102,7 @@ impl<'a> Trials<'a> {
         };
         thread::scope(|scope| {
             for _ in 1..self.jobs.min(plans.len()) {
-                let thread = thread::Builder::new().name("sim-check-shrink".to_owned());
-                thread.spawn_scoped(scope, work).expect("the system starts a thread");
+                jobs::spawn(scope, "sim-check-shrink".to_owned(), work);
             }
             work();
         });

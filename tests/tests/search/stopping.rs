@@ -4,8 +4,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use sim_check::{Check, Verdict, check};
+use sim_check::{Check, Profile, Verdict, check};
 use sim_core::World;
 
 const SEEDS: u64 = 1_000;
@@ -73,4 +74,58 @@ fn one_that_is_told_before_it_begins_runs_once() {
 fn one_that_is_told_behind_its_last_run_is_whole() {
     let verdict = stopped_after(1, check("coin").jobs(1).seeds(1));
     assert_eq!((verdict.seeds, verdict.cut_short, verdict.interrupted), (1, false, false));
+}
+
+/// What only tells what there is to do would take runs, too.
+#[test]
+fn one_that_is_told_before_it_begins_looks_at_nothing_more() {
+    for singles in [false, true] {
+        let (stop, runs) = (Arc::new(AtomicBool::new(true)), AtomicU64::new(0));
+        let check = check("counted").profile(Profile::swarm()).singles(singles).stop_flag(stop);
+        let verdict = check.verdict(|world: World| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            async move { world.host("a").sleep(Duration::from_secs(1)).await }
+        });
+        // A profile without bounds asks a calm run how long its faults may last.
+        assert!(runs.into_inner() <= 2 && verdict.seeds == 1 && verdict.interrupted, "{verdict}");
+    }
+}
+
+#[test]
+fn one_with_a_corpus_of_no_plans_runs_a_seed_all_the_same() {
+    let corpus = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unreadable-corpus");
+    std::fs::create_dir_all(&corpus).unwrap();
+    std::fs::write(corpus.join("coin.0.plan"), "plan 99.0\n").unwrap();
+    let stopped = check("coin").corpus(&corpus).stop_flag(Arc::new(AtomicBool::new(true)));
+    for check in [stopped, check("coin").corpus(&corpus).budget(Duration::ZERO)] {
+        let verdict = check.verdict(|_: World| async { Err::<(), _>(io::Error::other("always")) });
+        assert_eq!((verdict.seeds, verdict.corpus.unreadable.len()), (1, 1), "{verdict}");
+        assert!(!verdict.is_green() && verdict.cut_short, "{verdict}");
+    }
+}
+
+#[test]
+fn shrinking_ends_with_what_it_has() {
+    let (stop, runs) = (Arc::new(AtomicBool::new(false)), AtomicU64::new(0));
+    let flag = Arc::clone(&stop);
+    let check = check("late").jobs(1).seeds(400).stop_at_first(true).singles(false);
+    let verdict = check.profile(Profile::swarm()).stop_flag(flag).verdict(|world: World| {
+        runs.fetch_add(1, Ordering::Relaxed);
+        let stop = Arc::clone(&stop);
+        async move {
+            let (a, b) = (world.host("a"), world.host("b"));
+            for _ in 0..5 {
+                a.sleep(Duration::from_secs(1)).await;
+                b.sleep(Duration::from_millis(300)).await;
+            }
+            if world.time().since_epoch() > Duration::from_millis(6_600) {
+                stop.store(true, Ordering::Relaxed);
+                return Err(io::Error::other("it is late"));
+            }
+            Ok(())
+        }
+    });
+    let shrunk = &verdict.explanation.as_ref().expect("it is looked into").shrunk;
+    assert!(shrunk.reproduced && shrunk.replays <= 2 && !shrunk.is_minimal, "{shrunk}");
+    assert!(verdict.interrupted, "{verdict}");
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 use sim_check::{
-    CorpusVerdict, Explanation, Files, Profile, Replayed, Verdict, quoted, write_whole,
+    CorpusVerdict, Explanation, Files, Origin, Profile, Replayed, Verdict, quoted, write_whole,
 };
 use sim_core::FaultMix;
 use sim_net::Bound;
@@ -206,11 +206,21 @@ fn print_text(verdict: &Verdict, files: Option<&Result<Files, String>>, calm: bo
         (Some(Ok(files)), _) => {
             say!("replay    scenarios replay {}{calm}", quoted(files.plan.display()));
         }
-        (_, Some(first)) => {
-            let faults = if calm.is_empty() { " --faults" } else { "" };
-            let Verdict { name, .. } = verdict;
-            say!("replay    scenarios run {name} --seed {}{faults} --trace", first.seed());
-        }
+        (_, Some(first)) => match (&first.origin, first.origin.plan()) {
+            (Origin::Kept(path, _), _) => {
+                say!("replay    scenarios replay {}{calm}", quoted(path.display()));
+            }
+            // It is in no file: here is what to put into one.
+            (_, Some(plan)) => {
+                say!("replay    scenarios replay FILE{calm}, with this plan in it:");
+                say!("{}", plan.clone().scenario(&verdict.name));
+            }
+            (_, None) => {
+                let faults = if calm.is_empty() { " --faults" } else { "" };
+                let Verdict { name, .. } = verdict;
+                say!("replay    scenarios run {name} --seed {}{faults} --trace", first.seed());
+            }
+        },
         (_, None) => {}
     }
     if let Some(files) = files {

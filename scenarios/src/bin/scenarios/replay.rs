@@ -2,9 +2,9 @@
 
 use std::future::Future;
 
-use sim_check::{Check, Verdict, check};
+use sim_check::{Check, PlanFile, Verdict, check};
 use sim_core::{Outcome, World};
-use sim_net::{Plan, StopAt};
+use sim_net::StopAt;
 
 use crate::check::{all_written, print_files, profile, to_json, write};
 use crate::options::{How, Replay};
@@ -13,9 +13,8 @@ use crate::{Done, Trouble, find, output};
 pub(crate) fn replay(options: &Replay) -> Done {
     let path = &options.file;
     let wrong = |error: String| Trouble::usage(format!("{}: {error}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let plan: Plan = text.parse().map_err(|errors| wrong(format!("\n{errors}")))?;
-    let Some(name) = &plan.scenario else {
+    let file = PlanFile::read(path).map_err(wrong)?;
+    let Some(name) = &file.plan().scenario else {
         return Err(wrong("it does not say what it is for: add a line `scenario NAME`".to_owned()));
     };
     let scenario = find(name)?;
@@ -25,11 +24,11 @@ pub(crate) fn replay(options: &Replay) -> Done {
     }
     let run = |world| scenario.run(world);
     if let Some(at) = sim_check::stop_at().map_err(|error| Trouble::usage(error.to_string()))? {
-        return stop(&check, at, run, options);
+        return stop(&check, &file, at, run, options);
     }
     let verdict = match options.how {
-        How::AsIs | How::Explain => check.replay_file(path, run),
-        How::Shrink => check.shrink_file(path, run),
+        How::AsIs | How::Explain => check.replay_file(&file, run),
+        How::Shrink => check.shrink_file(&file, run),
     };
     let verdict = verdict.map_err(wrong)?;
     match options.how {
@@ -41,7 +40,13 @@ pub(crate) fn replay(options: &Replay) -> Done {
 }
 
 /// Runs the plan until it comes to a place. It is no success: nothing was judged.
-fn stop<F>(check: &Check, at: StopAt, run: impl Fn(World) -> F + Sync, options: &Replay) -> Done
+fn stop<F>(
+    check: &Check,
+    file: &PlanFile,
+    at: StopAt,
+    run: impl Fn(World) -> F + Sync,
+    options: &Replay,
+) -> Done
 where
     F: Future + 'static,
     F::Output: Outcome + 'static,
@@ -50,9 +55,8 @@ where
         let told = format!("SIM_STOP_AT={at}: it is for `replay`, without --json");
         return Err(Trouble::usage(told));
     }
-    let path = &options.file;
-    let wrong = |error| Trouble::usage(format!("{}: {error}", path.display()));
-    let stopped = check.stopped(Some(path), at, run).map_err(wrong)?;
+    let wrong = |error| Trouble::usage(format!("{}: {error}", file.path().display()));
+    let stopped = check.stopped(Some(file), at, run).map_err(wrong)?;
     if options.trace {
         output::to_stderr(format_args!("{}", stopped.log()));
     }
