@@ -96,8 +96,9 @@ fn one_with_a_corpus_of_no_plans_runs_a_seed_all_the_same() {
     let corpus = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unreadable-corpus");
     std::fs::create_dir_all(&corpus).unwrap();
     std::fs::write(corpus.join("coin.0.plan"), "plan 99.0\n").unwrap();
-    let stopped = check("coin").corpus(&corpus).stop_flag(Arc::new(AtomicBool::new(true)));
-    for check in [stopped, check("coin").corpus(&corpus).budget(Duration::ZERO)] {
+    let check = || check("coin").corpus(&corpus).shrinks(false);
+    let stopped = check().stop_flag(Arc::new(AtomicBool::new(true)));
+    for check in [stopped, check().budget(Duration::ZERO)] {
         let verdict = check.verdict(|_: World| async { Err::<(), _>(io::Error::other("always")) });
         assert_eq!((verdict.seeds, verdict.corpus.unreadable.len()), (1, 1), "{verdict}");
         assert!(!verdict.is_green() && verdict.cut_short, "{verdict}");
