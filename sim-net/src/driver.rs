@@ -485,7 +485,7 @@ impl Driver for HostDriver {
     fn busy_until(&self) -> Option<Time> {
         let mut network = self.scheduler.network();
         let now = network.wire.now;
-        let until = network.host(self.index).busy_until;
+        let until = network.host(self.index).processor_busy_until();
         (until > now).then(|| network.wire.clocks.local(self.index, until))
     }
 

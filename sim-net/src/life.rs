@@ -13,6 +13,7 @@ use sim_core::{Signal, Time};
 use crate::address::{Endpoint, Ip};
 use crate::holds::{End, Holder, Holds, State};
 use crate::host::Host;
+use crate::names::query::QueryId;
 use crate::network::Network;
 use crate::ports::Ports;
 use crate::socket_table::{Kind, SocketId};
@@ -52,6 +53,8 @@ pub(crate) enum Missed {
     Output(SocketId),
     /// A datagram was to be sent there; it may count in the buffer of its socket.
     Datagram { from: SocketId, to: Endpoint, data: Vec<u8>, counted: bool },
+    /// A name server answered, or would have been asked again.
+    Answer(QueryId),
 }
 
 /// What a process that does not run will meet.
@@ -89,6 +92,11 @@ impl Host {
     /// True if a packet for this address reaches it.
     pub(crate) fn hears(&self, ip: Ip) -> bool {
         !self.life.off && !self.life.frozen && (ip.is_local_to(self.number) || ip.is_to_many())
+    }
+
+    /// Until when its processor is busy, or was when the turns stopped.
+    pub(crate) fn processor_busy_until(&self) -> Time {
+        if self.is_halted() { self.life.busy_until } else { self.busy_until }
     }
 
     /// Notes that it would have had something to do.
@@ -272,8 +280,12 @@ impl Network {
         self.halt_or_go_on(index);
         for event in missed {
             match event {
-                Missed::Timer(id) => self.tcp_timer(id),
+                Missed::Timer(id) => {
+                    self.tcp_open_late(id);
+                    self.tcp_timer(id);
+                }
                 Missed::Output(id) => self.tcp_missed_output(id),
+                Missed::Answer(id) => self.name_missed_answer(id),
                 Missed::Datagram { from, to, data, counted } => {
                     if counted {
                         self.udp_gone(from, data.len());
@@ -285,23 +297,30 @@ impl Network {
         }
     }
 
-    /// Nothing ends the process of a frozen machine: notes that it is to die when that goes on. `None`
-    /// if it may die now, else whether that is news.
+    /// Nothing ends the process of a frozen machine: notes that it is to die when that goes on, and not
+    /// to start again after all. `None` if it may die now, else whether that is news.
     pub(crate) fn put_off_kill(&mut self, index: u32) -> Option<bool> {
         let life = &mut self.host(index).life;
-        let is_put_off = life.frozen && !life.dead;
-        is_put_off.then(|| !std::mem::replace(&mut life.fate.dies, true))
+        if !life.frozen || life.dead {
+            return None;
+        }
+        let Fate { dies, starts, .. } = &mut life.fate;
+        Some(!std::mem::replace(dies, true) | std::mem::take(starts))
     }
 
     /// A stopped process acts on no signal but those that end or continue any process: notes one
-    /// that would end it. False if it may act now.
+    /// that would end it. It does not start again after that, whoever wanted it to before. False if it may
+    /// act now.
     pub(crate) fn put_off_signal(&mut self, index: u32, signal: Signal) -> bool {
         let life = &mut self.host(index).life;
-        let is_put_off = life.paused && signal != Signal::KILL;
-        if is_put_off && !life.fate.signals.contains(&signal) {
+        if !life.paused || signal == Signal::KILL {
+            return false;
+        }
+        life.fate.starts = false;
+        if !life.fate.signals.contains(&signal) {
             life.fate.signals.push(signal);
         }
-        is_put_off
+        true
     }
 
     /// Notes that a process which will die when it goes on is to start again then. False if it will

@@ -319,8 +319,10 @@ impl Scheduler {
                 if let Some(host) = self.index_of(host) {
                     self.count("host.signal");
                     let by = if fault.is_permanent { Holder::Incident } else { Holder::Hand };
+                    // Of what else the process may die then, that ends as it says itself.
+                    let ends_it = self.network().is_ended_by(host, *signal);
                     let is_told = self.signal(host, *signal, by);
-                    if is_told && fault.is_permanent {
+                    if is_told && ends_it && fault.is_permanent {
                         self.network().keep_dead(host);
                     }
                 }

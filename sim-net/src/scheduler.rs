@@ -397,7 +397,8 @@ impl Scheduler {
         drop(seats);
         // Its deadlines come at other times now.
         if let Some(engine) = engine {
-            self.network().plan(index, engine.next());
+            let next = engine.next();
+            self.network().plan(index, next);
         }
     }
 
@@ -592,7 +593,9 @@ impl Scheduler {
         struct PlanAnyway<'a>(&'a Scheduler, u32, &'a Turner);
         impl Drop for PlanAnyway<'_> {
             fn drop(&mut self) {
-                self.0.network().plan(self.1, self.2.next());
+                // It may ask its driver, which asks the network.
+                let next = self.2.next();
+                self.0.network().plan(self.1, next);
             }
         }
         let Some(engine) = self.engine_of(index) else {

@@ -17,6 +17,7 @@ use super::{NameFault, Resolver};
 use crate::agenda::Event;
 use crate::bell::Bell;
 use crate::decisions::{Entity, Site};
+use crate::life::Missed;
 use crate::link::Probability;
 use crate::network::Network;
 use crate::plan::FaultSite;
@@ -64,6 +65,8 @@ struct Query {
     /// What will arrive, or has.
     answer: Option<io::Result<Answer>>,
     is_answered: bool,
+    /// Its machine was frozen when the answer came: nothing comes until that goes on.
+    is_missed: bool,
     waker: Option<Waker>,
 }
 
@@ -220,6 +223,7 @@ impl Network {
             since: self.wire.now,
             answer: None,
             is_answered: false,
+            is_missed: false,
             waker: None,
         };
         let id = QueryId { slot: service.queries.insert(query) as u32, serial };
@@ -367,7 +371,6 @@ impl Network {
     /// An answer arrives, or it is time to ask again.
     #[cold]
     pub(crate) fn name_answer(&mut self, id: QueryId) {
-        let now = self.wire.now;
         let asking = self.name_service.get_mut(id).map(|query| query.host);
         let is_frozen = asking.is_some_and(|index| self.hosts[index as usize].life.frozen);
         // Who waits may have heard already: that the host that asked is gone.
@@ -375,11 +378,11 @@ impl Network {
             return;
         };
         if is_frozen {
-            // Nobody is there to hear it, or to ask again.
-            query.answer = None;
-            let again = query.since + ATTEMPT;
-            let again = if again > now { again } else { now + ATTEMPT };
-            self.wire.agenda.push(again, Event::NameAnswer(id));
+            // Nobody is there to hear it, or to ask again; and nothing is on its way.
+            (query.answer, query.is_missed) = (None, true);
+            let host = query.host;
+            self.name_service.waiting -= 1;
+            self.host(host).miss(Missed::Answer(id));
             return;
         }
         if query.answer.is_none() {
@@ -394,14 +397,29 @@ impl Network {
         self.tell_answer(id);
     }
 
+    /// A machine that goes on has missed the answer of a question: it asks again when it has waited long
+    /// enough.
+    #[cold]
+    pub(crate) fn name_missed_answer(&mut self, id: QueryId) {
+        let now = self.wire.now;
+        let Some(query) = self.name_service.get_mut(id).filter(|query| query.is_missed) else {
+            return;
+        };
+        query.is_missed = false;
+        let again = (query.since + ATTEMPT).max(now);
+        self.name_service.waiting += 1;
+        self.wire.agenda.push(again, Event::NameAnswer(id));
+    }
+
     /// The answer of a question is there.
     fn tell_answer(&mut self, id: QueryId) {
         let Some(query) = self.name_service.get_mut(id) else {
             return;
         };
         query.is_answered = true;
+        let was_missed = std::mem::take(&mut query.is_missed);
         let waker = query.waker.take();
-        self.name_service.waiting -= 1;
+        self.name_service.waiting -= usize::from(!was_missed);
         // Whoever waits for the world to be quiet looks again, too.
         self.name_service.bell.ring();
         self.is_watched = true;
@@ -430,7 +448,7 @@ impl Network {
     pub(crate) fn forget_question(&mut self, id: QueryId) -> Option<Waker> {
         self.name_service.get_mut(id)?;
         let query = self.name_service.queries.remove(id.slot as usize);
-        self.name_service.waiting -= usize::from(!query.is_answered);
+        self.name_service.waiting -= usize::from(!query.is_answered && !query.is_missed);
         query.waker
     }
 

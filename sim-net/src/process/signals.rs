@@ -104,6 +104,11 @@ impl Signals for HostDriver {
 }
 
 impl Network {
+    /// True if a signal ends the process of a host, now or when that goes on.
+    pub(crate) fn is_ended_by(&self, index: u32, signal: Signal) -> bool {
+        signal.default_action() == DefaultAction::End && !self.handles(index, signal)
+    }
+
     /// True if the process of a host handles a signal.
     fn handles(&self, index: u32, signal: Signal) -> bool {
         let mut own = self.sockets.of_host(index).into_iter();

@@ -520,10 +520,16 @@ impl Network {
     /// Sends what a connection could not send while its machine was frozen.
     #[cold]
     pub(crate) fn tcp_missed_output(&mut self, id: SocketId) {
+        self.tcp_open_late(id);
+        self.tcp_flush(id);
+    }
+
+    /// A connection whose machine was frozen when it was to be opened begins now, whatever comes first of what
+    /// it missed: a timer of an earlier connection may have come up for it.
+    pub(crate) fn tcp_open_late(&mut self, id: SocketId) {
         if let Some((host, stream)) = self.sockets.host_and_stream(id) {
             stream.connection.open_late(self.wire.local_time(host));
         }
-        self.tcp_flush(id);
     }
 
     /// The timer of a connection came up.

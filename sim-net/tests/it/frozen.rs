@@ -211,3 +211,29 @@ fn a_connect_of_a_frozen_machine_begins_when_it_goes_on() {
     let opens = |record| matches!(record, Record::Sent(PacketRecord { kind: PacketKind::Syn, .. }));
     assert_eq!(log.entries().filter(|entry| opens(entry.record)).count(), 1);
 }
+
+/// A timer of a connect that failed comes up for the next one of the same socket, and does not end that before its
+/// first SYN.
+#[test]
+fn an_old_timer_does_not_end_a_connect_that_has_not_begun() {
+    let simulation = Sim::new(1).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        let (ice, server) = (world.host("ice"), world.host("server"));
+        let addr = ice.getaddrinfo(SERVER).await?[0];
+        let mut socket = Socket::open(&ice, SocketKind::Stream, Family::V4)?;
+        let refused = socket.connect(addr).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let _server = server.create_server(SERVER, Recorder::default).await?;
+        assert!(operator.host("ice").freeze());
+        // The first one's SYN would have been repeated after 1 s.
+        world.sleep(ms(2_000)).await;
+        let early = world.timeout(Duration::from_secs(200), socket.connect(addr)).await;
+        assert!(early.is_err(), "nobody has heard of it");
+        assert!(operator.host("ice").thaw());
+        let began = world.time();
+        socket.connect(addr).await?;
+        io::Result::Ok(world.time() - began)
+    };
+    assert_eq!(simulation.run(run).unwrap(), ms(2));
+}

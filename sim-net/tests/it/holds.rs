@@ -146,6 +146,55 @@ fn the_hand_undoes_an_incident_even_a_permanent_one() {
     assert_eq!(silences("signal n SIGSTOP at 1s permanent", &[resume]), [(900, 3_000)]);
 }
 
+/// What a permanent signal does not do ends with all faults: a process that dies of something else.
+#[test]
+fn a_permanent_signal_that_ends_nothing_keeps_nobody_down() {
+    for signal in ["SIGSTOP", "SIGCONT", "SIGCHLD"] {
+        let text = format!("freeze n 1s..3s\nkill n at 1.5s\nsignal n {signal} at 2s permanent");
+        assert_eq!(silences(&text, &[]), [(900, 8_100)], "{text}");
+    }
+    let text = "pause n 1s..3s\nsignal n SIGTERM at 1.5s\nsignal n SIGCHLD at 2s permanent";
+    assert_eq!(silences(text, &[]), [(900, 8_100)]);
+}
+
+/// A start that waits for the end of a process is taken back by what ends it once more.
+#[test]
+fn of_a_kill_and_a_start_that_wait_the_last_holds() {
+    let wait: Deed = (1_000, |host| {
+        assert!(host.freeze() && host.kill() && !host.kill() && host.start() && host.kill());
+    });
+    let go_on: Deed = (2_000, |host| assert!(host.thaw() && !host.is_up()));
+    assert_eq!(silences("", &[wait, go_on]), [(900, 8_100)]);
+    let wait: Deed = (1_000, |host| {
+        assert!(host.pause() && host.signal(Signal::TERM) && host.start());
+        assert!(host.signal(Signal::INT));
+    });
+    let go_on: Deed = (2_000, |host| assert!(host.resume() && !host.is_up()));
+    assert_eq!(silences("", &[wait, go_on]), [(900, 8_100)]);
+}
+
+/// The clocks of a slow host may change their rate at any time, and it loses no timer by it: while its processor is
+/// busy, and while its process or its machine stands still. So at the end of all faults, too.
+#[test]
+fn a_slow_host_that_stands_still_keeps_its_timers_when_its_clock_changes() {
+    let slow: Deed = (500, |host| host.slow(ms(20)));
+    let drift: Deed = (2_000, |host| host.drift(0));
+    let resume: Deed = (3_000, |host| assert!(host.resume() | host.thaw()));
+    for stop in [
+        (1_000, (|host| assert!(host.pause())) as fn(&HostOperator)),
+        (1_000, |host| assert!(host.freeze())),
+    ] {
+        let silent = silences("", &[slow, stop, drift, resume]);
+        // Slow, each tick is 20 ms late.
+        let long: Vec<_> = silent.into_iter().filter(|(from, to)| to - from > 200).collect();
+        assert_eq!(long.len(), 1, "{long:?}");
+        assert!(long[0].0 < 1_000 && (3_000..3_100).contains(&long[0].1), "{long:?}");
+    }
+    let text = "clock n drift +100ppm\nslow n 1s.. by 20ms\npause n 2s.. permanent";
+    let silent = silences(text, &[]).last().copied().unwrap();
+    assert!((1_800..2_000).contains(&silent.0) && silent.1 == 10_000, "{silent:?}");
+}
+
 /// G-43: SIGSTOP and SIGCONT are `pause` and `resume`; neither moves the end of a plan's pause.
 #[test]
 fn a_signal_does_not_end_a_pause_of_a_plan() {

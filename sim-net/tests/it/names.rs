@@ -486,6 +486,45 @@ fn an_answer_to_a_frozen_machine_is_lost() {
     }
 }
 
+/// A machine that stays frozen asks nothing: a world in which nothing else is to happen is quiet, and ends. Whoever waits
+/// hears when it goes on, long after, or when it crashes.
+#[test]
+fn a_frozen_machine_that_waits_for_an_answer_keeps_no_world_busy() {
+    let sim = Sim::new(1).resolver(Resolver::new().latency(ms(30)));
+    for crash in [false, true] {
+        operated(&sim, |world, operator| async move {
+            let (client, _server) = (world.host("client"), world.host("server"));
+            let lp = world.clone();
+            let asking = client.clone();
+            let asking = world.host("watcher").create_task(async move {
+                let answer = asking.getaddrinfo(("server", 7)).await;
+                (answer.is_ok(), lp.time().since_epoch())
+            });
+            world.sleep(ms(10)).await;
+            let host = operator.host("client");
+            assert!(host.freeze());
+            world.settle().await;
+            assert_eq!(world.time().since_epoch(), ms(30));
+            world.sleep(ms(20_000)).await;
+            assert!(!asking.done());
+            assert!(if crash { host.crash() } else { host.thaw() });
+            let expected = if crash { (false, ms(20_030)) } else { (true, ms(20_060)) };
+            assert_eq!(asking.await.unwrap(), expected);
+            world.settle().await;
+            assert_eq!(world.time().since_epoch(), expected.1);
+            Ok(())
+        });
+    }
+    let simulation = sim.build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let stuck = simulation.run(async move {
+        let (client, _server) = (world.host("client"), world.host("server"));
+        operator.host("client").freeze();
+        client.getaddrinfo(("server", 7)).await.map(drop)
+    });
+    assert!(stuck.unwrap_err().to_string().contains("nothing can ever happen"), "it is a deadlock");
+}
+
 /// A host that starts again under another address is found by its name.
 #[test]
 fn a_host_that_moved_is_found_by_its_name() {

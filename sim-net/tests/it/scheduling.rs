@@ -331,3 +331,46 @@ fn a_timer_behind_one_that_was_cancelled_fires_whatever_the_host_does_then() {
         assert_eq!(simulation.run(run).unwrap(), ms(20));
     }
 }
+
+/// A process on a slow machine that stops itself in a callback goes on where it was.
+#[test]
+fn a_slow_process_that_stops_itself_loses_nothing() {
+    for stop in [HostOperator::pause as fn(&HostOperator) -> bool, HostOperator::freeze] {
+        let simulation = Sim::new(1).build();
+        let (world, operator) = (simulation.world(), simulation.operator());
+        let run = async move {
+            let lp = world.host("n");
+            let host = operator.host("n");
+            host.slow(ms(3));
+            let (fired, own, clock) = (lp.create_future(), operator.host("n"), world.clone());
+            let (last, later) = (fired.clone(), lp.clone());
+            lp.call_soon(move || {
+                assert!(stop(&own));
+                let then = move || {
+                    let _ = last.set_result(clock.time().since_epoch());
+                };
+                later.call_later(ms(10), then).detach();
+            });
+            world.sleep(ms(100)).await;
+            assert!(host.resume() | host.thaw());
+            Ok::<_, Failure>(world.timeout(ms(1_000), fired).await??)
+        };
+        assert_eq!(simulation.run(run).unwrap(), ms(100));
+    }
+}
+
+/// A panic in a callback of a slow host ends the run as any other does.
+#[test]
+fn a_panic_on_a_slow_host_is_the_end_of_the_run_alone() {
+    let simulation = Sim::new(1).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let report = simulation.run(async move {
+        let lp = world.host("n");
+        operator.host("n").slow(ms(3));
+        lp.call_soon(|| ());
+        lp.call_soon(|| panic!("mine"));
+        world.sleep(ms(100)).await;
+        Ok::<_, Failure>(())
+    });
+    assert!(report.unwrap_err().to_string().contains("mine"));
+}
