@@ -35,7 +35,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::history::Replicas;
-use sim_core::{Conn, DatagramTransport, Failure, FaultMix, Loop, Scenario, World};
+use sim_core::{Conn, DatagramTransport, Failure, FaultMix, Loop, Scenario, Time, World};
 
 pub use self::message::{
     Health, Kind, MESSAGE_BYTES_MAX, Member, Message, NEWS_MAX, News, NewsList,
@@ -88,15 +88,22 @@ pub fn with_flaw(flaw: Flaw) -> Scenario {
 struct Seat {
     wanted: Cell<bool>,
     lives: Cell<u32>,
+    /// When the first of them began: late, if the host was down at the beginning.
+    first: Cell<Option<Time>>,
     swim: RefCell<Option<Rc<RefCell<Swim>>>>,
 }
 
 async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
     let size = world.size("gossip.hosts", 3..=12) as u32;
     let roster = Rc::new(Roster::new(addresses(&world, size).await?, PERIOD));
-    let seat = || Seat { wanted: Cell::new(true), lives: Cell::new(0), swim: RefCell::default() };
+    let seat = || Seat {
+        wanted: Cell::new(true),
+        lives: Cell::new(0),
+        first: Cell::new(None),
+        swim: RefCell::default(),
+    };
     let seats: Rc<[Seat]> = (0..size).map(|_| seat()).collect();
-    let ending = Ending::default();
+    let (ending, begun) = (Ending::default(), world.time());
     for member in 0..size {
         let (roster, seats) = (Rc::clone(&roster), Rc::clone(&seats));
         let ends = ending.clone();
@@ -117,8 +124,12 @@ async fn run(world: World, flaw: Flaw) -> Result<(), Failure> {
     agree(&world, &seats, &[]).await?;
 
     for dead in roster.declared_dead() {
-        let lives = seats[dead as usize].lives.get();
-        ensure!(lives > 1, "member {dead} was declared dead, and was there all the time");
+        let Seat { lives, first, .. } = &seats[dead as usize];
+        let came_late = first.get().is_none_or(|first| first > begun);
+        ensure!(
+            lives.get() > 1 || came_late,
+            "member {dead} was declared dead, and was there all the time"
+        );
     }
     ending.give(&world).await;
     Ok(())
@@ -138,6 +149,7 @@ async fn attend(
         match endpoint.take() {
             None if seat.wanted.get() => {
                 seat.lives.set(seat.lives.get() + 1);
+                seat.first.set(seat.first.get().or(Some(lp.time())));
                 let (swim, conn) = start(&lp, member, roster, flaw).await?;
                 seat.swim.replace(Some(swim));
                 endpoint = Some(conn);

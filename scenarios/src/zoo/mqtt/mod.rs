@@ -73,7 +73,7 @@ async fn run(world: World, bug: Option<Bug>) -> Result<(), Failure> {
     let (near, far) = (world.host("client"), world.host("broker"));
     let delivered = Delivered::new();
     let server = broker::start(&far, &delivered).await?;
-    let messages = world.size("mqtt.messages", 2..=8);
+    let messages = world.size("mqtt.messages", 4..=9);
     let payloads = (0..messages).map(|number| number.to_be_bytes().to_vec());
     let sendings: Vec<_> =
         payloads.clone().map(|payload| delivered.sends(client::NAME.to_owned(), payload)).collect();
