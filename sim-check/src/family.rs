@@ -78,7 +78,7 @@ impl Family {
         Self::Cancel,
     ];
 
-    /// Its name, as [`FaultMix::streams`] and plans have it.
+    /// Its name, as [`FaultMix::streams`](sim_core::FaultMix::streams) and plans have it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Drop => "drop",
