@@ -291,7 +291,7 @@ impl Network {
                         self.udp_gone(from, data.len());
                     }
                     // Whoever sent it has gone on long since: there is nobody to tell of an error.
-                    let _ = self.udp_send(from, index, &data, Some(to));
+                    let _ = self.udp_send_anywhere(from, index, &data, to);
                 }
             }
         }

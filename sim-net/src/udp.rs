@@ -318,7 +318,7 @@ impl Network {
     }
 
     /// Sends a datagram to an address that was not the last one, or over links that look at packets.
-    fn udp_send_anywhere(
+    pub(crate) fn udp_send_anywhere(
         &mut self,
         id: SocketId,
         host: u32,
