@@ -8,14 +8,28 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 
 use serde_json::Value;
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 use super::{command, failing_plan, folder, signal};
 
 /// More than any test has time for.
 const SEEDS: u64 = u64::MAX / 4;
 const CAME: &str = "SIGINT came: no further run is started; a second one ends it at once";
+
+/// What runs these tests in the background may have them ignore `SIGINT`, and then so would what they start. Where a
+/// signal has a handler, a program that is started has its usual effect.
+fn heed_interrupts() {
+    static HEED: Once = Once::new();
+    HEED.call_once(|| {
+        let as_usual = Arc::new(AtomicBool::new(true));
+        flag::register_conditional_default(SIGINT, as_usual).expect("it can have a handler");
+    });
+}
 
 /// A check that reads its corpus.
 struct Checking {
@@ -33,6 +47,7 @@ impl Checking {
 
     /// A check that reads the corpus of `first`.
     fn begin(first: &str, test: &str, mut check: Command) -> Self {
+        heed_interrupts();
         let corpus = folder(test).join("corpus");
         std::fs::create_dir_all(&corpus).expect("it can be made");
         let pipe = corpus.join(format!("{first}.0.plan"));
