@@ -88,8 +88,8 @@ impl Check {
     }
 
     /// Ends it as soon as the flag is true, such as one that a handler of signals sets: no further run is started,
-    /// but the first always is, and what was found is told as ever. The verdict says that it was
-    /// [interrupted](Verdict::interrupted). No check handles signals by itself.
+    /// but the first always is, what was found is told as ever, and what is being made small stays as small as it is
+    /// by then. The verdict says that it was [interrupted](Verdict::interrupted). No check handles signals by itself.
     ///
     /// ```
     /// use sim_check::check;

@@ -60,7 +60,8 @@ pub struct Verdict {
     pub wall: Duration,
     /// True if its budget, or somebody who told it to stop, ended it before its last run.
     pub cut_short: bool,
-    /// True if that was somebody: see [`Check::stop_flag`](crate::Check::stop_flag).
+    /// True if that was somebody, or if somebody ended the shrinking: see
+    /// [`Check::stop_flag`](crate::Check::stop_flag).
     pub interrupted: bool,
     /// What came of the one plan that was run instead of everything else: of [`Check::replay`](crate::Check::replay)
     /// and its siblings.
