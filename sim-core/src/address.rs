@@ -7,12 +7,17 @@ use crate::UnixAddr;
 
 /// A host, by name or address, and a port.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct HostPort {
-    /// A name, or an address in its usual text form. Empty: every local address, where a call
-    /// listens (contract E-16).
-    pub host: String,
-    /// The port, by number or by the name of its service.
-    pub port: Port,
+pub enum HostPort {
+    /// A socket address, as it is: its IPv6 scope is kept.
+    Address(SocketAddr),
+    /// A host in words.
+    Named {
+        /// A name, or an address in its usual text form. Empty: every local address, where a call
+        /// listens (contract E-16).
+        host: String,
+        /// The port, by number or by the name of its service.
+        port: Port,
+    },
 }
 
 /// A port, by number or by the name of its service.
@@ -25,13 +30,21 @@ pub enum Port {
 }
 
 impl HostPort {
-    /// The address, if host and port are numeric: such need no resolver (E-02). An IPv6 scope
+    /// The address, if host and port are numeric: such need no resolver (E-02). An IPv6 scope in words
     /// (`fe80::1%eth0`) does, and so does the name of a service.
     pub fn numeric(&self) -> Option<SocketAddr> {
-        let Port::Number(port) = self.port else {
-            return None;
-        };
-        numeric_host(&self.host).map(|ip| SocketAddr::new(ip, port))
+        match self {
+            Self::Address(addr) => Some(*addr),
+            Self::Named { host, port: Port::Number(port) } => {
+                numeric_host(host).map(|ip| SocketAddr::new(ip, *port))
+            }
+            Self::Named { port: Port::Service(_), .. } => None,
+        }
+    }
+
+    /// True if it names no host: every local address is meant, where a call listens.
+    pub(crate) fn is_any(&self) -> bool {
+        matches!(self, Self::Named { host, .. } if host.is_empty())
     }
 }
 
@@ -76,19 +89,19 @@ impl ToHostPort for HostPort {
 
 impl ToHostPort for (&str, u16) {
     fn to_host_port(self) -> HostPort {
-        HostPort { host: self.0.to_owned(), port: self.1.into() }
+        HostPort::Named { host: self.0.to_owned(), port: self.1.into() }
     }
 }
 
 impl ToHostPort for (&str, &str) {
     fn to_host_port(self) -> HostPort {
-        HostPort { host: self.0.to_owned(), port: self.1.into() }
+        HostPort::Named { host: self.0.to_owned(), port: self.1.into() }
     }
 }
 
 impl ToHostPort for (String, u16) {
     fn to_host_port(self) -> HostPort {
-        HostPort { host: self.0, port: self.1.into() }
+        HostPort::Named { host: self.0, port: self.1.into() }
     }
 }
 
@@ -112,7 +125,7 @@ impl ToHostPort for (Ipv6Addr, u16) {
 
 impl ToHostPort for SocketAddr {
     fn to_host_port(self) -> HostPort {
-        HostPort { host: self.ip().to_string(), port: self.port().into() }
+        HostPort::Address(self)
     }
 }
 
@@ -217,6 +230,8 @@ impl DatagramAddress for UnixAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddrV6;
+
     use super::*;
 
     /// E-02: numeric hosts bypass the resolver; a scoped address goes to it.
@@ -230,6 +245,8 @@ mod tests {
         let addr: SocketAddr = "[::1]:80".parse().unwrap();
         assert_eq!(addr.to_host_port().numeric(), Some(addr));
         assert_eq!(("::1", "80").to_host_port().numeric(), Some(addr));
+        let scoped = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0, 7));
+        assert_eq!(scoped.to_host_port().numeric(), Some(scoped));
         assert!(("::1", "http").to_host_port().numeric().is_none());
     }
 }

@@ -47,11 +47,10 @@ impl Hints {
     }
 
     /// Says of a numeric address of another family that it is the caller's mistake.
-    fn check(self, ip: IpAddr) -> io::Result<()> {
-        let of = Family::of(&SocketAddr::new(ip, 0));
+    fn check(self, addr: SocketAddr) -> io::Result<()> {
         match self.family {
-            Some(family) if family != of => {
-                let text = format!("address {ip} is not of the family that was asked for");
+            Some(family) if family != Family::of(&addr) => {
+                let text = format!("address {} is not of the family that was asked for", addr.ip());
                 Err(io::Error::new(io::ErrorKind::InvalidInput, text))
             }
             _ => Ok(()),
@@ -204,9 +203,12 @@ impl Loop {
         if self.core.is_closed() {
             return Err(closed_error());
         }
-        let HostPort { host, port } = addr.to_host_port();
+        let (host, port) = match addr.to_host_port() {
+            HostPort::Address(addr) => return hints.check(addr).map(|()| vec![addr]),
+            HostPort::Named { host, port } => (host, port),
+        };
         let known = match numeric_host(&host) {
-            Some(ip) => Some(hints.check(ip).map(|()| vec![ip])),
+            Some(ip) => Some(hints.check(SocketAddr::new(ip, 0)).map(|()| vec![ip])),
             None => self.view.as_ref().and_then(|view| view.resolve(&host)),
         };
         let answer = match known {
@@ -262,10 +264,11 @@ impl Loop {
         addr: HostPort,
         hints: Hints,
     ) -> io::Result<Vec<SocketAddr>> {
-        if !addr.host.is_empty() {
-            return self.getaddrinfo_with(addr, hints).await;
-        }
-        let port = self.port_number(&addr.port, hints.kind).await?;
+        let port = match &addr {
+            HostPort::Named { host, port } if host.is_empty() => port,
+            _ => return self.getaddrinfo_with(addr, hints).await,
+        };
+        let port = self.port_number(port, hints.kind).await?;
         let families = [Family::V4, Family::V6].into_iter();
         let wanted = families.filter(|it| hints.family.is_none_or(|family| *it == family));
         Ok(wanted.map(|family| SocketAddr::new(family.unspecified().ip(), port)).collect())

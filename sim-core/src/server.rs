@@ -174,7 +174,7 @@ impl ServerBuilder {
         let (mut locals, mut optional) = (Vec::new(), Vec::new());
         for addr in addrs {
             let addr = addr.to_host_port();
-            let is_any = addr.host.is_empty();
+            let is_any = addr.is_any();
             let found = self.lp.local_addresses(addr, hints).await?;
             if locals.is_empty() && !is_any && found.len() == 1 {
                 locals = found;

@@ -85,12 +85,19 @@ impl News {
     }
 
     /// Takes them out, and calls `each` with each.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, mut each: impl FnMut(SocketId)) {
         if let Some(first) = self.first.take() {
             each(first);
-            self.others.drain(..).for_each(each);
+            if !self.others.is_empty() {
+                self.take_others(each);
+            }
         }
+    }
+
+    #[inline(never)]
+    fn take_others(&mut self, each: impl FnMut(SocketId)) {
+        self.others.drain(..).for_each(each);
     }
 
     pub(crate) fn clear(&mut self) {

@@ -1,8 +1,9 @@
 //! Peers that are not ours, on the real loop: what their kernel does that none of our own ends has it do.
 
+use std::fs;
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -113,12 +114,46 @@ fn workers_of_one_family_share_a_port_with_the_other() {
     let other = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = other.local_addr().unwrap().port();
     let Ok(_) = TcpListener::bind("[::1]:0") else { return println!("skipped: there is no IPv6") };
-    let pool = real_net::workers(2).serve(
-        (std::net::Ipv6Addr::UNSPECIFIED, port).into(),
-        |lp, at| async move {
+    let pool =
+        real_net::workers(2).serve((Ipv6Addr::UNSPECIFIED, port).into(), |lp, at| async move {
             let server = lp.create_server(at, || Recorder::new(&Log::new())).await?;
             Ok(Serving::from(server))
-        },
-    );
+        });
     assert_eq!(pool.unwrap().count(), 2);
+}
+
+/// An address of this machine that counts on one of its links alone.
+fn link_local() -> Option<SocketAddrV6> {
+    let known = fs::read_to_string("/proc/net/if_inet6").ok()?;
+    known.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let address = u128::from_str_radix(fields.next()?, 16).ok()?;
+        let interface = u32::from_str_radix(fields.next()?, 16).ok()?;
+        let address = Ipv6Addr::from_bits(address);
+        let is_one = address.is_unicast_link_local();
+        is_one.then(|| SocketAddrV6::new(address, 0, 0, interface))
+    })
+}
+
+/// E-02: an address that is given as one is taken as it is, its scope with it: a link-local one is nowhere
+/// without it.
+// on: real
+#[test]
+fn the_scope_of_an_address_is_kept() {
+    let Some(local) = link_local() else {
+        return println!("skipped: no link has an address of its own");
+    };
+    let Ok(listener) = TcpListener::bind(local) else {
+        return println!("skipped: {local} cannot be bound");
+    };
+    let (lp, _driver) = new_loop_and_driver().unwrap();
+    let (handle, remote) = ((*lp).clone(), listener.local_addr().unwrap());
+    let connect = async move {
+        let names = handle.getaddrinfo(remote).await?;
+        let conn = handle.create_connection(remote, || Recorder::new(&Log::new())).await?;
+        io::Result::Ok((names, conn.transport().peername()))
+    };
+    let (names, peer) = lp.run_until_complete(connect).unwrap().unwrap();
+    assert_eq!(names, [remote]);
+    assert_eq!(peer, Some(remote.into()));
 }

@@ -7,6 +7,8 @@ use std::io::Write;
 /// The longest string, and the most parts of a command, that a decoder takes.
 const BYTES_MAX: usize = 1 << 16;
 const PARTS_MAX: usize = 16;
+/// What ends a line.
+const END: &[u8] = b"\r\n";
 
 /// A value on the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,16 +36,16 @@ impl Value {
     /// Appends its bytes to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Simple(word) => put(out, format_args!("+{word}")),
-            Self::Error(text) => put(out, format_args!("-{text}")),
-            Self::Bulk(None) => put(out, format_args!("$-1")),
+            Self::Simple(word) => put(out, b'+', word.as_bytes()),
+            Self::Error(text) => put(out, b'-', text.as_bytes()),
+            Self::Bulk(None) => put(out, b'$', b"-1"),
             Self::Bulk(Some(bytes)) => {
-                put(out, format_args!("${}", bytes.len()));
+                put_count(out, b'$', bytes.len());
                 out.extend_from_slice(bytes);
-                out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(END);
             }
             Self::Array(values) => {
-                put(out, format_args!("*{}", values.len()));
+                put_count(out, b'*', values.len());
                 values.iter().for_each(|value| value.encode(out));
             }
         }
@@ -51,8 +53,15 @@ impl Value {
 }
 
 /// Appends a line.
-fn put(out: &mut Vec<u8>, line: fmt::Arguments<'_>) {
-    write!(out, "{line}\r\n").expect("a vector takes everything");
+fn put(out: &mut Vec<u8>, kind: u8, line: &[u8]) {
+    out.push(kind);
+    out.extend_from_slice(line);
+    out.extend_from_slice(END);
+}
+
+fn put_count(out: &mut Vec<u8>, kind: u8, count: usize) {
+    out.push(kind);
+    write!(out, "{count}\r\n").expect("a vector takes everything");
 }
 
 /// Cuts a stream into values: [`feed`](Self::feed) it what comes, then [`poll`](Self::poll) until
@@ -71,10 +80,19 @@ fn put(out: &mut Vec<u8>, line: fmt::Arguments<'_>) {
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
+    /// The parts so far of an array that is not whole, and how many it will have.
+    array: Option<(Vec<Value>, usize)>,
 }
 
-/// What is left to be read of a value that is looked at.
+/// What is not read yet.
 struct Rest<'a>(&'a [u8]);
+
+/// What stands at the beginning of it.
+enum Item {
+    Value(Value),
+    /// An array of so many parts begins.
+    Array(usize),
+}
 
 impl Decoder {
     /// Takes in the next bytes.
@@ -89,18 +107,35 @@ impl Decoder {
     /// [`ValueError`]: there is no way on then.
     pub fn poll(&mut self) -> Result<Option<Value>, ValueError> {
         let mut rest = Rest(&self.buffer);
-        let value = rest.value()?;
-        if value.is_some() {
-            let read = self.buffer.len() - rest.0.len();
-            self.buffer.drain(..read);
-        }
+        let value = next_value(&mut rest, &mut self.array)?;
+        let read = self.buffer.len() - rest.0.len();
+        self.buffer.drain(..read);
         Ok(value)
     }
 }
 
-impl Rest<'_> {
-    fn line(&mut self) -> Result<Option<&str>, ValueError> {
-        let Some(end) = self.0.windows(2).position(|window| window == b"\r\n") else {
+/// The next value, if it is whole; if it is not, what is there of an array.
+fn next_value(
+    rest: &mut Rest<'_>,
+    array: &mut Option<(Vec<Value>, usize)>,
+) -> Result<Option<Value>, ValueError> {
+    loop {
+        if let Some((values, _)) = array.take_if(|(values, count)| values.len() == *count) {
+            return Ok(Some(Value::Array(values)));
+        }
+        let item = if array.is_some() { rest.part()? } else { rest.item()? };
+        match (item, &mut *array) {
+            (None, _) => return Ok(None),
+            (Some(Item::Array(count)), _) => *array = Some((Vec::with_capacity(count), count)),
+            (Some(Item::Value(value)), Some((values, _))) => values.push(value),
+            (Some(Item::Value(value)), None) => return Ok(Some(value)),
+        }
+    }
+}
+
+impl<'a> Rest<'a> {
+    fn line(&mut self) -> Result<Option<&'a str>, ValueError> {
+        let Some(end) = self.0.windows(2).position(|window| window == END) else {
             return if self.0.len() > BYTES_MAX { Err(ValueError) } else { Ok(None) };
         };
         let (line, rest) = self.0.split_at(end);
@@ -117,30 +152,37 @@ impl Rest<'_> {
         if number > most { Err(ValueError) } else { Ok(Some(number)) }
     }
 
-    fn value(&mut self) -> Result<Option<Value>, ValueError> {
+    /// What comes next, if it is whole; else nothing of it is read.
+    fn item(&mut self) -> Result<Option<Item>, ValueError> {
+        let all = self.0;
         let Some(line) = self.line()? else { return Ok(None) };
         let (kind, text) = line.split_at_checked(1).ok_or(ValueError)?;
-        match kind {
-            "+" => Ok(Some(Value::Simple(text.to_owned()))),
-            "-" => Ok(Some(Value::Error(text.to_owned()))),
+        let value = match kind {
+            "+" => Value::Simple(text.to_owned()),
+            "-" => Value::Error(text.to_owned()),
             "$" => match Self::number(text, BYTES_MAX)? {
-                Some(bytes) => self.bulk(bytes),
-                None => Ok(Some(Value::Bulk(None))),
+                Some(bytes) => match self.bulk(bytes)? {
+                    Some(string) => string,
+                    None => {
+                        self.0 = all;
+                        return Ok(None);
+                    }
+                },
+                None => Value::Bulk(None),
             },
             "*" => {
                 let parts = Self::number(text, PARTS_MAX)?.ok_or(ValueError)?;
-                let values: Result<Option<Vec<_>>, _> =
-                    (0..parts).map(|_| self.part().transpose()).map(Option::transpose).collect();
-                Ok(values?.map(Value::Array))
+                return Ok(Some(Item::Array(parts)));
             }
-            _ => Err(ValueError),
-        }
+            _ => return Err(ValueError),
+        };
+        Ok(Some(Item::Value(value)))
     }
 
     /// A part of an array: a string, so that arrays do not nest.
-    fn part(&mut self) -> Result<Option<Value>, ValueError> {
+    fn part(&mut self) -> Result<Option<Item>, ValueError> {
         match self.0.first() {
-            Some(b'$') => self.value(),
+            Some(b'$') => self.item(),
             Some(_) => Err(ValueError),
             None => Ok(None),
         }
@@ -149,7 +191,7 @@ impl Rest<'_> {
     fn bulk(&mut self, bytes: usize) -> Result<Option<Value>, ValueError> {
         let Some((string, rest)) = self.0.split_at_checked(bytes) else { return Ok(None) };
         let Some((end, rest)) = rest.split_at_checked(2) else { return Ok(None) };
-        if end != b"\r\n" {
+        if end != END {
             return Err(ValueError);
         }
         let value = Value::Bulk(Some(string.to_vec()));
@@ -182,14 +224,18 @@ mod tests {
         ];
         let mut stream = Vec::new();
         sent.iter().for_each(|value| value.encode(&mut stream));
-        for cut in 0..=stream.len() {
+        let decoded = |pieces: &[&[u8]]| {
             let (mut decoder, mut values) = (Decoder::default(), Vec::new());
-            for piece in [&stream[..cut], &stream[cut..]] {
+            for piece in pieces {
                 decoder.feed(piece);
                 values.extend(std::iter::from_fn(|| decoder.poll().unwrap()));
             }
-            assert_eq!(values, sent, "cut at {cut}");
+            values
+        };
+        for cut in 0..=stream.len() {
+            assert_eq!(decoded(&[&stream[..cut], &stream[cut..]]), sent, "cut at {cut}");
         }
+        assert_eq!(decoded(&stream.chunks(1).collect::<Vec<_>>()), sent, "byte by byte");
     }
 
     #[test]

@@ -56,7 +56,9 @@ impl Protocol for Server {
                 Err(_) => return cx.abort(),
             }
         }
-        cx.write(&replies);
+        if !replies.is_empty() {
+            cx.write(&replies);
+        }
     }
 }
 
