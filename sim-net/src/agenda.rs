@@ -14,8 +14,9 @@ use crate::socket_table::SocketId;
 pub(crate) enum Event {
     /// A packet arrives.
     Arrival(Packet),
-    /// A packet comes out of its host's downlink.
-    Delivery(Packet),
+    /// A packet comes out of its host's downlink. Those are few, and a second packet in its place would make
+    /// every event longer.
+    Delivery(Box<Packet>),
     /// A packet that is held back has waited long enough.
     Late(HeldBackKey),
     /// Nothing, or nothing any more: it was taken off.
@@ -171,7 +172,8 @@ impl Agenda {
     /// Takes a packet that arrives out of its place.
     pub(crate) fn take_packet(&mut self, place: Place) -> Packet {
         match self.take(place) {
-            Event::Arrival(packet) | Event::Delivery(packet) => packet,
+            Event::Arrival(packet) => packet,
+            Event::Delivery(packet) => *packet,
             other => unreachable!("{other:?} is no packet"),
         }
     }
@@ -186,8 +188,10 @@ impl Agenda {
     pub(crate) fn each_packet(&self, mut see: impl FnMut(InAgenda, Time, &Packet)) {
         let mut queue = self.queue.clone();
         while let Some(Due { at, slot, stamp }) = queue.pop() {
-            if let Event::Arrival(packet) | Event::Delivery(packet) = &self.events[slot as usize] {
-                see(InAgenda { slot, stamp }, at, packet);
+            match &self.events[slot as usize] {
+                Event::Arrival(packet) => see(InAgenda { slot, stamp }, at, packet),
+                Event::Delivery(packet) => see(InAgenda { slot, stamp }, at, packet),
+                _ => {}
             }
         }
     }
@@ -205,7 +209,8 @@ impl Agenda {
         }
         self.in_flight -= 1;
         match std::mem::replace(event, Event::Nothing) {
-            Event::Arrival(packet) | Event::Delivery(packet) => Some(packet),
+            Event::Arrival(packet) => Some(packet),
+            Event::Delivery(packet) => Some(*packet),
             _ => None,
         }
     }
@@ -256,6 +261,11 @@ mod tests {
 
     const fn at(nanos: u64) -> Time {
         Time::from_nanos(nanos)
+    }
+
+    #[test]
+    fn an_event_takes_no_more_room_than_a_packet() {
+        assert_eq!((size_of::<Event>(), size_of::<Packet>()), (128, 128));
     }
 
     #[test]

@@ -305,7 +305,7 @@ impl Network {
     fn run_event(&mut self, place: Place) -> Option<u32> {
         match self.wire.agenda.take(place) {
             Event::Arrival(packet) => self.arrive(packet),
-            Event::Delivery(packet) => self.judge_arrival(packet, true),
+            Event::Delivery(packet) => self.judge_arrival(*packet, true),
             Event::Late(key) => self.late(key),
             Event::Nothing => {}
             Event::Order(order) => return Some(order),

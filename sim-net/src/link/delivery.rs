@@ -49,7 +49,7 @@ impl Network {
                 let now = self.wire.now;
                 match self.wire.links.through_downlink(to, now, packet.size()) {
                     Some(leaves) if leaves > now => {
-                        self.wire.agenda.push(leaves, Event::Delivery(packet));
+                        self.wire.agenda.push(leaves, Event::Delivery(Box::new(packet)));
                     }
                     Some(_) => self.take_in_at_last(packet),
                     None => self.lose(packet, DropReason::Queue, faults::QUEUE),
@@ -137,7 +137,11 @@ impl Network {
             self.drop_packet(packet.to_host, packet, DropReason::Expired);
             return;
         }
-        let event = if is_through { Event::Delivery(packet) } else { Event::Arrival(packet) };
+        let event = if is_through {
+            Event::Delivery(Box::new(packet))
+        } else {
+            Event::Arrival(packet)
+        };
         self.wire.agenda.push(now, event);
     }
 
