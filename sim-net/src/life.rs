@@ -3,8 +3,8 @@
 //! A host is a machine with a kernel, and a process on it. A *crash* takes both: nothing more is
 //! sent, and the peers hear nothing. A *kill* takes the process: the kernel closes its sockets, as
 //! one does. A *pause* stops the process, a *freeze* the machine. A host that starts again runs its
-//! boot function under a new incarnation. Who keeps it down, frozen or paused, and until when, is in
-//! [`Holds`]: it goes on when nobody does any more.
+//! boot function under a new incarnation. Who keeps its machine off or frozen, its process away or paused,
+//! and until when, is in [`Holds`]: it goes on when nobody does any more.
 
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ impl Network {
     /// The machine loses power: its sockets are gone, and nobody is told.
     pub(crate) fn crash(&mut self, index: u32, by: Holder) -> bool {
         let life = &mut self.host(index).life;
-        let is_news = life.holds.begin(State::Down, by);
+        let is_news = life.holds.begin(State::Off, by);
         if life.off {
             return is_news;
         }
@@ -191,19 +191,31 @@ impl Network {
         true
     }
 
-    /// A process that is dead, or about to die, is not started again by the end of all faults.
-    pub(crate) fn keep_dead(&mut self, index: u32) {
-        let life = &mut self.host(index).life;
-        if !life.off && (life.dead || life.fate.is_death()) {
-            life.holds.begin(State::Down, Holder::Incident);
-        }
+    /// A host has no process from now on, or from the death on that awaits that, until the test's own hand says
+    /// otherwise.
+    pub(crate) fn keep_gone(&mut self, index: u32) {
+        self.host(index).life.holds.begin(State::Gone, Holder::Incident);
     }
 
-    /// A host without a process starts one, and first its machine if that is off, unless somebody holds
-    /// it down.
+    /// A machine that nobody keeps off any more is on again, without a process: its kernel answers.
+    pub(crate) fn power_on(&mut self, index: u32) -> bool {
+        let life = &mut self.host(index).life;
+        if !life.off || life.holds.has(State::Off) {
+            return false;
+        }
+        life.off = false;
+        let is_deaf = life.moved;
+        self.host(index).set_deaf(is_deaf);
+        self.record(index, Record::Host(HostChange::PowerOn));
+        self.freeze_or_thaw(index);
+        true
+    }
+
+    /// A host without a process starts one, and first its machine if that is off, unless somebody keeps it from
+    /// either.
     pub(crate) fn start(&mut self, index: u32) -> bool {
         let life = &self.host(index).life;
-        if !life.dead || life.holds.has(State::Down) {
+        if !life.dead || life.holds.has(State::Off) || life.holds.has(State::Gone) {
             return false;
         }
         let name = std::sync::Arc::clone(&self.wire.trace.hosts[index as usize]);
