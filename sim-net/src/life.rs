@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use sim_core::{Signal, Time};
 
-use crate::address::{Endpoint, Ip};
+use crate::address::Ip;
 use crate::holds::{End, Holder, Holds, State};
 use crate::host::Host;
-use crate::names::query::QueryId;
+use crate::missed::{Missed, MissedEvents};
 use crate::network::Network;
 use crate::ports::Ports;
-use crate::socket_table::{Kind, SocketId};
+use crate::socket_table::Kind;
 use crate::tcp::connections::Connections;
 use crate::tcp::time_wait::TimeWaits;
 use crate::trace::{HostChange, Record};
@@ -38,23 +38,9 @@ pub(crate) struct Life {
     /// Until when the processor was busy when the turns stopped.
     busy_until: Time,
     /// What was due while the machine was frozen.
-    missed_events: Vec<Missed>,
+    missed_events: MissedEvents,
     /// What the process is to meet when it or its machine goes on.
     fate: Fate,
-}
-
-/// Something that the kernel of a frozen machine does when it goes on.
-#[derive(PartialEq, Eq, Debug)]
-pub(crate) enum Missed {
-    /// The timer of a connection came up.
-    Timer(SocketId),
-    /// Something was done to a connection, by another host or by the test's own hand: it may have something to
-    /// send.
-    Output(SocketId),
-    /// A datagram was to be sent there; it may count in the buffer of its socket.
-    Datagram { from: SocketId, to: Endpoint, data: Vec<u8>, counted: bool },
-    /// A name server answered, or would have been asked again.
-    Answer(QueryId),
 }
 
 /// What a process that does not run will meet.
@@ -104,13 +90,9 @@ impl Host {
         self.life.missed = true;
     }
 
-    /// Notes what the kernel would have done were the machine not frozen. A connection sends all that it has at
-    /// once, and each datagram is one of its own.
+    /// Notes what the kernel would have done were the machine not frozen.
     pub(crate) fn miss(&mut self, event: Missed) {
-        let missed = &mut self.life.missed_events;
-        if matches!(event, Missed::Datagram { .. }) || !missed.contains(&event) {
-            missed.push(event);
-        }
+        self.life.missed_events.add(event);
     }
 
     /// Forgets everything that was in the machine's memory.
@@ -151,7 +133,7 @@ impl Network {
         host.life.off = true;
         // Whoever freezes it finds it frozen when it starts again.
         host.life.frozen = false;
-        host.life.missed_events.clear();
+        host.life.missed_events.take();
         host.life.lose_process();
         host.set_deaf(true);
         true
@@ -282,7 +264,7 @@ impl Network {
         }
         host.life.frozen = frozen;
         host.set_deaf(frozen || host.life.moved);
-        let missed = std::mem::take(&mut host.life.missed_events);
+        let missed = host.life.missed_events.take();
         if frozen {
             // Whoever sends from there looks at the links anew, and then at the machine.
             self.wire.links.routes_changed();

@@ -14,8 +14,8 @@ use crate::errno::{
     ENETUNREACH,
 };
 use crate::faults;
-use crate::life::Missed;
 use crate::link::pipeline::Fate;
+use crate::missed::Missed;
 use crate::multicast::Multicast;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet, udp_headers};

@@ -17,8 +17,8 @@ use super::{NameFault, Resolver};
 use crate::agenda::Event;
 use crate::bell::Bell;
 use crate::decisions::{Entity, Site};
-use crate::life::Missed;
 use crate::link::Probability;
+use crate::missed::Missed;
 use crate::network::Network;
 use crate::plan::FaultSite;
 use crate::plane::question::{self as decided, Subject};
@@ -101,7 +101,7 @@ impl Answer {
 }
 
 /// The place of a question that is under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct QueryId {
     slot: u32,
     serial: u32,
