@@ -19,7 +19,7 @@ use crate::ports::Ports;
 use crate::socket_table::Kind;
 use crate::tcp::connections::Connections;
 use crate::tcp::time_wait::TimeWaits;
-use crate::trace::{HostChange, Record};
+use crate::trace::{DropReason, HostChange, Record};
 
 /// Where a host's machine and process are in their lives.
 #[derive(Debug, Default)]
@@ -133,9 +133,14 @@ impl Network {
         host.life.off = true;
         // Whoever freezes it finds it frozen when it starts again.
         host.life.frozen = false;
-        host.life.missed_events.take();
+        let missed = host.life.missed_events.take();
         host.life.lose_process();
         host.set_deaf(true);
+        for event in missed {
+            if let Missed::Arrival(packet) = event {
+                self.drop_packet(index, *packet, DropReason::HostDown);
+            }
+        }
         true
     }
 
@@ -280,6 +285,7 @@ impl Network {
                 }
                 Missed::Output(id) => self.tcp_missed_output(id),
                 Missed::Answer(id) => self.name_missed_answer(id),
+                Missed::Arrival(packet) => self.take_in(*packet),
                 Missed::Datagram { from, to, data, counted } => {
                     if counted {
                         self.udp_gone(from, data.len());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::address::Endpoint;
 use crate::names::query::QueryId;
+use crate::packet::Packet;
 use crate::socket_table::SocketId;
 
 /// Something that the kernel of a frozen machine does when it goes on.
@@ -18,6 +19,8 @@ pub(crate) enum Missed {
     Datagram { from: SocketId, to: Endpoint, data: Vec<u8>, counted: bool },
     /// A name server answered, or would have been asked again.
     Answer(QueryId),
+    /// A packet of the machine's own arrived: it was never anywhere else.
+    Arrival(Box<Packet>),
 }
 
 /// What is done once, however often it was missed: a connection sends all that it has, and so on.
@@ -45,7 +48,7 @@ impl Missed {
             Self::Timer(id) => Some(Once::Timer(id)),
             Self::Output(id) => Some(Once::Output(id)),
             Self::Answer(id) => Some(Once::Answer(id)),
-            Self::Datagram { .. } => None,
+            Self::Datagram { .. } | Self::Arrival(_) => None,
         }
     }
 }

@@ -190,7 +190,7 @@ impl HostOperator {
         self.act(|scheduler, index| scheduler.resume(index, End::ByHand))
     }
 
-    /// The machine stops, as a virtual one does: packets to it are lost, its timers wait. Its clocks
+    /// The machine stops, as a virtual one does: packets to it are lost but for its own, its timers wait. Its clocks
     /// go on. One that is off is frozen from its start on.
     pub fn freeze(&self) -> bool {
         self.act(|scheduler, index| scheduler.network().freeze(index, Holder::Hand))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sim_core::driver::{Family, SocketKind};
 use sim_core::{Cx, Protocol, Socket, Transport};
-use sim_net::{HostOperator, PacketKind, PacketRecord, Record, Sim};
+use sim_net::{DropReason, HostOperator, PacketKind, PacketRecord, Record, Sim};
 
 use crate::protocols::{Datagrams, Name, Recorder, endpoint, ms};
 
@@ -157,6 +157,97 @@ fn datagrams_of_a_frozen_machine_wait() {
     assert_eq!(texts, [&b"before"[..], b"one", b"to all", b"two", b"after"]);
     assert_eq!(early, 1);
     assert!(all[1..].iter().all(|(_, at)| *at == ms(2_001)), "{all:?}");
+}
+
+/// A datagram that a machine has sent to itself is in its memory: it is there when the machine goes on, to a group
+/// too, and gone when it crashes. One from elsewhere is lost.
+#[test]
+fn datagrams_to_a_frozen_machine_itself_are_not_lost() {
+    let simulation = Sim::new(1).trace(true).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let received = simulation.run(async move {
+        let (ice, other) = (world.host("ice"), world.host("other"));
+        let group = [239, 1, 2, 3].into();
+        let heard = ice.datagram().local(("0.0.0.0", 9)).bind(Datagrams::default).await?;
+        heard.transport().join_multicast(group, None)?;
+        let none: Option<Name> = None;
+        let own = endpoint(&ice, none, Some(("ice", 9)), Datagrams::default).await?;
+        let local = ice.datagram().remote(("127.0.0.1", 9)).bind(Datagrams::default).await?;
+        let calls = ice.datagram().local(("0.0.0.0", 0)).bind(Datagrams::default).await?;
+        let foreign = endpoint(&other, none, Some(("ice", 9)), Datagrams::default).await?;
+        let unheard = ice.datagram().remote(("127.0.0.1", 99)).bind(Datagrams::default).await?;
+        world.sleep(ms(1_000)).await;
+        let host = operator.host("ice");
+        own.transport().send_to(b"one", None)?;
+        foreign.transport().send_to(b"lost", None)?;
+        local.transport().send_to(b"two", None)?;
+        calls.transport().send_to(b"to all", Some((group, 9).into()))?;
+        unheard.transport().send_to(b"to nobody", None)?;
+        assert!(host.freeze());
+        world.sleep(ms(999)).await;
+        let early = heard.with(|it, _| it.received.len());
+        world.sleep(ms(1)).await;
+        assert!(host.thaw());
+        world.sleep(ms(1_000)).await;
+        let refused = unheard.with(|it, _| it.errors.len());
+        own.transport().send_to(b"gone", None)?;
+        assert!(host.freeze());
+        world.sleep(ms(1)).await;
+        assert!(host.crash() && host.start() && host.thaw());
+        let ice = world.host("ice");
+        let again = ice.datagram().local(("0.0.0.0", 9)).bind(Datagrams::default).await?;
+        world.sleep(ms(1_000)).await;
+        let all = heard.with(|it, _| {
+            let told = it.received.iter().map(|(data, _, at)| (data.clone(), at.since_epoch()));
+            told.collect::<Vec<_>>()
+        });
+        io::Result::Ok((early, refused, all, again.with(|it, _| it.received.len())))
+    });
+    let (early, refused, all, again) = received.unwrap();
+    let texts: Vec<&[u8]> = all.iter().map(|(text, _)| text.as_slice()).collect();
+    assert_eq!(texts, [&b"one"[..], b"two", b"to all"]);
+    assert!(all.iter().all(|(_, at)| *at == ms(2_000)), "{all:?}");
+    assert_eq!((early, refused, again), (0, 1, 0));
+    // Each packet that was sent has an end.
+    let log = simulation.log().expect("it was asked for");
+    let count = |is_it: fn(Record) -> bool| log.entries().filter(|it| is_it(it.record)).count();
+    let sent = count(|it| matches!(it, Record::Sent(_)));
+    let down = |it| matches!(it, Record::Dropped(_, DropReason::HostDown));
+    assert_eq!(count(down), 2, "one from elsewhere, and one to itself before the crash");
+    let ended = |it| matches!(it, Record::Delivered(_) | Record::Dropped(..));
+    assert_eq!(count(ended), sent);
+}
+
+/// What a machine sends to itself over TCP is not lost either: nothing has to be sent again, and nobody waits for that.
+#[test]
+fn segments_to_a_frozen_machine_itself_are_not_lost() {
+    for (frozen, sent) in [(ms(100), 1), (ms(5_000), 2)] {
+        let simulation = Sim::new(1).trace(true).build();
+        let (world, operator) = (simulation.world(), simulation.operator());
+        let run = async move {
+            let ice = world.host("ice");
+            let _server = ice.create_server(("ice", 7), || Recorder::saying(b"hi")).await?;
+            let conn = ice.create_connection(("ice", 7), Recorder::default).await?;
+            world.sleep(ms(1_000)).await;
+            conn.with(|_, cx| cx.write(b"hello"));
+            assert!(operator.host("ice").freeze());
+            world.sleep(frozen).await;
+            assert!(operator.host("ice").thaw());
+            world.sleep(ms(1_000)).await;
+            io::Result::Ok(conn.with(|it, _| (it.data.clone(), it.lost.is_some())))
+        };
+        assert_eq!(simulation.run(run).unwrap(), (b"hi".to_vec(), false));
+        let log = simulation.log().expect("it was asked for");
+        let hello = |packet: PacketRecord| packet.kind == PacketKind::Data && packet.bytes == 5;
+        let told = |is_it: fn(Record) -> Option<PacketRecord>| {
+            let entries = log.entries().filter(|it| is_it(it.record).is_some_and(hello));
+            entries.map(|it| it.time.since_epoch()).collect::<Vec<_>>()
+        };
+        let times = told(|it| if let Record::Sent(packet) = it { Some(packet) } else { None });
+        assert_eq!(times.len(), sent, "a timer of its own came up meanwhile, or not: {times:?}");
+        let arrivals = told(|it| if let Record::Delivered(it) = it { Some(it) } else { None });
+        assert_eq!(arrivals[0], times[0] + frozen);
+    }
 }
 
 /// What waits counts in the send buffer of its socket, and no more once it is sent.
