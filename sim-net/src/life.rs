@@ -284,13 +284,18 @@ impl Network {
                     self.tcp_timer(id);
                 }
                 Missed::Output(id) => self.tcp_missed_output(id),
+                Missed::Close(id) => drop(self.sockets.remove(id)),
+                Missed::Device(packet) => {
+                    // It was found to be one, and to have a way.
+                    let _ = self.interface_send(index, &packet);
+                }
                 Missed::Answer(id) => self.name_missed_answer(id),
                 Missed::Arrival(packet) => self.take_in(*packet),
                 Missed::Datagram { from, to, data, counted } => {
                     if counted {
                         self.udp_gone(from, data.len());
                     }
-                    // Whoever sent it has gone on long since: there is nobody to tell of an error.
+                    // What is wrong with it was told when it was sent; of what has changed there is nobody to tell.
                     let _ = self.udp_send_anywhere(from, index, &data, to);
                 }
             }

@@ -17,6 +17,10 @@ pub(crate) enum Missed {
     Output(SocketId),
     /// A datagram was to be sent there; it may count in the buffer of its socket.
     Datagram { from: SocketId, to: Endpoint, data: Vec<u8>, counted: bool },
+    /// A datagram socket was closed.
+    Close(SocketId),
+    /// A packet was to be sent from the machine's TUN device.
+    Device(Vec<u8>),
     /// A name server answered, or would have been asked again.
     Answer(QueryId),
     /// A packet of the machine's own arrived: it was never anywhere else.
@@ -48,7 +52,7 @@ impl Missed {
             Self::Timer(id) => Some(Once::Timer(id)),
             Self::Output(id) => Some(Once::Output(id)),
             Self::Answer(id) => Some(Once::Answer(id)),
-            Self::Datagram { .. } | Self::Arrival(_) => None,
+            Self::Datagram { .. } | Self::Close(_) | Self::Device(_) | Self::Arrival(_) => None,
         }
     }
 }

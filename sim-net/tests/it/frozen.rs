@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sim_core::driver::{Family, SocketKind};
 use sim_core::{Cx, Protocol, Socket, Transport};
-use sim_net::{DropReason, HostOperator, PacketKind, PacketRecord, Record, Sim};
+use sim_net::{DropReason, HostOperator, Link, PacketKind, PacketRecord, Record, Sim};
 
 use crate::protocols::{Datagrams, Name, Recorder, endpoint, ms};
 
@@ -157,6 +157,76 @@ fn datagrams_of_a_frozen_machine_wait() {
     assert_eq!(texts, [&b"before"[..], b"one", b"to all", b"two", b"after"]);
     assert_eq!(early, 1);
     assert!(all[1..].iter().all(|(_, at)| *at == ms(2_001)), "{all:?}");
+}
+
+/// What is wrong with a datagram its sender is told at once, as a kernel tells it, and as on a machine that is not
+/// frozen; and of its first one a socket is bound.
+#[test]
+fn errors_of_datagrams_are_told_on_a_frozen_machine() {
+    let simulation = Sim::new(1).link("mtu=1000/refuse".parse::<Link>().unwrap()).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let told = simulation.run(async move {
+        let (ice, sink) = (world.host("ice"), world.host("sink"));
+        let none: Option<Name> = None;
+        let heard = endpoint(&sink, Some(("sink", 9)), none, Datagrams::default).await?;
+        let sink = sink.getaddrinfo(("sink", 9)).await?[0];
+        let host = operator.host("ice");
+        let mut told = Vec::new();
+        for frozen in [false, true] {
+            assert!(!frozen || host.freeze());
+            let socket = Socket::open(&ice, SocketKind::Datagram, Family::V4)?;
+            let sent = [
+                socket.send_to(b"fine", sink).await,
+                socket.send_to(&[0; 1_000], sink).await,
+                socket.send_to(&[0; 65_508], sink).await,
+                socket.send_to(b"to nowhere", ([192, 0, 2, 1], 9).into()).await,
+                socket.send_to(b"to everybody", ([255; 4], 9).into()).await,
+                socket.send_to(b"to no port", ([10, 0, 0, 2], 0).into()).await,
+                socket.send_to(b"of another family", "[fd00::2]:9".parse().unwrap()).await,
+            ];
+            let sent = sent.map(|sent| sent.map_err(|error| (error.kind(), error.to_string())));
+            let is_bound = socket.local_addr().is_ok_and(|local| local.port() != 0);
+            told.push((sent, is_bound));
+        }
+        world.sleep(ms(1_000)).await;
+        assert!(host.thaw());
+        world.sleep(ms(1_000)).await;
+        io::Result::Ok((told, heard.with(|it, _| it.received.len())))
+    });
+    let (told, heard) = told.unwrap();
+    assert_eq!(told[1], told[0]);
+    let (sent, is_bound) = &told[0];
+    assert_eq!((&sent[0], is_bound), (&Ok(4), &true));
+    assert!(sent[1..].iter().all(Result::is_err), "{sent:?}");
+    assert_eq!(heard, 2, "what is fine arrives, once each");
+}
+
+/// A socket that is closed while its machine is frozen has sent what it was given before, and gives its port back.
+#[test]
+fn a_frozen_machine_closes_a_socket_behind_what_that_has_sent() {
+    let simulation = Sim::new(1).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        let (ice, sink) = (world.host("ice"), world.host("sink"));
+        let none: Option<Name> = None;
+        let heard = endpoint(&sink, Some(("sink", 9)), none, Datagrams::default).await?;
+        let to = sink.getaddrinfo(("sink", 9)).await?[0];
+        assert!(operator.host("ice").freeze());
+        for text in [b"one", b"two"] {
+            let socket = Socket::open(&ice, SocketKind::Datagram, Family::V4)?;
+            socket.bind(([0; 4], 5_000).into())?;
+            socket.send_to(text, to).await?;
+        }
+        world.sleep(ms(1_000)).await;
+        assert!(operator.host("ice").thaw());
+        world.sleep(ms(1_000)).await;
+        io::Result::Ok(heard.with(|it, _| {
+            let told = it.received.iter().map(|(text, from, _)| (text.clone(), from.port()));
+            told.collect::<Vec<_>>()
+        }))
+    };
+    let heard = simulation.run(run).unwrap();
+    assert_eq!(heard, [(b"one".to_vec(), 5_000), (b"two".to_vec(), 5_000)]);
 }
 
 /// A datagram that a machine has sent to itself is in its memory: it is there when the machine goes on, to a group
