@@ -289,6 +289,7 @@ impl Network {
                     // It was found to be one, and to have a way.
                     let _ = self.interface_send(index, &packet);
                 }
+                Missed::Question(id) => self.name_missed_question(id),
                 Missed::Answer(id) => self.name_missed_answer(id),
                 Missed::Arrival(packet) => self.take_in(*packet),
                 Missed::Datagram { from, to, data, counted } => {

@@ -21,6 +21,8 @@ pub(crate) enum Missed {
     Close(SocketId),
     /// A packet was to be sent from the machine's TUN device.
     Device(Vec<u8>),
+    /// A name server was to be asked.
+    Question(QueryId),
     /// A name server answered, or would have been asked again.
     Answer(QueryId),
     /// A packet of the machine's own arrived: it was never anywhere else.
@@ -52,7 +54,11 @@ impl Missed {
             Self::Timer(id) => Some(Once::Timer(id)),
             Self::Output(id) => Some(Once::Output(id)),
             Self::Answer(id) => Some(Once::Answer(id)),
-            Self::Datagram { .. } | Self::Close(_) | Self::Device(_) | Self::Arrival(_) => None,
+            Self::Datagram { .. }
+            | Self::Close(_)
+            | Self::Device(_)
+            | Self::Question(_)
+            | Self::Arrival(_) => None,
         }
     }
 }
