@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::driver::{Family, SocketKind};
-use sim_core::{Cx, Protocol, Socket, Transport};
+use sim_core::{Cx, Protocol, Socket, Transport, World};
 use sim_net::{DropReason, HostOperator, Link, PacketKind, PacketRecord, Record, Sim};
 
 use crate::protocols::{Datagrams, Name, Recorder, endpoint, ms};
@@ -349,6 +350,22 @@ fn datagrams_that_wait_fill_the_send_buffer() {
     assert_eq!((left, heard), (0, 10));
 }
 
+/// Has a socket of a frozen machine connect, thaws the machine long after, and says how long the connect took from
+/// then on.
+async fn connect_late(
+    world: &World,
+    frozen: &HostOperator,
+    socket: &mut Socket,
+    addr: SocketAddr,
+) -> io::Result<Duration> {
+    let early = world.timeout(Duration::from_secs(200), socket.connect(addr)).await;
+    assert!(early.is_err(), "nobody has heard of it");
+    assert!(frozen.thaw());
+    let began = world.time();
+    socket.connect(addr).await?;
+    Ok(world.time() - began)
+}
+
 /// A connect begins when the machine goes on: with one SYN, and its patience counts from then on.
 #[test]
 fn a_connect_of_a_frozen_machine_begins_when_it_goes_on() {
@@ -360,12 +377,7 @@ fn a_connect_of_a_frozen_machine_begins_when_it_goes_on() {
         let addr = ice.getaddrinfo(SERVER).await?[0];
         let mut socket = Socket::open(&ice, SocketKind::Stream, Family::V4)?;
         assert!(operator.host("ice").freeze());
-        let early = world.timeout(Duration::from_secs(200), socket.connect(addr)).await;
-        assert!(early.is_err(), "nobody has heard of it");
-        assert!(operator.host("ice").thaw());
-        let began = world.time();
-        socket.connect(addr).await?;
-        io::Result::Ok(world.time() - began)
+        connect_late(&world, &operator.host("ice"), &mut socket, addr).await
     };
     assert_eq!(simulation.run(run).unwrap(), ms(2));
     let log = simulation.log().expect("it was asked for");
@@ -389,12 +401,7 @@ fn an_old_timer_does_not_end_a_connect_that_has_not_begun() {
         assert!(operator.host("ice").freeze());
         // The first one's SYN would have been repeated after 1 s.
         world.sleep(ms(2_000)).await;
-        let early = world.timeout(Duration::from_secs(200), socket.connect(addr)).await;
-        assert!(early.is_err(), "nobody has heard of it");
-        assert!(operator.host("ice").thaw());
-        let began = world.time();
-        socket.connect(addr).await?;
-        io::Result::Ok(world.time() - began)
+        connect_late(&world, &operator.host("ice"), &mut socket, addr).await
     };
     assert_eq!(simulation.run(run).unwrap(), ms(2));
 }
