@@ -390,19 +390,17 @@ fn last_end(plan: &Plan) -> Duration {
     ends.max().unwrap_or_default()
 }
 
-/// Adds a fault that a seed drew to a plan that was there before, unless it would overlap with a stop of a host that
-/// the plan has.
+/// Adds a fault that a seed drew to a plan that was there before, unless one of the two would find a machine off that it
+/// needs.
 fn add(plan: &mut Plan, drawn: Entry, calm: AskCalm<'_>) {
     let hosts: Vec<&str> = calm().hosts.iter().map(String::as_str).collect();
-    let overlaps = |plan: &Plan| {
-        let is_overlap = |error: &PlanError| matches!(error.problem, Problem::Overlap { .. });
-        plan.check(&hosts)
-            .err()
-            .map_or(0, |errors| errors.iter().filter(|it| is_overlap(it)).count())
+    let misses = |plan: &Plan| {
+        let is_off = |error: &PlanError| matches!(error.problem, Problem::Off { .. });
+        plan.check(&hosts).err().map_or(0, |errors| errors.iter().filter(|it| is_off(it)).count())
     };
-    let before = overlaps(plan);
+    let before = misses(plan);
     plan.entries.push(drawn);
-    if overlaps(plan) > before {
+    if misses(plan) > before {
         plan.entries.pop();
     }
 }
@@ -493,6 +491,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use sim_core::{Cx, DatagramProtocol, DatagramTransport, World};
+    use sim_net::plan::{Action, Condition};
 
     use super::*;
     use crate::calm::Calm;
@@ -641,18 +640,31 @@ mod tests {
         let own_streams = StreamFaults::new().boundaries(Probability::ALWAYS, Boundary::Byte);
         let own = Plan::new().crash(secs(1), "a", secs(400)).pause(secs(2), "b", secs(1));
         let sim = |seed| Sim::new(seed).stream_faults(own_streams).plan(&own).unwrap();
-        let mut most = 0;
+        // With the crash, which has begun then.
+        let overlaps = |entry: &Entry| {
+            let Entry::Fault(fault) = entry else { return false };
+            let stops = match &fault.action {
+                Action::Interval { condition: Condition::Crash { host, .. }, .. }
+                | Action::Interval { condition: Condition::Freeze { host }, .. } => host == "a",
+                _ => false,
+            };
+            let end = fault.length().zip(fault.start.time()).map(|(length, at)| at + length);
+            stops && end > Some(Time::ZERO + secs(1))
+        };
+        let (mut most, mut overlapping) = (0, 0);
         for seed in 0..200 {
             let applied = swarm.applied(sim(seed), seed, &calm);
             let plan = applied.planned().unwrap();
             assert_eq!(plan.entries[..2], own.entries[..]);
             assert!(plan.check(&["a", "b"]).is_ok(), "{plan}");
+            overlapping += plan.entries[2..].iter().filter(|entry| overlaps(entry)).count();
             most = most.max(plan.entries.len());
             let _unchanged = applied.map_stream_faults(|streams| {
                 assert_eq!(streams, own_streams.or(streams));
                 streams
             });
         }
+        assert!(overlapping > 0, "each ends by itself");
         assert!(most > 4, "{most}");
 
         let applied = swarm.applied(sim(0).quiesce(secs(2)), 0, &calm);

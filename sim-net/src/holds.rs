@@ -1,15 +1,18 @@
 //! What holds a host: who keeps its machine off or frozen, its process paused, its callbacks slow.
 //!
-//! A host is down, frozen, paused or slow as long as anybody holds it so, and each hold ends by itself.
-//! What is of the machine (down, frozen, slow) outlives the process; a pause ends with it.
+//! A host is off, frozen, without a process, paused or slow as long as anybody holds it so, and each hold ends by
+//! itself. What is of the machine (off, frozen, slow) outlives the process, and so does that there is to be none; a
+//! pause ends with it.
 
 use std::time::Duration;
 
 /// What a host is held in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
-    /// No process: its machine is off, or it may not start again.
-    Down,
+    /// Its machine is off, and so it has no process.
+    Off,
+    /// It has no process, whether or not its machine is on.
+    Gone,
     /// Its machine stands still.
     Frozen,
     /// Its process stands still.
@@ -116,7 +119,7 @@ mod tests {
         let mut holds = Holds::default();
         assert!(holds.begin(State::Frozen, FIRST) && holds.begin(State::Frozen, SECOND));
         assert!(holds.begin(State::Frozen, Holder::Hand) && !holds.begin(State::Frozen, FIRST));
-        assert!(!holds.has(State::Down) && !holds.end(State::Down, End::Of(0)));
+        assert!(!holds.has(State::Off) && !holds.end(State::Off, End::Of(0)));
         assert!(holds.end(State::Frozen, End::Of(0)) && !holds.end(State::Frozen, End::Of(0)));
         assert!(holds.end(State::Frozen, End::ByHand) && holds.has(State::Frozen));
         assert!(holds.end(State::Frozen, End::Of(1)) && !holds.has(State::Frozen));
@@ -133,11 +136,12 @@ mod tests {
     #[test]
     fn pauses_end_with_the_process_and_nothing_else_does() {
         let mut holds = Holds::default();
-        for state in [State::Down, State::Frozen, State::Paused] {
+        for state in [State::Off, State::Gone, State::Frozen, State::Paused] {
             holds.begin(state, FIRST);
         }
         holds.forget_process();
-        assert!(holds.has(State::Down) && holds.has(State::Frozen) && !holds.has(State::Paused));
+        let stays = [State::Off, State::Gone, State::Frozen];
+        assert!(stays.into_iter().all(|state| holds.has(state)) && !holds.has(State::Paused));
     }
 
     #[test]

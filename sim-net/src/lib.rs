@@ -92,6 +92,7 @@ mod life;
 mod link;
 mod links;
 mod memory;
+mod missed;
 mod multicast;
 mod names;
 mod network;

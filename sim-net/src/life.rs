@@ -3,23 +3,23 @@
 //! A host is a machine with a kernel, and a process on it. A *crash* takes both: nothing more is
 //! sent, and the peers hear nothing. A *kill* takes the process: the kernel closes its sockets, as
 //! one does. A *pause* stops the process, a *freeze* the machine. A host that starts again runs its
-//! boot function under a new incarnation. Who keeps it down, frozen or paused, and until when, is in
-//! [`Holds`]: it goes on when nobody does any more.
+//! boot function under a new incarnation. Who keeps its machine off or frozen, its process away or paused,
+//! and until when, is in [`Holds`]: it goes on when nobody does any more.
 
 use std::time::Duration;
 
 use sim_core::{Signal, Time};
 
-use crate::address::{Endpoint, Ip};
+use crate::address::Ip;
 use crate::holds::{End, Holder, Holds, State};
 use crate::host::Host;
-use crate::names::query::QueryId;
+use crate::missed::{Missed, MissedEvents};
 use crate::network::Network;
 use crate::ports::Ports;
-use crate::socket_table::{Kind, SocketId};
+use crate::socket_table::Kind;
 use crate::tcp::connections::Connections;
 use crate::tcp::time_wait::TimeWaits;
-use crate::trace::{HostChange, Record};
+use crate::trace::{DropReason, HostChange, Record};
 
 /// Where a host's machine and process are in their lives.
 #[derive(Debug, Default)]
@@ -38,23 +38,9 @@ pub(crate) struct Life {
     /// Until when the processor was busy when the turns stopped.
     busy_until: Time,
     /// What was due while the machine was frozen.
-    missed_events: Vec<Missed>,
+    missed_events: MissedEvents,
     /// What the process is to meet when it or its machine goes on.
     fate: Fate,
-}
-
-/// Something that the kernel of a frozen machine does when it goes on.
-#[derive(PartialEq, Eq, Debug)]
-pub(crate) enum Missed {
-    /// The timer of a connection came up.
-    Timer(SocketId),
-    /// Something was done to a connection, by another host or by the test's own hand: it may have something to
-    /// send.
-    Output(SocketId),
-    /// A datagram was to be sent there; it may count in the buffer of its socket.
-    Datagram { from: SocketId, to: Endpoint, data: Vec<u8>, counted: bool },
-    /// A name server answered, or would have been asked again.
-    Answer(QueryId),
 }
 
 /// What a process that does not run will meet.
@@ -104,13 +90,9 @@ impl Host {
         self.life.missed = true;
     }
 
-    /// Notes what the kernel would have done were the machine not frozen. A connection sends all that it has at
-    /// once, and each datagram is one of its own.
+    /// Notes what the kernel would have done were the machine not frozen.
     pub(crate) fn miss(&mut self, event: Missed) {
-        let missed = &mut self.life.missed_events;
-        if matches!(event, Missed::Datagram { .. }) || !missed.contains(&event) {
-            missed.push(event);
-        }
+        self.life.missed_events.add(event);
     }
 
     /// Forgets everything that was in the machine's memory.
@@ -132,7 +114,7 @@ impl Network {
     /// The machine loses power: its sockets are gone, and nobody is told.
     pub(crate) fn crash(&mut self, index: u32, by: Holder) -> bool {
         let life = &mut self.host(index).life;
-        let is_news = life.holds.begin(State::Down, by);
+        let is_news = life.holds.begin(State::Off, by);
         if life.off {
             return is_news;
         }
@@ -151,9 +133,14 @@ impl Network {
         host.life.off = true;
         // Whoever freezes it finds it frozen when it starts again.
         host.life.frozen = false;
-        host.life.missed_events.clear();
+        let missed = host.life.missed_events.take();
         host.life.lose_process();
         host.set_deaf(true);
+        for event in missed {
+            if let Missed::Arrival(packet) = event {
+                self.drop_packet(index, *packet, DropReason::HostDown);
+            }
+        }
         true
     }
 
@@ -191,19 +178,31 @@ impl Network {
         true
     }
 
-    /// A process that is dead, or about to die, is not started again by the end of all faults.
-    pub(crate) fn keep_dead(&mut self, index: u32) {
-        let life = &mut self.host(index).life;
-        if !life.off && (life.dead || life.fate.is_death()) {
-            life.holds.begin(State::Down, Holder::Incident);
-        }
+    /// A host has no process from now on, or from the death on that awaits that, until the test's own hand says
+    /// otherwise.
+    pub(crate) fn keep_gone(&mut self, index: u32) {
+        self.host(index).life.holds.begin(State::Gone, Holder::Incident);
     }
 
-    /// A host without a process starts one, and first its machine if that is off, unless somebody holds
-    /// it down.
+    /// A machine that nobody keeps off any more is on again, without a process: its kernel answers.
+    pub(crate) fn power_on(&mut self, index: u32) -> bool {
+        let life = &mut self.host(index).life;
+        if !life.off || life.holds.has(State::Off) {
+            return false;
+        }
+        life.off = false;
+        let is_deaf = life.moved;
+        self.host(index).set_deaf(is_deaf);
+        self.record(index, Record::Host(HostChange::PowerOn));
+        self.freeze_or_thaw(index);
+        true
+    }
+
+    /// A host without a process starts one, and first its machine if that is off, unless somebody keeps it from
+    /// either.
     pub(crate) fn start(&mut self, index: u32) -> bool {
         let life = &self.host(index).life;
-        if !life.dead || life.holds.has(State::Down) {
+        if !life.dead || life.holds.has(State::Off) || life.holds.has(State::Gone) {
             return false;
         }
         let name = std::sync::Arc::clone(&self.wire.trace.hosts[index as usize]);
@@ -270,7 +269,7 @@ impl Network {
         }
         host.life.frozen = frozen;
         host.set_deaf(frozen || host.life.moved);
-        let missed = std::mem::take(&mut host.life.missed_events);
+        let missed = host.life.missed_events.take();
         if frozen {
             // Whoever sends from there looks at the links anew, and then at the machine.
             self.wire.links.routes_changed();
@@ -285,12 +284,19 @@ impl Network {
                     self.tcp_timer(id);
                 }
                 Missed::Output(id) => self.tcp_missed_output(id),
+                Missed::Close(id) => drop(self.sockets.remove(id)),
+                Missed::Device(packet) => {
+                    // It was found to be one, and to have a way.
+                    let _ = self.interface_send(index, &packet);
+                }
+                Missed::Question(id) => self.name_missed_question(id),
                 Missed::Answer(id) => self.name_missed_answer(id),
+                Missed::Arrival(packet) => self.take_in(*packet),
                 Missed::Datagram { from, to, data, counted } => {
                     if counted {
                         self.udp_gone(from, data.len());
                     }
-                    // Whoever sent it has gone on long since: there is nobody to tell of an error.
+                    // What is wrong with it was told when it was sent; of what has changed there is nobody to tell.
                     let _ = self.udp_send_anywhere(from, index, &data, to);
                 }
             }

@@ -235,6 +235,9 @@ impl Network {
         }
         let Multicast { interface, hops, is_looped, .. } = socket.multicast;
         let bound = self.udp_source(id, host)?;
+        if self.hosts[host as usize].life.frozen {
+            return Ok(self.udp_miss(id, host, data, remote));
+        }
         let by_address =
             if bound.ip.is_loopback() { Interface::Loopback } else { Interface::Network };
         let interface = match remote.ip.is_multicast() {

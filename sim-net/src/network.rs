@@ -18,6 +18,7 @@ use crate::host::{Host, HostMemory};
 use crate::link::table::LinkTable;
 use crate::link::{LinkError, LinkRule};
 use crate::memory::{Spare, clear};
+use crate::missed::Missed;
 use crate::multicast::Groups;
 use crate::names::query::NameService;
 use crate::packet::{Body, Icmp, Packet};
@@ -359,8 +360,10 @@ impl Network {
     /// A packet is at a host that does not take every packet, or whose sockets take none.
     #[cold]
     fn divert(&mut self, packet: Packet) {
-        let host = &self.hosts[packet.to_host as usize];
-        if host.is_deaf() && !host.hears(packet.target.ip) {
+        let host = &mut self.hosts[packet.to_host as usize];
+        if host.life.frozen && packet.flow.sender() == packet.to_host {
+            host.miss(Missed::Arrival(Box::new(packet)));
+        } else if host.is_deaf() && !host.hears(packet.target.ip) {
             self.udp_left(&packet);
             self.drop_packet(packet.to_host, packet, DropReason::HostDown);
         } else if host.has_interface() {

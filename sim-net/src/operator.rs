@@ -47,12 +47,16 @@ pub struct Operator {
 
 /// The switches of one host. See [`Operator::host`].
 ///
-/// A host is down, frozen or paused as long as anything holds it so: this hand, or any fault of a plan. `start`,
+/// A host is off, frozen or paused as long as anything holds it so: this hand, or any fault of a plan. `start`,
 /// `thaw` and `resume` take back what the hand has done, and what has no end of its own: signals, kills. A
 /// plan's fault that lasts ends when the plan says so, or with all faults.
 ///
 /// What is done to the machine outlives its process: a frozen machine that crashes is frozen again from its
 /// start on, and a slow one is slow. A pause ends with the process.
+///
+/// A machine that is on may have no process: one that was killed. Its kernel goes on, refuses connections and answers
+/// what comes for old ones with a reset. Whatever turns a machine on starts a process, too, unless a plan has killed
+/// that for good (`kill n at 1s permanent`): then the end of a crash leaves the machine on without one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -154,7 +158,8 @@ impl HostOperator {
     }
 
     /// A host that crashed or was killed starts again, with a new loop and a new incarnation, and
-    /// runs its boot function; if a plan has it down, too, when that ends.
+    /// runs its boot function: its machine first, if that is off, and the process even if a plan killed it for good.
+    /// If a plan has the machine off, too, the host starts when that ends.
     pub fn start(&self) -> bool {
         self.act(|scheduler, index| scheduler.start(index, End::ByHand))
     }
@@ -185,7 +190,7 @@ impl HostOperator {
         self.act(|scheduler, index| scheduler.resume(index, End::ByHand))
     }
 
-    /// The machine stops, as a virtual one does: packets to it are lost, its timers wait. Its clocks
+    /// The machine stops, as a virtual one does: packets to it are lost but for its own, its timers wait. Its clocks
     /// go on. One that is off is frozen from its start on.
     pub fn freeze(&self) -> bool {
         self.act(|scheduler, index| scheduler.network().freeze(index, Holder::Hand))
@@ -236,7 +241,12 @@ impl HostOperator {
         });
     }
 
-    /// True unless it crashed or was killed.
+    /// True unless its machine is off: it crashed, and nothing has turned it on again.
+    pub fn is_on(&self) -> bool {
+        self.act(|scheduler, index| !scheduler.network().host(index).life.off)
+    }
+
+    /// True if it has a process: it has neither crashed nor been killed since it started.
     pub fn is_up(&self) -> bool {
         self.act(|scheduler, index| !scheduler.network().host(index).life.dead)
     }

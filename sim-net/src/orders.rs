@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{DefaultAction, Time};
+use sim_core::{DefaultAction, Signal, Time};
 
 use crate::agenda::Event;
 use crate::holds::{End, Holder};
@@ -98,6 +98,24 @@ pub(crate) fn check(plan: &Plan, is_replay: bool) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+/// The host that a fault ends or stops, and its rank among such faults of one instant.
+fn rank_at_instant(fault: &Fault) -> Option<(&str, u8)> {
+    match &fault.action {
+        Action::Moment(Incident::Signal { host, .. }) => Some((host, 0)),
+        Action::Moment(Incident::Kill { host }) => Some((host, 1)),
+        Action::Interval { condition, .. } => match condition {
+            Condition::Crash { host, .. }
+            | Condition::Pause { host }
+            | Condition::Freeze { host } => Some((host, 2)),
+            Condition::Cut(_)
+            | Condition::Slow { .. }
+            | Condition::Names { .. }
+            | Condition::Link { .. } => None,
+        },
+        Action::Moment(Incident::ClockStep { .. }) => None,
+    }
 }
 
 /// True if a fault follows an event that can be followed.
@@ -299,6 +317,7 @@ impl Scheduler {
     }
 
     fn begin(self: &Rc<Self>, index: usize) {
+        self.begin_what_goes_before(index);
         let Some(fault) = self.move_on(index, State::Ahead, State::Begun) else { return };
         self.note_begin(index, &fault);
         match &fault.action {
@@ -311,7 +330,7 @@ impl Scheduler {
                     self.count("host.kill");
                     self.kill(host);
                     if fault.is_permanent {
-                        self.network().keep_dead(host);
+                        self.network().keep_gone(host);
                     }
                 }
             }
@@ -322,8 +341,10 @@ impl Scheduler {
                     // Of what else the process may die then, that ends as it says itself.
                     let ends_it = self.network().is_ended_by(host, *signal);
                     let is_told = self.signal(host, *signal, by);
-                    if is_told && ends_it && fault.is_permanent {
-                        self.network().keep_dead(host);
+                    // This one is a kill, which needs no process.
+                    let is_kill = *signal == Signal::KILL;
+                    if (is_kill || is_told && ends_it) && fault.is_permanent {
+                        self.network().keep_gone(host);
                     }
                 }
             }
@@ -333,6 +354,28 @@ impl Scheduler {
                     self.network().step_wall_clock(host, *step_nanos);
                 }
             }
+        }
+    }
+
+    /// At one instant a host's process is sent signals first, then it is killed, and then it stops or its machine
+    /// does, whatever the order of the plan: so much is heard of it in either.
+    fn begin_what_goes_before(self: &Rc<Self>, index: usize) {
+        let now = self.network().wire.now;
+        let first = {
+            let faults = self.orders.faults.borrow();
+            let Standing { fault, state: State::Ahead, .. } = &faults[index] else { return };
+            let Some((host, rank)) = rank_at_instant(fault) else { return };
+            let goes_before = |it: &Standing| {
+                let other = rank_at_instant(&it.fault);
+                it.state == State::Ahead
+                    && it.fault.start.time() == Some(now)
+                    && other.is_some_and(|(of, other)| of == host && other < rank)
+            };
+            faults.iter().position(goes_before)
+        };
+        if let Some(first) = first {
+            self.begin(first);
+            self.begin_what_goes_before(index);
         }
     }
 

@@ -338,7 +338,8 @@ impl Scheduler {
         }
     }
 
-    /// Ends what keeps a host down; it starts again if it has no process and nothing else does.
+    /// Ends what keeps a host's machine off or its process away. The machine is on if nothing else keeps it off, and
+    /// the host starts again if it has no process and nothing keeps that away either.
     pub(crate) fn start(self: &Rc<Self>, index: u32, end: End) -> bool {
         // A world that ends has no seats any more, and destructors may still ask.
         if (index as usize) >= self.seats.borrow().len() {
@@ -346,8 +347,11 @@ impl Scheduler {
         }
         let mut network = self.network();
         let holds = &mut network.host(index).life.holds;
-        let changed = holds.end(State::Down, end);
-        if holds.has(State::Down) {
+        let changed = holds.end(State::Off, end) | holds.end(State::Gone, end);
+        if holds.has(State::Gone) {
+            return network.power_on(index) || changed;
+        }
+        if holds.has(State::Off) {
             return changed;
         }
         if network.put_off_start(index) {

@@ -158,6 +158,8 @@ pub enum HostChange {
     Clock,
     /// The process is sent a signal.
     Signal,
+    /// The machine has power again, and no process: one that was killed for good stays away.
+    PowerOn,
 }
 
 /// A record with its place in time.
@@ -242,7 +244,7 @@ impl DropReason {
 }
 
 impl HostChange {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Crash,
         Self::Kill,
         Self::Start,
@@ -252,6 +254,7 @@ impl HostChange {
         Self::Thaw,
         Self::Clock,
         Self::Signal,
+        Self::PowerOn,
     ];
 
     const fn name(self) -> &'static str {
@@ -265,6 +268,7 @@ impl HostChange {
             Self::Thaw => "thaw",
             Self::Clock => "clock",
             Self::Signal => "signal",
+            Self::PowerOn => "power on",
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::errno::{
     ENETUNREACH,
 };
 use crate::faults;
-use crate::life::Missed;
 use crate::link::pipeline::Fate;
+use crate::missed::Missed;
 use crate::multicast::Multicast;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet, udp_headers};
@@ -335,9 +335,6 @@ impl Network {
         if data.len() > PAYLOAD_MAX {
             return Err(errno::os(EMSGSIZE));
         }
-        if self.hosts[host as usize].life.frozen {
-            return self.udp_miss(id, host, data, remote);
-        }
         if remote.ip.is_to_many() {
             return self.udp_send_to_many(id, host, data, remote);
         }
@@ -355,32 +352,32 @@ impl Network {
             self.wire.faults.count(faults::MTU);
             return Err(errno::os(EMSGSIZE));
         }
-        let payload = self.pool.copy(data);
         let remote = Endpoint::new(target, remote.port);
+        if self.hosts[host as usize].life.frozen {
+            return Ok(self.udp_miss(id, host, data, remote));
+        }
+        let payload = self.pool.copy(data);
         self.udp_dispatch(id, host, local, remote, path, payload);
         Ok(data.len())
     }
 
-    /// Keeps a datagram until its machine goes on. It counts in the buffer of its socket.
+    /// Keeps a datagram for which there is room until its machine goes on. It counts in the buffer of its socket.
     #[cold]
-    fn udp_miss(
+    pub(crate) fn udp_miss(
         &mut self,
         id: SocketId,
         host: u32,
         data: &[u8],
         remote: Endpoint,
-    ) -> io::Result<usize> {
-        let socket = self.sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
-        if socket.is_full(data.len()) {
-            return Err(errno::would_block());
-        }
+    ) -> usize {
+        let socket = self.sockets.datagrams(id).expect("the socket that sends");
         let counted = socket.send_limit.is_some();
         if counted {
             socket.on_the_way += data.len() + OVERHEAD;
         }
         let missed = Missed::Datagram { from: id, to: remote, data: data.to_vec(), counted };
         self.host(host).miss(missed);
-        Ok(data.len())
+        data.len()
     }
 
     /// Takes the next datagram to the front of `buffer`; what does not fit is cut off, as `recvfrom`
@@ -434,7 +431,13 @@ impl Network {
                 self.host(host).udp.remove(local.port, id);
             }
         }
-        self.sockets.remove(id);
+        if !self.hosts[host as usize].life.frozen {
+            self.sockets.remove(id);
+        } else if let Some(socket) = self.sockets.get_mut(id) {
+            // Behind what it has sent.
+            socket.token = None;
+            self.host(host).miss(Missed::Close(id));
+        }
     }
 }
 

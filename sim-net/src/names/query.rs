@@ -17,8 +17,8 @@ use super::{NameFault, Resolver};
 use crate::agenda::Event;
 use crate::bell::Bell;
 use crate::decisions::{Entity, Site};
-use crate::life::Missed;
 use crate::link::Probability;
+use crate::missed::Missed;
 use crate::network::Network;
 use crate::plan::FaultSite;
 use crate::plane::question::{self as decided, Subject};
@@ -65,7 +65,7 @@ struct Query {
     /// What will arrive, or has.
     answer: Option<io::Result<Answer>>,
     is_answered: bool,
-    /// Its machine was frozen when the answer came: nothing comes until that goes on.
+    /// Its machine was frozen when it was asked, or when the answer came: nothing comes until that goes on.
     is_missed: bool,
     waker: Option<Waker>,
 }
@@ -101,7 +101,7 @@ impl Answer {
 }
 
 /// The place of a question that is under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct QueryId {
     slot: u32,
     serial: u32,
@@ -207,12 +207,13 @@ impl Network {
     }
 
     fn look_up(&mut self, host: u32, name: &str, wanted: Wanted, is_local: bool) -> Asked {
-        if is_local || !self.name_service.is_special() {
+        let is_frozen = self.hosts[host as usize].life.frozen;
+        if is_local || !(is_frozen || self.name_service.is_special()) {
             return Asked::Answered(self.found(name, wanted));
         }
         let service = &mut self.name_service;
         service.next_serial = service.next_serial.wrapping_add(1);
-        service.waiting += 1;
+        service.waiting += usize::from(!is_frozen);
         let serial = service.next_serial;
         let query = Query {
             serial,
@@ -223,11 +224,15 @@ impl Network {
             since: self.wire.now,
             answer: None,
             is_answered: false,
-            is_missed: false,
+            is_missed: is_frozen,
             waker: None,
         };
         let id = QueryId { slot: service.queries.insert(query) as u32, serial };
-        self.send_question(id);
+        if is_frozen {
+            self.host(host).miss(Missed::Question(id));
+        } else {
+            self.send_question(id);
+        }
         Asked::UnderWay(id)
     }
 
@@ -395,6 +400,16 @@ impl Network {
             query.answer = Some(Err(error.into()));
         }
         self.tell_answer(id);
+    }
+
+    /// A machine that goes on was to ask a question: it does so now.
+    #[cold]
+    pub(crate) fn name_missed_question(&mut self, id: QueryId) {
+        if let Some(query) = self.name_service.get_mut(id).filter(|query| query.is_missed) {
+            query.is_missed = false;
+            self.name_service.waiting += 1;
+            self.send_question(id);
+        }
     }
 
     /// A machine that goes on has missed the answer of a question: it asks again when it has waited long

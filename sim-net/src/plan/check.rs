@@ -15,7 +15,6 @@ const NO_HOST: &str = "?";
 /// What is wrong with a plan for a world with these hosts, each with the index of its entry.
 pub(super) fn check(plan: &Plan, hosts: &[&str]) -> Vec<(usize, Problem)> {
     let mut found = Vec::new();
-    let mut spells: Vec<Spell<'_>> = Vec::new();
     let mut clocks: Vec<(usize, &str)> = Vec::new();
     for (index, entry) in plan.entries.iter().enumerate() {
         for name in hosts_of(entry) {
@@ -30,7 +29,6 @@ pub(super) fn check(plan: &Plan, hosts: &[&str]) -> Vec<(usize, Problem)> {
         match entry {
             Entry::Fault(fault) => {
                 found.extend(check_fault(fault).map(|problem| (index, problem)));
-                spells.extend(Spell::of(index, fault));
             }
             Entry::Clock(clock) => {
                 if let Some(&(other, _)) = clocks.iter().find(|(_, host)| *host == clock.host) {
@@ -48,7 +46,7 @@ pub(super) fn check(plan: &Plan, hosts: &[&str]) -> Vec<(usize, Problem)> {
             Entry::Deviation(_) | Entry::Environment(_) | Entry::Workload(_) => {}
         }
     }
-    found.extend(overlaps(&mut spells));
+    found.extend(without_process(plan));
     found.sort_by_key(|&(index, _)| index);
     found
 }
@@ -96,71 +94,55 @@ fn check_fault(fault: &Fault) -> Option<Problem> {
     }
 }
 
-/// A time in which a host is not as usual.
+/// A time in which a machine is off: nothing can happen to a process of its.
 #[derive(Clone, Copy)]
-struct Spell<'a> {
+struct Off<'a> {
     index: usize,
     host: &'a str,
-    state: State,
     start: Time,
     end: Time,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Crashed or killed: nothing can happen to its process.
-    Down,
-    Paused,
-    Frozen,
-}
-
-impl<'a> Spell<'a> {
+impl<'a> Off<'a> {
     fn of(index: usize, fault: &'a Fault) -> Option<Self> {
-        let (host, state, length) = match &fault.action {
-            Action::Interval { condition, length } => match condition {
-                Condition::Crash { host, .. } => (host, State::Down, *length),
-                Condition::Pause { host } => (host, State::Paused, *length),
-                Condition::Freeze { host } => (host, State::Frozen, *length),
-                _ => return None,
-            },
-            Action::Moment(Incident::Kill { host }) => (host, State::Down, None),
-            Action::Moment(Incident::Signal { .. } | Incident::ClockStep { .. }) => return None,
+        let Action::Interval { condition: Condition::Crash { host, .. }, length } = &fault.action
+        else {
+            return None;
         };
         let start = fault.start.time()?;
         let end = length.map_or(Time::NEVER, |length| start + length);
-        Some(Self { index, host, state, start, end })
+        Some(Self { index, host, start, end })
     }
 
-    /// Why `later`, which does not start before this one, cannot be.
-    fn forbids(&self, later: &Self) -> Option<&'static str> {
-        match self.state {
-            _ if later.start >= self.end => None,
-            State::Down => Some("down"),
-            state if state != later.state => None,
-            State::Paused => Some("paused"),
-            State::Frozen => Some("frozen"),
+    /// True if it leaves nothing for a fault to do: one that pauses a process, or kills it for now. One that kills it
+    /// at its very beginning comes before it.
+    fn forbids(&self, fault: &Fault) -> bool {
+        let Some(at) = fault.start.time().filter(|&at| at < self.end) else { return false };
+        match &fault.action {
+            Action::Interval { condition: Condition::Pause { host }, .. } => {
+                host == self.host && self.start <= at
+            }
+            Action::Moment(Incident::Kill { host }) => {
+                host == self.host && self.start < at && !fault.is_permanent
+            }
+            Action::Interval { .. } | Action::Moment(_) => false,
         }
     }
 }
 
-/// Spells that begin while another of their host makes them impossible.
-fn overlaps(spells: &mut [Spell<'_>]) -> Vec<(usize, Problem)> {
-    spells.sort_by_key(|spell| (spell.host, spell.start, spell.index));
-    let mut found = Vec::new();
-    // Of each host and state, the spell that lasts longest so far.
-    let mut longest: Vec<Spell<'_>> = Vec::new();
-    for spell in spells.iter() {
-        longest.retain(|other| other.host == spell.host);
-        let forbidden = longest.iter().find_map(|other| Some((other, other.forbids(spell)?)));
-        if let Some((other, state)) = forbidden {
-            let (host, other) = (spell.host.to_owned(), other.index + 1);
-            found.push((spell.index, Problem::Overlap { state, host, other }));
-        }
-        match longest.iter_mut().find(|other| other.state == spell.state) {
-            Some(other) if other.end >= spell.end => {}
-            Some(other) => *other = *spell,
-            None => longest.push(*spell),
-        }
-    }
-    found
+/// Faults of processes that there are not then. All else that overlaps has a meaning.
+fn without_process(plan: &Plan) -> impl Iterator<Item = (usize, Problem)> {
+    let faults = || {
+        let entries = plan.entries.iter().enumerate();
+        entries.filter_map(|(index, entry)| match entry {
+            Entry::Fault(fault) => Some((index, fault)),
+            _ => None,
+        })
+    };
+    let off: Vec<Off<'_>> = faults().filter_map(|(index, fault)| Off::of(index, fault)).collect();
+    faults().filter_map(move |(index, fault)| {
+        let off = off.iter().find(|off| off.forbids(fault))?;
+        let (host, other) = (off.host.to_owned(), off.index + 1);
+        Some((index, Problem::Off { host, other }))
+    })
 }

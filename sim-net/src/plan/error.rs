@@ -69,13 +69,11 @@ pub enum Problem {
         /// The host.
         host: String,
     },
-    /// What happens to a host there cannot happen to it then, or goes on with what the host is in already.
-    Overlap {
-        /// What the host is then.
-        state: &'static str,
+    /// A machine is off then: there is no process that could be paused, or killed.
+    Off {
         /// The host.
         host: String,
-        /// The number of the entry that makes it so, from 1 on.
+        /// The number of the entry that crashes it, from 1 on.
         other: usize,
     },
     /// Two entries set the clock of one host.
@@ -120,9 +118,7 @@ impl Problem {
     /// The problem with the number that `number` gives for the index of the other entry.
     pub(super) fn renumbered(self, number: impl Fn(usize) -> usize) -> Self {
         match self {
-            Self::Overlap { state, host, other } => {
-                Self::Overlap { state, host, other: number(other - 1) }
-            }
+            Self::Off { host, other } => Self::Off { host, other: number(other - 1) },
             Self::ClockSetTwice { host, other } => {
                 Self::ClockSetTwice { host, other: number(other - 1) }
             }
@@ -171,8 +167,8 @@ impl fmt::Display for Problem {
             Self::Sides { host } => {
                 write!(f, "host {host} cannot be cut off from itself: name it on one side")
             }
-            Self::Overlap { state, host, other } => {
-                write!(f, "host {host} is {state} then, by entry {other}: move one of the two")
+            Self::Off { host, other } => {
+                write!(f, "host {host} is off then, by entry {other}: move one of the two")
             }
             Self::ClockSetTwice { host, other } => {
                 write!(f, "the clock of host {host} is set in entry {other} already: join them")

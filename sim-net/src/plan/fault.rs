@@ -15,9 +15,12 @@ use crate::names::NameFault;
 /// What it does ends with its interval, and at the latest when the run's faults end: then links are
 /// at their base again, hosts are up, and clocks that were stepped are back. Only what is permanent stays.
 ///
-/// Faults may overlap, with each other and with what a test does by hand, and each ends by itself: a host is down,
+/// Faults may overlap, with each other and with what a test does by hand, and each ends by itself: a host is off,
 /// frozen or paused until the last fault that has it so has ended. Of several that say what a link, a lookup
 /// or a callback is like, the one that began last holds.
+///
+/// Of what befalls one host at one time, signals come first, then kills, then what stops it, in whatever order a plan
+/// names them.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Fault {
     /// When it begins.
@@ -70,7 +73,8 @@ pub enum Action {
 pub enum Condition {
     /// Packets do not get through.
     Cut(Cut),
-    /// A host is dead, and boots at the end of it. It is frozen again if a freeze is in force then.
+    /// A machine is off, and boots at the end of it. It is frozen again if a freeze is in force then, and has no
+    /// process if that was killed for good.
     Crash {
         /// The host.
         host: String,
@@ -119,7 +123,8 @@ pub enum Condition {
 #[non_exhaustive]
 pub enum Incident {
     /// A process is killed; its kernel closes its sockets. It is started by hand, at the end of a crash of its host
-    /// or of all faults; by hand alone if the kill is permanent.
+    /// or of all faults; by hand alone if the kill is permanent. A permanent one holds for the host: it needs no
+    /// process that it could end.
     Kill {
         /// The host.
         host: String,

@@ -279,21 +279,17 @@ fn what_cannot_happen_is_told() {
         ("drop a@1→b:1#1 syn = 0", "line 1: nothing would happen: make it longer, or take it out"),
         ("cut a,b | b 1s..2s", "line 1: host b cannot be cut off from itself: name it on one side"),
         (
-            "crash a 1s for 2s\n\ncrash a 2.999999999s for 1s",
-            "line 3: host a is down then, by entry 1: move one of the two",
+            "crash a 1s for 2s\n\npause a 2.999999999s..9s",
+            "line 3: host a is off then, by entry 1: move one of the two",
         ),
         (
-            "pause a 9s..10s\nkill a at 1s",
-            "line 1: host a is down then, by entry 2: move one of the two",
+            "pause a 1s..2s\ncrash a 1s..",
+            "line 1: host a is off then, by entry 2: move one of the two",
         ),
         (
-            "pause a 1s..9s\npause a 2s..3s\npause b 2s..3s\npause a 8s..9s",
-            "line 2: host a is paused then, by entry 1: move one of the two\n\
-             line 4: host a is paused then, by entry 1: move one of the two",
-        ),
-        (
-            "freeze a 1s..\nfreeze a 2s..3s",
-            "line 2: host a is frozen then, by entry 1: move one of the two",
+            "kill a at 1.000000001s\nkill b at 2s\ncrash a 1s..2s\nkill a at 1.5s permanent\ncrash a 1s..9s\npause a 3s..4s",
+            "line 1: host a is off then, by entry 3: move one of the two\n\
+             line 6: host a is off then, by entry 5: move one of the two",
         ),
         (
             "clock a drift +1ppm\nclock a offset +1s",
@@ -306,6 +302,16 @@ fn what_cannot_happen_is_told() {
         "crash a 1s for 2s\ncrash a 3s for 1s",
         "crash a 1s for 2s\ncrash b 2s for 1s",
         "pause a 1s..3s\ncrash a 2s for 1s",
+        "crash a 1s for 2s\ncrash a 2s for 2s",
+        "crash a 1s for 2s\npause a 3s..4s\nkill a at 3s",
+        "crash a 1s for 2s\nkill a at 1s",
+        "crash a 1s for 2s\nkill a at 2s permanent",
+        "crash a 1s for 2s\nfreeze a 2s..4s",
+        "crash a 1s for 2s\npause b 2s..4s",
+        "kill a at 1s\npause a 9s..10s",
+        "kill a at 1s\nkill a at 2s",
+        "pause a 1s..9s\npause a 2s..3s\npause a 8s..10s",
+        "freeze a 1s..\nfreeze a 2s..3s",
         "pause a 1s..3s\nfreeze a 2s..4s",
         "crash a 1s for 2s\nclock a at 2s step +1s",
         "crash a 1s for 2s\ncrash a for 2s after a@1→b:1#1 syn on a",

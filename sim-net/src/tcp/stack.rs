@@ -24,7 +24,7 @@ use crate::errno::{
 };
 use crate::flow::Flow;
 use crate::host::Host;
-use crate::life::Missed;
+use crate::missed::Missed;
 use crate::network::Network;
 use crate::packet::{Body, Icmp, Packet};
 use crate::ports::{Bind, ephemeral};

@@ -15,6 +15,7 @@ use crate::capture::headers::{Ends, Protocol, write_ip, write_udp};
 use crate::capture::icmp::{read_quote, write_icmp};
 use crate::capture::segments::Agreements;
 use crate::flow::Flow;
+use crate::missed::Missed;
 use crate::multicast::Interface as Way;
 use crate::network::Network;
 use crate::packet::{Body, Packet};
@@ -174,13 +175,13 @@ fn opens(segment: &Segment) -> bool {
 }
 
 impl Network {
-    /// Sends the bytes of a packet from a host's TUN device.
+    /// Sends the bytes of a packet from a host's TUN device, now or when its machine goes on.
     pub(crate) fn interface_send(&mut self, index: u32, packet: &[u8]) -> Result<(), PacketError> {
         let host = self.host(index);
-        if host.life.off || host.life.frozen {
+        if host.life.off {
             return Ok(());
         }
-        let number = host.number;
+        let (number, is_frozen) = (host.number, host.life.frozen);
         let Some(mut interface) = host.take_interface() else {
             return Ok(());
         };
@@ -191,12 +192,35 @@ impl Network {
             false => Err(PacketError::Address),
         });
         let sent = decoded.and_then(|decoded| {
+            if is_frozen {
+                return self.interface_miss(index, packet, &decoded);
+            }
             let from = interface.note_sent(packet);
             self.send_decoded(index, &mut interface, from, decoded)
         });
         interface.refused += u64::from(sent.is_err());
         self.host(index).put_interface(interface);
         sent
+    }
+
+    /// Keeps a packet that can be sent until its machine goes on.
+    #[cold]
+    fn interface_miss(
+        &mut self,
+        index: u32,
+        packet: &[u8],
+        Decoded { target, content, .. }: &Decoded<'_>,
+    ) -> Result<(), PacketError> {
+        if !self.is_for_many(index, *target, content) {
+            self.path(index, target.ip).ok_or(PacketError::NoRoute)?;
+        }
+        self.host(index).miss(Missed::Device(packet.to_vec()));
+        Ok(())
+    }
+
+    fn is_for_many(&self, index: u32, target: Endpoint, content: &Content) -> bool {
+        matches!(content, Content::Datagram)
+            && target.ip.route(self.hosts[index as usize].number) == Route::Many
     }
 
     fn send_decoded(
@@ -206,8 +230,7 @@ impl Network {
         from: SocketId,
         Decoded { source, target, content, data }: Decoded<'_>,
     ) -> Result<(), PacketError> {
-        let is_datagram = matches!(content, Content::Datagram);
-        if is_datagram && target.ip.route(self.hosts[index as usize].number) == Route::Many {
+        if self.is_for_many(index, target, &content) {
             let audience = self.audience(index, target.ip, Way::Network, 1, false);
             let payload = self.pool.copy(data);
             for to in audience.into_iter().filter(|&to| to != index) {

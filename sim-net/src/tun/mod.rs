@@ -91,7 +91,8 @@ impl Tun {
         MTU as usize
     }
 
-    /// Sends a packet, from its IP header on, now.
+    /// Sends a packet, from its IP header on: now, or when the machine goes on if that is frozen. One that is off
+    /// sends nothing.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sim_core::{Loop, Signal, World};
 use sim_net::{HostOperator, Operator, Plan, Sim};
 
-use crate::protocols::ms;
+use crate::protocols::{Recorder, ms};
 
 fn plan(text: &str) -> Plan {
     format!("plan 1.0\n{text}").parse().unwrap_or_else(|errors| panic!("{errors}"))
@@ -241,12 +241,137 @@ fn at_one_instant_the_order_does_not_matter() {
         ("kill n at 1s", "crash n 1s for 1s", (900, 2_100)),
         ("pause n 1s..3s", "freeze n 1s..2s", (900, 3_000)),
         ("clock n at 1s step -1h", "freeze n 1s..2s", (900, 2_000)),
+        ("kill n at 1s permanent", "crash n 1s for 1s", (900, 10_000)),
+        ("kill n at 1s permanent", "kill n at 1s", (900, 10_000)),
+        ("kill n at 1s permanent", "freeze n 1s..3s", (900, 10_000)),
+        ("signal n SIGKILL at 1s permanent", "crash n 1s for 1s", (900, 10_000)),
+        ("signal n SIGTERM at 1s permanent", "crash n 1s for 1s", (900, 10_000)),
+        ("signal n SIGTERM at 1s permanent", "kill n at 1s", (900, 10_000)),
+        ("signal n SIGSTOP at 1s permanent", "crash n 1s for 1s", (900, 2_100)),
+        ("signal n SIGTERM at 1s", "pause n 1s..3s", (900, 8_100)),
     ] {
         assert_eq!(silences(&format!("{first}\n{second}"), &[]), [silent], "{first}, {second}");
         assert_eq!(silences(&format!("{second}\n{first}"), &[]), [silent], "{second}, {first}");
     }
     assert_eq!(silences("pause n 1s..1s\nfreeze n 1s..1s", &[]), []);
     assert_eq!(silences("crash n 1s for 0s\npause n 1s..1s", &[]), [(900, 1_100)]);
+}
+
+/// What the clients of a server see under a plan that ends its process and its machine, second by second: it answers,
+/// refuses, or is silent. All faults end at 6 s.
+#[track_caller]
+fn faces(text: &str, deeds: &[Deed]) -> String {
+    let sim = Sim::new(1).plan(&plan(text)).unwrap().quiesce(Duration::from_secs(6));
+    let simulation = sim.build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let deeds = deeds.to_vec();
+    let run = async move {
+        world.boot("n", |lp: Loop| async move {
+            let server = lp.create_server(("n", 7), Recorder::default).await?;
+            server.serve_forever().await
+        });
+        let (client, host) = (world.host("client"), operator.host("n"));
+        let mut faces = String::new();
+        for second in 0..8 {
+            let (from, to) = (1_000 * second, 1_000 * second + 500);
+            for (_, deed) in deeds.iter().filter(|(at, _)| (from..to).contains(at)) {
+                deed(&host);
+            }
+            world.sleep(ms(to) - world.time().since_epoch()).await;
+            let connecting = client.create_connection(("n", 7), Recorder::default);
+            let face = match client.timeout(ms(10), connecting).await {
+                Err(_) => '.',
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => 'R',
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(conn)) => {
+                    conn.with(|_, cx| cx.abort());
+                    'A'
+                }
+            };
+            assert_eq!(host.is_up(), face == 'A', "{second} s");
+            assert_eq!(host.is_on(), face != '.', "{second} s");
+            faces.push(face);
+        }
+        io::Result::Ok(faces)
+    };
+    simulation.run(run).unwrap()
+}
+
+/// E-15: the end of a crash turns the machine on, and starts its process unless that was killed for good: then the
+/// kernel refuses whoever connects. It is the same in whatever order the two come, and however they overlap.
+#[test]
+fn a_machine_whose_process_was_killed_for_good_is_on_without_one() {
+    for (text, seen) in [
+        ("crash n 1s for 2s", "A..AAAAA"),
+        ("kill n at 1s", "ARRRRRAA"),
+        ("kill n at 1s permanent", "ARRRRRRR"),
+        ("kill n at 1s permanent\ncrash n 1s for 2s", "A..RRRRR"),
+        ("crash n 1s for 2s\nkill n at 1s permanent", "A..RRRRR"),
+        ("crash n 1s for 2s\nkill n at 2s permanent", "A..RRRRR"),
+        ("crash n 1s for 2s\nkill n at 3s permanent", "A..RRRRR"),
+        ("kill n at 3s permanent\ncrash n 1s for 2s", "A..RRRRR"),
+        ("kill n at 1s permanent\ncrash n 3s for 1s\ncrash n 3s for 2s", "ARR..RRR"),
+        ("kill n at 1s permanent\ncrash n 3s..", "ARR...RR"),
+        ("kill n at 1s permanent\ncrash n 3s.. permanent", "ARR....."),
+        ("signal n SIGKILL at 2s permanent\ncrash n 1s for 2s", "A..RRRRR"),
+        ("signal n SIGTERM at 2s permanent\ncrash n 1s for 2s", "A..AAAAA"),
+        ("kill n at 2s\ncrash n 1s for 2s", "A..AAAAA"),
+    ] {
+        assert_eq!(faces(text, &[]), seen, "{text}");
+    }
+}
+
+/// By hand a host starts whoever killed it, and its machine whoever turned it off but a plan.
+#[test]
+fn a_start_by_hand_brings_back_a_process_that_was_killed_for_good() {
+    let crash: Deed = (2_000, |host| assert!(host.crash()));
+    let start: Deed = (4_000, |host| assert!(host.start() && !host.start()));
+    let text = "kill n at 1s permanent";
+    assert_eq!(faces(text, &[start]), "ARRRAAAA");
+    assert_eq!(faces(text, &[crash, start]), "AR..AAAA");
+    // What the hand did the end of all faults takes back, and no more.
+    assert_eq!(faces(text, &[crash]), "AR....RR");
+    let early: Deed = (2_000, |host| assert!(host.start() && !host.start() && !host.is_up()));
+    assert_eq!(faces("kill n at 1s permanent\ncrash n 1s for 3s", &[early]), "A...AAAA");
+}
+
+/// A machine that is on without a process is frozen and thawed as any.
+#[test]
+fn a_machine_without_a_process_may_be_frozen() {
+    for text in [
+        "kill n at 1s permanent\ncrash n 1s for 1s\nfreeze n 3s..4s",
+        "freeze n 3s..4s\ncrash n 1s for 1s\nkill n at 1s permanent",
+    ] {
+        let start: Deed = (5_000, |host| assert!(host.start() && host.is_up()));
+        assert_eq!(silences(text, &[start]), [(900, 5_100)], "{text}");
+    }
+    let start: Deed = (3_000, |host| assert!(host.is_on() && host.start() && host.is_frozen()));
+    let text = "kill n at 1s permanent\ncrash n 1s for 1s\nfreeze n 1s..5s";
+    assert_eq!(silences(text, &[start]), [(900, 5_100)]);
+}
+
+/// What others hear does not depend on the order of a plan either: of a process that is killed as its machine stops the
+/// sockets are closed first.
+#[test]
+fn what_stops_a_machine_comes_behind_the_end_of_its_process() {
+    for (end, stop) in [
+        ("kill n at 1s", "crash n 1s for 1s"),
+        ("kill n at 1s", "freeze n 1s..3s"),
+        ("signal n SIGTERM at 1s", "crash n 1s for 1s"),
+        ("signal n SIGTERM at 1s", "pause n 1s..3s"),
+    ] {
+        for text in [format!("{end}\n{stop}"), format!("{stop}\n{end}")] {
+            let report = Sim::new(1).plan(&plan(&text)).unwrap().run(async move |world: World| {
+                let (n, client) = (world.host("n"), world.host("client"));
+                let server = n.create_server(("n", 7), Recorder::default).await?;
+                let conn = client.create_connection(("n", 7), Recorder::default).await?;
+                world.sleep(ms(5_000)).await;
+                drop(server);
+                io::Result::Ok(conn.with(|it, _| (it.ended, it.lost_at.since_epoch())))
+            });
+            assert_eq!(report.unwrap(), (true, ms(1_001)), "{text}");
+        }
+    }
 }
 
 /// How long a callback takes on the host `n`, in milliseconds.

@@ -486,6 +486,37 @@ fn an_answer_to_a_frozen_machine_is_lost() {
     }
 }
 
+/// What a frozen machine is asked to look up it asks when it goes on, be the answer there at once or not; what it knows
+/// itself it says.
+#[test]
+fn a_frozen_machine_asks_when_it_goes_on() {
+    for (latency, expected) in [(0, ms(1_000)), (30, ms(1_030))] {
+        let sim = Sim::new(1).resolver(Resolver::new().latency(ms(latency)));
+        operated(&sim, |world, operator| async move {
+            let (client, _server) = (world.host("client"), world.host("server"));
+            let (host, clock) = (operator.host("client"), world.clone());
+            assert!(host.freeze());
+            assert_eq!(ask(&client, "client").await, found("10.0.0.1"));
+            assert_eq!(ask(&client, "10.0.0.9").await, found("10.0.0.9"));
+            // What befalls a question does so when it is asked.
+            operator.names().fail_for("client", NameFault::Unknown);
+            let asking = world.host("watcher").create_task(async move {
+                let given_up = clock.timeout(ms(100), ask(&client, "server")).await;
+                assert!(given_up.is_err(), "it is frozen");
+                (ask(&client, "server").await, clock.time())
+            });
+            world.sleep(ms(900)).await;
+            operator.names().mend();
+            world.settle().await;
+            world.sleep(ms(1_000) - world.time().since_epoch()).await;
+            assert!(!asking.done() && host.thaw());
+            let (answer, time) = asking.await.unwrap();
+            assert_eq!((answer, time.since_epoch()), (found("10.0.0.2"), expected));
+            Ok(())
+        });
+    }
+}
+
 /// A machine that stays frozen asks nothing: a world in which nothing else is to happen is quiet, and ends. Whoever waits
 /// hears when it goes on, long after, or when it crashes.
 #[test]

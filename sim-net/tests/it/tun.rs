@@ -170,6 +170,57 @@ fn a_crash_takes_what_was_not_received_and_a_start_brings_the_device_back() {
     assert_eq!(dropped(&simulation, DropReason::HostDown), 2);
 }
 
+/// A frozen machine sends when it goes on, in order, and what is wrong with a packet is told at once.
+#[test]
+fn a_device_of_a_frozen_machine_sends_when_that_goes_on() {
+    let (simulation, world, tun) = world();
+    let (operator, device) = (simulation.operator(), tun.clone());
+    simulation
+        .run(async move {
+            let conn = sender(&world).await?;
+            let say = |text: &[u8]| conn.transport().send_to(text, None);
+            say(b"one")?;
+            say(b"two")?;
+            world.sleep(ms(2)).await;
+            let packets: Vec<Vec<u8>> =
+                std::iter::from_fn(|| tun.receive()).map(|(_, packet)| turned(packet)).collect();
+            let host = operator.host("foreign");
+            assert!(host.freeze());
+            for packet in &packets {
+                assert_eq!(tun.send(packet), Ok(()));
+            }
+            assert_eq!(tun.send(&packets[0][..30]), Err(PacketError::Truncated));
+            assert_eq!(tun.send(&turned(packets[0].clone())), Err(PacketError::Address));
+            let mut nowhere = packets[0].clone();
+            // To 192.168.0.x instead of 10.0.0.x, with checksums that are so much less.
+            nowhere[16..18].copy_from_slice(&[192, 168]);
+            for at in [10, 26] {
+                let sum = u16::from_be_bytes([nowhere[at], nowhere[at + 1]]);
+                let less = 0xc0a8 - 0x0a00;
+                let sum = if sum > less { sum - less } else { sum.wrapping_sub(less + 1) };
+                nowhere[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+            }
+            assert_eq!(tun.send(&nowhere), Err(PacketError::NoRoute));
+            world.sleep(ms(1_000)).await;
+            assert_eq!(conn.with(|it, _| it.received.len()), 0);
+            assert!(host.thaw());
+            world.sleep(ms(2)).await;
+            let texts = conn.with(|it, _| {
+                it.received.iter().map(|(text, ..)| text.clone()).collect::<Vec<_>>()
+            });
+            assert_eq!(texts, [b"one", b"two"]);
+            // A crash takes what waits.
+            assert!(host.freeze());
+            assert_eq!(tun.send(&packets[0]), Ok(()));
+            assert!(host.crash() && host.start() && host.thaw());
+            world.sleep(ms(5)).await;
+            assert_eq!(conn.with(|it, _| it.received.len()), 2);
+            io::Result::Ok(())
+        })
+        .unwrap();
+    assert_eq!(device.refused(), 3);
+}
+
 #[test]
 fn a_device_keeps_no_world_alive() {
     let (simulation, world, tun) = world();

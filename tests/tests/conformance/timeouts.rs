@@ -101,7 +101,8 @@ both_bare_loops! {
         assert!(task.cancelled());
 
         for completion_first in [false, true] {
-            let at = lp.time() + ms(20);
+            // Far enough for both to be armed before it, on a busy machine, too.
+            let at = lp.time() + ms(150);
             let future = lp.create_future::<u32>();
             let (handle, inner) = ((*lp).clone(), future.clone());
             let task = lp.create_task(async move { handle.timeout_at(at, inner).await });
@@ -116,7 +117,7 @@ both_bare_loops! {
                 run_a_turn(&lp);
                 complete();
             }
-            run_for(&lp, ms(30));
+            run_for(&lp, ms(160));
             assert_eq!(future.result().unwrap(), 1);
             assert!(matches!(task.take_result(), Some(Ok(Err(_)))));
         }

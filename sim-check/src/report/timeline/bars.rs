@@ -78,6 +78,7 @@ impl Lives {
         let (kind, what, end) = match change {
             HostChange::Crash => (Kind::Down, "crash", HostChange::Start),
             HostChange::Kill => (Kind::Down, "kill", HostChange::Start),
+            HostChange::PowerOn => (Kind::Down, "no process on", HostChange::Start),
             HostChange::Pause => (Kind::Still, "pause", HostChange::Resume),
             HostChange::Freeze => (Kind::Still, "freeze", HostChange::Thaw),
             HostChange::Clock => (Kind::Clock, "clock", HostChange::Clock),
@@ -86,6 +87,7 @@ impl Lives {
         match change {
             // A crash takes everything with it, a kill the process.
             HostChange::Crash => self.end(host, now, |_| true),
+            HostChange::PowerOn => self.end(host, now, |end| end == HostChange::Start),
             HostChange::Kill => self.end(host, now, |end| end == HostChange::Resume),
             _ => {}
         }
@@ -134,6 +136,14 @@ mod tests {
         assert_eq!(
             told(&[Pause, Crash, Start, Kill]),
             [bar("pause n3", 0, Some(1)), bar("crash n3", 1, Some(2)), bar("kill n3", 3, None)]
+        );
+        assert_eq!(
+            told(&[Crash, PowerOn, Crash, Start]),
+            [
+                bar("crash n3", 0, Some(1)),
+                bar("no process on n3", 1, Some(2)),
+                bar("crash n3", 2, Some(3))
+            ]
         );
         assert_eq!(
             told(&[Freeze, Kill, Thaw, Clock, Start]),
