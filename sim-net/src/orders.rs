@@ -366,10 +366,9 @@ impl Scheduler {
             let Standing { fault, state: State::Ahead, .. } = &faults[index] else { return };
             let Some((host, rank)) = rank_at_instant(fault) else { return };
             let goes_before = |it: &Standing| {
-                let other = rank_at_instant(&it.fault);
                 it.state == State::Ahead
                     && it.fault.start.time() == Some(now)
-                    && other.is_some_and(|(of, other)| of == host && other < rank)
+                    && rank_at_instant(&it.fault).is_some_and(|(of, it)| of == host && it < rank)
             };
             faults.iter().position(goes_before)
         };
