@@ -14,6 +14,9 @@ use super::ReadError;
 use super::shared::Shared;
 use crate::Transport;
 
+/// How much room an empty reader keeps, whatever its limit.
+const ROOM_KEPT: usize = 256 * 1_024;
+
 /// The reading half of a stream: asyncio's `StreamReader`.
 ///
 /// When more than twice its limit waits to be read, the transport's reading is paused, and goes on when the limit
@@ -166,7 +169,12 @@ impl StreamReader {
         self.read += length;
         // What was read is given back now and then, so that a reader which is never empty does not grow.
         if self.read == self.front.len() {
-            self.front.clear();
+            // What a burst or a long read took is no reason to keep so much.
+            if self.front.capacity() > self.shared.limit.saturating_mul(4).max(ROOM_KEPT) {
+                self.front = Vec::new();
+            } else {
+                self.front.clear();
+            }
             self.read = 0;
         } else if self.read > self.shared.limit {
             self.front.drain(..self.read);

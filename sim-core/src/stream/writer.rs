@@ -1,6 +1,5 @@
 //! Writing to a connection in a task.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -23,12 +22,11 @@ use crate::{Conn, Transport};
 pub struct StreamWriter {
     shared: Rc<Shared>,
     conn: Conn<StreamProtocol>,
-    wrote_eof: Cell<bool>,
 }
 
 impl StreamWriter {
     pub(super) fn new(shared: &Rc<Shared>, conn: Conn<StreamProtocol>) -> Self {
-        Self { shared: Rc::clone(shared), conn, wrote_eof: Cell::new(false) }
+        Self { shared: Rc::clone(shared), conn }
     }
 
     /// As [`Transport::write`].
@@ -89,8 +87,7 @@ impl StreamWriter {
                 return Ok(());
             }
             if is_full && !is_resumed && matches!(self.shared.lost(), Some(None)) {
-                let text = "the connection was closed before all was sent";
-                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
+                return Err(Self::cut_short());
             }
         }
         match self.shared.lost() {
@@ -102,7 +99,6 @@ impl StreamWriter {
 
     /// As [`Transport::write_eof`].
     pub fn write_eof(&self) {
-        self.wrote_eof.set(true);
         self.transport().write_eof();
     }
 
@@ -140,7 +136,14 @@ impl StreamWriter {
         if let Some(lost) = self.shared.lost() {
             return Some(lost.map_or(io::ErrorKind::BrokenPipe.into(), |error| error.to_io()));
         }
-        (self.wrote_eof.get() || self.is_closing()).then(|| io::ErrorKind::BrokenPipe.into())
+        let is_over = self.transport().0.has_written_eof() || self.is_closing();
+        is_over.then(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// What was written and not sent is gone.
+    fn cut_short() -> io::Error {
+        let text = "the connection was closed before all was sent";
+        io::Error::new(io::ErrorKind::ConnectionAborted, text)
     }
 
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -179,9 +182,13 @@ impl AsyncWrite for StreamWriter {
         })
     }
 
-    /// Ready when there is room to write: the transport sends without being asked.
+    /// Ready when there is room to write: the transport sends without being asked. An error on a connection
+    /// that was aborted.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.shared.lost() {
+            None | Some(None) if self.transport().0.is_cut_short() => {
+                Poll::Ready(Err(Self::cut_short()))
+            }
             None if self.transport().is_writing_paused() => {
                 self.shared.await_room(cx.waker());
                 Poll::Pending

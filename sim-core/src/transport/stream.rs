@@ -100,6 +100,9 @@ enum Outcome {
 /// From this many dropped writes on, each is logged (contract C-69).
 pub(crate) const DROPPED_WRITES_LOGGED_FROM: u32 = 5;
 
+/// The most room that an empty buffer keeps: what the default marks fill, twice.
+const BUFFER_KEPT_MAX: usize = 256 * 1_024;
+
 /// How many bytes the pieces have together.
 fn length(pieces: &[IoSlice<'_>]) -> usize {
     pieces.iter().map(|piece| piece.len()).sum()
@@ -580,7 +583,12 @@ impl Stream {
         drop(buffer);
         match result {
             Ok(()) => {
-                self.buffer.borrow_mut().drain(..sent);
+                let mut buffer = self.buffer.borrow_mut();
+                buffer.drain(..sent);
+                // A burst is no reason to keep so much for the rest of the connection's life.
+                if buffer.is_empty() && buffer.capacity() > BUFFER_KEPT_MAX {
+                    *buffer = VecDeque::new();
+                }
                 sent > 0
             }
             Err(error) => {
@@ -624,6 +632,11 @@ impl Stream {
 
     pub(crate) fn is_writing_paused(&self) -> bool {
         self.paused_writing.get()
+    }
+
+    /// True when nothing more can be written: [`write_eof`](Self::write_eof) was called.
+    pub(crate) fn has_written_eof(&self) -> bool {
+        self.eof_written.get()
     }
 
     pub(crate) fn is_writable(&self) -> bool {

@@ -273,4 +273,24 @@ both_loops! {
         writer.close();
         Ok(())
     }
+
+    /// H-22: the traits of the ecosystem end in an error, too, where the end was written or the connection given up
+    /// behind their backs.
+    async fn the_traits_of_futures_notice_what_the_transport_did(world: World) -> io::Result<()> {
+        let Streamed { mut writer, reader, .. } = streamed(&world, 100).await?;
+        writer.transport().write_eof();
+        let written = writer.write(b"more").await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        drop((writer, reader));
+
+        let Streamed { mut writer, reader, .. } = filled(&world).await?;
+        writer.transport().abort();
+        for _ in 0..2 {
+            let flushed = writer.flush().await;
+            assert_eq!(flushed.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+            world.settle().await;
+        }
+        drop(reader);
+        Ok(())
+    }
 }

@@ -41,8 +41,7 @@ impl Stream {
         let context = ErrorContext::panic(text, Arc::clone(&message));
         self.core().report(context.on(self.number, handler.protocol_name()));
         let error = CallbackPanicked { callback: callback.name(), message };
-        self.reset.set(true);
-        self.force_close(Some(io::Error::other(error)));
+        self.cut_short(io::Error::other(error));
     }
 
     /// Runs `pause_writing` or `resume_writing`, whose failure is only reported (C-86).
@@ -69,8 +68,20 @@ impl Stream {
             let context = ErrorContext::error("Fatal error on transport", shared.clone());
             self.core().report(context.on(self.number, name));
         }
-        self.reset.set(true);
-        self.force_close(Some(shared.to_io()));
+        self.cut_short(shared.to_io());
+    }
+
+    /// Ends the connection with a reset, unless its end has begun: what was written before that is sent.
+    fn cut_short(&self, error: io::Error) {
+        if self.phase.get() < Phase::Losing {
+            self.reset.set(true);
+            self.force_close(Some(error));
+        }
+    }
+
+    /// True when the connection ends, or has ended, with a reset from here.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.reset.get()
     }
 
     /// A read failed. Unlike on a socket, errors of the operating system are reported too, but for
@@ -96,8 +107,8 @@ mod tests {
 
     use crate::driver::{Driver, Family, SocketKind};
     use crate::engine::{Engine, EngineMemory};
-    use crate::testing::ScriptDriver;
-    use crate::{Cx, EventLoop, PipeReader, Protocol};
+    use crate::testing::{self, ScriptDriver};
+    use crate::{Cx, EventLoop, PanicPolicy, PipeReader, Protocol};
 
     struct Quiet;
 
@@ -126,5 +137,42 @@ mod tests {
             assert_eq!(lp.run_until_complete(lost).unwrap(), Some(code));
             assert_eq!(*heard.borrow(), reports, "os error {code}");
         }
+    }
+
+    /// C-07, C-10: a panic after the protocol has closed the connection is reported, and what was written is sent:
+    /// the end had begun.
+    #[test]
+    fn a_panic_behind_a_close_cuts_nothing_short() {
+        struct Leaves;
+        impl Protocol for Leaves {
+            fn data_received(&mut self, cx: &mut Cx<'_, Self>, _: &[u8]) {
+                cx.write(b"bye");
+                cx.close();
+                panic!("on purpose");
+            }
+        }
+        let mut peer = testing::drive(Leaves);
+        let lp = peer.event_loop();
+        lp.set_panic_policy(PanicPolicy::Contain);
+        let heard = Rc::new(RefCell::new(0));
+        let count = Rc::clone(&heard);
+        lp.set_exception_handler(Some(Rc::new(move |_, _| *count.borrow_mut() += 1)));
+        peer.feed(b"hello");
+        assert_eq!(peer.take_written(), b"bye");
+        assert!(!peer.is_reset() && matches!(peer.lost(), Some(None)));
+        assert_eq!(*heard.borrow(), 1);
+    }
+
+    /// C-64: what a burst took of memory is given back when it is sent.
+    #[test]
+    fn a_burst_leaves_no_room_behind() {
+        let mut peer = testing::drive_with_window(Quiet, 0);
+        let transport = peer.transport();
+        transport.write(&vec![b'x'; 8 << 20]);
+        assert!(transport.0.buffer.borrow().capacity() >= 8 << 20);
+        peer.take(8 << 20);
+        peer.settle();
+        assert_eq!(transport.write_buffer_size(), 0);
+        assert!(transport.0.buffer.borrow().capacity() <= super::super::BUFFER_KEPT_MAX);
     }
 }
