@@ -42,7 +42,7 @@ fn entries_of_a_failing_plan_that_do_not_bind_are_named() {
     let told: Value = serde_json::from_str(text(&output.stdout)).expect("it is JSON");
     let entry = bound.lines().last().expect("it has one");
     assert_eq!((&told["bound"], &told["unbound"]), (&array!([entry]), &array!([unbound])));
-    assert_eq!(told["explanation"]["bound"], 1);
+    assert_eq!(told["explanation"]["bound"], array!([entry]));
 }
 
 /// Whether it passes or fails, each of its records is printed: those that `run` prints.
