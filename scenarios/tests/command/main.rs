@@ -733,7 +733,7 @@ fn check_keeps_the_plan_of_a_failure_in_its_corpus() {
     let kept = said.lines().find_map(|line| line.strip_prefix("kept      ")).expect(said);
     assert!(kept.starts_with(&corpus.display().to_string()) && Path::new(kept).is_file());
     let again = run(&line);
-    assert!(text(&again.stdout).contains("earlier failures that were replayed: 1"));
+    assert!(text(&again.stdout).contains("\nfirst 1 plan of an earlier failure was replayed\n"));
     std::fs::remove_file(kept).expect("it is there");
     let output = run(&format!("{line} --json"));
     let found: Value = serde_json::from_str(text(&output.stdout)).expect("it is JSON");

@@ -9,8 +9,8 @@ use sim_check::{
     CorpusVerdict, Explanation, Files, Origin, Profile, Replayed, Verdict, quoted, write_whole,
 };
 use sim_core::FaultMix;
-use sim_net::{Bindings, Bound};
 use sim_net::plan::Entry;
+use sim_net::{Bindings, Bound};
 
 use crate::options::Check;
 use crate::run::nanos;
@@ -19,8 +19,7 @@ use crate::{Done, Trouble, find, interrupts, junit};
 pub(crate) fn check(options: &Check) -> Done {
     // All names first: a typo in the last one is told before the first has run for an hour.
     let scenarios = options.names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
-    let stop = interrupts::stop_flag()
-        .map_err(|error| Trouble::failed(format!("cannot handle SIGINT: {error}")))?;
+    let stop = interrupts::stop_flag()?;
     let (mut green, mut verdicts, mut unwritten) = (true, Vec::new(), Vec::new());
     for scenario in &scenarios {
         if stop.load(Ordering::Relaxed) {
