@@ -302,12 +302,19 @@ where
     Ok(conn)
 }
 
-/// Makes the transport of a source that is not registered. `connection_made` is yet to come.
-pub(crate) fn start_stream<P, K>(lp: &Loop, protocol: P, source: Source, medium: Medium) -> Conn<P>
+/// Makes the transport of a source that is not registered, for what was made at `place`. `connection_made` is yet to
+/// come.
+pub(crate) fn start_stream<P, K>(
+    lp: &Loop,
+    protocol: P,
+    source: Source,
+    medium: Medium,
+    place: Place,
+) -> Conn<P>
 where
     P: Attach<K>,
 {
-    let stream = Stream::new(lp, source, medium, None, None);
+    let stream = Stream::new(lp, source, medium, None, place);
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(None);
     conn
