@@ -151,6 +151,28 @@ both_loops! {
         Ok(())
     }
 
+    /// F-35: a reset is told at once to a protocol that has paused, and takes what waited for it.
+    async fn a_reset_takes_what_waits_behind_a_pause(world: World) -> io::Result<()> {
+        for paused in [true, false] {
+            let sides = Sides::of(&world);
+            let Secured { near, far, _server } = sides.connect(plain, plain).await?;
+            if paused {
+                near.transport().pause_reading();
+            }
+            far.transport().write(b"too late");
+            world.sleep(Duration::from_millis(50)).await;
+            far.transport().abort();
+            assert_eq!(near.closed().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+            near.transport().resume_reading();
+            world.settle().await;
+            let told = if paused { "CM CL(ConnectionReset)" } else { "CM DR CL(ConnectionReset)" };
+            assert_eq!(sides.near.text(), told);
+            _server.close();
+            _server.wait_closed().await;
+        }
+        Ok(())
+    }
+
     /// C-34, F-15, F-30: what came with the last of the handshake is delivered, though a reset came right behind it;
     /// whatever the protocol does with it, one end is told next: the reset, or its own if that was first.
     async fn data_that_came_before_a_reset_is_delivered(world: World) -> io::Result<()> {
