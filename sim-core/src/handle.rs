@@ -375,6 +375,18 @@ impl Loop {
         self.core.trace(Record::Mark { label: property::label(label), value });
     }
 
+    /// The driver below, if it is a `D` and shows itself: for crates of drivers, whose functions take a loop and
+    /// need more of it than all loops have.
+    ///
+    /// ```
+    /// use sim_core::testing::{self, ScriptDriver};
+    ///
+    /// assert!(testing::new_loop().driver::<ScriptDriver>().is_none());
+    /// ```
+    pub fn driver<D: 'static>(&self) -> Option<&D> {
+        self.core.driver.as_any()?.downcast_ref()
+    }
+
     /// Spends `cost` of processor time in the running callback: moves the host's clock after the
     /// callback in a simulation, blocks the thread on the real loop.
     pub fn spend(&self, cost: Duration) {
