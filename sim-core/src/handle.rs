@@ -61,7 +61,8 @@ pub trait HostView {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PanicPolicy {
     /// The run: the panic goes through `run_*` to its caller. The simulator's default, which makes
-    /// it a finding.
+    /// it a finding. Whose callback it was is left as it was at the panic: a loop that is run again may not read
+    /// that connection any more, and nobody closes it.
     EndRun,
     /// The callback, or the connection whose protocol it was (C-32); the exception handler hears
     /// of it. The real loop's default.

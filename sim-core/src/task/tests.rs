@@ -274,7 +274,8 @@ fn a_cancellation_that_was_dealt_with_is_not_raised_by_an_await_that_lies() {
 
 /// Polls something once, as who looks at it and then at something else.
 async fn look_at<F: Future>(mut future: Pin<&mut F>) {
-    poll_fn(|cx| Poll::Ready(assert!(future.as_mut().poll(cx).is_pending()))).await;
+    let is_pending = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await;
+    assert!(is_pending);
 }
 
 /// What is done before something that catches a cancellation, which is dropped then.
@@ -446,7 +447,10 @@ fn a_cancellation_that_is_raised_beside_a_completion_is_caught() {
                 let caught = catch_cancel(pending::<()>()).await.unwrap_err();
                 let raises = std::pin::pin!(caught.raise::<()>());
                 let ready = std::future::ready(());
-                drop(futures::future::select(raises, ready).await);
+                assert!(matches!(
+                    futures::future::select(raises, ready).await,
+                    futures::future::Either::Right(_)
+                ));
             })
             .await
             .is_err()
