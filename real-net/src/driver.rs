@@ -1,5 +1,6 @@
 //! The driver over mio: sockets, one selector, one alarm, the monotonic clock.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -569,6 +570,10 @@ impl Driver for MioDriver {
 
     fn host(&self) -> &str {
         "localhost"
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
     }
 
     #[inline]

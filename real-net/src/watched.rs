@@ -16,7 +16,7 @@ use crate::{MioDriver, NotTaken};
 /// A descriptor of the user's own, whose readiness calls handlers: asyncio's `add_reader`,
 /// `add_writer`, `remove_reader` and `remove_writer` (contract G-50 to G-52).
 ///
-/// [`MioDriver::watch`] makes one of anything that is a descriptor: a socket of the standard library,
+/// [`Watched::new`] makes one of anything that is a descriptor: a socket of the standard library,
 /// an end of a pipe, what a foreign library has, or an `Rc` of one. It owns it, so it is nobody's
 /// transport, and nobody closes it behind the loop's back (C-97). [`into_inner`](Self::into_inner)
 /// gives it back; dropped, it is closed.
@@ -36,9 +36,9 @@ use crate::{MioDriver, NotTaken};
 /// use std::rc::Rc;
 /// use real_net::Watched;
 ///
-/// let (lp, driver) = real_net::new_loop_and_driver()?;
+/// let lp = real_net::new_loop()?;
 /// let (stream, mut peer) = UnixStream::pair()?;
-/// let watched = driver.watch(&lp, stream)?;
+/// let watched = Watched::new(&lp, stream)?;
 /// let heard = Rc::new(RefCell::new(Vec::new()));
 /// let (into, stop) = (Rc::clone(&heard), lp.stop_handle());
 /// watched.add_reader(move |stream: &Watched<UnixStream>| {
@@ -102,6 +102,46 @@ impl MioDriver {
 }
 
 impl<T: AsFd> Watched<T> {
+    /// Watches a descriptor for a real loop: a bare one, that of a world, that of a worker.
+    ///
+    /// # Errors
+    ///
+    /// As [`MioDriver::watch`]; `Unsupported` in a simulation, whose loops have no descriptors.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use real_net::Watched;
+    /// use sim_core::World;
+    ///
+    /// async fn a_byte_comes(world: World) -> std::io::Result<()> {
+    ///     let lp = world.host("client");
+    ///     let (stream, mut peer) = UnixStream::pair()?;
+    ///     let watched = Watched::new(&lp, stream)?;
+    ///     let came = lp.create_future();
+    ///     let told = came.clone();
+    ///     watched.add_reader(move |stream: &Watched<UnixStream>| {
+    ///         stream.remove_reader();
+    ///         drop(told.set_result(()));
+    ///     })?;
+    ///     peer.write_all(b"!")?;
+    ///     came.await.map_err(std::io::Error::other)?;
+    ///     watched.get_ref().read_exact(&mut [0])
+    /// }
+    /// real_net::run(a_byte_comes)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn new(lp: &Loop, descriptor: T) -> Result<Self, NotTaken<T>> {
+        match lp.driver::<MioDriver>() {
+            Some(driver) => driver.watch(lp, descriptor),
+            None => {
+                let text = "only a real loop watches descriptors";
+                let error = io::Error::new(io::ErrorKind::Unsupported, text);
+                Err(NotTaken { descriptor, error })
+            }
+        }
+    }
+
     /// Calls `handler` in each turn in which the descriptor can be read from, has come to its end or
     /// failed. It replaces the reader that was there, which is not called any more even if it was
     /// queued.

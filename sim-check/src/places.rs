@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +61,9 @@ pub fn quoted(word: impl fmt::Display) -> String {
 }
 
 /// Writes a file whole or not at all: what reads it meanwhile finds the old one, or none. What is there
-/// already and is no plain file, such as a device or a link, is written to as it stands.
+/// already and is no plain file, such as a device or a link, is written to as it stands. Where standard output or
+/// standard error go there, it is written to that stream, behind what it has already: `/dev/stdout` leads to the
+/// file that a shell has opened for it.
 ///
 /// # Errors
 ///
@@ -71,6 +75,11 @@ pub fn write_whole(
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder {
         fs::create_dir_all(folder)?;
+    }
+    if let Some(mut stream) = standard_stream(path)? {
+        let mut file = io::BufWriter::new(&mut stream);
+        write(&mut file)?;
+        return file.flush();
     }
     // To take its place would cost the machine its `/dev/stdout`.
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -92,6 +101,24 @@ pub fn write_whole(
         drop(fs::remove_file(&unfinished));
     }
     written
+}
+
+/// The standard stream that goes where a path leads, with its place in the file.
+fn standard_stream(path: &Path) -> io::Result<Option<fs::File>> {
+    // What the path leads to now; nothing, if there is nothing yet.
+    let Ok(there) = fs::metadata(path) else { return Ok(None) };
+    let leads_to = |stream: io::Result<OwnedFd>| -> io::Result<Option<fs::File>> {
+        // Without such a stream it cannot go there.
+        let Ok(stream) = stream.map(fs::File::from) else { return Ok(None) };
+        let is = stream.metadata()?;
+        Ok(((is.dev(), is.ino()) == (there.dev(), there.ino())).then_some(stream))
+    };
+    if let Some(stream) = leads_to(io::stdout().as_fd().try_clone_to_owned())? {
+        // What was printed before comes before it.
+        io::stdout().flush()?;
+        return Ok(Some(stream));
+    }
+    leads_to(io::stderr().as_fd().try_clone_to_owned())
 }
 
 #[cfg(test)]

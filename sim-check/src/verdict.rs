@@ -54,7 +54,8 @@ pub struct Verdict {
     pub faults: BTreeMap<&'static str, u64>,
     /// The properties that code came by in all runs together, by their names.
     pub properties: BTreeMap<&'static str, PropertyCount>,
-    /// What should have happened sometimes and never did.
+    /// What should have happened sometimes and never did, in a hundred seeds at least. Nothing, if the check was
+    /// [interrupted](Self::interrupted).
     pub missed: Vec<String>,
     /// How long it took.
     pub wall: Duration,
@@ -278,9 +279,10 @@ impl Verdict {
     }
 
     /// Notes which of the things that should happen sometimes never did, if there were runs enough to
-    /// expect them.
+    /// expect them. Those of a search that somebody stopped are not: it may have been on its way there. A
+    /// budget is part of what the check asks for.
     pub(crate) fn miss(&mut self, wanted: &[String]) {
-        if self.seeds < SOMETIMES_FROM || !self.failures.is_empty() {
+        if self.seeds < SOMETIMES_FROM || self.interrupted || !self.failures.is_empty() {
             return;
         }
         let happened =
@@ -296,5 +298,28 @@ impl Verdict {
     /// The faults that could have bitten and never did.
     pub fn idle_faults(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.faults.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_happened_is_missed_unless_somebody_stopped_the_search() {
+        let missed = |seeds: u64, cut_short: bool, interrupted: bool| {
+            let mut verdict = Verdict { seeds, cut_short, interrupted, ..Verdict::new("luck") };
+            verdict.miss(&["a lucky seven".to_owned()]);
+            assert_eq!(verdict.is_green(), verdict.missed.is_empty());
+            verdict.to_string().lines().next().expect("it says something").to_owned()
+        };
+        let told = "luck: never happened in 100 seeds";
+        assert_eq!(missed(100, false, false), format!("{told}: a lucky seven"));
+        let cut = format!("{told}, cut short by its budget: a lucky seven");
+        assert_eq!(missed(100, true, false), cut);
+        for (seeds, cut_short, interrupted) in [(99, true, false), (100, true, true)] {
+            let told = missed(seeds, cut_short, interrupted);
+            assert!(told.contains("green") && told.contains("cut short"), "{told}");
+        }
     }
 }

@@ -31,10 +31,11 @@ impl Verdict {
     fn tell_green(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, seeds, events, time, wall, .. } = self;
         let cut = self.cut();
-        write!(
-            f,
-            "{name}: green on {seeds} seeds ({events} events, {time:.1?} virtual, {wall:.1?}{cut})"
-        )?;
+        match &self.replayed {
+            Some(_) => write!(f, "{name}: green under the plan")?,
+            None => write!(f, "{name}: green on {seeds} seeds")?,
+        }
+        write!(f, " ({events} events, {time:.1?} virtual, {wall:.1?}{cut})")?;
         if *seeds > 0 {
             // 3/n is for many; of one or two it would be more than all.
             let chance = (300.0 / *seeds as f64).min(100.0);
@@ -56,7 +57,7 @@ impl Verdict {
         let cut = self.cut();
         let Some(first) = self.failures.first() else {
             let missed = self.missed.join(", ");
-            write!(f, "{name}: never happened in {seeds} seeds: {missed}")?;
+            write!(f, "{name}: never happened in {seeds} seeds{cut}: {missed}")?;
             self.tell_coverage(f)?;
             return self.tell_faults(f);
         };
@@ -81,6 +82,10 @@ impl Verdict {
                 let least = if self.may_miss_kinds() { "at least " } else { "" };
                 write!(f, "\n{least}{} different failures: {}", kinds.len(), kinds.join("; "))?;
             }
+        }
+        if self.replayed.is_some() {
+            write!(f, "\nthe run of the plan failed ({wall:.1?})")?;
+            return self.tell_faults(f);
         }
         let runs = self.failed;
         let were = if runs == 1 { "run" } else { "runs" };
@@ -141,8 +146,12 @@ impl Verdict {
     }
 
     fn tell_corpus(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.corpus.replayed > 0 {
-            write!(f, "\nplans of earlier failures that were replayed: {}", self.corpus.replayed)?;
+        match self.corpus.replayed {
+            0 => {}
+            // It is what this is about.
+            _ if self.replayed.is_some() => {}
+            1 => f.write_str("\nfirst 1 plan of an earlier failure was replayed")?,
+            plans => write!(f, "\nfirst {plans} plans of earlier failures were replayed")?,
         }
         for path in &self.corpus.stale {
             write!(f, "\nstale, it does not find all that it names: {}", path.display())?;

@@ -49,6 +49,7 @@ pub use self::processes::{Launch, Processes, Spawned};
 pub use self::signals::Signals;
 pub use self::unix::{ReceivedUnix, UnixSockets};
 
+use std::any::Any;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -607,6 +608,12 @@ pub trait Driver {
 
     /// The name of the host that this engine runs, for logs and reports.
     fn host(&self) -> &str;
+
+    /// Itself, for what its own crate offers beyond this trait; see [`Loop::driver`](crate::Loop::driver). `None` if
+    /// there is nothing of the kind.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
 
     /// Hears of a property that the running code came by, before a panic that its failure is. False
     /// if it is to be as if the code were not running: its host is dead.

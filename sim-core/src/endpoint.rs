@@ -16,6 +16,7 @@ use crate::error::AddressError;
 use crate::handle::closed_error;
 use crate::names::Hints;
 use crate::socket::Socket;
+use crate::socket_buffers::buffer_sizes;
 use crate::{Conn, DatagramAddress, DatagramProtocol, DatagramTransport, Loop};
 
 /// A datagram endpoint to be made, with options; [`Loop::datagram`] makes one.
@@ -48,6 +49,8 @@ pub struct DatagramBuilder {
 
 /// A family, and the local and the remote address, if any, that an endpoint may have.
 type Pair = (Family, Option<SocketAddr>, Option<SocketAddr>);
+
+buffer_sizes!(DatagramBuilder, "the socket's");
 
 impl DatagramBuilder {
     #[track_caller]
@@ -92,18 +95,6 @@ impl DatagramBuilder {
     /// Whether other sockets may be bound to the same address, and share its arrivals.
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.options.push(SocketOption::ReusePort(reuse));
-        self
-    }
-
-    /// The size of the socket's send buffer, in bytes.
-    pub fn send_buffer(mut self, bytes: usize) -> Self {
-        self.options.push(SocketOption::SendBuffer(bytes));
-        self
-    }
-
-    /// The size of the socket's receive buffer, in bytes.
-    pub fn receive_buffer(mut self, bytes: usize) -> Self {
-        self.options.push(SocketOption::ReceiveBuffer(bytes));
         self
     }
 

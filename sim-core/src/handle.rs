@@ -61,7 +61,8 @@ pub trait HostView {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PanicPolicy {
     /// The run: the panic goes through `run_*` to its caller. The simulator's default, which makes
-    /// it a finding.
+    /// it a finding. Whose callback it was is left as it was at the panic: a loop that is run again may not read
+    /// that connection any more, and nobody closes it.
     EndRun,
     /// The callback, or the connection whose protocol it was (C-32); the exception handler hears
     /// of it. The real loop's default.
@@ -373,6 +374,18 @@ impl Loop {
     /// Puts a value into the run's trace, and so into its hash.
     pub fn mark(&self, label: &str, value: u64) {
         self.core.trace(Record::Mark { label: property::label(label), value });
+    }
+
+    /// The driver below, if it is a `D` and shows itself: for crates of drivers, whose functions take a loop and
+    /// need more of it than all loops have.
+    ///
+    /// ```
+    /// use sim_core::testing::{self, ScriptDriver};
+    ///
+    /// assert!(testing::new_loop().driver::<ScriptDriver>().is_none());
+    /// ```
+    pub fn driver<D: 'static>(&self) -> Option<&D> {
+        self.core.driver.as_any()?.downcast_ref()
     }
 
     /// Spends `cost` of processor time in the running callback: moves the host's clock after the

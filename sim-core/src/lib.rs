@@ -84,6 +84,7 @@ mod sendfile;
 mod server;
 mod signal;
 mod socket;
+mod socket_buffers;
 mod socket_file;
 mod store;
 pub mod stream;

@@ -22,6 +22,7 @@ use crate::layer::{LayerFactory, Layered};
 use crate::names::Hints;
 use crate::protocol::Attach;
 use crate::socket::Socket;
+use crate::socket_buffers::buffer_sizes;
 use crate::socket_file::SocketFile;
 use crate::timer::Timer;
 use crate::transport::Medium;
@@ -63,6 +64,8 @@ pub struct ServerBuilder {
     options: Vec<SocketOption>,
     layer: Option<Rc<dyn LayerFactory>>,
 }
+
+buffer_sizes!(ServerBuilder, "each connection's");
 
 impl ServerBuilder {
     #[track_caller]
@@ -114,18 +117,6 @@ impl ServerBuilder {
     /// Whether the file of a Unix socket is removed when the server closes (E-41). True by default.
     pub fn cleanup_socket(mut self, cleanup: bool) -> Self {
         self.cleanup_socket = cleanup;
-        self
-    }
-
-    /// The size of each connection's send buffer, in bytes.
-    pub fn send_buffer(mut self, bytes: usize) -> Self {
-        self.options.push(SocketOption::SendBuffer(bytes));
-        self
-    }
-
-    /// The size of each connection's receive buffer, in bytes.
-    pub fn receive_buffer(mut self, bytes: usize) -> Self {
-        self.options.push(SocketOption::ReceiveBuffer(bytes));
         self
     }
 

@@ -385,7 +385,7 @@ impl Network {
         };
         match self.sockets.get(to).map(|socket| &socket.kind) {
             Some(Kind::Datagrams(_)) => self.udp_icmp(to, packet.source, icmp),
-            Some(Kind::Stream(_)) => self.tcp_icmp(to, icmp),
+            Some(Kind::Stream(_)) => self.tcp_icmp(to, [packet.target, packet.source], icmp),
             Some(_) | None => {}
         }
         if let Body::Icmp(_, Some(quote)) = packet.body {

@@ -1,4 +1,4 @@
-//! Ctrl-C during a check: what was found is told, and the second one ends it.
+//! Ctrl-C during a check or a zoo: what was found is told, and the second one ends it.
 //!
 //! A pipe stands where the corpus has a file. The check is at it, and has its handlers in place, when the
 //! pipe can be opened here, and goes on when it has read its end.
@@ -128,13 +128,13 @@ fn what_was_found_is_told_and_what_was_not_run_is_named() {
 }
 
 #[test]
-fn one_that_has_found_nothing_says_so_by_its_exit_code() {
+fn one_that_has_found_nothing_says_so_and_dies_of_the_signal() {
     let mut checking = Checking::start("echo", "echo", "interrupted-success");
     // It runs, and would do so for ever.
     checking.goes_on_with("plan 1.0\nscenario echo\n");
     checking.interrupt();
     let ended = checking.ended();
-    assert_eq!(ended.status.code(), Some(130), "{}", ended.told);
+    assert_eq!(ended.status.signal(), Some(SIGINT), "{}", ended.told);
     let verdict = ended.verdict();
     assert_eq!((&verdict["interrupted"], &verdict["failed"]), (&true.into(), &0.into()));
     assert_eq!(ended.told, "error: interrupted; nothing failed in what was run\n");
@@ -164,6 +164,51 @@ fn the_second_interrupt_ends_it_at_once() {
     checking.interrupt();
     signal(&checking.child, "INT");
     let status = checking.child.wait().expect("it ends");
-    assert_eq!(status.signal(), Some(2), "{status}");
+    assert_eq!(status.signal(), Some(SIGINT), "{status}");
     assert!(!checking.corpus.join("report.xml").exists());
+}
+
+/// More searches than there is time for.
+const SEARCHES: u64 = 1_024;
+
+/// Interrupts a zoo that has said so many lines: what it says in all, and what it tells.
+fn zoo_interrupted(line: &str, lines: usize) -> (Vec<String>, String) {
+    heed_interrupts();
+    let mut zoo = command(line);
+    let mut child = zoo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut line = || said.next().map(|line| line.expect("it is text"));
+    let mut all: Vec<String> = (0..lines).map(|_| line().expect("it says more")).collect();
+    signal(&child, "INT");
+    all.extend(std::iter::from_fn(line));
+    let mut told = String::new();
+    let stderr = child.stderr.as_mut().expect("it is piped");
+    stderr.read_to_string(&mut told).expect("it is text");
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.signal(), Some(SIGINT), "{status}: {told}");
+    assert!(told.contains("error: interrupted; "), "{told}");
+    (all, told)
+}
+
+#[test]
+fn a_zoo_tells_what_it_found_so_far() {
+    // Fifty searches for each of twenty bugs: it is at the second one.
+    let (rows, told) = zoo_interrupted("zoo --searches 50", 2);
+    assert!((2..21).contains(&rows.len()), "{rows:?}");
+    assert!(rows[0].starts_with("id ") && rows[1].contains(" 50/50 "), "{rows:?}");
+    assert!(!rows.iter().any(|row| row.contains("not found")), "{rows:?}, {told}");
+}
+
+/// Its head comes first, so it has a table as soon as it has begun.
+#[test]
+fn a_zoo_that_is_interrupted_in_its_first_row_ends_it_there() {
+    let (rows, told) = zoo_interrupted(&format!("zoo Z05 --searches {SEARCHES} --plans"), 1);
+    let [head, rest @ ..] = &rows[..] else { panic!("it has a head: {told}") };
+    assert!(head.starts_with("id "), "{head}");
+    // It may have been interrupted before it had found anything.
+    let Some(row) = rest.first() else { return };
+    assert!(row.starts_with("Z05 ") && !row.contains("not found"), "{row}");
+    let searches = row.split('/').nth(1).expect("it says how many there were");
+    let searches: u64 = searches.split(' ').next().unwrap_or_default().parse().expect("a number");
+    assert!((1..SEARCHES).contains(&searches), "{row}");
 }

@@ -145,3 +145,39 @@ fn files_of_a_run_are_written_whole_or_not_at_all() {
     }
     assert_eq!(std::fs::read_dir(folder.join("below")).expect("it is there").count(), 3);
 }
+
+/// It has its own place in the file of a standard stream: behind what was written before, and before what is written
+/// after it.
+#[test]
+fn a_file_that_is_a_standard_stream_is_written_behind_what_was_said_before() {
+    let folder = folder("standard-streams");
+    let file = |name: &str| folder.join(name).display().to_string();
+    for (name, line, [stream, path]) in [
+        ("out", "check echo --seeds 1 --junit", [">", "/dev/stdout"]),
+        ("error", "check echo --seeds 1 --junit", ["2>", "/dev/stderr"]),
+        ("itself", "check echo --seeds 1 --junit", [">", &file("itself")]),
+        ("record", "run rpc --record", [">", "/dev/stdout"]),
+    ] {
+        let (file, streams) = (file(name), if stream == ">" { "" } else { " >&2" });
+        let line = format!(
+            "{{ echo before{streams}; \"$0\" {line} {path}; echo behind{streams}; }} {stream} {file}"
+        );
+        let mut shell = Command::new("sh");
+        let output = shell.args(["-c", &line, env!("CARGO_BIN_EXE_scenarios")]).output();
+        let output = output.expect("there is a shell");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let all = std::fs::read_to_string(&file).expect("it is there");
+        let places: Vec<Option<usize>> = match name {
+            "out" | "itself" => {
+                vec!["before\n", "echo: green", "<?xml", "</testsuites>\n", "behind"]
+            }
+            "error" => vec!["before\n", "<?xml", "</testsuites>\n", "behind"],
+            _ => vec!["before\n", "plan 1.0\n", "seed 0x0\n", "rpc: ok", "behind"],
+        }
+        .into_iter()
+        .map(|part| all.find(part))
+        .collect();
+        assert!(places[0] == Some(0) && places.is_sorted(), "{name}: {places:?} in\n{all}");
+        assert!(places.iter().all(Option::is_some), "{name}: {places:?} in\n{all}");
+    }
+}

@@ -20,6 +20,7 @@ fn entries_that_do_not_bind_are_named() {
     let plan = half_bound("unbound");
     let said = printed(&format!("replay {plan}"));
     assert!(said.contains(&format!("\nunbound: {UNBOUND}\n")), "{said}");
+    assert!(said.starts_with("rpc: green under the plan (") && !said.contains("earlier"), "{said}");
     for how in ["replay", "explain"] {
         let told = json(&format!("{how} {plan} --json"));
         assert_eq!((&told["bound"], &told["unbound"]), (&array!([BOUND]), &array!([UNBOUND])));
@@ -38,11 +39,12 @@ fn entries_of_a_failing_plan_that_do_not_bind_are_named() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("(bound 1 of 2):\n"), "{said}");
     assert!(said.contains(&format!("\nunbound: {unbound}\n")), "{said}");
+    assert!(said.contains("\nthe run of the plan failed (") && !said.contains("seeds"), "{said}");
     let output = run(&format!("{line} --json"));
     let told: Value = serde_json::from_str(text(&output.stdout)).expect("it is JSON");
     let entry = bound.lines().last().expect("it has one");
     assert_eq!((&told["bound"], &told["unbound"]), (&array!([entry]), &array!([unbound])));
-    assert_eq!(told["explanation"]["bound"], 1);
+    assert_eq!(told["explanation"]["bound"], array!([entry]));
 }
 
 /// Whether it passes or fails, each of its records is printed: those that `run` prints.
@@ -66,6 +68,20 @@ fn every_record_of_a_replay_is_printed() {
     assert!(traced.lines().next().expect("there are records").contains(" #1 "), "{traced}");
     let last = traced.lines().last().expect("there are records");
     assert!(last.contains(&format!(" #{} ", traced.lines().count())), "{last}");
+}
+
+#[test]
+fn a_check_says_how_many_plans_came_first() {
+    let corpus = folder("corpus-counted");
+    for (id, told) in [
+        ("1", "\nfirst 1 plan of an earlier failure was replayed\n"),
+        ("2", "\nfirst 2 plans of earlier failures were replayed\n"),
+    ] {
+        let plan = format!("plan 1.0\nscenario rpc\n{BOUND}\n");
+        std::fs::write(corpus.join(format!("rpc.{id}.plan")), plan).expect("it can be written");
+        let said = printed(&format!("check rpc --seeds 1 --corpus {}", corpus.display()));
+        assert!(said.contains(told), "{said}");
+    }
 }
 
 #[test]

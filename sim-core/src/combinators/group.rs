@@ -232,7 +232,6 @@ impl<E: 'static> State<E> {
                 None => running.poll(cx),
             };
             if let Poll::Ready(result) = polled {
-                scope.as_ref().and_then(|scope| scope.take_cancelled());
                 self.end_body(body.as_mut());
                 match result {
                     Ok(value) => exit.value = Some(value),
@@ -244,6 +243,7 @@ impl<E: 'static> State<E> {
             }
         }
         if is_cancelled() {
+            scope.iter().for_each(|scope| scope.hear());
             self.end_body(body.as_mut());
             self.abort();
         }

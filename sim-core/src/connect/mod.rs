@@ -19,6 +19,7 @@ use crate::layer::{LayerFactory, Layered, Upgrade};
 use crate::names::Hints;
 use crate::protocol::Attach;
 use crate::socket::{Registration, Socket};
+use crate::socket_buffers::buffer_sizes;
 use crate::transport::Medium;
 use crate::transport::stream::Stream;
 use crate::{Conn, Loop, ToUnixAddr, Transport};
@@ -49,6 +50,8 @@ pub struct Connecting {
     interleave: Option<usize>,
     layer: Option<Rc<dyn LayerFactory>>,
 }
+
+buffer_sizes!(Connecting, "the socket's");
 
 impl Connecting {
     #[track_caller]
@@ -102,18 +105,6 @@ impl Connecting {
     /// The only family of the name's addresses that counts.
     pub fn family(mut self, family: Family) -> Self {
         self.family = Some(family);
-        self
-    }
-
-    /// The size of the socket's send buffer, in bytes.
-    pub fn send_buffer(mut self, bytes: usize) -> Self {
-        self.options.push(SocketOption::SendBuffer(bytes));
-        self
-    }
-
-    /// The size of the socket's receive buffer, in bytes.
-    pub fn receive_buffer(mut self, bytes: usize) -> Self {
-        self.options.push(SocketOption::ReceiveBuffer(bytes));
         self
     }
 
@@ -302,12 +293,19 @@ where
     Ok(conn)
 }
 
-/// Makes the transport of a source that is not registered. `connection_made` is yet to come.
-pub(crate) fn start_stream<P, K>(lp: &Loop, protocol: P, source: Source, medium: Medium) -> Conn<P>
+/// Makes the transport of a source that is not registered, for what was made at `place`. `connection_made` is yet to
+/// come.
+pub(crate) fn start_stream<P, K>(
+    lp: &Loop,
+    protocol: P,
+    source: Source,
+    medium: Medium,
+    place: Place,
+) -> Conn<P>
 where
     P: Attach<K>,
 {
-    let stream = Stream::new(lp, source, medium, None, None);
+    let stream = Stream::new(lp, source, medium, None, place);
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(None);
     conn

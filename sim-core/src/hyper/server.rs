@@ -145,7 +145,8 @@ impl HttpServer {
     /// minute is given up.
     ///
     /// A connection that the server ends is half-closed first, and closed when the client has closed, or after 5 s
-    /// (RFC 9112, section 9.6): the client would lose what is under way to it. Not over a layer.
+    /// (RFC 9112, section 9.6): the client would lose what is under way to it. Over TLS the end of the connection waits
+    /// for the client's by itself, for as long as the acceptor's `shutdown_timeout` says.
     ///
     /// # Errors
     ///

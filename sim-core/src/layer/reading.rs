@@ -28,7 +28,12 @@ impl Layered {
                 self.pump_now();
             }
             State::Flushing | State::Shutdown => {
-                self.discard(bytes);
+                // Behind what came during a pause: a session takes bytes in their order.
+                if self.incoming.borrow().is_empty() {
+                    self.discard(bytes);
+                } else {
+                    self.incoming.borrow_mut().extend_from_slice(bytes);
+                }
                 self.go_on_closing();
             }
             State::Unwrapped => {}

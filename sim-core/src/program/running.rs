@@ -65,9 +65,9 @@ impl RunningProgram {
         on_exit: impl FnOnce(i32) + 'static,
     ) -> Self {
         let signals = Rc::<SignalTable>::default();
-        let stdin = start_stream(lp, StreamProtocol::new(), ends.stdin, Medium::ReadPipe);
+        let stdin = start_stream(lp, StreamProtocol::new(), ends.stdin, Medium::ReadPipe, None);
         let output = |source: Source| {
-            let conn = start_stream(lp, StreamProtocol::new(), source, Medium::WritePipe);
+            let conn = start_stream(lp, StreamProtocol::new(), source, Medium::WritePipe, None);
             // A process waits for its writes.
             let limits = WriteBufferLimits { high: 0, low: 0 };
             conn.transport().set_write_buffer_limits(limits).expect("they are in order");

@@ -14,7 +14,8 @@ type OnConnection = Box<dyn FnOnce(StreamReader, StreamWriter)>;
 /// The protocol below a stream: asyncio's `StreamReaderProtocol`.
 ///
 /// Its connection stays open for writing when the peer's half ends; it closes when the writer does. Over TLS, which has
-/// no half-close, it ends with the peer's half (contract H-14).
+/// no half-close, it ends with the peer's half (contract H-14). It is a connection's whole protocol: one that is
+/// [lent](Cx::lend) as a part of another has no halves.
 ///
 /// ```
 /// use sim_core::Loop;

@@ -178,7 +178,8 @@ impl Subprocess {
         factory: impl FnOnce() -> P,
     ) -> io::Result<Conn<P, SubprocessTransport>> {
         let connect = |child: &Rc<Child>, fd, source| {
-            let conn = start_stream(&child.lp, Pipe::new(child, fd), source, pipes::medium(fd));
+            let (lp, pipe) = (&child.lp, Pipe::new(child, fd));
+            let conn = start_stream(lp, pipe, source, pipes::medium(fd), child.place);
             conn.transport().clone()
         };
         self.start(factory, connect).await
@@ -198,7 +199,7 @@ impl Subprocess {
         let mut streams = Streams::default();
         let connect = |child: &Rc<Child>, fd, source| {
             let protocol = pipes::stream(child, fd, limit);
-            let conn = start_stream(&child.lp, protocol, source, pipes::medium(fd));
+            let conn = start_stream(&child.lp, protocol, source, pipes::medium(fd), child.place);
             streams[fd].insert(conn).transport().clone()
         };
         let conn = self.start(|| Unheard, connect).await?;

@@ -49,11 +49,13 @@ pub async fn catch_cancel<F: Future>(future: F) -> Result<F::Output, Cancelled> 
         };
         if scope.cancelled().is_none()
             && let Poll::Ready(output) = scope.poll_inside(|| future.as_mut().poll(cx))
+            && scope.cancelled().is_none()
         {
             held.end();
             return Poll::Ready(Ok(output));
         }
         if let Some(sender) = scope.cancelled() {
+            scope.hear();
             held.end();
             return Poll::Ready(Err(Cancelled::caught(sender)));
         }

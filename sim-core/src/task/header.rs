@@ -77,6 +77,8 @@ pub(crate) struct Header {
     /// The scopes that wait.
     scopes: RefCell<Slab<Rc<Scope>>>,
     scopes_begun: Cell<u64>,
+    /// How many cancellations its scopes have heard of.
+    heard: Cell<u64>,
     /// The scope whose future is being polled.
     current_scope: RefCell<Option<Rc<Scope>>>,
     waiters: RefCell<Vec<Waiter>>,
@@ -92,7 +94,7 @@ pub(super) const DOOMED: u8 = 2;
 pub(super) const CANCELLABLE: u8 = 4;
 /// It serves its loop for as long as that lives.
 const DAEMON: u8 = 8;
-/// Awaits of its have passed a cancellation on to their tasks.
+/// Awaits of its have passed a cancellation on to their tasks, or scopes of its caught one.
 pub(super) const PASSED_ON: u8 = 16;
 
 impl Header {
@@ -118,6 +120,7 @@ impl Header {
             delivering: Cell::new(false),
             scopes: RefCell::default(),
             scopes_begun: Cell::new(0),
+            heard: Cell::new(0),
             current_scope: RefCell::new(None),
             waiters: RefCell::default(),
             suspensions: OnceCell::new(),
@@ -302,6 +305,16 @@ impl Header {
     pub(super) fn next_scope(&self) -> u64 {
         self.scopes_begun.set(self.scopes_begun.get() + 1);
         self.scopes_begun.get()
+    }
+
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.get()
+    }
+
+    /// Counts a cancellation that was heard.
+    pub(super) fn hear(&self) -> u64 {
+        self.heard.set(self.heard.get() + 1);
+        self.heard.get()
     }
 
     pub(super) fn current_scope(&self) -> Option<Rc<Scope>> {

@@ -11,7 +11,8 @@
 //! 2. It is *raised*, when an awaited task ended by it or a catcher lets it go on, to the next scope
 //!    around that catches it, and no further than its [`Sender`]. An await that is not polled any
 //!    more, its future still being there, cannot raise what it passed on: its task does so after the
-//!    step that was to hear of it.
+//!    step that was to hear of it. So it is with a scope that catches and is not polled; one that is
+//!    dropped before it has heard, or before the group whose it is has ended, raises at once.
 //!
 //! Two cancellations that meet in a scope become one, that of the outer sender. So of nested
 //! deadlines that pass together the outer reports, and a request from outside is never taken for a
@@ -65,7 +66,27 @@ pub(crate) struct Scope {
     cancelled: Cell<Option<Sender>>,
     /// It passed a cancellation on that nobody else took: it watches the tasks that got it.
     watching: Cell<bool>,
+    /// It caught a cancellation that nobody else took, and whose it still is.
+    caught: Cell<Option<Caught>>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// A cancellation on its way through a scope that catches.
+#[derive(Clone, Copy)]
+struct Caught {
+    /// How many its task had heard by then: with one more, this is dealt with.
+    heard: u64,
+    heard_in: HeardIn,
+}
+
+/// The step that is to hear of a cancellation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HeardIn {
+    /// It came in a step of the task: the one behind that.
+    AfterNext,
+    Next,
+    /// The scope's future knows of it.
+    Done,
 }
 
 impl Scope {
@@ -80,6 +101,7 @@ impl Scope {
             ended: Cell::new(false),
             cancelled: Cell::new(None),
             watching: Cell::new(false),
+            caught: Cell::new(None),
             waker: RefCell::new(None),
         })
     }
@@ -151,6 +173,77 @@ impl Scope {
         }
     }
 
+    /// Answers for a cancellation that it has caught and nobody else hears of: its task takes a step, in which it
+    /// is heard or raised.
+    fn answer_for(&self, owner: &Header) {
+        let is_running = owner.is_running();
+        let heard_in = if is_running { HeardIn::AfterNext } else { HeardIn::Next };
+        self.caught.set(Some(Caught { heard: owner.heard(), heard_in }));
+        owner.mark(PASSED_ON);
+        if !is_running {
+            // Its own waker may wake nobody, as that of a set of futures that is not polled.
+            owner.queue_step();
+        }
+    }
+
+    /// What it caught and its future does not know of yet.
+    fn unheard(&self) -> Option<Caught> {
+        self.caught.get().filter(|caught| caught.heard_in != HeardIn::Done)
+    }
+
+    /// Its future knows that it was cancelled.
+    pub(crate) fn hear(&self) {
+        let (Some(owner), Some(caught)) = (self.owner.upgrade(), self.unheard()) else { return };
+        let heard = owner.header().hear();
+        let is_alone = heard == caught.heard + 1;
+        let heard_in = HeardIn::Done;
+        self.caught.set(is_alone.then_some(Caught { heard, heard_in }));
+    }
+
+    /// Whether the step that is over was to hear of what it caught, and did not.
+    fn was_not_heard(&self, owner: &Header) -> bool {
+        let Some(caught) = self.unheard() else { return false };
+        if caught.heard != owner.heard() {
+            self.caught.set(None);
+            return false;
+        }
+        if caught.heard_in == HeardIn::AfterNext {
+            self.caught.set(Some(Caught { heard_in: HeardIn::Next, ..caught }));
+            owner.queue_step();
+            return false;
+        }
+        true
+    }
+
+    /// Its future is dropped: what it caught and has not dealt with goes on, as far as its sender is.
+    fn abandon(&self) {
+        self.end();
+        let (Some(owner), Some(caught)) = (self.owner.upgrade(), self.caught.take()) else {
+            return;
+        };
+        let header = owner.header();
+        let is_over = header.is_done() || header.core.is_closed() || header.core.is_dead();
+        if is_over || caught.heard != header.heard() {
+            return;
+        }
+        if let Some(sender) = self.take_cancelled().filter(|sender| self.is_within_sender(*sender))
+        {
+            self.raise(sender);
+        }
+    }
+
+    fn is_within_sender(&self, sender: Sender) -> bool {
+        let Sender::Scope(number) = sender else { return true };
+        let mut around = self.around();
+        while let Some(scope) = around {
+            if scope.number == number {
+                return true;
+            }
+            around = scope.around();
+        }
+        false
+    }
+
     /// Notes that it is cancelled: of two senders, by the outer one.
     fn mark(&self, sender: Sender) {
         let outer = match (self.cancelled.get(), sender) {
@@ -208,6 +301,15 @@ impl Scope {
     /// tasks. A task that ended in another way has dealt with it (B-17).
     fn raise_unpolled(&self) {
         self.unwatch();
+        if matches!(self.kind, ScopeKind::Catch) {
+            self.caught.set(None);
+            // Nobody waits in it, until it is polled again.
+            self.leave();
+            if let Some(sender) = self.take_cancelled() {
+                self.raise(sender);
+            }
+            return;
+        }
         let goes_on = match &self.kind {
             ScopeKind::Join(task) => task.header().outcome() == Some(TaskOutcome::Cancelled),
             _ => true,
@@ -270,6 +372,11 @@ impl Scope {
     fn end(&self) {
         self.ended.set(true);
         self.unwatch();
+        self.leave();
+    }
+
+    /// It is none of its task's pending scopes any more.
+    fn leave(&self) {
         if let Some(place) = self.place.take()
             && let Some(owner) = self.owner.upgrade()
         {
@@ -324,7 +431,7 @@ impl HeldScope {
                 drop(moved);
             }
             _ => {
-                self.end();
+                self.abandon();
                 self.scope = Some(Scope::begin(&task, kind()));
             }
         }
@@ -335,6 +442,12 @@ impl HeldScope {
     pub(crate) fn end(&mut self) {
         if let Some(scope) = self.scope.take() {
             scope.end();
+        }
+    }
+
+    fn abandon(&mut self) {
+        if let Some(scope) = self.scope.take() {
+            scope.abandon();
         }
     }
 
@@ -360,7 +473,7 @@ impl HeldScope {
 
 impl Drop for HeldScope {
     fn drop(&mut self) {
-        self.end();
+        self.abandon();
     }
 }
 
@@ -392,23 +505,29 @@ impl Header {
         taking.retain(|scope| !outer.contains(&scope.number));
         taking.iter().for_each(|scope| scope.take(sender));
         // What is caught as well has been heard.
-        let is_caught = taking.iter().any(|scope| matches!(scope.kind, ScopeKind::Catch));
-        if !is_caught && !taking.is_empty() {
+        let catches = |scope: &&Rc<Scope>| matches!(scope.kind, ScopeKind::Catch);
+        let caught = taking.iter().filter(catches).count();
+        if caught == 0 && !taking.is_empty() {
             taking.iter().for_each(Scope::watch);
             self.mark(PASSED_ON);
+        } else if caught == taking.len() {
+            taking.iter().for_each(|scope| scope.answer_for(self));
         }
         !taking.is_empty()
     }
 
     /// Raises the cancellations that awaits passed on which the step that is over has not polled,
-    /// though their tasks are done.
+    /// though their tasks are done, and those that it was to hear of and has not.
     #[cold]
     pub(super) fn raise_unpolled(&self) {
         let mut passing = self.pending_scopes();
-        passing.retain(|scope| scope.watching.get());
-        let (waiting, over): (Vec<_>, Vec<_>) =
-            passing.into_iter().partition(|scope| scope.takes_cancel());
-        if waiting.is_empty() {
+        passing.retain(|scope| scope.watching.get() || scope.unheard().is_some());
+        let (over, waiting): (Vec<_>, Vec<_>) =
+            passing.into_iter().partition(|scope| match scope.kind {
+                ScopeKind::Catch => scope.was_not_heard(self),
+                _ => !scope.takes_cancel(),
+            });
+        if waiting.iter().all(|scope| !scope.watching.get() && scope.unheard().is_none()) {
             self.unmark(PASSED_ON);
         }
         over.iter().for_each(|scope| scope.raise_unpolled());
@@ -424,7 +543,11 @@ impl Header {
             };
             if catches {
                 scope.mark(sender);
-                return scope.wake();
+                scope.wake();
+                if matches!(scope.kind, ScopeKind::Catch) {
+                    scope.answer_for(self);
+                }
+                return;
             }
             around = scope.around();
         }

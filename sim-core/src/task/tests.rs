@@ -13,7 +13,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use crate::combinators::{ReturnWhen, as_completed, gather_all, shield, wait};
 use crate::trace::TaskOutcome;
 use crate::{
-    Cancelled, EventLoop, Loop, PanicPolicy, RunError, Task, TaskError, catch_cancel, testing,
+    Cancelled, EventLoop, Loop, LoopFuture, PanicPolicy, RunError, Task, TaskError, catch_cancel,
+    testing,
 };
 
 type Log = Rc<RefCell<Vec<&'static str>>>;
@@ -268,6 +269,195 @@ fn a_cancellation_that_was_dealt_with_is_not_raised_by_an_await_that_lies() {
         lp.sleep(secs(1)).await;
         assert!(catches.cancel() && passes_on.cancel());
         assert_eq!((catches.await, passes_on.await), (Ok(()), Ok(true)));
+    });
+}
+
+/// Polls something once, as who looks at it and then at something else.
+async fn look_at<F: Future>(mut future: Pin<&mut F>) {
+    let is_pending = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await;
+    assert!(is_pending);
+}
+
+/// What is done before something that catches a cancellation, which is dropped then.
+async fn before<F: Future>(gate: LoopFuture<()>, catches: F) {
+    let catches = std::pin::pin!(catches);
+    let first = futures::future::select(gate, catches).await;
+    assert!(matches!(first, futures::future::Either::Left(_)));
+}
+
+/// A task that is cancelled in the turn in which a gate opens, and what it ends with.
+async fn cancelled_at_the_gate<F>(lp: &Loop, body: impl FnOnce(LoopFuture<()>) -> F) -> Ended
+where
+    F: Future<Output = &'static str> + 'static,
+{
+    let gate = lp.create_future::<()>();
+    let task = lp.create_task(body(gate.clone()));
+    lp.sleep(secs(1)).await;
+    assert!(task.cancel());
+    gate.set_result(()).unwrap();
+    lp.timeout(secs(5), task).await.expect("it ends")
+}
+
+type Ended = Result<&'static str, TaskError>;
+
+/// B-33: what took a cancellation and is dropped before it has heard of it hands it on.
+#[test]
+fn a_cancellation_is_not_lost_in_a_catch_that_is_dropped() {
+    run(async |lp| {
+        let ended = cancelled_at_the_gate(&lp, |gate| async move {
+            before(gate, catch_cancel(pending::<()>())).await;
+            pending().await
+        });
+        assert_eq!(ended.await, Err(TaskError::Cancelled));
+        let ended = cancelled_at_the_gate(&lp, |gate| async move {
+            let caught = catch_cancel(async {
+                before(gate, catch_cancel(pending::<()>())).await;
+                pending::<()>().await;
+            });
+            if caught.await.is_err() { "caught further out" } else { "lost" }
+        });
+        assert_eq!(ended.await, Ok("caught further out"));
+        // A task that ends with a value has not waited any more.
+        let ended = cancelled_at_the_gate(&lp, |gate| async move {
+            before(gate, catch_cancel(pending::<()>())).await;
+            "done"
+        });
+        assert_eq!(ended.await, Ok("done"));
+    });
+}
+
+/// B-33, B-39: nor in a group that is dropped before its tasks have ended.
+#[test]
+fn a_cancellation_is_not_lost_in_a_group_that_is_dropped() {
+    run(async |lp| {
+        for rests in [false, true] {
+            let handle = lp.clone();
+            let ended = cancelled_at_the_gate(&lp, move |gate| async move {
+                let lp = handle.clone();
+                let group = handle.task_group(async |group| {
+                    group.spawn(async move {
+                        let caught = catch_cancel(pending::<()>()).await.unwrap_err();
+                        lp.sleep(secs(9)).await;
+                        caught.raise::<Result<(), ()>>().await
+                    });
+                    pending::<Result<(), ()>>().await
+                });
+                if rests {
+                    // It is cancelled, and waits for its task.
+                    let rest = async { drop((gate.await, handle.sleep(secs(1)).await)) };
+                    let (rest, group) = (std::pin::pin!(rest), std::pin::pin!(group));
+                    drop(futures::future::select(rest, group).await);
+                } else {
+                    before(gate, group).await;
+                }
+                pending().await
+            });
+            assert_eq!(ended.await, Err(TaskError::Cancelled), "{rests}");
+        }
+    });
+}
+
+/// B-13: nor in one that is there and that nobody polls any more.
+#[test]
+fn a_cancellation_is_not_lost_in_a_catch_that_is_not_polled() {
+    run(async |lp| {
+        let task = lp.create_task(async {
+            let mut catches = std::pin::pin!(catch_cancel(pending::<()>()));
+            look_at(catches.as_mut()).await;
+            catch_cancel(pending::<()>()).await.unwrap_err();
+            // The first was cancelled as well, and it is told.
+            catches.await.unwrap_err();
+            let mut catches = std::pin::pin!(catch_cancel(pending::<()>()));
+            look_at(catches.as_mut()).await;
+            pending().await
+        });
+        lp.sleep(secs(1)).await;
+        task.cancel();
+        lp.sleep(secs(1)).await;
+        assert!(!task.done(), "it has caught that one");
+        task.cancel();
+        assert_eq!(lp.timeout(secs(5), task).await, Ok(Err::<(), _>(TaskError::Cancelled)));
+
+        let handle = lp.clone();
+        let task = lp.create_task(async move {
+            let group = handle.task_group(async |_| pending::<Result<(), ()>>().await);
+            let mut group = std::pin::pin!(group);
+            look_at(group.as_mut()).await;
+            pending().await
+        });
+        lp.sleep(secs(1)).await;
+        task.cancel();
+        assert_eq!(lp.timeout(secs(5), task).await, Ok(Err::<(), _>(TaskError::Cancelled)));
+    });
+}
+
+/// B-32, B-41: a deadline's goes as far as the deadline.
+#[test]
+fn what_a_catch_that_is_dropped_had_of_a_deadline_goes_no_further() {
+    run(async |lp| {
+        for inside in [true, false] {
+            let (gate, timer) = (lp.create_future::<()>(), lp.clone());
+            let opens = gate.clone();
+            let _timer = lp.call_later(secs(1), move || drop(opens.set_result(())));
+            let task = lp.create_task(async move {
+                let catches = catch_cancel(pending::<()>());
+                if inside {
+                    let late = timer.timeout(secs(1), async {
+                        before(gate, catches).await;
+                        pending::<()>().await;
+                    });
+                    assert!(late.await.is_err());
+                } else {
+                    // The deadline is dropped, too.
+                    before(gate, timer.timeout(secs(1), catches)).await;
+                }
+                timer.sleep(secs(1)).await;
+                "goes on"
+            });
+            assert_eq!(task.await, Ok("goes on"), "{inside}");
+        }
+    });
+}
+
+/// B-15: one of two that caught it together has dealt with it for both.
+#[test]
+fn what_one_catch_heard_another_does_not_hand_on() {
+    run(async |lp| {
+        let handle = lp.clone();
+        let task = lp.create_task(async move {
+            let [one, two] = [(); 2].map(|()| Box::pin(catch_cancel(pending::<()>())));
+            // The second is dropped before it is polled.
+            let (caught, two) = futures::future::select(one, two).await.factor_first();
+            drop(two);
+            handle.sleep(secs(1)).await;
+            caught.is_err()
+        });
+        lp.sleep(secs(1)).await;
+        task.cancel();
+        assert_eq!(task.await, Ok(true));
+    });
+}
+
+/// B-33: a cancellation that comes while the future completes wins.
+#[test]
+fn a_cancellation_that_is_raised_beside_a_completion_is_caught() {
+    run(async |lp| {
+        let task = lp.create_task(async {
+            catch_cancel(async {
+                let caught = catch_cancel(pending::<()>()).await.unwrap_err();
+                let raises = std::pin::pin!(caught.raise::<()>());
+                let ready = std::future::ready(());
+                assert!(matches!(
+                    futures::future::select(raises, ready).await,
+                    futures::future::Either::Right(_)
+                ));
+            })
+            .await
+            .is_err()
+        });
+        lp.sleep(secs(1)).await;
+        task.cancel();
+        assert_eq!(task.await, Ok(true));
     });
 }
 

@@ -195,12 +195,12 @@ impl Network {
         host: u32,
         remote: Endpoint,
     ) -> io::Result<()> {
-        let mut timer = LazyTimer::default();
+        let (mut timer, mut succeeds) = (LazyTimer::default(), false);
         let Unconnected { local, options, tcp } = match &self.sockets.get(id).map(|s| &s.kind) {
             Some(Kind::Unconnected(socket)) => **socket,
             // A connect that failed may be tried again (contract G-56).
             Some(Kind::Stream(old)) if !old.mapped && old.connection.state() == State::Closed => {
-                timer = old.timer;
+                (timer, succeeds) = (old.timer, true);
                 let local = old.bound.then_some(old.local);
                 Unconnected { local, options: old.options, tcp: old.connection.options() }
             }
@@ -236,6 +236,7 @@ impl Network {
             last_arrival: Time::ZERO,
             mapped: true,
             bound,
+            succeeds,
             parent: None,
             options,
             // A frozen machine sends no SYN.
@@ -654,6 +655,7 @@ impl Network {
             last_arrival: Time::ZERO,
             mapped: true,
             bound: false,
+            succeeds: false,
             parent: Some(listener),
             options,
             links_seen: self.wire.links.version,
@@ -683,9 +685,11 @@ impl Network {
         self.wire.answer(path, reply, &mut self.pool);
     }
 
-    /// ICMP arrived about a segment of a connection.
-    pub(crate) fn tcp_icmp(&mut self, id: SocketId, icmp: Icmp) {
-        let Some(stream) = self.sockets.stream(id) else {
+    /// ICMP arrived about a segment that a socket sent from `local` to `remote`.
+    pub(crate) fn tcp_icmp(&mut self, id: SocketId, [local, remote]: [Endpoint; 2], icmp: Icmp) {
+        let stream = self.sockets.stream(id);
+        // What the socket's connection before this one has sent is not this one's.
+        let Some(stream) = stream.filter(|it| (it.local, it.remote) == (local, remote)) else {
             return;
         };
         let news = match icmp {
@@ -741,7 +745,7 @@ impl Network {
 /// The connection that takes a segment at `host`.
 #[inline]
 fn tcp_connection_for(packet: &Packet, sockets: &mut SocketTable, host: &Host) -> Option<SocketId> {
-    let is_open = |stream: &Stream| stream.mapped && stream.parent.is_none();
+    let is_open = |it: &Stream| it.mapped && it.parent.is_none() && !it.succeeds;
     if sockets.get_stream(packet.to).is_some_and(is_open) {
         return Some(packet.to);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Stream {
     pub(super) mapped: bool,
     /// The port is its own by `bind`.
     pub(super) bound: bool,
+    /// Its socket has had another connection, whose last packets may still come.
+    pub(super) succeeds: bool,
     /// The peer's socket, once it has answered.
     pub(super) peer: SocketId,
     /// The path to the peer's host.

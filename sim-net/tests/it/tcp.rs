@@ -5,8 +5,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sim_core::{Conn, Time, World};
-use sim_net::Sim;
+use sim_core::driver::{Family, SocketKind, SocketOption};
+use sim_core::{Conn, Failure, Socket, Time, World};
+use sim_net::{Effect, LinkRule, PacketKind, Partition, Record, Report, Sim};
 
 use crate::protocols::{Echo, Recorder, ms};
 
@@ -417,4 +418,61 @@ fn a_reader_that_pauses_stops_the_writer_and_nothing_is_lost() {
     });
     assert_eq!(received, 64 * 16_384);
     assert!((780_000..880_000).contains(&unsent), "about 210 kB are in the network: {unsent}");
+}
+
+/// What a socket does that connects again, after a connect to a host three seconds away that it gave a second.
+fn connects_again<R, T>(
+    rejected: bool,
+    again: impl FnOnce(World, Socket) -> R + 'static,
+) -> Report<T>
+where
+    R: Future<Output = io::Result<T>> + 'static,
+    T: 'static,
+{
+    let far: LinkRule = "client<->far: latency=3s".parse().expect("it is a rule");
+    Sim::new(1).trace(true).link(far).run_with_links(move |world, links| async move {
+        let (far, client) = (world.host("far"), world.host("client"));
+        let _server = far.create_server(("far", 80), || Echo).await?;
+        if rejected {
+            links.partition(&Partition::one_way("client", "far").effect(Effect::Reject))?;
+        }
+        let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        socket.set_option(SocketOption::UserTimeout(Some(Duration::from_secs(1))))?;
+        let error = socket.connect(([10, 0, 0, 1], 80).into()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        socket.set_option(SocketOption::UserTimeout(None))?;
+        Ok::<_, Failure>(again(world, socket).await?)
+    })
+}
+
+/// G-56: the answer to a connect that failed is nothing to the next one of the same socket: there is no such
+/// connection, and a reset says so to whom it is about.
+#[test]
+fn a_late_answer_to_a_connect_that_failed_is_reset() {
+    let report = connects_again(false, |world, mut socket| async move {
+        let _server = world.host("near").create_server(("near", 80), || Echo).await?;
+        socket.connect(([10, 0, 0, 3], 80).into()).await?;
+        world.sleep(Duration::from_secs(10)).await;
+        socket.send_all(b"to whom?").await?;
+        socket.recv(100).await
+    });
+    let log = report.log.as_ref().expect("it was asked for");
+    let resets = log.entries().filter_map(|entry| match entry.record {
+        Record::Sent(packet) if packet.kind == PacketKind::Reset => Some((entry.host, entry.time)),
+        _ => None,
+    });
+    // Of each SYN-ACK that comes, the first of them six seconds behind the SYN.
+    let resets: Vec<_> = resets.collect();
+    assert_eq!(resets.first(), Some(&(2, Time::ZERO + Duration::from_secs(6))), "{log}");
+    assert_eq!(report.unwrap(), b"to whom?");
+}
+
+/// G-56: nor is what the network says of it.
+#[test]
+fn late_icmp_about_a_connect_that_failed_is_nobodys() {
+    let report = connects_again(true, |_, mut socket| async move {
+        let error = socket.connect(([10, 0, 0, 99], 80).into()).await.unwrap_err();
+        Ok(error.kind())
+    });
+    assert_eq!(report.unwrap(), io::ErrorKind::TimedOut);
 }

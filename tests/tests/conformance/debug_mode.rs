@@ -11,6 +11,7 @@ use sim_core::stream::StreamProtocol;
 use sim_core::{ErrorContext, EventLoop, Failure, Loop, Server, Task, ToHostPort, World};
 use tests::datagram_recorder::DatagramRecorder;
 use tests::harness::only;
+use tests::programs::install;
 use tests::recorder::{Log, Recorder};
 use tests::{both_bare_loops, both_loops};
 
@@ -288,6 +289,26 @@ both_loops! {
         peer.closed().await?;
         drop(reader);
         server.close();
+        lp.set_debug(false);
+        Ok(())
+    }
+
+    /// H-26, A-69: so is one of a child's input, with where the child was made; one that was closed is not.
+    async fn a_childs_input_that_nobody_closed_is_reported(world: World) -> io::Result<()> {
+        install(&world);
+        let lp = world.host("client");
+        let contexts = debugging(&lp);
+        let mut child = lp.create_subprocess_exec("cat", [""; 0]).await?;
+        child.communicate(b"to the end").await?;
+        drop(child);
+        assert_eq!(contexts.take().len(), 0);
+        let (starting, line) = (lp.create_subprocess_exec("cat", [""; 0]), here());
+        let mut child = starting.await?;
+        drop(child.stdin.take());
+        let context = only(contexts.take());
+        assert_eq!((context.message.as_str(), line_of(&context)), ("a StreamWriter was dropped without close()", line));
+        assert_eq!(child.wait().await?, 0);
+        assert_eq!(contexts.take().len(), 0);
         lp.set_debug(false);
         Ok(())
     }

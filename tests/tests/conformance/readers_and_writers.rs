@@ -8,15 +8,18 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use real_net::{MioDriver, Watched, new_loop_and_driver};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sim_core::driver::{Driver, Next};
-use sim_core::{EventLoop, Loop, Socket};
+use sim_core::{EventLoop, Loop, Serving, Socket};
 use tests::alone::end_of;
 use tests::recorder::{Log, Recorder};
 use tests::socket_path::SocketPath;
+use tests::{real_only, sim_only};
 
 use crate::serving::Heard;
 
@@ -566,4 +569,57 @@ fn a_closed_loop_takes_no_handlers() {
     let (other, _) = new_loop();
     let refused = driver.watch(&other as &Loop, refused.descriptor).unwrap_err();
     assert_eq!(refused.error.kind(), io::ErrorKind::InvalidInput);
+}
+
+/// Reads a byte from a descriptor that `lp` watches, once there is one.
+async fn a_byte(lp: Loop) -> io::Result<u8> {
+    let (stream, mut peer) = UnixStream::pair()?;
+    let watched = Watched::new(&lp, stream)?;
+    let came = lp.create_future();
+    let told = came.clone();
+    watched.add_reader(move |stream: &Stream| {
+        stream.remove_reader();
+        told.set_result(read(stream)[0]).unwrap();
+    })?;
+    peer.write_all(b"!")?;
+    came.await.map_err(io::Error::other)
+}
+
+real_only! {
+    /// G-50: the loop of a world watches descriptors, for any of its hosts.
+    async fn a_world_watches_descriptors(world: World) -> io::Result<()> {
+        for host in [world.host("server"), world.host("client")] {
+            assert_eq!(a_byte(host).await?, b'!');
+        }
+        Ok(())
+    }
+}
+
+/// G-50: so does the loop of a worker.
+// on: real
+#[test]
+fn a_worker_watches_descriptors() {
+    let seen = Arc::new(AtomicU8::new(0));
+    let told = Arc::clone(&seen);
+    let pool = real_net::workers(1).serve(([127, 0, 0, 1], 0).into(), move |lp, addr| {
+        let told = Arc::clone(&told);
+        async move {
+            told.store(a_byte(lp.clone()).await?, Ordering::Relaxed);
+            let server = lp.create_server(addr, || Recorder::new(&Log::new())).await?;
+            Ok(Serving::from(server))
+        }
+    });
+    drop(pool.unwrap());
+    assert_eq!(seen.load(Ordering::Relaxed), b'!');
+}
+
+sim_only! {
+    /// G-50: a simulation watches none, and gives the descriptor back.
+    async fn a_simulation_watches_no_descriptors(world: World) -> io::Result<()> {
+        let (stream, _peer) = UnixStream::pair()?;
+        let refused = Watched::new(&world.host("client"), stream).unwrap_err();
+        assert_eq!(refused.error.kind(), io::ErrorKind::Unsupported);
+        assert!(refused.descriptor.local_addr().is_ok());
+        Ok(())
+    }
 }

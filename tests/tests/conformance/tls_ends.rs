@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sim_core::layer::LayerOptions;
 use sim_core::{Cx, Eof, Transport, World, WriteBufferLimits};
-use tests::both_loops;
 use tests::recorder::{Log, Recorder};
+use tests::{both_loops, sim_only};
 
 use crate::tls::{Secured, Sides, plain, until};
 use crate::tls_relay::relayed;
@@ -148,6 +148,28 @@ both_loops! {
         assert_eq!(near.closed().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         far.closed().await?;
         assert_eq!((sides.near.text(), sides.far.text()), ("CM CL(ConnectionReset)".into(), "CM CL(None)".into()));
+        Ok(())
+    }
+
+    /// F-35: a reset is told at once to a protocol that has paused, and takes what waited for it.
+    async fn a_reset_takes_what_waits_behind_a_pause(world: World) -> io::Result<()> {
+        for paused in [true, false] {
+            let sides = Sides::of(&world);
+            let Secured { near, far, _server } = sides.connect(plain, plain).await?;
+            if paused {
+                near.transport().pause_reading();
+            }
+            far.transport().write(b"too late");
+            world.sleep(Duration::from_millis(50)).await;
+            far.transport().abort();
+            assert_eq!(near.closed().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+            near.transport().resume_reading();
+            world.settle().await;
+            let told = if paused { "CM CL(ConnectionReset)" } else { "CM DR CL(ConnectionReset)" };
+            assert_eq!(sides.near.text(), told);
+            _server.close();
+            _server.wait_closed().await;
+        }
         Ok(())
     }
 
@@ -367,4 +389,35 @@ fn no_timer_is_left() {
     // Two handshakes on each side, and two ends in good order.
     assert!(count("timer armed for") >= 6, "{log}");
     assert_eq!(count("timer armed for"), count("timer fired, due") + count("timer cancelled, due"));
+}
+
+sim_only! {
+    /// F-18, F-19: what is read between a close and the turn behind it is behind what came during the pause before it.
+    async fn a_close_takes_what_comes_in_its_order(world: World) -> io::Result<()> {
+        let sides = Sides::of(&world);
+        let (orders, closing) = (sides.server.create_future(), Rc::new(RefCell::new(None::<Transport>)));
+        let (log, announced, told) = (Log::new(), orders.clone(), Rc::clone(&closing));
+        let heard = log.clone();
+        let factory = move || Recorder::new(&log).announce(announced.clone());
+        let _server = sides.server.create_server(("server", 7), factory).await?;
+        let closes = || Recorder::new(&heard).on_data(move |_, _| told.borrow().iter().for_each(Transport::close));
+        let _told = sides.client.create_connection(("server", 7), closes).await?;
+        let orders = orders.await.map_err(io::Error::other)?;
+        let Secured { near, far, .. } = sides.connect(plain, plain).await?;
+        closing.replace(Some(near.transport().clone()));
+        near.transport().pause_reading();
+        far.transport().write(b"during the pause");
+        world.settle().await;
+        // Both are there at once, the order first: the client is busy until then.
+        let busy = sides.client.clone();
+        drop(sides.client.call_soon(move || busy.spend(Duration::from_millis(20))));
+        world.sleep(Duration::from_millis(1)).await;
+        orders.transport().write(b"close");
+        world.sleep(Duration::from_millis(5)).await;
+        far.transport().write(b"behind it");
+        near.closed().await?;
+        far.closed().await?;
+        assert_eq!((sides.near.text(), sides.far.text()), ("CM CL(None)".into(), "CM ER CL(None)".into()));
+        Ok(())
+    }
 }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
+use scenarios::certificates::Authority;
 use sim_core::hyper::hyper;
 use sim_core::hyper::hyper::body::{Body as _, Incoming};
 use sim_core::hyper::hyper::rt::Read;
@@ -19,7 +20,7 @@ use sim_core::hyper::{HttpServer, IoProtocol, LoopIo, READ_LIMIT};
 use sim_core::hyper::{http1_client, http2_client, service};
 use sim_core::stream::{StreamReader, StreamWriter};
 use sim_core::sync::Event;
-use sim_core::testing;
+use sim_core::{Cx, Protocol, testing};
 use tests::both_loops;
 
 use crate::http::{Failure, get, read, tell};
@@ -145,6 +146,55 @@ both_loops! {
         listening.close();
         listening.wait_closed().await;
         Ok(())
+    }
+}
+
+both_loops! {
+    /// F-12, F-19: a client that is answered before it has sent its whole body hears the whole answer, and no reset: over
+    /// TCP since the connection lingers, over TLS since its end waits for the client's.
+    async fn an_answer_outlives_what_still_comes(world: World) -> Result<(), Failure> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let mut authority = Authority::of(&server);
+        let (acceptor, connector) = (authority.acceptor("server"), authority.connector());
+        let http = HttpServer::new(&server);
+        let at_once = || service(|_: Request<Incoming>| async {
+            Ok::<_, Infallible>(Response::new("no".repeat(ANSWER / 2)))
+        });
+        let plain = server.create_server(("server", 80), http.serving(at_once())).await?;
+        let builder = server.server().tls(&acceptor);
+        let sealed = builder.bind(("server", 443), http.serving(at_once())).await?;
+        for port in [80, 443] {
+            let connecting = client.connection();
+            let connecting = if port == 443 { connecting.tls(&connector, "server") } else { connecting };
+            let conn = connecting.connect(("server", port), Hears::default).await?;
+            let head = format!("POST / HTTP/1.1\r\nhost: server\r\ncontent-length: {BODY}\r\n\r\n");
+            conn.transport().write(head.as_bytes());
+            conn.transport().write(&vec![7; BODY]);
+            client.timeout(Duration::from_secs(20), conn.closed()).await??;
+            let heard = conn.with(|it, _| std::mem::take(&mut it.0));
+            let end = heard.windows(4).position(|it| it == b"\r\n\r\n").expect("there is a head");
+            assert!(heard.starts_with(b"HTTP/1.1 200 OK\r\n"));
+            assert_eq!(heard.len() - end - 4, ANSWER, "port {port}");
+        }
+        for listening in [plain, sealed] {
+            listening.close();
+            client.timeout(Duration::from_secs(20), listening.wait_closed()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// How much a client sends that nobody reads, and how long the answer is.
+const BODY: usize = 4 << 20;
+const ANSWER: usize = 600_000;
+
+/// Keeps what it hears.
+#[derive(Default)]
+struct Hears(Vec<u8>);
+
+impl Protocol for Hears {
+    fn data_received(&mut self, _cx: &mut Cx<'_, Self>, data: &[u8]) {
+        self.0.extend_from_slice(data);
     }
 }
 

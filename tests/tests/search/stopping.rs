@@ -76,6 +76,21 @@ fn one_that_is_told_behind_its_last_run_is_whole() {
     assert_eq!((verdict.seeds, verdict.cut_short, verdict.interrupted), (1, false, false));
 }
 
+/// It may have been on its way there.
+#[test]
+fn one_that_is_told_misses_nothing() {
+    let check = || check("patient").jobs(1).sometimes("a miracle").seeds(SEEDS);
+    let whole = check().verdict(|_: World| async {});
+    assert_eq!((whole.missed.len(), whole.is_green()), (1, false), "{whole}");
+    let (stop, begun) = (Arc::new(AtomicBool::new(false)), AtomicU64::new(0));
+    let verdict = check().stop_flag(Arc::clone(&stop)).verdict(|_: World| {
+        stop.fetch_or(begun.fetch_add(1, Ordering::Relaxed) > 200, Ordering::Relaxed);
+        async {}
+    });
+    assert!((100..SEEDS).contains(&verdict.seeds) && verdict.interrupted, "{verdict}");
+    assert!(verdict.is_green() && verdict.missed.is_empty(), "{verdict}");
+}
+
 /// What only tells what there is to do would take runs, too.
 #[test]
 fn one_that_is_told_before_it_begins_looks_at_nothing_more() {

@@ -9,8 +9,8 @@ use sim_check::{
     CorpusVerdict, Explanation, Files, Origin, Profile, Replayed, Verdict, quoted, write_whole,
 };
 use sim_core::FaultMix;
-use sim_net::Bound;
 use sim_net::plan::Entry;
+use sim_net::{Bindings, Bound};
 
 use crate::options::Check;
 use crate::run::nanos;
@@ -19,8 +19,7 @@ use crate::{Done, Trouble, find, interrupts, junit};
 pub(crate) fn check(options: &Check) -> Done {
     // All names first: a typo in the last one is told before the first has run for an hour.
     let scenarios = options.names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
-    let stop = interrupts::stop_flag()
-        .map_err(|error| Trouble::failed(format!("cannot handle SIGINT: {error}")))?;
+    let stop = interrupts::stop_flag()?;
     let (mut green, mut verdicts, mut unwritten) = (true, Vec::new(), Vec::new());
     for scenario in &scenarios {
         if stop.load(Ordering::Relaxed) {
@@ -150,11 +149,7 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
         "corpus": corpus(&verdict.corpus),
     });
     if let Some(Replayed { bindings, .. }) = &verdict.replayed {
-        let entries = |bound: bool| -> Value {
-            let found = bindings.iter().filter(|(_, it)| (**it != Bound::Unbound) == bound);
-            found.map(|(entry, _)| entry.to_string()).collect()
-        };
-        (line["bound"], line["unbound"]) = (entries(true), entries(false));
+        (line["bound"], line["unbound"]) = bound_and_unbound(bindings);
     }
     match &verdict.kept {
         Some(Ok(path)) => line["kept"] = path.display().to_string().into(),
@@ -170,12 +165,14 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
                 "sufficient": step.sufficient,
             })
         });
+        let (bound, unbound) = bound_and_unbound(&explanation.report.bindings);
         line["explanation"] = json!({
             "error": explanation.error,
             "before": explanation.shrunk.before,
             "replays": explanation.shrunk.replays,
             "minimal": explanation.shrunk.is_minimal,
-            "bound": explanation.bound,
+            "bound": bound,
+            "unbound": unbound,
             "steps": steps.collect::<Vec<_>>(),
             "plan": explanation.shrunk.plan.to_string(),
             "file": plan.map(|path| path.display().to_string()),
@@ -183,6 +180,15 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
         });
     }
     line
+}
+
+/// The entries of a plan that found what they are about, and those that did not, as JSON.
+pub(crate) fn bound_and_unbound(bindings: &Bindings) -> (Value, Value) {
+    let entries = |bound: bool| -> Value {
+        let found = bindings.iter().filter(|(_, it)| (**it != Bound::Unbound) == bound);
+        found.map(|(entry, _)| entry.to_string()).collect()
+    };
+    (entries(true), entries(false))
 }
 
 /// What came of the plans of a corpus, as JSON.

@@ -1,4 +1,6 @@
-//! What Ctrl-C does to a check: the first `SIGINT` ends it in good order, the second one ends the process.
+//! What Ctrl-C does to a search: the first `SIGINT` ends it in good order, the second one ends the process. One that
+//! was interrupted and has nothing else to say by its end dies of the signal, as if it had no handler: a shell goes on
+//! with its loop behind a command that has merely exited.
 
 use std::fs;
 use std::io::{self, IsTerminal as _};
@@ -7,8 +9,10 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use signal_hook::consts::SIGINT;
-use signal_hook::flag;
 use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
+
+use crate::Trouble;
 
 /// A flag that the first `SIGINT` sets; from then on the next one has its usual effect. Where it was ignored before,
 /// as in what a shell runs in the background, it still is.
@@ -16,7 +20,11 @@ use signal_hook::iterator::Signals;
 /// # Errors
 ///
 /// What installing the handlers and starting a thread give.
-pub(crate) fn stop_flag() -> io::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, Trouble> {
+    handled().map_err(|error| Trouble::failed(format!("cannot handle SIGINT: {error}")))
+}
+
+fn handled() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     if is_ignored(SIGINT) {
         return Ok(stop);
@@ -33,6 +41,12 @@ pub(crate) fn stop_flag() -> io::Result<Arc<AtomicBool>> {
         }
     })?;
     Ok(stop)
+}
+
+/// Ends this process by `SIGINT`, which it has handled. Nothing may be left to write.
+pub(crate) fn die() {
+    // Where the system refuses, the exit code is left to say it.
+    drop(low_level::emulate_default_handler(SIGINT));
 }
 
 /// Whether this process was told to ignore a signal by who started it, as far as the system says.

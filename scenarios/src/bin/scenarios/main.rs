@@ -2,7 +2,7 @@
 //! deploys their servers.
 //!
 //! It exits with 0 when all went well, 1 when something failed or could not be written, 2 when it was called
-//! wrongly, and 130 when a check was interrupted that had found nothing.
+//! wrongly. A search that was interrupted and has found nothing to fail for dies of the signal, which shells tell as 130.
 
 #![allow(
     clippy::disallowed_methods,
@@ -35,7 +35,7 @@ use options::Command;
 const FAILED: u8 = 1;
 /// The command was called wrongly.
 const USAGE: u8 = 2;
-/// A check was interrupted before its last run: what shells say of a command that `SIGINT` has ended.
+/// A search was interrupted before its last run: what shells say of a command that `SIGINT` has ended.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
@@ -59,6 +59,9 @@ fn main() -> ExitCode {
         }
     };
     let written = output::finish();
+    if written && code == INTERRUPTED {
+        interrupts::die();
+    }
     ExitCode::from(if written || code == USAGE { code } else { FAILED })
 }
 

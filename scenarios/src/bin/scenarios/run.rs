@@ -10,7 +10,7 @@ use sim_check::{Timeline, check, quoted, write_whole};
 use sim_core::Scenario;
 use sim_net::{Bindings, LinkRule, Plan, Recording, Report};
 
-use crate::check::{all_written, profile};
+use crate::check::{all_written, bound_and_unbound, profile};
 use crate::options::{LoopKind, Run};
 use crate::stores::TemporaryDirectory;
 use crate::{Done, Trouble, find, output};
@@ -205,9 +205,7 @@ fn print_json(options: &Run, ran: &Ran) {
         line["trace_hash"] = format!("{hash:016x}").into();
     }
     if let Some(bindings) = &ran.bindings {
-        line["bound"] = bindings.bound().into();
-        let unbound = bindings.unbound().map(|(_, entry)| entry.to_string());
-        line["unbound"] = unbound.collect::<Vec<_>>().into();
+        (line["bound"], line["unbound"]) = bound_and_unbound(bindings);
     }
     say!("{line}");
 }

@@ -1,6 +1,7 @@
 //! `scenarios zoo`: how fast the search finds the bugs of the zoo, and how small it makes them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -10,7 +11,7 @@ use sim_check::{Origin, check};
 
 use crate::check::profile;
 use crate::options::Zoo;
-use crate::{Done, Trouble};
+use crate::{Done, Trouble, interrupts};
 
 /// So far apart are the first seeds of two searches.
 const APART: u64 = 1 << 32;
@@ -18,7 +19,8 @@ const APART: u64 = 1 << 32;
 /// What came of one specimen.
 struct Row {
     specimen: Specimen,
-    /// Of each search: what found it, after how many runs, in how much time of the processor.
+    /// Of each search that ended by itself or found it: what found it, after how many runs, in how much time of the
+    /// processor.
     searches: Vec<Option<Found>>,
 }
 
@@ -46,17 +48,30 @@ pub(crate) fn zoo(options: &Zoo) -> Done {
     let wanted = |specimen: &&Specimen| {
         options.only.is_empty() || options.only.iter().any(|id| id == specimen.id)
     };
-    let mut rows = Vec::new();
+    let stop = interrupts::stop_flag()?;
+    let (mut rows, mut interrupted) = (Vec::new(), false);
+    if !options.json {
+        say!("{HEAD}");
+    }
     for specimen in all.iter().filter(wanted) {
-        let searches = (0..options.searches).map(|n| look_for(specimen, n, options));
-        let row = Row { specimen: *specimen, searches: searches.collect::<Result<_, _>>()? };
-        if !options.json {
-            if rows.is_empty() {
-                say!("{HEAD}");
+        let mut row = Row { specimen: *specimen, searches: Vec::new() };
+        for number in 0..options.searches {
+            let search = look_for(specimen, number, options, &stop)?;
+            interrupted = search.is_none();
+            row.searches.extend(search);
+            if interrupted {
+                break;
             }
-            say!("{}", row.line());
         }
-        rows.push(row);
+        if !row.searches.is_empty() {
+            if !options.json {
+                say!("{}", row.line());
+            }
+            rows.push(row);
+        }
+        if interrupted {
+            break;
+        }
     }
     if options.json {
         say!("{}", rows.iter().map(Row::json).collect::<serde_json::Value>());
@@ -65,17 +80,31 @@ pub(crate) fn zoo(options: &Zoo) -> Done {
             row.tell_plan();
         }
     }
-    Ok(rows.iter().all(|row| row.searches.iter().all(Option::is_some)))
+    let all_found = rows.iter().all(|row| row.searches.iter().all(Option::is_some));
+    if all_found && interrupted {
+        return Err(Trouble::interrupted("interrupted; what was looked for until then was found"));
+    }
+    Ok(all_found)
 }
 
-/// Searches for the bug of a specimen, from one seed on.
-fn look_for(specimen: &Specimen, number: u64, options: &Zoo) -> Result<Option<Found>, Trouble> {
+/// Searches for the bug of a specimen, from one seed on. `None` if that was stopped before anything was found; what
+/// was is as small as it is by then.
+fn look_for(
+    specimen: &Specimen,
+    number: u64,
+    options: &Zoo,
+    stop: &Arc<AtomicBool>,
+) -> Result<Option<Option<Found>>, Trouble> {
+    if stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
     let (mutant, twin) = ((specimen.mutant)(), (specimen.twin)());
     let mut search = check(specimen.id)
         .seeds(options.seeds)
         .first_seed(number.wrapping_mul(APART))
         .jobs(1)
         .budget(options.budget)
+        .stop_flag(Arc::clone(stop))
         .stop_at_first(true);
     if let Some(mix) = mutant.fault_mix() {
         search = search.profile(profile(mix)?);
@@ -90,7 +119,9 @@ fn look_for(specimen: &Specimen, number: u64, options: &Zoo) -> Result<Option<Fo
     });
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     let cpu = found.saturating_sub(begun);
-    let Some(first) = verdict.failures.first() else { return Ok(None) };
+    let Some(first) = verdict.failures.first() else {
+        return Ok(if verdict.interrupted { None } else { Some(None) });
+    };
     let stage = match &first.origin {
         Origin::Single(_) => "single fault",
         _ => "swarm",
@@ -105,7 +136,7 @@ fn look_for(specimen: &Specimen, number: u64, options: &Zoo) -> Result<Option<Fo
         let replayed = search.replay(&it.shrunk.plan, |world| twin.run(world));
         replayed.is_green() && replayed.corpus.stale.is_empty()
     });
-    Ok(Some(Found {
+    Ok(Some(Some(Found {
         stage,
         runs: verdict.seeds + singles,
         cpu,
@@ -114,7 +145,7 @@ fn look_for(specimen: &Specimen, number: u64, options: &Zoo) -> Result<Option<Fo
         shrinking,
         plan: plan.or(verdict.unexplained).unwrap_or_default(),
         twin_binds,
-    }))
+    })))
 }
 
 const HEAD: &str =
