@@ -243,6 +243,15 @@ pub(crate) struct Endpoint {
     pub(crate) place: Place,
 }
 
+/// Behind a read: the next iteration reads on, also if a panic ends the run, which may be followed by another.
+struct ReadsOn<'a>(&'a Endpoint);
+
+impl Drop for ReadsOn<'_> {
+    fn drop(&mut self) {
+        self.0.rearm_read();
+    }
+}
+
 impl Endpoint {
     pub(crate) fn new(
         lp: &Loop,
@@ -383,6 +392,7 @@ impl Endpoint {
         if !self.read_queued.replace(false) || !self.wants_read() {
             return;
         }
+        let _reads_on = ReadsOn(self);
         let core = self.core();
         let mut buffer = core.memory.take();
         if self.medium == Medium::Unix {
@@ -396,7 +406,6 @@ impl Endpoint {
             }
         }
         core.memory.put_back(buffer);
-        self.rearm_read();
     }
 
     #[inline(never)]

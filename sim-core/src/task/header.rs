@@ -76,7 +76,11 @@ pub(crate) struct Header {
     delivering: Cell<bool>,
     /// The scopes that wait.
     scopes: RefCell<Slab<Rc<Scope>>>,
+    /// Cancellations that are delivered when a step has shown what is awaited: within which scope, and whose.
+    upcoming: RefCell<Vec<(Option<Rc<Scope>>, Sender)>>,
     scopes_begun: Cell<u64>,
+    /// How many steps it has begun.
+    steps: Cell<u64>,
     /// How many cancellations its scopes have heard of.
     heard: Cell<u64>,
     /// The scope whose future is being polled.
@@ -96,6 +100,8 @@ pub(super) const CANCELLABLE: u8 = 4;
 const DAEMON: u8 = 8;
 /// Awaits of its have passed a cancellation on to their tasks, or scopes of its caught one.
 pub(super) const PASSED_ON: u8 = 16;
+/// A cancellation is to be delivered behind its next step.
+pub(super) const UPCOMING: u8 = 32;
 
 impl Header {
     pub(super) fn new(
@@ -119,7 +125,9 @@ impl Header {
             marks: Cell::new(0),
             delivering: Cell::new(false),
             scopes: RefCell::default(),
+            upcoming: RefCell::default(),
             scopes_begun: Cell::new(0),
+            steps: Cell::new(0),
             heard: Cell::new(0),
             current_scope: RefCell::new(None),
             waiters: RefCell::default(),
@@ -302,9 +310,41 @@ impl Header {
 
     // Scopes.
 
+    /// Has a cancellation delivered behind a step that the task takes for it.
+    pub(super) fn put_off(&self, within: Option<&Rc<Scope>>, sender: Sender) {
+        let mut upcoming = self.upcoming.borrow_mut();
+        let number = |scope: Option<&Rc<Scope>>| scope.map(|scope| scope.number());
+        let is_known = |(known, of): &(Option<Rc<Scope>>, Sender)| {
+            *of == sender && number(known.as_ref()) == number(within)
+        };
+        if !upcoming.iter().any(is_known) {
+            upcoming.push((within.cloned(), sender));
+        }
+        drop(upcoming);
+        self.mark(UPCOMING);
+        self.queue_step();
+    }
+
+    /// What was put off until the step that is over.
+    pub(super) fn take_upcoming(&self) -> Vec<(Option<Rc<Scope>>, Sender)> {
+        self.unmark(UPCOMING);
+        self.upcoming.take()
+    }
+
     pub(super) fn next_scope(&self) -> u64 {
         self.scopes_begun.set(self.scopes_begun.get() + 1);
         self.scopes_begun.get()
+    }
+
+    /// Counts a step that begins.
+    pub(super) fn begin_step(&self) {
+        self.wake_up.begin_step();
+        self.steps.set(self.steps.get() + 1);
+    }
+
+    /// The number of the step that is running, or was last.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.get()
     }
 
     pub(super) fn heard(&self) -> u64 {

@@ -4,10 +4,13 @@
 //! waits in a *scope* (contract, ruling 4). The scopes of a task form a tree whose root is the task;
 //! a scope's parent is the one inside which it is polled, so `join!` and the like make branches.
 //!
-//! 1. It is *delivered* to the innermost pending scopes that take one. [`catch_cancel`] takes it by
-//!    dropping its future; an await of a task, or of several, passes it on to them; a deadline takes
-//!    none but its own. If there is no such scope the sender takes it itself: the task ends, the
-//!    deadline gives up its future.
+//! 1. It is *delivered* to the innermost pending scopes that take one and are awaited. [`catch_cancel`]
+//!    takes it by dropping its future; an await of a task, or of several, passes it on to them; a
+//!    deadline takes none but its own. If there is no such scope the sender takes it itself: the task
+//!    ends, the deadline gives up its future. What a step of the task does not poll, its future still
+//!    being there, is not awaited: somebody looked at it once, as `select` does, and does something
+//!    else now (B-13, B-17). The step in which that happened does not show it, so the task takes
+//!    another before a cancellation is passed on to tasks.
 //! 2. It is *raised*, when an awaited task ended by it or a catcher lets it go on, to the next scope
 //!    around that catches it, and no further than its [`Sender`]. An await that is not polled any
 //!    more, its future still being there, cannot raise what it passed on: its task does so after the
@@ -69,7 +72,13 @@ pub(crate) struct Scope {
     /// It caught a cancellation that nobody else took, and whose it still is.
     caught: Cell<Option<Caught>>,
     waker: RefCell<Option<Waker>>,
+    /// The step in which its future was last polled; [`ELSEWHERE`] if with another waker than its task's.
+    polled_in: Cell<u64>,
 }
+
+/// Its future is polled by something inside its task that has wakers of its own, as sets of futures have. Such a thing
+/// polls what was woken, and not in every step.
+const ELSEWHERE: u64 = u64::MAX;
 
 /// A cancellation on its way through a scope that catches.
 #[derive(Clone, Copy)]
@@ -103,7 +112,12 @@ impl Scope {
             watching: Cell::new(false),
             caught: Cell::new(None),
             waker: RefCell::new(None),
+            polled_in: Cell::new(header.steps()),
         })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Itself as the sender of a cancellation.
@@ -151,6 +165,13 @@ impl Scope {
             around = scope.around();
         }
         false
+    }
+
+    /// Whether its task waits in it, and has not just left it for something else.
+    fn is_awaited(&self, owner: &Header) -> bool {
+        let (polled, step) = (self.polled_in.get(), owner.steps());
+        // A step that is running may come to it yet.
+        polled == ELSEWHERE || polled == step || owner.is_running() && polled + 1 == step
     }
 
     /// A join whose tasks are done takes no cancellation: it belongs to the scope around (B-33).
@@ -345,13 +366,24 @@ impl Scope {
     }
 
     /// Sends a cancellation of its own to what it is around; takes it itself if nobody else does.
-    pub(crate) fn send_cancel(&self) {
+    pub(crate) fn send_cancel(self: &Rc<Self>) {
         let sender = self.as_sender();
         let owner = self.owner.upgrade();
         if !owner.is_some_and(|owner| owner.header().deliver(Some(self), sender)) {
-            self.mark(sender);
-            self.wake();
+            self.take_itself(sender);
         }
+    }
+
+    fn take_itself(&self, sender: Sender) {
+        self.mark(sender);
+        self.wake();
+    }
+
+    /// Whether it would pass a cancellation on to tasks of which it is not sure that they are awaited.
+    fn must_look(&self, owner: &Header) -> bool {
+        matches!(self.kind, ScopeKind::Join(_) | ScopeKind::JoinAll(_))
+            && self.polled_in.get() == owner.steps()
+            && self.takes_cancel()
     }
 
     /// Makes it one of its task's pending scopes.
@@ -362,10 +394,13 @@ impl Scope {
             self.waker.replace(Some(waker.clone()))
         };
         drop(old);
-        if self.place.get().is_none()
-            && let Some(owner) = self.owner.upgrade()
-        {
-            self.place.set(Some(owner.header().add_scope(Rc::clone(self))));
+        let Some(owner) = self.owner.upgrade() else { return };
+        let header = owner.header();
+        if !header.is_woken_by(waker) {
+            self.polled_in.set(ELSEWHERE);
+        }
+        if self.place.get().is_none() {
+            self.place.set(Some(header.add_scope(Rc::clone(self))));
         }
     }
 
@@ -427,6 +462,7 @@ impl HeldScope {
         let task = step::current()?;
         match &self.scope {
             Some(scope) if scope.is_owned_by(&task) => {
+                scope.polled_in.set(task.header().steps());
                 let moved = scope.parent.replace(task.header().current_scope());
                 drop(moved);
             }
@@ -487,12 +523,59 @@ impl Watcher for Scope {
 }
 
 impl Header {
-    /// Delivers a cancellation to the innermost pending scopes, of those within `within` if given.
-    /// False if there is none.
-    pub(crate) fn deliver(&self, within: Option<&Scope>, sender: Sender) -> bool {
+    /// Delivers a cancellation to the innermost pending scopes that are awaited, of those within `within` if
+    /// given; behind a step of the task, if that must show which those are. False if there is none.
+    pub(crate) fn deliver(&self, within: Option<&Rc<Scope>>, sender: Sender) -> bool {
+        let concerned = |scope: &Rc<Scope>| within.is_none_or(|outer| scope.is_within(outer));
+        let must_look = !self.is_running()
+            && self.pending_scopes().iter().any(|scope| scope.must_look(self) && concerned(scope))
+            && !self.awaits_itself();
+        if must_look {
+            self.put_off(within, sender);
+        }
+        must_look || self.deliver_now(within, sender)
+    }
+
+    /// Whether tasks that it awaits await it: a cancellation would go round for ever.
+    fn awaits_itself(&self) -> bool {
+        let mut ahead = self.awaited_tasks();
+        let mut known = BTreeSet::new();
+        while let Some(task) = ahead.pop() {
+            let header = task.header();
+            if std::ptr::eq(header, self) {
+                return true;
+            }
+            // Told apart by their places in memory, which decide nothing else.
+            if known.insert(std::ptr::from_ref(header).addr()) {
+                ahead.extend(header.awaited_tasks());
+            }
+        }
+        false
+    }
+
+    fn awaited_tasks(&self) -> Vec<Rc<dyn AnyTask>> {
+        self.pending_scopes().iter().flat_map(|scope| scope.awaited().to_vec()).collect()
+    }
+
+    /// Delivers the cancellations that were put off until the step that is over.
+    #[cold]
+    pub(super) fn deliver_upcoming(&self) {
+        for (within, sender) in self.take_upcoming() {
+            match within {
+                Some(scope) if scope.ended.get() => {}
+                Some(scope) if !self.deliver_now(Some(&scope), sender) => scope.take_itself(sender),
+                None if !self.deliver_now(None, sender) => self.doom(),
+                _ => {}
+            }
+        }
+    }
+
+    fn deliver_now(&self, within: Option<&Rc<Scope>>, sender: Sender) -> bool {
         let mut taking = self.pending_scopes();
         taking.retain(|scope| {
-            scope.takes_cancel() && within.is_none_or(|outer| scope.is_within(outer))
+            scope.takes_cancel()
+                && scope.is_awaited(self)
+                && within.is_none_or(|outer| scope.is_within(outer))
         });
         taking.sort_by_key(|scope| scope.number);
         let mut outer = BTreeSet::new();
@@ -537,7 +620,7 @@ impl Header {
     pub(crate) fn raise(&self, mut around: Option<Rc<Scope>>, sender: Sender) {
         while let Some(scope) = around {
             let catches = match scope.kind {
-                ScopeKind::Catch => true,
+                ScopeKind::Catch => scope.is_awaited(self),
                 ScopeKind::Deadline => sender == scope.as_sender(),
                 ScopeKind::Join(_) | ScopeKind::JoinAll(_) => false,
             };

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::task::Context;
 
 use super::Task;
-use super::header::{AnyTask, CANCELLABLE, DOOMED, Header, MUST_CANCEL, PASSED_ON, TaskCell};
+use super::header::{
+    AnyTask, CANCELLABLE, DOOMED, Header, MUST_CANCEL, PASSED_ON, TaskCell, UPCOMING,
+};
 use crate::arena::Key;
 use crate::engine::core::Core;
 use crate::engine::report::ErrorContext;
@@ -65,16 +67,17 @@ pub(crate) fn step(core: &Rc<Core>, key: Key) {
     if header.is_marked(DOOMED | CANCELLABLE) {
         // Before the step takes its wake-up: a cancellation then queues no other.
         header.resume();
-        header.wake_up.begin_step();
+        header.begin_step();
         if header.is_doomed() {
             return end_cancelled(core, task);
         }
     } else {
-        header.wake_up.begin_step();
+        header.begin_step();
     }
     core.trace(Record::TaskPolled { task: header.number() });
     let polled = inside(core, &task, || task.poll(&mut Context::from_waker(&header.waker)));
-    let ends_as_usual = !header.is_marked(MUST_CANCEL | DOOMED | CANCELLABLE | PASSED_ON);
+    const UNUSUAL: u8 = MUST_CANCEL | DOOMED | CANCELLABLE | PASSED_ON | UPCOMING;
+    let ends_as_usual = !header.is_marked(UNUSUAL);
     if matches!(polled, Ok(false)) && ends_as_usual {
         return;
     }
@@ -91,6 +94,9 @@ pub(crate) fn step(core: &Rc<Core>, key: Key) {
         Ok(false) => {
             if header.is_marked(PASSED_ON) {
                 header.raise_unpolled();
+            }
+            if header.is_marked(UPCOMING) {
+                header.deliver_upcoming();
             }
             if cancelled_itself {
                 header.deliver_request();

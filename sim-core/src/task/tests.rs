@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +11,6 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::combinators::{ReturnWhen, as_completed, gather_all, shield, wait};
-use crate::trace::TaskOutcome;
 use crate::{
     Cancelled, EventLoop, Loop, LoopFuture, PanicPolicy, RunError, Task, TaskError, catch_cancel,
     testing,
@@ -66,6 +65,9 @@ fn every_task_that_is_awaited_together_is_cancelled() {
     let both = lp.create_task(futures::future::join(one, two));
     turn(&lp);
     both.cancel();
+    // The first shows that they are awaited.
+    turn(&lp);
+    assert!(!inner.0.header().is_done() && !inner.1.header().is_done());
     turn(&lp);
     assert!(inner.0.header().is_done() && inner.1.header().is_done());
     turn(&lp);
@@ -174,7 +176,7 @@ async fn glance<T: 'static>(task: &mut Task<T>) {
     assert!(matches!(first, futures::future::Either::Right(_)));
 }
 
-/// B-13: the await that goes on hears of it, in a later turn, as soon as the other task has ended.
+/// B-13: the await that goes on hears of it, in a later turn, and the other task goes on, too.
 #[test]
 fn a_cancellation_is_not_lost_in_an_await_that_lies() {
     run(async |lp| {
@@ -187,7 +189,7 @@ fn a_cancellation_is_not_lost_in_an_await_that_lies() {
         lp.sleep(Duration::ZERO).await;
         assert!(task.cancel() && !task.cancelled());
         assert_eq!(task.await, Err(TaskError::Cancelled));
-        assert_eq!(inner.header().outcome(), Some(TaskOutcome::Cancelled));
+        assert_eq!(inner.header().outcome(), None);
     });
 }
 
@@ -213,9 +215,9 @@ fn a_cancellation_is_not_lost_in_a_set_of_awaits_that_lies() {
     });
 }
 
-/// B-32, B-38, B-41: it goes no further out than a deadline, a group or a catcher.
+/// B-32, B-38, B-41: it reaches the deadline, the group or the catcher around, and no task that is not awaited.
 #[test]
-fn what_an_await_that_lies_passed_on_reaches_the_scope_around() {
+fn what_an_await_that_lies_does_not_take_reaches_the_scope_around() {
     run(async |lp| {
         let mut worker: Task<()> = lp.create_task(pending());
         let late = lp.timeout(secs(1), async {
@@ -223,7 +225,7 @@ fn what_an_await_that_lies_passed_on_reaches_the_scope_around() {
             pending::<()>().await;
         });
         assert!(late.await.is_err());
-        assert_eq!(worker.await, Err(TaskError::Cancelled));
+        assert!(!worker.done());
 
         let handle = lp.clone();
         let group = lp.task_group(async move |group| {
@@ -240,7 +242,7 @@ fn what_an_await_that_lies_passed_on_reaches_the_scope_around() {
                 glance(&mut worker).await;
                 pending::<()>().await;
             });
-            caught.await.is_err() && worker.await == Err(TaskError::Cancelled)
+            caught.await.is_err() && !worker.done()
         });
         lp.sleep(Duration::ZERO).await;
         task.cancel();
@@ -248,7 +250,7 @@ fn what_an_await_that_lies_passed_on_reaches_the_scope_around() {
     });
 }
 
-/// B-15, B-17: it has been dealt with by whoever caught it, and by a task that ends with a value.
+/// B-15, B-17: it has been dealt with by whoever caught it; a task that would catch it and is not awaited does not.
 #[test]
 fn a_cancellation_that_was_dealt_with_is_not_raised_by_an_await_that_lies() {
     run(async |lp| {
@@ -261,14 +263,14 @@ fn a_cancellation_that_was_dealt_with_is_not_raised_by_an_await_that_lies() {
         });
         let mut worker = lp.create_task(catch_cancel(pending::<()>()));
         let handle = lp.clone();
-        let passes_on = lp.create_task(async move {
+        let glances = lp.create_task(async move {
             glance(&mut worker).await;
             handle.sleep(secs(5)).await;
             worker.await.is_ok()
         });
         lp.sleep(secs(1)).await;
-        assert!(catches.cancel() && passes_on.cancel());
-        assert_eq!((catches.await, passes_on.await), (Ok(()), Ok(true)));
+        assert!(catches.cancel() && glances.cancel());
+        assert_eq!((catches.await, glances.await), (Ok(()), Err(TaskError::Cancelled)));
     });
 }
 
@@ -276,6 +278,61 @@ fn a_cancellation_that_was_dealt_with_is_not_raised_by_an_await_that_lies() {
 async fn look_at<F: Future>(mut future: Pin<&mut F>) {
     let is_pending = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await;
     assert!(is_pending);
+}
+
+/// B-13, B-17: who looked at a task once and does something else now is cancelled there; the task goes on.
+#[test]
+fn a_task_that_is_awaited_no_more_is_not_cancelled_instead() {
+    run(async |lp| {
+        let handle = lp.clone();
+        let worker = lp.create_task(async move { handle.sleep(secs(9)).await });
+        let worker = Rc::new(RefCell::new(Box::pin(worker)));
+        let (handle, own) = (lp.clone(), Rc::clone(&worker));
+        let task = lp.create_task(async move {
+            look_at(own.borrow_mut().as_mut()).await;
+            handle.sleep(secs(100)).await;
+        });
+        lp.sleep(secs(1)).await;
+        assert!(task.cancel());
+        assert_eq!(lp.timeout(secs(1), task).await.unwrap(), Err(TaskError::Cancelled));
+        let worker = Rc::into_inner(worker).expect("the task is gone").into_inner();
+        assert_eq!(worker.await, Ok(()));
+    });
+}
+
+/// B-41, B-35: a deadline is not put off by tasks that its body has looked at, and a catch around what is awaited
+/// hears of a cancellation before a gathering that is not.
+#[test]
+fn a_deadline_and_a_catch_do_not_wait_for_what_is_awaited_no_more() {
+    run(async |lp| {
+        let slow_to_end = |lp: &Loop| {
+            let handle = lp.clone();
+            lp.create_task(async move {
+                let _caught = catch_cancel(handle.sleep(secs(1_000))).await;
+                handle.sleep(secs(50)).await;
+            })
+        };
+        let (worker, began) = (slow_to_end(&lp), lp.time());
+        let mut worker = pin!(worker);
+        let body = async {
+            look_at(worker.as_mut()).await;
+            lp.sleep(secs(100)).await;
+        };
+        assert!(lp.timeout(secs(5), body).await.is_err());
+        assert_eq!(lp.time() - began, secs(5));
+
+        let handle = lp.clone();
+        let task = lp.create_task(async move {
+            let mut gathering = pin!(gather_all([slow_to_end(&handle)]));
+            look_at(gathering.as_mut()).await;
+            let caught = catch_cancel(handle.sleep(secs(100))).await;
+            (caught.is_err(), handle.time())
+        });
+        lp.sleep(secs(1)).await;
+        let now = lp.time();
+        assert!(task.cancel());
+        assert_eq!(task.await, Ok((true, now)));
+    });
 }
 
 /// What is done before something that catches a cancellation, which is dropped then.
@@ -579,11 +636,11 @@ fn a_task_forgets_who_waits_no_more() {
         let inner = stubborn.as_any();
         lp.sleep(Duration::ZERO).await;
         let task = lp.create_task(async move {
-            glance(&mut stubborn).await;
-            pending::<()>().await;
+            drop(futures::future::select(&mut stubborn, pending::<()>()).await);
         });
         lp.sleep(Duration::ZERO).await;
         task.cancel();
+        lp.sleep(Duration::ZERO).await;
         assert_eq!(inner.header().waiter_count(), 2);
         lp.sleep(Duration::ZERO).await;
         task.cancel_now();

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use sim_core::driver::{Family, SocketKind};
-use sim_core::{ErrorContext, EventLoop, Loop, PanicPolicy, RunError, Socket, TaskError, Time};
+use sim_core::{
+    Cx, Eof, ErrorContext, EventLoop, Loop, PanicPolicy, Protocol, RunError, Socket, TaskError, Time,
+};
 use tests::both_bare_loops;
 use tests::harness::Make;
 use tests::recorder::{Log, Recorder};
@@ -265,6 +267,54 @@ both_bare_loops! {
         run_a_turn(&lp);
         run_a_turn(&lp);
         assert_eq!((log.text(), reports.text()), ("before after".into(), String::new()));
+    }
+
+    /// a connection in whose callbacks a panic ended the run goes on in the next: it is open, reads on, and
+    /// comes to its end.
+    fn a_connection_goes_on_behind_panics_that_ended_runs(make: Make) {
+        struct Stumbles(Log);
+        impl Stumbles {
+            fn stumble(&self, callback: &str) {
+                self.0.push(callback);
+                panic!("{callback}");
+            }
+        }
+        impl Protocol for Stumbles {
+            fn connection_made(&mut self, _: &mut Cx<'_, Self>) {
+                self.stumble("CM");
+            }
+            fn data_received(&mut self, _: &mut Cx<'_, Self>, data: &[u8]) {
+                assert_eq!(data, b"hello");
+                self.stumble("DR");
+            }
+            fn eof_received(&mut self, _: &mut Cx<'_, Self>) -> Eof {
+                self.0.push("ER");
+                Eof::Close
+            }
+            fn connection_lost(&mut self, _: &mut Cx<'_, Self>, error: Option<io::Error>) {
+                self.0.push(format!("CL({})", error.is_some()));
+            }
+        }
+        let lp = make.new_loop();
+        lp.set_panic_policy(PanicPolicy::EndRun);
+        let (log, handle) = (Log::new(), (*lp).clone());
+        let heard = log.clone();
+        let listen = async move {
+            handle.create_server(("127.0.0.1", 0), move || Stumbles(heard.clone())).await
+        };
+        let server = lp.run_until_complete(listen).unwrap().unwrap();
+        let (handle, at) = ((*lp).clone(), server.sockets()[0]);
+        let connect = lp.create_task(async move {
+            let peer = handle.create_connection(at, || Recorder::new(&Log::new())).await?;
+            peer.transport().write(b"hello");
+            peer.transport().close();
+            peer.closed().await
+        });
+        assert_eq!(panic_of(|| lp.run_forever()), "CM");
+        assert_eq!(panic_of(|| lp.run_forever()), "DR");
+        lp.run_until_complete(connect).unwrap().unwrap().unwrap();
+        run_for(&lp, ms(50));
+        assert_eq!(log.text(), "CM DR ER CL(false)");
     }
 
     /// a run that a stop ended says so.

@@ -279,7 +279,7 @@ both_loops! {
     async fn the_traits_of_futures_notice_what_the_transport_did(world: World) -> io::Result<()> {
         let Streamed { mut writer, reader, .. } = streamed(&world, 100).await?;
         writer.transport().write_eof();
-        let written = writer.write(b"more").await;
+        let written = writer.write_all(b"more").await;
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         drop((writer, reader));
 

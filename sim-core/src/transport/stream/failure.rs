@@ -173,6 +173,6 @@ mod tests {
         peer.take(8 << 20);
         peer.settle();
         assert_eq!(transport.write_buffer_size(), 0);
-        assert!(transport.0.buffer.borrow().capacity() <= super::super::BUFFER_KEPT_MAX);
+        assert!(transport.0.buffer.borrow().capacity() <= super::super::writing::BUFFER_KEPT_MAX);
     }
 }
