@@ -1,7 +1,11 @@
 //! Sockets by hand (G.4).
 
+use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use sim_core::driver::{Family, SocketKind, SocketOption};
@@ -25,6 +29,16 @@ async fn pair(world: &World) -> io::Result<(Loop, Socket, Socket)> {
     connected.connect(listener.local_addr()?).await?;
     let (accepted, _) = listener.accept().await?;
     Ok((client, connected, accepted))
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Wakes(AtomicU32);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 both_loops! {
@@ -104,6 +118,24 @@ both_loops! {
             cancelled.cancel();
             assert_eq!(client.recv(100).await?, b"more");
         }
+        Ok(())
+    }
+
+    /// G-54: of a receive that is given up nothing is left, and nobody is woken for it.
+    async fn nothing_is_left_of_a_receive_that_was_given_up(world: World) -> io::Result<()> {
+        let (_, client, server) = pair(&world).await?;
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        for _ in 0..3 {
+            let mut receive = Box::pin(client.recv(1));
+            assert!(receive.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(Arc::strong_count(&wakes), 3, "the receive has one");
+            drop(receive);
+            assert_eq!(Arc::strong_count(&wakes), 2);
+        }
+        server.send_all(b"x").await?;
+        assert_eq!(client.recv(1).await?, b"x");
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
         Ok(())
     }
 
