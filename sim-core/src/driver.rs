@@ -340,7 +340,7 @@ pub trait Driver {
     ///
     /// # Errors
     ///
-    /// What `connect` gives at once. "In progress" is `Ok`.
+    /// What `connect` gives at once: `EISCONN` for a stream that is connected. "In progress" is `Ok`.
     fn connect(&self, source: Source, remote: SocketAddr) -> io::Result<()>;
 
     /// The outcome of a stream's [`connect`](Self::connect).

@@ -223,11 +223,12 @@ impl Socket {
     }
 
     /// Connects it: asyncio's `sock_connect`. One that was dropped goes on, and another to the same address waits for it.
+    /// A datagram socket may be connected again, to another address.
     ///
     /// # Errors
     ///
-    /// Why the connect failed, with the address in the text (contract E-06). `InvalidInput` for a Unix
-    /// socket.
+    /// Why the connect failed, with the address in the text (contract E-06); `EISCONN`, at once, for a stream that is
+    /// connected (G-56). `InvalidInput` for a Unix socket.
     pub async fn connect(&mut self, remote: SocketAddr) -> io::Result<()> {
         self.expect(Medium::Internet, "connect_unix")?;
         let named = |error| AddressError::wrap("connect to", remote, error);

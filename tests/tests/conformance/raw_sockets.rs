@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use sim_core::driver::{Family, SocketKind, SocketOption};
-use sim_core::{Loop, Socket, TaskError, World};
+use sim_core::{AddressError, Loop, Socket, TaskError, World};
 use tests::both_loops;
 
 use crate::resolving::address_of;
@@ -30,6 +31,17 @@ async fn pair(world: &World) -> io::Result<(Loop, Socket, Socket)> {
     let (accepted, _) = listener.accept().await?;
     Ok((client, connected, accepted))
 }
+
+/// What a connect to `place` fails with at once: the code of the operating system.
+async fn refusal(lp: &Loop, socket: &mut Socket, place: SocketAddr) -> io::Result<Option<i32>> {
+    let error = lp.timeout(Duration::from_secs(5), socket.connect(place)).await?.unwrap_err();
+    assert!(error.to_string().contains(&place.to_string()), "{error}");
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<AddressError>());
+    Ok(error.and_then(AddressError::raw_os_error))
+}
+
+/// `EISCONN`.
+const IS_CONNECTED: Option<i32> = Some(106);
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -206,6 +218,36 @@ both_loops! {
             client.timeout(Duration::from_secs(30), socket.connect(place)).await??;
             assert_eq!(listener.accept().await?.1, socket.local_addr()?);
         }
+        Ok(())
+    }
+
+    /// G-56: a stream that is connected is not connected again, wherever to and however it came to be: that is an
+    /// error at once.
+    async fn a_connected_stream_is_not_connected_again(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let listen = async || {
+            let listener = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+            listener.bind((address_of(&server).await?, 0).into())?;
+            listener.listen(2)?;
+            io::Result::Ok(listener)
+        };
+        let (mut listener, other) = (listen().await?, listen().await?);
+        let (place, elsewhere) = (listener.local_addr()?, other.local_addr()?);
+        let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        socket.connect(place).await?;
+        for remote in [place, place, elsewhere] {
+            assert_eq!(refusal(&client, &mut socket, remote).await?, IS_CONNECTED);
+        }
+        let (mut accepted, peer) = listener.accept().await?;
+        assert_eq!(refusal(&server, &mut accepted, peer).await?, IS_CONNECTED);
+        accepted.send_all(b"the same").await?;
+        assert_eq!(socket.recv(100).await?, b"the same");
+        // One whose connect was given up before it came to its end.
+        let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        let _is_connected = is_ready(socket.connect(place)).await;
+        client.sleep(Duration::from_millis(50)).await;
+        assert_eq!(refusal(&client, &mut socket, elsewhere).await?, IS_CONNECTED);
+        assert_eq!(listener.accept().await?.1, socket.local_addr()?);
         Ok(())
     }
 
