@@ -353,7 +353,8 @@ pub trait Driver {
     /// How large a buffer is worth offering to the next [`read`](Self::read), in bytes.
     fn read_hint(&self, source: Source) -> usize;
 
-    /// Reads from a stream into `buf`, at least one byte, or 0 at its end.
+    /// Reads from a stream into `buf`, at least one byte, or 0 at its end. Of a Unix datagram socket it takes one
+    /// datagram, cut off where `buf` ends.
     ///
     /// # Errors
     ///

@@ -12,6 +12,7 @@ use std::time::Duration;
 use sim_core::driver::{Family, SocketKind, SocketOption};
 use sim_core::{AddressError, Loop, Socket, TaskError, World};
 use tests::both_loops;
+use tests::socket_path::SocketPath;
 
 use crate::resolving::address_of;
 use crate::serving::free_port;
@@ -32,6 +33,13 @@ async fn pair(world: &World) -> io::Result<(Loop, Socket, Socket)> {
     Ok((client, connected, accepted))
 }
 
+/// A datagram socket that is bound to its host's address.
+async fn datagrams(lp: &Loop) -> io::Result<Socket> {
+    let socket = Socket::open(lp, SocketKind::Datagram, Family::V4)?;
+    socket.bind((address_of(lp).await?, 0).into())?;
+    Ok(socket)
+}
+
 /// What a connect to `place` fails with at once: the code of the operating system.
 async fn refusal(lp: &Loop, socket: &mut Socket, place: SocketAddr) -> io::Result<Option<i32>> {
     let error = lp.timeout(Duration::from_secs(5), socket.connect(place)).await?.unwrap_err();
@@ -40,8 +48,9 @@ async fn refusal(lp: &Loop, socket: &mut Socket, place: SocketAddr) -> io::Resul
     Ok(error.and_then(AddressError::raw_os_error))
 }
 
-/// `EISCONN`.
+/// `EISCONN` and `EDESTADDRREQ`.
 const IS_CONNECTED: Option<i32> = Some(106);
+const NO_DESTINATION: Option<i32> = Some(89);
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -280,16 +289,79 @@ both_loops! {
     /// G-53: datagrams by hand.
     async fn datagrams_go_by_hand(world: World) -> io::Result<()> {
         let (one, other) = (world.host("one"), world.host("other"));
-        let open = async |lp: &Loop| {
-            let socket = Socket::open(lp, SocketKind::Datagram, Family::V4)?;
-            socket.bind((address_of(lp).await?, 0).into())?;
-            io::Result::Ok(socket)
-        };
-        let (sender, receiver) = (open(&one).await?, open(&other).await?);
+        let (sender, receiver) = (datagrams(&one).await?, datagrams(&other).await?);
         assert_eq!(sender.send_to(b"ping", receiver.local_addr()?).await?, 4);
         let mut buf = [0; 100];
         let (length, from) = receiver.recv_from(&mut buf).await?;
         assert_eq!((&buf[..length], from), (&b"ping"[..], sender.local_addr()?));
+        Ok(())
+    }
+
+    /// G-59: a datagram socket that is connected sends to its peer, one datagram a call, be it empty; any is
+    /// received without its sender, too, and what is longer than the buffer is cut off.
+    async fn connected_datagrams_are_sent_and_received_whole(world: World) -> io::Result<()> {
+        let (one, other) = (world.host("one"), world.host("other"));
+        let (mut near, far) = (datagrams(&one).await?, datagrams(&other).await?);
+        let error = near.send_all(b"to nobody").await.unwrap_err();
+        assert_eq!(error.raw_os_error(), NO_DESTINATION);
+        near.connect(far.local_addr()?).await?;
+        // A datagram socket may be connected again.
+        near.connect(far.local_addr()?).await?;
+        for datagram in [&b"first"[..], b"", b"third"] {
+            near.send_all(datagram).await?;
+            world.settle().await;
+        }
+        assert_eq!(far.recv(3).await?, b"fir");
+        assert_eq!(far.recv(100).await?, b"");
+        let mut buf = [0; 100];
+        let length = far.recv_into(&mut buf).await?;
+        assert_eq!(&buf[..length], b"third");
+        assert_eq!(far.send_to(b"answer", near.local_addr()?).await?, 6);
+        let (length, from) = near.recv_from(&mut buf).await?;
+        assert_eq!((&buf[..length], from), (&b"answer"[..], far.local_addr()?));
+        let error = near.send_all(&[0; 70_000]).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(90), "{error}");
+        Ok(())
+    }
+
+    /// G-59: Unix datagrams, the same.
+    async fn unix_datagrams_are_sent_and_received_whole(world: World) -> io::Result<()> {
+        let (lp, path) = (world.host("host"), SocketPath::new());
+        let open = || Socket::open_unix(&lp, SocketKind::Datagram);
+        let (near, far) = (open()?, Rc::new(open()?));
+        far.bind_unix(&path)?;
+        let error = near.send_all(b"to nobody").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+        near.connect_unix(&path)?;
+        let waits = Rc::clone(&far);
+        let received = lp.create_task(async move { waits.recv(3).await });
+        world.settle().await;
+        near.send_all(b"first").await?;
+        near.send_all(b"").await?;
+        assert_eq!(received.await.unwrap()?, b"fir");
+        assert_eq!(far.recv(100).await?, b"");
+        near.send_all(b"third").await?;
+        let error = far.recv_from(&mut [0; 100]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(far.recv(100).await?, b"third");
+        let nowhere = ([127, 0, 0, 1], 9).into();
+        let error = near.send_to(b"there", nowhere).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        Ok(())
+    }
+
+    /// G-59: a stream has no datagrams: asking it for one takes nothing, and giving it one sends nothing.
+    async fn a_stream_has_no_datagrams(world: World) -> io::Result<()> {
+        let (_, client, server) = pair(&world).await?;
+        server.send_all(b"hi").await?;
+        world.settle().await;
+        let error = client.recv_from(&mut [0; 100]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(client.recv(100).await?, b"hi");
+        let error = client.send_to(b"lost", client.peer_addr()?).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        client.send_all(b"found").await?;
+        assert_eq!(server.recv(100).await?, b"found");
         Ok(())
     }
 }
