@@ -348,6 +348,9 @@ impl Driver for MioDriver {
                 connected => connected,
             };
             match connected {
+                // A new connect of a stream is in progress first. Of one that has come to its end Linux says so once,
+                // and then that there is a connection already: no readiness comes of either (contract G-56).
+                Ok(()) if socket.r#type()? == Type::STREAM => Err(Errno::ISCONN.into()),
                 // An interrupted connect goes on by itself, as one in progress does.
                 Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(()),
                 Err(error) => Err(error.into()),

@@ -341,7 +341,7 @@ pub trait Driver {
     ///
     /// # Errors
     ///
-    /// What `connect` gives at once. "In progress" is `Ok`.
+    /// What `connect` gives at once: `EISCONN` for a stream that is connected. "In progress" is `Ok`.
     fn connect(&self, source: Source, remote: SocketAddr) -> io::Result<()>;
 
     /// The outcome of a stream's [`connect`](Self::connect).
@@ -354,7 +354,8 @@ pub trait Driver {
     /// How large a buffer is worth offering to the next [`read`](Self::read), in bytes.
     fn read_hint(&self, source: Source) -> usize;
 
-    /// Reads from a stream into `buf`, at least one byte, or 0 at its end.
+    /// Reads from a stream into `buf`, at least one byte, or 0 at its end. Of a Unix datagram socket it takes one
+    /// datagram, cut off where `buf` ends.
     ///
     /// # Errors
     ///

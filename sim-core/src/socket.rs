@@ -2,13 +2,11 @@
 
 mod bytes;
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 
 use crate::arena::Key;
 use crate::driver::{Family, Readiness, SocketKind, SocketOption, Source, TcpOptions, Token};
@@ -17,6 +15,7 @@ use crate::engine::sources::Registered;
 use crate::error::AddressError;
 use crate::handle::closed_error;
 use crate::transport::Medium;
+use crate::wakers::Wakers;
 use crate::{Loop, ToUnixAddr, UnixAddr};
 
 /// A socket of a loop's driver, owned: closed when dropped, unless a transport took it.
@@ -224,11 +223,12 @@ impl Socket {
     }
 
     /// Connects it: asyncio's `sock_connect`. One that was dropped goes on, and another to the same address waits for it.
+    /// A datagram socket may be connected again, to another address.
     ///
     /// # Errors
     ///
-    /// Why the connect failed, with the address in the text (contract E-06). `InvalidInput` for a Unix
-    /// socket.
+    /// Why the connect failed, with the address in the text (contract E-06); `EISCONN`, at once, for a stream that is
+    /// connected (G-56). `InvalidInput` for a Unix socket.
     pub async fn connect(&mut self, remote: SocketAddr) -> io::Result<()> {
         self.expect(Medium::Internet, "connect_unix")?;
         let named = |error| AddressError::wrap("connect to", remote, error);
@@ -367,7 +367,7 @@ impl Socket {
             readable: Cell::new(false),
             read_closed: Cell::new(false),
             changes: Cell::new(0),
-            wakers: RefCell::default(),
+            wakers: Wakers::default(),
         });
         let key = core.sources.borrow_mut().insert(Registered::Waiting(Rc::clone(&watch)));
         watch.key.set(Some(key));
@@ -420,7 +420,7 @@ pub(crate) struct Watch {
     /// How often it became ready while somebody waited.
     changes: Cell<u64>,
     /// Who waits: one to read and one to write, say.
-    wakers: RefCell<Vec<Waker>>,
+    wakers: Wakers,
 }
 
 impl Watch {
@@ -428,35 +428,22 @@ impl Watch {
     pub(crate) fn note_readiness(&self, event: &Readiness) -> bool {
         self.readable.set(self.readable.get() | event.readable);
         self.read_closed.set(self.read_closed.get() | event.read_closed);
-        !self.wakers.borrow().is_empty()
+        !self.wakers.is_empty()
     }
 
     pub(crate) fn on_ready(&self) {
         self.changes.set(self.changes.get() + 1);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        self.wakers.take().into_iter().for_each(Waker::wake);
+        self.wakers.wake_all();
     }
 
     /// Completes at the next readiness, of whatever kind.
     async fn readiness(&self) -> io::Result<()> {
         let known = self.changes.get();
-        poll_fn(|cx| {
-            if self.key.get().is_none() {
-                return Poll::Ready(Err(closed_error()));
-            }
-            if self.changes.get() != known {
-                return Poll::Ready(Ok(()));
-            }
-            let mut wakers = self.wakers.borrow_mut();
-            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                wakers.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await
+        let answer = || match self.key.get() {
+            None => Some(Err(closed_error())),
+            Some(_) => (self.changes.get() != known).then_some(Ok(())),
+        };
+        self.wakers.until(answer).await
     }
 
     /// Closes the socket, unless that was done: it is dropped, or the loop is closed.
@@ -466,7 +453,7 @@ impl Watch {
         };
         let removed = self.core.sources.borrow_mut().remove(key);
         self.core.driver.close(self.source);
-        self.wake();
+        self.wakers.wake_all();
         drop(removed);
     }
 }

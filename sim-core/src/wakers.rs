@@ -52,6 +52,11 @@ impl Wakers {
         drop(left);
     }
 
+    /// True if nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().all().next().is_none()
+    }
+
     /// Wakes all, and forgets them.
     pub(crate) fn wake_all(&self) {
         let mut list = self.0.borrow_mut();
@@ -179,5 +184,7 @@ mod tests {
             wakers.leave(&ticket);
         }
         assert_eq!(wakers.0.borrow().all().count(), 1);
+        wakers.leave(&stays);
+        assert!(wakers.is_empty());
     }
 }

@@ -97,7 +97,8 @@ impl World {
     /// # Panics
     ///
     /// On a name that is empty, or has white space or any of `/:@#,|<>→←` in it: those characters
-    /// separate names in traces and plans.
+    /// separate names in traces and plans. On `.` and `..`, too: on the real loop a host's stores are
+    /// in a folder of its name.
     #[track_caller]
     pub fn host(&self, name: &str) -> Loop {
         check_host_name(name);
@@ -282,6 +283,11 @@ fn check_host_name(name: &str) {
     assert!(
         !name.is_empty() && !name.contains(|c: char| separates(c) || c.is_whitespace()),
         "host name {name:?}: give it at least one character, and no white space or any of /:@#,|<>→←"
+    );
+    let is_folder = matches!(name, "." | "..");
+    assert!(
+        !is_folder,
+        "host name {name:?}: give it another, since its stores are in a folder of its name"
     );
 }
 

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::Socket;
-use crate::driver::Source;
+use crate::driver::{SocketKind, Source};
 use crate::error::AddressError;
+use crate::transport::Medium;
 
 /// Each call is tried at once, and waits only if it would block (contract G-53). One task may read while another
 /// writes.
@@ -28,7 +29,8 @@ use crate::error::AddressError;
 /// # drop(ask);
 /// ```
 impl Socket {
-    /// Receives at most `max` bytes; empty at the end of the stream (contract G-58): asyncio's `sock_recv`.
+    /// Receives at most `max` bytes; empty at the end of the stream (contract G-58): asyncio's `sock_recv`. Of a datagram
+    /// socket it takes one datagram, be it empty, and what is longer is cut off (G-59).
     ///
     /// # Errors
     ///
@@ -47,16 +49,29 @@ impl Socket {
     /// As [`recv`](Self::recv).
     pub async fn recv_into(&self, buf: &mut [u8]) -> io::Result<usize> {
         let driver = Rc::clone(&self.event_loop().core.driver);
-        self.repeat(|source| driver.read(source, buf)).await
+        match (self.kind(), self.medium()) {
+            (SocketKind::Datagram, Medium::Internet) => {
+                let received = self.repeat(|source| driver.receive_from(source, buf)).await;
+                received.map(|(length, _)| length)
+            }
+            _ => self.repeat(|source| driver.read(source, buf)).await,
+        }
     }
 
-    /// Sends all of it, in order: asyncio's `sock_sendall`.
+    /// Sends all of it, in order: asyncio's `sock_sendall`. A datagram socket sends it to its peer, as one datagram,
+    /// be it empty (contract G-59).
     ///
     /// # Errors
     ///
-    /// What the write gives: `ConnectionReset`, `BrokenPipe`.
+    /// What the write gives: `ConnectionReset`, `BrokenPipe`; of a datagram socket what the send gives, `EDESTADDRREQ` or
+    /// `NotConnected` if it has no peer.
     pub async fn send_all(&self, data: &[u8]) -> io::Result<()> {
         let driver = Rc::clone(&self.event_loop().core.driver);
+        if self.kind() == SocketKind::Datagram {
+            // Whole or not at all.
+            self.repeat(|source| driver.send_to(source, data, None)).await?;
+            return Ok(());
+        }
         let mut sent = 0;
         while sent < data.len() {
             sent += self.repeat(|source| driver.write(source, &data[sent..])).await?;
@@ -69,8 +84,10 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// What the receive gives: `ConnectionRefused` for an earlier datagram that nobody took.
+    /// What the receive gives: `ConnectionRefused` for an earlier datagram that nobody took. `InvalidInput` for a stream
+    /// or a Unix socket, of which nothing is taken (contract G-59).
     pub async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.expect_datagrams("recv")?;
         let driver = Rc::clone(&self.event_loop().core.driver);
         self.repeat(|source| driver.receive_from(source, buf)).await
     }
@@ -79,11 +96,25 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// What the send gives, with the address in its text.
+    /// What the send gives, with the address in its text. `InvalidInput` for a stream or a Unix socket, which send
+    /// nothing (contract G-59).
     pub async fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.expect_datagrams("send_all")?;
         let driver = Rc::clone(&self.event_loop().core.driver);
         let sent = self.repeat(|source| driver.send_to(source, data, Some(to))).await;
         sent.map_err(|error| AddressError::wrap("send to", to, error))
+    }
+
+    /// For calls with an address, which datagrams of the internet alone have.
+    fn expect_datagrams(&self, instead: &str) -> io::Result<()> {
+        self.expect(Medium::Internet, instead)?;
+        match self.kind() {
+            SocketKind::Datagram => Ok(()),
+            SocketKind::Stream => {
+                let text = format!("this is a stream: call {instead}");
+                Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+            }
+        }
     }
 
     /// Calls until it neither blocks nor is interrupted.

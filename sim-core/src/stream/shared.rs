@@ -62,7 +62,7 @@ impl Shared {
             inbox.extend_from_slice(data);
             inbox.len()
         };
-        let full = self.taken.get() + length > 2 * self.limit;
+        let full = self.taken.get() + length > self.limit.saturating_mul(2);
         full && !self.paused.replace(true)
     }
 

@@ -29,14 +29,16 @@ pub struct Semaphore {
 
 struct Shared {
     value: Cell<usize>,
+    /// How many permits were forgotten. Every other is free, held, or on its way to somebody who waits.
+    forgotten: Cell<usize>,
     waiters: Waiters,
 }
 
 impl Semaphore {
     /// A semaphore with so many permits; none are fine, too.
     pub fn new(permits: usize) -> Self {
-        let value = Cell::new(permits);
-        Self { shared: Rc::new(Shared { value, waiters: Waiters::default() }) }
+        let (value, forgotten) = (Cell::new(permits), Cell::new(0));
+        Self { shared: Rc::new(Shared { value, forgotten, waiters: Waiters::default() }) }
     }
 
     /// Waits for a permit: not at all if one is free and nobody waits.
@@ -98,6 +100,8 @@ impl Permit {
     /// Does not give it back: somebody calls [`Semaphore::release`] for it, or it is gone.
     pub fn forget(mut self) {
         self.kept = true;
+        let forgotten = &self.semaphore.shared.forgotten;
+        forgotten.set(forgotten.get() + 1);
     }
 }
 
@@ -109,7 +113,8 @@ impl Drop for Permit {
     }
 }
 
-/// asyncio's `BoundedSemaphore`: one that never has more permits than it began with.
+/// asyncio's `BoundedSemaphore`: one that never has more permits than it began with. A permit that goes back when it is
+/// dropped is not released, too.
 ///
 /// ```
 /// use sim_core::sync::BoundedSemaphore;
@@ -117,7 +122,10 @@ impl Drop for Permit {
 /// let slots = BoundedSemaphore::new(1);
 /// slots.try_acquire().expect("one is free").forget();
 /// assert!(slots.release().is_ok());
-/// assert_eq!(slots.release().unwrap_err().to_string(), "released more often than it was acquired: all 1 permits are free");
+/// let permit = slots.try_acquire().expect("it was given back");
+/// assert!(slots.release().is_err(), "it goes back by itself");
+/// drop(permit);
+/// assert_eq!(slots.value(), 1);
 /// ```
 #[derive(Clone, Debug)]
 pub struct BoundedSemaphore {
@@ -125,7 +133,7 @@ pub struct BoundedSemaphore {
     bound: usize,
 }
 
-/// A [`BoundedSemaphore`] was released although all its permits were free (contract H-50).
+/// A [`BoundedSemaphore`] was released although none of its permits was [forgotten](Permit::forget) (contract H-50).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OverRelease {
     bound: usize,
@@ -133,7 +141,11 @@ pub struct OverRelease {
 
 impl fmt::Display for OverRelease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "released more often than it was acquired: all {} permits are free", self.bound)
+        let Self { bound } = self;
+        write!(
+            f,
+            "released more often than permits were forgotten: each of the {bound} is free, or goes back by itself"
+        )
     }
 }
 
@@ -159,12 +171,13 @@ impl BoundedSemaphore {
     ///
     /// # Errors
     ///
-    /// [`OverRelease`] if all its permits are free; nothing changes then.
+    /// [`OverRelease`] if none is: every permit is free, or goes back when it is dropped. Nothing changes then.
     pub fn release(&self) -> Result<(), OverRelease> {
-        if self.value() >= self.bound {
-            return Err(OverRelease { bound: self.bound });
-        }
+        let forgotten = &self.semaphore.shared.forgotten;
+        let left = forgotten.get().checked_sub(1).ok_or(OverRelease { bound: self.bound })?;
+        forgotten.set(left);
         self.semaphore.release();
+        debug_assert!(self.value() <= self.bound, "every permit is counted once");
         Ok(())
     }
 

@@ -188,12 +188,19 @@ impl Network {
         }
     }
 
-    /// Reads from a Unix stream or a pipe.
+    /// Reads from a Unix stream or a pipe, or takes a Unix datagram, cut off where the buffer ends.
     #[cold]
     pub(crate) fn unix_read(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
         match self.unix(id) {
             Some(Socket::Stream(_)) => self.unix_read_stream(id, buf),
             Some(Socket::Reader(_)) => self.pipe_read(id, buf),
+            Some(Socket::Datagrams(_)) => {
+                let (payload, ..) = self.unix_take(id)?;
+                let length = payload.len().min(buf.len());
+                buf[..length].copy_from_slice(&payload.bytes()[..length]);
+                self.pool.put(payload);
+                Ok(length)
+            }
             Some(_) => Err(errno::os(EINVAL)),
             None => Err(errno::os(ENOTCONN)),
         }

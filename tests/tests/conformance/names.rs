@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
@@ -33,6 +34,28 @@ fn failure<T: std::fmt::Debug>(result: io::Result<T>) -> ResolveError {
 }
 
 both_loops! {
+    /// A host's name is that of the folder of its stores, so it is none that every folder has. Other names may
+    /// have dots.
+    async fn no_host_is_called_like_a_folder_of_every_folder(world: World) -> io::Result<()> {
+        for name in [".", ".."] {
+            let names = [
+                catch_unwind(AssertUnwindSafe(|| world.host(name))),
+                catch_unwind(AssertUnwindSafe(|| world.boot(name, async |_| ()))),
+            ];
+            for made in names {
+                let panic = made.unwrap_err();
+                let text = panic.downcast_ref::<String>().unwrap();
+                assert!(text.contains(&format!("host name {name:?}: ")), "{text}");
+            }
+        }
+        for name in ["...", ".hidden", "db.example"] {
+            let store = world.host(name).store("notes")?;
+            store.append(b"x")?;
+            assert_eq!(store.read()?, b"x");
+        }
+        Ok(())
+    }
+
     /// E-02, G-63: numeric hosts with numeric ports are known at once, in either family.
     async fn numeric_addresses_resolve_without_delay(world: World) -> io::Result<()> {
         let lp = world.host("client");

@@ -52,6 +52,14 @@ both_loops! {
         Ok(())
     }
 
+    /// G-30: a limit of its output may be as large as can be.
+    async fn the_limit_of_an_output_may_be_as_large_as_can_be(world: World) -> io::Result<()> {
+        let lp = host(&world);
+        let mut cat = lp.subprocess_exec("cat", NONE).limit(usize::MAX).spawn().await?;
+        assert_eq!(cat.communicate(b"all of it").await?.0, b"all of it");
+        Ok(())
+    }
+
     /// G-30: empty input closes the child's input, too.
     async fn empty_input_closes_it(world: World) -> io::Result<()> {
         let lp = host(&world);

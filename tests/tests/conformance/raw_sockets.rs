@@ -1,12 +1,18 @@
 //! Sockets by hand (G.4).
 
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use sim_core::driver::{Family, SocketKind, SocketOption};
-use sim_core::{Loop, Socket, TaskError, World};
+use sim_core::{AddressError, Loop, Socket, TaskError, World};
 use tests::both_loops;
+use tests::socket_path::SocketPath;
 
 use crate::resolving::address_of;
 use crate::serving::free_port;
@@ -25,6 +31,35 @@ async fn pair(world: &World) -> io::Result<(Loop, Socket, Socket)> {
     connected.connect(listener.local_addr()?).await?;
     let (accepted, _) = listener.accept().await?;
     Ok((client, connected, accepted))
+}
+
+/// A datagram socket that is bound to its host's address.
+async fn datagrams(lp: &Loop) -> io::Result<Socket> {
+    let socket = Socket::open(lp, SocketKind::Datagram, Family::V4)?;
+    socket.bind((address_of(lp).await?, 0).into())?;
+    Ok(socket)
+}
+
+/// What a connect to `place` fails with at once: the code of the operating system.
+async fn refusal(lp: &Loop, socket: &mut Socket, place: SocketAddr) -> io::Result<Option<i32>> {
+    let error = lp.timeout(Duration::from_secs(5), socket.connect(place)).await?.unwrap_err();
+    assert!(error.to_string().contains(&place.to_string()), "{error}");
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<AddressError>());
+    Ok(error.and_then(AddressError::raw_os_error))
+}
+
+/// `EISCONN` and `EDESTADDRREQ`.
+const IS_CONNECTED: Option<i32> = Some(106);
+const NO_DESTINATION: Option<i32> = Some(89);
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Wakes(AtomicU32);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 both_loops! {
@@ -107,6 +142,24 @@ both_loops! {
         Ok(())
     }
 
+    /// G-54: of a receive that is given up nothing is left, and nobody is woken for it.
+    async fn nothing_is_left_of_a_receive_that_was_given_up(world: World) -> io::Result<()> {
+        let (_, client, server) = pair(&world).await?;
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        for _ in 0..3 {
+            let mut receive = Box::pin(client.recv(1));
+            assert!(receive.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(Arc::strong_count(&wakes), 3, "the receive has one");
+            drop(receive);
+            assert_eq!(Arc::strong_count(&wakes), 2);
+        }
+        server.send_all(b"x").await?;
+        assert_eq!(client.recv(1).await?, b"x");
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        Ok(())
+    }
+
     /// G-55: everything is sent, or an error comes; a cancelled send may have sent a part, and the next goes on
     /// behind it.
     async fn everything_is_sent_or_an_error_comes(world: World) -> io::Result<()> {
@@ -177,6 +230,36 @@ both_loops! {
         Ok(())
     }
 
+    /// G-56: a stream that is connected is not connected again, wherever to and however it came to be: that is an
+    /// error at once.
+    async fn a_connected_stream_is_not_connected_again(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let listen = async || {
+            let listener = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+            listener.bind((address_of(&server).await?, 0).into())?;
+            listener.listen(2)?;
+            io::Result::Ok(listener)
+        };
+        let (mut listener, other) = (listen().await?, listen().await?);
+        let (place, elsewhere) = (listener.local_addr()?, other.local_addr()?);
+        let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        socket.connect(place).await?;
+        for remote in [place, place, elsewhere] {
+            assert_eq!(refusal(&client, &mut socket, remote).await?, IS_CONNECTED);
+        }
+        let (mut accepted, peer) = listener.accept().await?;
+        assert_eq!(refusal(&server, &mut accepted, peer).await?, IS_CONNECTED);
+        accepted.send_all(b"the same").await?;
+        assert_eq!(socket.recv(100).await?, b"the same");
+        // One whose connect was given up before it came to its end.
+        let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        let _is_connected = is_ready(socket.connect(place)).await;
+        client.sleep(Duration::from_millis(50)).await;
+        assert_eq!(refusal(&client, &mut socket, elsewhere).await?, IS_CONNECTED);
+        assert_eq!(listener.accept().await?.1, socket.local_addr()?);
+        Ok(())
+    }
+
     /// Who connects to a port that a listener shares with a socket that has connected from there meets the
     /// listener.
     async fn a_listener_alone_accepts_on_a_port_that_is_shared(world: World) -> io::Result<()> {
@@ -206,16 +289,79 @@ both_loops! {
     /// G-53: datagrams by hand.
     async fn datagrams_go_by_hand(world: World) -> io::Result<()> {
         let (one, other) = (world.host("one"), world.host("other"));
-        let open = async |lp: &Loop| {
-            let socket = Socket::open(lp, SocketKind::Datagram, Family::V4)?;
-            socket.bind((address_of(lp).await?, 0).into())?;
-            io::Result::Ok(socket)
-        };
-        let (sender, receiver) = (open(&one).await?, open(&other).await?);
+        let (sender, receiver) = (datagrams(&one).await?, datagrams(&other).await?);
         assert_eq!(sender.send_to(b"ping", receiver.local_addr()?).await?, 4);
         let mut buf = [0; 100];
         let (length, from) = receiver.recv_from(&mut buf).await?;
         assert_eq!((&buf[..length], from), (&b"ping"[..], sender.local_addr()?));
+        Ok(())
+    }
+
+    /// G-59: a datagram socket that is connected sends to its peer, one datagram a call, be it empty; any is
+    /// received without its sender, too, and what is longer than the buffer is cut off.
+    async fn connected_datagrams_are_sent_and_received_whole(world: World) -> io::Result<()> {
+        let (one, other) = (world.host("one"), world.host("other"));
+        let (mut near, far) = (datagrams(&one).await?, datagrams(&other).await?);
+        let error = near.send_all(b"to nobody").await.unwrap_err();
+        assert_eq!(error.raw_os_error(), NO_DESTINATION);
+        near.connect(far.local_addr()?).await?;
+        // A datagram socket may be connected again.
+        near.connect(far.local_addr()?).await?;
+        for datagram in [&b"first"[..], b"", b"third"] {
+            near.send_all(datagram).await?;
+            world.settle().await;
+        }
+        assert_eq!(far.recv(3).await?, b"fir");
+        assert_eq!(far.recv(100).await?, b"");
+        let mut buf = [0; 100];
+        let length = far.recv_into(&mut buf).await?;
+        assert_eq!(&buf[..length], b"third");
+        assert_eq!(far.send_to(b"answer", near.local_addr()?).await?, 6);
+        let (length, from) = near.recv_from(&mut buf).await?;
+        assert_eq!((&buf[..length], from), (&b"answer"[..], far.local_addr()?));
+        let error = near.send_all(&[0; 70_000]).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(90), "{error}");
+        Ok(())
+    }
+
+    /// G-59: Unix datagrams, the same.
+    async fn unix_datagrams_are_sent_and_received_whole(world: World) -> io::Result<()> {
+        let (lp, path) = (world.host("host"), SocketPath::new());
+        let open = || Socket::open_unix(&lp, SocketKind::Datagram);
+        let (near, far) = (open()?, Rc::new(open()?));
+        far.bind_unix(&path)?;
+        let error = near.send_all(b"to nobody").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+        near.connect_unix(&path)?;
+        let waits = Rc::clone(&far);
+        let received = lp.create_task(async move { waits.recv(3).await });
+        world.settle().await;
+        near.send_all(b"first").await?;
+        near.send_all(b"").await?;
+        assert_eq!(received.await.unwrap()?, b"fir");
+        assert_eq!(far.recv(100).await?, b"");
+        near.send_all(b"third").await?;
+        let error = far.recv_from(&mut [0; 100]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(far.recv(100).await?, b"third");
+        let nowhere = ([127, 0, 0, 1], 9).into();
+        let error = near.send_to(b"there", nowhere).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        Ok(())
+    }
+
+    /// G-59: a stream has no datagrams: asking it for one takes nothing, and giving it one sends nothing.
+    async fn a_stream_has_no_datagrams(world: World) -> io::Result<()> {
+        let (_, client, server) = pair(&world).await?;
+        server.send_all(b"hi").await?;
+        world.settle().await;
+        let error = client.recv_from(&mut [0; 100]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(client.recv(100).await?, b"hi");
+        let error = client.send_to(b"lost", client.peer_addr()?).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        client.send_all(b"found").await?;
+        assert_eq!(server.recv(100).await?, b"found");
         Ok(())
     }
 }

@@ -110,6 +110,28 @@ both_bare_loops! {
         });
     }
 
+    /// H-50: a permit that goes back by itself cannot be released as well, whether somebody holds it or it is on its
+    /// way to somebody who waits.
+    fn a_bounded_semaphore_counts_each_permit_once(make: Make) {
+        run(make, async |lp| {
+            let slots = BoundedSemaphore::new(1);
+            let held = slots.acquire().await;
+            assert!(slots.release().is_err());
+            drop(held);
+            assert_eq!(slots.value(), 1);
+            let held = slots.acquire().await;
+            let waits = slots.clone();
+            let waiter = lp.create_task(async move { waits.acquire().await });
+            turns(&lp, 1).await;
+            drop(held);
+            assert!(slots.release().is_err());
+            waiter.await.unwrap().forget();
+            assert_eq!(slots.value(), 0);
+            assert!(slots.release().is_ok());
+            assert_eq!(slots.value(), 1);
+        });
+    }
+
     /// H-51: when all have come they go on, each with its number in order of arrival; until then they count
     /// as waiting, and not while they leave.
     fn a_barrier_lets_all_go_together(make: Make) {

@@ -91,6 +91,15 @@ both_loops! {
         Ok(())
     }
 
+    /// H-01: the largest limit there is holds nobody back.
+    async fn a_limit_may_be_as_large_as_can_be(world: World) -> io::Result<()> {
+        let Streamed { mut reader, writer: _writer, peer, .. } = streamed(&world, usize::MAX).await?;
+        peer.transport().write(&[b'x'; 1 << 20]);
+        peer.transport().write(b"\n");
+        assert_eq!(reader.read_line().await?.len(), (1 << 20) + 1);
+        Ok(())
+    }
+
     /// H-02: a read that needs more than is kept does not wait for ever.
     async fn a_long_read_does_not_deadlock(world: World) -> io::Result<()> {
         let Streamed { mut reader, writer: _writer, peer, .. } = streamed(&world, 10).await?;
