@@ -1,9 +1,11 @@
 //! Shrinking with judges that know what fails.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use sim_net::Plan;
+use sim_net::plan::{Action, Condition, Entry, Fault};
 
 use super::{Bounds, Trial, shrink};
 
@@ -114,6 +116,40 @@ fn values_become_short_round_and_one_sided() {
     assert_eq!(shrunk(delay, &long), delay, "37 ms are less than 50");
     let delay = shrunk("delay a@1→b:7000#1 data 1 +372191us", &long);
     assert_eq!(delay, "delay a@1→b:7000#1 data 1 +50ms");
+}
+
+#[test]
+fn what_is_held_back_slow_late_or_for_ever_becomes_as_little_of_that_as_is_needed() {
+    let shrunk = |text: &str, needed: Duration| {
+        let judge = |plan: &Plan| {
+            let lasts = match plan.entries.first() {
+                Some(Entry::Deviation(deviation)) => deviation.delay(),
+                Some(Entry::Fault(Fault {
+                    action: Action::Interval { condition: Condition::Slow { cost, .. }, .. },
+                    ..
+                })) => Some(*cost),
+                _ => None,
+            };
+            Trial { interesting: lasts.is_some_and(|it| it >= needed), ..Trial::default() }
+        };
+        shrink(&plan(text), &judge, 1, Bounds::default()).plan.entries[0].to_string()
+    };
+    let ms = Duration::from_millis;
+    let coalesce = "coalesce@5 a@1→b:7000#1 +176492056ns";
+    assert_eq!(shrunk(coalesce, Duration::ZERO), "coalesce@5 a@1→b:7000#1");
+    assert_eq!(shrunk(coalesce, ms(60)), "coalesce@5 a@1→b:7000#1 +100ms");
+    let late = "dns-delay a@1/names nr 0 +176492056ns";
+    assert_eq!(shrunk(late, ms(60)), "dns-delay a@1/names nr 0 +100ms");
+    assert_eq!(shrunk("slow a 1s for 1ms by 7654321ns", ms(2)), "slow a 1s..1.001s by 2ms");
+
+    let kept = |text: &str| {
+        let judge =
+            |plan: &Plan| Trial { interesting: !plan.entries.is_empty(), ..Trial::default() };
+        shrink(&plan(text), &judge, 1, Bounds::default()).plan.entries[0].to_string()
+    };
+    assert_eq!(kept("crash a 1s for 1ms permanent"), "crash a 1s for 1ms");
+    assert_eq!(kept("kill a at 1s permanent"), "kill a at 1s");
+    assert_eq!(kept("clock a offset +1ns permanent"), "clock a offset +1ns");
 }
 
 #[test]
