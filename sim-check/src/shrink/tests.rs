@@ -1,5 +1,6 @@
 //! Shrinking with judges that know what fails.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use proptest::prelude::*;
 use sim_net::Plan;
 use sim_net::plan::{Action, Condition, Entry, Fault};
 
+use super::trials::{Trials, key};
 use super::{Bounds, Trial, shrink};
 
 fn plan(text: &str) -> Plan {
@@ -109,7 +111,7 @@ fn values_become_short_round_and_one_sided() {
         "delay a@1→b:7000#1 data 1 +1us"
     );
     let long = |plan: &Plan| match &plan.entries[0] {
-        sim_net::plan::Entry::Deviation(delay) => delay.value > 30_000_000,
+        Entry::Deviation(delay) => delay.value > 30_000_000,
         _ => false,
     };
     let delay = "delay a@1→b:7000#1 data 1 +37219us";
@@ -162,6 +164,45 @@ fn nothing_is_judged_twice() {
     };
     let shrunk = shrink(&large(300), &judge, 1, Bounds::default());
     assert_eq!(asked.into_inner(), shrunk.replays);
+}
+
+#[test]
+fn candidates_are_made_when_they_are_judged_and_not_before() {
+    let whole = large(300);
+    for jobs in [1, 2] {
+        let made = AtomicU64::new(0);
+        let make = |n: usize| {
+            made.fetch_add(1, Ordering::Relaxed);
+            Plan { entries: vec![whole.entries[n].clone()], ..Plan::new() }
+        };
+        let judge = |plan: &Plan| Trial {
+            interesting: plan.entries == whole.entries[10..11],
+            unbound: vec![0],
+            events: 1,
+        };
+        let mut trials = Trials::new(&judge, jobs, Bounds::default());
+        let (found, trial) = trials.first_interesting(300, &make).unwrap();
+        assert_eq!((found, trial.unbound, trials.replays()), (10, vec![0], 11));
+        assert!((11..=16).contains(&made.load(Ordering::Relaxed)));
+    }
+}
+
+#[test]
+fn plans_that_differ_in_anything_are_remembered_apart() {
+    let texts = [
+        "",
+        "seed 1\n",
+        "scenario x\n",
+        "kill a at 1s\n",
+        "kill a at 1s\nkill b at 1s\n",
+        "kill b at 1s\nkill a at 1s\n",
+        "kill a at 1s permanent\n",
+        "kill ab at 1s\n",
+    ];
+    let keys: BTreeSet<_> = texts.iter().map(|text| key(&plan(text))).collect();
+    assert_eq!(keys.len(), texts.len());
+    assert!(texts.iter().all(|text| keys.contains(&key(&plan(text)))));
+    assert!(keys.iter().all(|[one, other]| one != other));
 }
 
 proptest! {
