@@ -134,13 +134,13 @@ fn with_one_fault(
     }
     let singles = subject.singles(shrunk.plan.seed.unwrap_or_default());
     let count = singles.len().min(SINGLES_MAX);
-    let plans: Vec<Plan> = (0..count).map(|index| singles.plan(index)).collect();
+    let plan = |index: usize| singles.plan(index);
     let left = Bounds { replays: bounds.replays.saturating_sub(shrunk.replays), ..bounds };
-    let (found, replays) = first_interesting(&plans, judge, jobs, left);
+    let (found, replays) = first_interesting(count, &plan, judge, jobs, left);
     let replays = shrunk.replays + replays;
     match found {
         Some(index) => {
-            let simpler = shrink(&plans[index], judge, jobs, bounds);
+            let simpler = shrink(&plan(index), judge, jobs, bounds);
             let replays = replays + simpler.replays;
             if simpler.plan.entries.len() < shrunk.plan.entries.len() {
                 Shrunk { before: shrunk.before, replays, ..simpler }

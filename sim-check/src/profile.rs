@@ -491,6 +491,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use sim_core::{Cx, DatagramProtocol, DatagramTransport, World};
+    use sim_net::LinkRule;
     use sim_net::plan::{Action, Condition};
 
     use super::*;
@@ -590,29 +591,31 @@ mod tests {
         assert!(!format!("{sim:?}").contains("duplicate: Probability { billionths: 1"));
     }
 
+    struct Quiet;
+    impl DatagramProtocol for Quiet {
+        fn datagram_received(
+            &mut self,
+            _cx: &mut Cx<'_, Self, DatagramTransport>,
+            _data: &[u8],
+            _from: SocketAddr,
+        ) {
+        }
+    }
+
+    async fn datagrams(world: World) -> io::Result<()> {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let _heard = b.datagram().local(("b", 9)).bind(|| Quiet).await?;
+        let conn = a.datagram().remote(("b", 9)).bind(|| Quiet).await?;
+        for number in 0..100 {
+            conn.transport().send_to(&[number], None)?;
+            a.sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
     /// A family that is on and never bites would make every check green.
     #[test]
     fn families_bite_where_they_are_on_and_nowhere_else() {
-        struct Quiet;
-        impl DatagramProtocol for Quiet {
-            fn datagram_received(
-                &mut self,
-                _cx: &mut Cx<'_, Self, DatagramTransport>,
-                _data: &[u8],
-                _from: SocketAddr,
-            ) {
-            }
-        }
-        async fn datagrams(world: World) -> io::Result<()> {
-            let (a, b) = (world.host("a"), world.host("b"));
-            let _heard = b.datagram().local(("b", 9)).bind(|| Quiet).await?;
-            let conn = a.datagram().remote(("b", 9)).bind(|| Quiet).await?;
-            for number in 0..100 {
-                conn.transport().send_to(&[number], None)?;
-                a.sleep(Duration::from_millis(1)).await;
-            }
-            Ok(())
-        }
         let families = [
             (Family::Drop, "packet.loss"),
             (Family::Duplicate, "packet.duplicate"),
@@ -631,6 +634,29 @@ mod tests {
             }
         }
         assert!(bites.iter().all(|&count| count > 50), "{bites:?}");
+    }
+
+    #[test]
+    fn packets_that_a_link_lists_are_lost_under_any_profile_and_without_what_befalls_a_seed() {
+        let lost = |sim: Sim| {
+            let report = sim.run(datagrams);
+            report.faults.get("packet.loss").copied().unwrap_or_default()
+        };
+        let sim = |seed| {
+            let rule: LinkRule = "a->b: loss=packets(1,3)".parse().unwrap();
+            Sim::new(seed).link(rule)
+        };
+        let others = Profile::only([Family::Spurious, Family::Reorder]);
+        let drops = Profile::only([Family::Drop]);
+        let mut more = 0;
+        for seed in 0..40 {
+            assert_eq!(lost(others.applied(sim(seed), seed, &calm)), 2);
+            assert_eq!(lost(drops.calmed(sim(seed))), 2);
+            let count = lost(drops.applied(sim(seed), seed, &calm));
+            assert!(count >= 2, "seed {seed}");
+            more += u64::from(count > 2);
+        }
+        assert!(more > 10, "{more}");
     }
 
     #[test]

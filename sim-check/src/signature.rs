@@ -11,7 +11,8 @@ pub struct Signature(String);
 impl Signature {
     /// The signature of a finding; `place` is where its panic happened, if it was one.
     ///
-    /// A property is known by its name, a panic by its place, anything else by its message. Numbers
+    /// A property is known by its name, a panic by its place, anything else by its message. A place in the standard
+    /// library is everybody's, and another with each compiler: there it is the file and the message. Numbers
     /// are left out of messages, since they change from run to run: `two leaders in term 3` is the
     /// same as `two leaders in term 17`. So are all lines of a failure but the first, which tell who and when.
     pub(crate) fn of(finding: &Finding, place: Option<&str>) -> Self {
@@ -21,7 +22,13 @@ impl Signature {
                 let name = message.split_once(": ").map_or(message.as_str(), |(name, _)| name);
                 format!("property {}", without_numbers(name))
             }
-            (FindingKind::Panic, Some(place)) => format!("panic at {place}"),
+            (FindingKind::Panic, Some(place)) => match file_in_std(place) {
+                Some(file) => {
+                    let says = message.lines().next().unwrap_or_default();
+                    format!("panic in {file}: {}", without_numbers(says))
+                }
+                None => format!("panic at {place}"),
+            },
             (FindingKind::Panic, None) => format!("panic {}", without_numbers(message)),
             (FindingKind::Deadlock, _) => format!("deadlock {}", without_numbers(message)),
             (FindingKind::Limit, _) => format!("limit {}", without_numbers(message)),
@@ -51,6 +58,16 @@ impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The file of the standard library that a place is in, from `library/` on, if it is in one.
+fn file_in_std(place: &str) -> Option<&str> {
+    // As compilers name it, and where its sources are installed.
+    let (_, behind) = match place.strip_prefix("/rustc/") {
+        Some(behind) => behind.split_once('/')?,
+        None => place.split_once("/lib/rustlib/src/rust/")?,
+    };
+    behind.split(':').next()
 }
 
 /// The text with a `#` for each number in it, hexadecimal and fractions included. Digits in a name, as in
@@ -117,6 +134,14 @@ mod tests {
             of(FindingKind::Property, "one leader: n1 and n2 in term 4", Some("a.rs:1:2"));
         assert_eq!(property, "property one leader");
         assert_eq!(of(FindingKind::Panic, "index 7", Some("a.rs:1:2")), "panic at a.rs:1:2");
+        let time =
+            Some("/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/core/src/time.rs:7:9");
+        let overflow = "panic in library/core/src/time.rs: overflow when adding durations";
+        assert_eq!(of(FindingKind::Panic, "overflow when adding durations", time), overflow);
+        let installed = Some("/x/lib/rustlib/src/rust/library/core/src/time.rs:8:1");
+        assert_eq!(of(FindingKind::Panic, "overflow when adding durations", installed), overflow);
+        let index = of(FindingKind::Panic, "index 7 of 3", time);
+        assert_eq!(index, "panic in library/core/src/time.rs: index # of #");
         assert_eq!(of(FindingKind::Failure, "lost 7 of 9", None), "failure lost # of #");
         let lines = "one leader a term: two lead term 3\n  n1: leads term 3\n  n2: leads term 3";
         let expected = "failure one leader a term: two lead term #";

@@ -5,19 +5,19 @@
 //! entry each, and orders them so that early ones differ most: first one for each kind of event (flow
 //! and class of message, the ends of writes), then the rest by bisection. Families take turns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sim_core::Time;
 use sim_net::plan::{
     Deviation, Entry, EventId, FaultSite, Near, RESET_BOTH, RESET_RECEIVER, RESET_SENDER,
 };
-use sim_net::{Census, OfferedStream, Plan};
+use sim_net::{Census, Message, OfferedStream, Plan};
 
 use crate::family::Family;
 use crate::profile::Profile;
 
-/// How many places of a run one family looks at, at most.
+/// How many places of a run one family looks at, at most; where there are more, these are spread over all.
 const PLACES_MAX: usize = 20_000;
 /// How many of the first bytes of each write are looked at one by one.
 const FIRST_BYTES: u64 = 16;
@@ -32,7 +32,7 @@ pub(crate) struct Singles {
     own: Plan,
     entries: Vec<(Family, Entry)>,
     /// How many each family has in all.
-    totals: Vec<(Family, usize)>,
+    totals: Vec<(Family, u64)>,
 }
 
 /// How much of what a family could do was done.
@@ -43,7 +43,7 @@ pub struct Coverage {
     pub family: Family,
     /// How many of its single faults were run.
     pub done: u64,
-    /// How many there are.
+    /// How many there are in the calm run. Of each kind of place 20 000 are looked at, spread over all.
     pub total: u64,
 }
 
@@ -55,9 +55,9 @@ impl Singles {
         let mut queues: Vec<(Family, std::vec::IntoIter<Entry>)> = Vec::new();
         let mut totals = Vec::new();
         for family in profile.families() {
-            let entries = maker.entries(family);
+            let Offer { entries, total } = maker.offer(family);
             if !entries.is_empty() {
-                totals.push((family, entries.len()));
+                totals.push((family, total));
                 queues.push((family, entries.into_iter()));
             }
         }
@@ -86,9 +86,9 @@ impl Singles {
 
     /// What the first `done` of them cover.
     pub(crate) fn coverage(&self, done: usize) -> Vec<Coverage> {
-        let of = |&(family, total): &(Family, usize)| {
+        let of = |&(family, total): &(Family, u64)| {
             let done = self.entries[..done].iter().filter(|(of, _)| *of == family).count();
-            Coverage { family, done: done as u64, total: total as u64 }
+            Coverage { family, done: done as u64, total }
         };
         self.totals.iter().map(of).collect()
     }
@@ -111,6 +111,21 @@ fn delays(timers: &[Duration]) -> Vec<Duration> {
     picked.into_iter().collect()
 }
 
+/// What a family could do.
+struct Offer {
+    /// What it will do, in order.
+    entries: Vec<Entry>,
+    /// How much there would be.
+    total: u64,
+}
+
+impl Offer {
+    /// That of `total` places at each of which any of `values` things may happen.
+    fn new(entries: Vec<Entry>, places: usize, values: usize) -> Self {
+        Self { entries, total: places as u64 * values as u64 }
+    }
+}
+
 struct Maker<'a> {
     profile: &'a Profile,
     census: &'a Census,
@@ -118,7 +133,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn entries(&self, family: Family) -> Vec<Entry> {
+    fn offer(&self, family: Family) -> Offer {
         match family {
             Family::Drop => self.packets(FaultSite::Loss, &[1]),
             Family::Duplicate => {
@@ -133,7 +148,7 @@ impl Maker<'_> {
             }
             Family::Cut => self.isolations(),
             Family::Crash | Family::Pause => self.stops(family),
-            Family::Boundary => self.places(FaultSite::Boundary, &[1]),
+            Family::Boundary => self.places(FaultSite::Boundary),
             Family::Reset => {
                 self.write_ends(FaultSite::Reset, &[RESET_SENDER, RESET_RECEIVER, RESET_BOTH])
             }
@@ -152,36 +167,31 @@ impl Maker<'_> {
     }
 
     /// Something that befalls a packet, each in turn.
-    fn packets(&self, site: FaultSite, values: &[u64]) -> Vec<Entry> {
-        let packets: Vec<_> = self.census.packets().take(PLACES_MAX).collect();
+    fn packets(&self, site: FaultSite, values: &[u64]) -> Offer {
         let mut seen = BTreeSet::new();
         // One for each flow and class of message.
-        let is_first = packets.iter().map(|packet| {
-            let flow = packet.event.flow().map(ToString::to_string);
+        let is_first = self.census.outlines().map(|packet| {
+            let flow = (packet.message != Message::Icmp).then_some(packet.flow);
             seen.insert((flow, packet.message))
         });
-        let order = in_turn(&is_first.collect::<Vec<bool>>());
-        let deviation = |place: usize, value: u64| {
-            let packet = &packets[place];
-            deviation(site, packet.event.clone(), value, Some(packet.near))
-        };
-        order
-            .into_iter()
-            .flat_map(|place| values.iter().map(move |&v| (place, v)))
-            .map(|(place, value)| deviation(place, value))
-            .collect()
+        let is_first: Vec<bool> = is_first.collect();
+        let mut entries = Vec::new();
+        for packet in in_turn(&is_first).into_iter().filter_map(|place| self.census.packet(place)) {
+            let of = |&value| deviation(site, packet.event.clone(), value, Some(packet.near));
+            entries.extend(values.iter().map(of));
+        }
+        Offer::new(entries, is_first.len(), values.len())
     }
 
     /// Something that befalls a stream at any place: the ends of writes and the bytes beside them, the
     /// first bytes of each write, and the rest by bisection.
-    fn places(&self, site: FaultSite, values: &[u64]) -> Vec<Entry> {
-        let mut entries = Vec::new();
+    fn places(&self, site: FaultSite) -> Offer {
         let streams: Vec<OfferedStream> = self.census.streams().collect();
-        let mut rest: Vec<(usize, u64)> = Vec::new();
+        let lengths = streams.iter().map(|it| it.writes.last().map_or(0, |write| write.offset));
+        let lengths: Vec<u64> = lengths.collect();
         let mut begun: Vec<BTreeSet<u64>> = Vec::new();
         let mut queues: Vec<Vec<u64>> = Vec::new();
-        for (number, stream) in streams.iter().enumerate() {
-            let length = stream.writes.last().map_or(0, |write| write.offset);
+        for (stream, &length) in streams.iter().zip(&lengths) {
             let inside = |place: &u64| (1..length).contains(place);
             let mut first = Vec::new();
             let mut start = 0;
@@ -194,16 +204,11 @@ impl Maker<'_> {
             }
             let mut known = BTreeSet::new();
             first.retain(|&place| known.insert(place));
-            let room = PLACES_MAX.saturating_sub(rest.len());
-            rest.extend(
-                (1..length)
-                    .filter(|place| !known.contains(place))
-                    .take(room)
-                    .map(|place| (number, place)),
-            );
             begun.push(known);
             queues.push(first);
         }
+        let total: u64 = lengths.iter().map(|length| length.saturating_sub(1)).sum();
+        let rest = between(&lengths, &begun);
         // Streams take turns, too.
         let longest = queues.iter().map(Vec::len).max().unwrap_or(0);
         let mut order: Vec<(usize, u64)> = Vec::new();
@@ -212,19 +217,18 @@ impl Maker<'_> {
                 order.extend(queue.get(place).map(|&offset| (number, offset)));
             }
         }
+        let mut order: Vec<(usize, u64)> =
+            spread(order.len() as u64, PLACES_MAX).map(|place| order[place as usize]).collect();
         order.extend(bisected(rest.len()).into_iter().map(|place| rest[place]));
-        for (number, offset) in order {
-            let flow = &streams[number].flow;
-            for &value in values {
-                let event = EventId::Stream { flow: flow.clone(), offset };
-                entries.push(deviation(site, event, value, None));
-            }
-        }
-        entries
+        let entry = |(number, offset): (usize, u64)| {
+            let flow = streams[number].flow.clone();
+            deviation(site, EventId::Stream { flow, offset }, 1, None)
+        };
+        Offer { entries: order.into_iter().map(entry).collect(), total }
     }
 
     /// Something that befalls a stream where a write ends, or beside it.
-    fn write_ends(&self, site: FaultSite, values: &[u64]) -> Vec<Entry> {
+    fn write_ends(&self, site: FaultSite, values: &[u64]) -> Offer {
         let streams: Vec<OfferedStream> = self.census.streams().collect();
         let mut places: Vec<(usize, u64)> = Vec::new();
         for (number, stream) in streams.iter().enumerate() {
@@ -238,7 +242,6 @@ impl Maker<'_> {
                 }
             }
         }
-        places.truncate(PLACES_MAX);
         let mut seen = BTreeSet::new();
         let is_first: Vec<bool> = places.iter().map(|(number, _)| seen.insert(*number)).collect();
         let events = in_turn(&is_first).into_iter().flat_map(|place| {
@@ -246,11 +249,12 @@ impl Maker<'_> {
             let event = EventId::Stream { flow: streams[number].flow.clone(), offset };
             values.iter().map(move |&value| (event.clone(), value))
         });
-        events.map(|(event, value)| deviation(site, event, value, None)).collect()
+        let entries = events.map(|(event, value)| deviation(site, event, value, None)).collect();
+        Offer::new(entries, places.len(), values.len())
     }
 
     /// Writes that take one byte, or all but one.
-    fn short_writes(&self) -> Vec<Entry> {
+    fn short_writes(&self) -> Offer {
         let streams: Vec<OfferedStream> = self.census.streams().collect();
         let mut writes = Vec::new();
         for (number, stream) in streams.iter().enumerate() {
@@ -262,7 +266,8 @@ impl Maker<'_> {
                 start = write.offset;
             }
         }
-        writes.truncate(PLACES_MAX);
+        // A write of two bytes takes one, or all but one.
+        let total = writes.iter().map(|&(.., length)| (length - 1).min(2)).sum();
         let mut seen = BTreeSet::new();
         let is_first: Vec<bool> = writes.iter().map(|(number, ..)| seen.insert(*number)).collect();
         let mut entries = Vec::new();
@@ -274,11 +279,11 @@ impl Maker<'_> {
                 entries.push(deviation(FaultSite::ShortWrite, event, value, None));
             }
         }
-        entries
+        Offer { entries, total }
     }
 
     /// Ends of streams that come late.
-    fn ends(&self) -> Vec<Entry> {
+    fn ends(&self) -> Offer {
         let mut entries = Vec::new();
         for stream in self.census.streams() {
             let Some(end) = stream.end else { continue };
@@ -287,20 +292,23 @@ impl Maker<'_> {
                 entries.push(deviation(FaultSite::DelayFin, event, nanos(delay), None));
             }
         }
-        entries
+        let total = entries.len() as u64;
+        Offer { entries, total }
     }
 
     /// Calls that fail.
-    fn calls(&self, site: FaultSite) -> Vec<Entry> {
+    fn calls(&self, site: FaultSite) -> Offer {
         let calls = self.census.calls().iter().filter(|call| call.site == site);
-        let calls = calls.take(PLACES_MAX);
-        calls.map(|call| deviation(site, call.event.clone(), 1, None)).collect()
+        let calls: Vec<_> = calls.collect();
+        let looked_at = spread(calls.len() as u64, PLACES_MAX).map(|place| calls[place as usize]);
+        let entries = looked_at.map(|call| deviation(site, call.event.clone(), 1, None)).collect();
+        Offer::new(entries, calls.len(), 1)
     }
 
     /// Cancellations of tasks: one for each task first.
-    fn cancellations(&self) -> Vec<Entry> {
+    fn cancellations(&self) -> Offer {
         let calls = self.census.calls().iter().filter(|call| call.site == FaultSite::Cancel);
-        let calls: Vec<_> = calls.take(PLACES_MAX).collect();
+        let calls: Vec<_> = calls.collect();
         let mut seen = BTreeSet::new();
         let is_first = calls.iter().map(|call| match &call.event {
             EventId::Draw { entity, .. } => seen.insert(entity.as_str()),
@@ -309,67 +317,94 @@ impl Maker<'_> {
         let order = in_turn(&is_first.collect::<Vec<bool>>());
         let entry =
             |place: usize| deviation(FaultSite::Cancel, calls[place].event.clone(), 1, None);
-        order.into_iter().map(entry).collect()
+        Offer::new(order.into_iter().map(entry).collect(), calls.len(), 1)
     }
 
     /// Each host alone, from just before each of its sends on.
-    fn isolations(&self) -> Vec<Entry> {
-        let mut seen = BTreeSet::new();
-        let (mut moments, mut is_first) = (Vec::new(), Vec::new());
-        for packet in self.census.packets().take(PLACES_MAX) {
-            for host in [&packet.from, &packet.to] {
-                let moment = (host.to_string(), packet.moment.time);
+    fn isolations(&self) -> Offer {
+        let mut moments: Vec<(u32, Time)> = Vec::new();
+        for packet in self.census.outlines() {
+            for host in [packet.moment.host, packet.to] {
+                let moment = (host, packet.moment.time);
                 if moments.last() != Some(&moment) {
-                    is_first.push(seen.insert(host.to_string()));
                     moments.push(moment);
                 }
             }
         }
         let lengths = [SHORT, LONG].map(|length| length.min(self.profile.longest_cut()));
-        let cut = |host: &str, at: Time, length: Duration| {
-            let plan = Plan::new().isolate(at.since_epoch(), host, length);
-            plan.entries.into_iter().next().expect("it was just added")
-        };
-        let mut entries = Vec::new();
-        for place in in_turn(&is_first) {
-            let (host, at) = &moments[place];
-            entries.extend(lengths.iter().map(|&length| cut(host, *at, length)));
-        }
-        entries
+        self.at_each(&moments, |host, at, index| Plan::new().isolate(at, host, lengths[index]))
     }
 
     /// Each host that may crash or pause, at each of its turns.
-    fn stops(&self, family: Family) -> Vec<Entry> {
-        let mut seen = BTreeSet::new();
-        let (mut moments, mut is_first) = (Vec::new(), Vec::new());
+    fn stops(&self, family: Family) -> Offer {
+        let mut is_mortal = BTreeMap::new();
+        let mut moments: Vec<(u32, Time)> = Vec::new();
         for turn in self.census.turns() {
-            let host = self.census.host(turn.host);
-            let moment = (host.to_string(), turn.time);
-            if self.profile.is_mortal(&moment.0) && moments.last() != Some(&moment) {
-                is_first.push(seen.insert(turn.host));
+            let ask = || self.profile.is_mortal(&self.census.host(turn.host).to_string());
+            let moment = (turn.host, turn.time);
+            if *is_mortal.entry(turn.host).or_insert_with(ask) && moments.last() != Some(&moment) {
                 moments.push(moment);
-            }
-            if moments.len() == PLACES_MAX {
-                break;
             }
         }
         let lengths = [SHORT, LONG].map(|length| length.min(self.profile.longest_stop()));
-        let stop = |host: &str, at: Time, length: Duration| {
+        self.at_each(&moments, |host, at, index| {
             // Just after it: what the host did then is done.
-            let at = at.since_epoch() + Duration::from_nanos(1);
-            let plan = match family {
-                Family::Crash => Plan::new().crash(at, host, length),
-                _ => Plan::new().pause(at, host, length),
-            };
-            plan.entries.into_iter().next().expect("it was just added")
-        };
+            let at = at + Duration::from_nanos(1);
+            match family {
+                Family::Crash => Plan::new().crash(at, host, lengths[index]),
+                _ => Plan::new().pause(at, host, lengths[index]),
+            }
+        })
+    }
+
+    /// What befalls a host at each of some moments, in two ways: one for each host first.
+    fn at_each(
+        &self,
+        moments: &[(u32, Time)],
+        fault: impl Fn(&str, Duration, usize) -> Plan,
+    ) -> Offer {
+        let mut seen = BTreeSet::new();
+        let is_first: Vec<bool> = moments.iter().map(|(host, _)| seen.insert(*host)).collect();
         let mut entries = Vec::new();
         for place in in_turn(&is_first) {
-            let (host, at) = &moments[place];
-            entries.extend(lengths.iter().map(|&length| stop(host, *at, length)));
+            let (host, at) = moments[place];
+            let host = self.census.host(host);
+            for index in 0..2 {
+                entries.extend(fault(&host, at.since_epoch(), index).entries);
+            }
         }
-        entries
+        Offer::new(entries, moments.len(), 2)
     }
+}
+
+/// Places of streams that are this long at which nothing has begun, as (stream, offset), in order: so many as are looked
+/// at, spread over all streams.
+fn between(lengths: &[u64], begun: &[BTreeSet<u64>]) -> Vec<(usize, u64)> {
+    let left = lengths
+        .iter()
+        .zip(begun)
+        .map(|(length, known)| length.saturating_sub(1) - known.len() as u64);
+    let mut wanted = spread(left.sum(), PLACES_MAX).peekable();
+    let mut places = Vec::new();
+    let mut before = 0;
+    for (number, (&length, known)) in lengths.iter().zip(begun).enumerate() {
+        let mut start = 1;
+        for end in known.iter().copied().chain([length.max(1)]) {
+            // From `start` up to `end` there is nothing.
+            while let Some(place) = wanted.next_if(|&place| place < before + (end - start)) {
+                places.push((number, start + place - before));
+            }
+            before += end - start;
+            start = end + 1;
+        }
+    }
+    places
+}
+
+/// Numbers below `count`, in order: all of them, or `most` that are equally far apart.
+fn spread(count: u64, most: usize) -> impl Iterator<Item = u64> {
+    let taken = count.min(most as u64);
+    (0..taken).map(move |n| (u128::from(n) * u128::from(count) / u128::from(taken)) as u64)
 }
 
 fn deviation(site: FaultSite, event: EventId, value: u64, near: Option<Near>) -> Entry {
@@ -380,13 +415,17 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Places in an order: those that are the first of their kind, then the others by bisection.
+/// Places in an order: those that are the first of their kind, then the others by bisection. Of more than are looked
+/// at, those that are spread over all.
 fn in_turn(is_first: &[bool]) -> Vec<usize> {
-    let of = |wanted: bool| {
+    let of = |wanted: bool, most: usize| {
         let places = (0..is_first.len()).filter(move |&place| is_first[place] == wanted);
-        places.collect::<Vec<usize>>()
+        let places: Vec<usize> = places.collect();
+        let taken = spread(places.len() as u64, most).map(|place| places[place as usize]);
+        taken.collect::<Vec<usize>>()
     };
-    let (mut order, rest) = (of(true), of(false));
+    let mut order = of(true, PLACES_MAX);
+    let rest = of(false, PLACES_MAX - order.len());
     order.extend(bisected(rest.len()).into_iter().map(|place| rest[place]));
     order
 }
@@ -403,6 +442,12 @@ fn bisected(count: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use sim_core::World;
+    use sim_core::stream::{StreamReader, StreamWriter};
+    use sim_net::Sim;
+
     use super::*;
 
     #[test]
@@ -421,6 +466,66 @@ mod tests {
     fn the_first_of_each_kind_come_first() {
         assert_eq!(in_turn(&[true, false, false, true, false]), [0, 3, 1, 4, 2]);
         assert_eq!(in_turn(&[]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn of_more_places_than_are_looked_at_these_are_spread_over_all_of_them() {
+        let mut is_first = vec![false; 5 * PLACES_MAX];
+        is_first[5 * PLACES_MAX - 1] = true;
+        let order = in_turn(&is_first);
+        assert_eq!((order.len(), order[0]), (PLACES_MAX, 5 * PLACES_MAX - 1));
+        let kept: BTreeSet<usize> = order.into_iter().collect();
+        assert_eq!(kept.len(), PLACES_MAX);
+        let largest = kept.iter().zip(kept.iter().skip(1)).map(|(low, high)| high - low).max();
+        assert!(largest <= Some(6), "{largest:?}");
+        assert_eq!(spread(7, 3).collect::<Vec<u64>>(), [0, 2, 4]);
+        assert_eq!(spread(u64::MAX, 2).collect::<Vec<u64>>(), [0, u64::MAX / 2]);
+    }
+
+    #[test]
+    fn what_lies_between_is_each_place_once_or_as_many_of_each_stream_as_it_is_long() {
+        let known = |places: &[u64]| places.iter().copied().collect::<BTreeSet<u64>>();
+        let begun = [known(&[1, 3]), known(&[]), known(&[]), known(&[4])];
+        let expected = [(0, 2), (0, 4), (2, 1), (2, 2), (3, 1), (3, 2), (3, 3)];
+        assert_eq!(between(&[5, 0, 3, 5], &begun), expected);
+        let long = PLACES_MAX as u64;
+        let places = between(&[long, 3 * long], &[known(&[1]), known(&[])]);
+        assert_eq!(places.len(), PLACES_MAX);
+        let of_first = places.iter().filter(|(number, _)| *number == 0).count();
+        assert!(of_first.abs_diff(PLACES_MAX / 4) < 3, "{of_first}");
+        assert!(places.last().unwrap().1 > 3 * long - 6);
+    }
+
+    /// A transfer of which a sweep can look at a part: it says how much there would be, and looks at all of it.
+    #[test]
+    fn coverage_tells_of_all_places_and_late_ones_are_looked_at() {
+        const BYTES: usize = 100_000;
+        async fn uploads(world: World) -> io::Result<()> {
+            let (server, client) = (world.host("server"), world.host("client"));
+            let serve = |mut reader: StreamReader, writer: StreamWriter| async move {
+                reader.read_to_end().await?;
+                writer.close();
+                Ok::<(), io::Error>(())
+            };
+            let _listening = server.start_server(("server", 7000), serve).await?;
+            let (mut reader, writer) = client.open_connection(("server", 7000)).await?;
+            writer.write(&vec![7; BYTES]);
+            writer.write_eof();
+            reader.read_to_end().await?;
+            Ok(())
+        }
+        let census = Sim::new(1).census(true).run(uploads).census.unwrap();
+        let profile = Profile::only([Family::Boundary]);
+        let singles = Singles::new(&profile, Plan::new(), &census, &[]);
+        let [coverage] = singles.coverage(singles.len())[..] else { panic!("one family") };
+        assert_eq!(coverage.total, BYTES as u64 - 1);
+        assert!((PLACES_MAX as u64..PLACES_MAX as u64 + 100).contains(&coverage.done));
+        let latest = singles.entries.iter().map(|(_, entry)| match entry {
+            Entry::Deviation(Deviation { event: EventId::Stream { offset, .. }, .. }) => *offset,
+            _ => 0,
+        });
+        let among_rest = latest.filter(|&offset| offset < BYTES as u64 - 100).max();
+        assert!(among_rest > Some(BYTES as u64 - 110), "{among_rest:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //!
 //! Candidates of a pass are judged in parallel, and the first in order that is interesting is accepted,
 //! whoever was ready first. So any number of threads gives the same plan. What is judged once is
-//! remembered.
+//! remembered. Candidates are made when they are judged: there are as many plans at a time as threads.
 
 mod spans;
 #[cfg(test)]
@@ -27,7 +27,7 @@ use std::fmt;
 use sim_net::Plan;
 use sim_net::plan::Entry;
 
-use self::trials::Trials;
+use self::trials::{Make, Trials};
 
 /// How many entries are tried alone.
 const ALONE_MAX: usize = 1_000;
@@ -125,15 +125,17 @@ pub fn shrink(plan: &Plan, judge: &dyn Judge, jobs: usize, bounds: Bounds) -> Sh
     }
 }
 
-/// The first of some plans that is interesting, in their order, and how many replays it took to know.
+/// The first of `count` plans that is interesting, in their order, and how many replays it took to know. `make` makes
+/// them when they are judged.
 pub(crate) fn first_interesting(
-    plans: &[Plan],
+    count: usize,
+    make: &(dyn Fn(usize) -> Plan + Sync),
     judge: &dyn Judge,
     jobs: usize,
     bounds: Bounds,
 ) -> (Option<usize>, u64) {
     let mut trials = Trials::new(judge, jobs, bounds);
-    let found = trials.first_interesting(plans).map(|(index, _)| index);
+    let found = trials.first_interesting(count, make).map(|(index, _)| index);
     (found, trials.replays())
 }
 
@@ -146,11 +148,12 @@ struct Shrinker<'a> {
 impl Shrinker<'_> {
     /// True if the plan is interesting as it is; then it is without what did not bind.
     fn begin(&mut self) -> bool {
-        self.try_first(vec![self.best.clone()]).is_some()
+        self.try_first(1, &|best, _| best.clone()).is_some()
     }
 
     fn run(&mut self) {
-        if self.best.entries.is_empty() || self.try_first(vec![self.with_entries(&[])]).is_some() {
+        let is_empty = self.best.entries.is_empty();
+        if is_empty || self.try_first(1, &|best, _| with_entries(best, Vec::new())).is_some() {
             return;
         }
         loop {
@@ -169,9 +172,9 @@ impl Shrinker<'_> {
         if self.best.entries.len() < 2 {
             return false;
         }
-        let entries = self.best.entries.iter().take(ALONE_MAX);
-        let alone = entries.map(|entry| self.with_entries(std::slice::from_ref(entry))).collect();
-        self.try_first(alone).is_some()
+        let count = self.best.entries.len().min(ALONE_MAX);
+        let alone = |best: &Plan, n: usize| with_entries(best, vec![best.entries[n].clone()]);
+        self.try_first(count, &alone).is_some()
     }
 
     /// Takes out all entries of a kind, of a host, of a flow.
@@ -184,8 +187,8 @@ impl Shrinker<'_> {
                 if groups.len() < 2 {
                     break;
                 }
-                let without = groups.iter().skip(done).map(|group| self.without(group)).collect();
-                match self.try_first(without) {
+                let left = groups.get(done..).unwrap_or_default();
+                match self.try_first(left.len(), &|best, n| without(best, &left[n])) {
                     // What was before it is still needed, as far as one can tell for the moment.
                     Some(index) => done += index,
                     None => break,
@@ -201,10 +204,13 @@ impl Shrinker<'_> {
             let mut done = 0;
             loop {
                 let count = self.best.entries.len();
-                let starts = (done..count).step_by(size);
-                let windows = starts.map(|start| (start..(start + size).min(count)).collect());
-                let without = windows.map(|window: Vec<usize>| self.without(&window)).collect();
-                match self.try_first(without) {
+                let windows = count.saturating_sub(done).div_ceil(size);
+                let begin = done;
+                let shorter = |best: &Plan, n: usize| {
+                    let start = begin + n * size;
+                    without(best, &(start..(start + size).min(count)).collect::<Vec<usize>>())
+                };
+                match self.try_first(windows, &shorter) {
                     Some(index) => done += index * size,
                     None => break,
                 }
@@ -218,48 +224,48 @@ impl Shrinker<'_> {
         let mut place = 0;
         while place < self.best.entries.len() {
             let simpler = values::simpler(&self.best.entries[place]);
-            let candidates: Vec<Plan> =
-                simpler.into_iter().map(|entry| self.with_entry(place, entry)).collect();
             let count = self.best.entries.len();
-            if self.try_first(candidates).is_none() || self.best.entries.len() < count {
+            let with = |best: &Plan, n: usize| {
+                let mut plan = best.clone();
+                plan.entries[place] = simpler[n].clone();
+                plan
+            };
+            if self.try_first(simpler.len(), &with).is_none() || self.best.entries.len() < count {
                 place += 1;
             }
         }
     }
 
-    // Candidates.
-
-    fn with_entries(&self, entries: &[Entry]) -> Plan {
-        Plan { entries: entries.to_vec(), ..self.best.clone() }
-    }
-
-    fn with_entry(&self, place: usize, entry: Entry) -> Plan {
-        let mut plan = self.best.clone();
-        plan.entries[place] = entry;
-        plan
-    }
-
-    /// The best plan without the entries in these places, which are in order.
-    fn without(&self, places: &[usize]) -> Plan {
-        let mut places = places.iter().peekable();
-        let entries = self.best.entries.iter().enumerate();
-        let kept = entries.filter(|(place, _)| places.next_if(|&out| out == place).is_none());
-        Plan { entries: kept.map(|(_, entry)| entry.clone()).collect(), ..self.best.clone() }
-    }
-
-    /// Makes the first of the candidates the best plan that is interesting, without what did not bind
-    /// in it if it does without, and says which it was.
-    fn try_first(&mut self, candidates: Vec<Plan>) -> Option<usize> {
-        let (index, trial) = self.trials.first_interesting(&candidates)?;
-        self.best = candidates.into_iter().nth(index)?;
+    /// Makes the first of `count` candidates the best plan that is interesting, without what did not bind
+    /// in it if it does without, and says which it was. `make` makes a candidate of the best plan.
+    fn try_first(
+        &mut self,
+        count: usize,
+        make: &(dyn Fn(&Plan, usize) -> Plan + Sync),
+    ) -> Option<usize> {
+        let Self { best, trials } = self;
+        let (index, trial) = trials.first_interesting(count, &|index| make(best, index))?;
+        *best = make(best, index);
         if !trial.unbound.is_empty() {
-            let bound = self.without(&trial.unbound);
-            if self.trials.first_interesting(std::slice::from_ref(&bound)).is_some() {
-                self.best = bound;
+            let bound: Make<'_> = &|_| without(best, &trial.unbound);
+            if trials.first_interesting(1, bound).is_some() {
+                *best = without(best, &trial.unbound);
             }
         }
         Some(index)
     }
+}
+
+fn with_entries(plan: &Plan, entries: Vec<Entry>) -> Plan {
+    Plan { scenario: plan.scenario.clone(), seed: plan.seed, entries }
+}
+
+/// The plan without the entries in these places, which are in order.
+fn without(plan: &Plan, places: &[usize]) -> Plan {
+    let mut places = places.iter().peekable();
+    let entries = plan.entries.iter().enumerate();
+    let kept = entries.filter(|(place, _)| places.next_if(|&out| out == place).is_none());
+    with_entries(plan, kept.map(|(_, entry)| entry.clone()).collect())
 }
 
 impl fmt::Display for Shrunk {

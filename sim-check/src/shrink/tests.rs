@@ -1,10 +1,14 @@
 //! Shrinking with judges that know what fails.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use sim_net::Plan;
+use sim_net::plan::{Action, Condition, Entry, Fault};
 
+use super::trials::{Trials, key};
 use super::{Bounds, Trial, shrink};
 
 fn plan(text: &str) -> Plan {
@@ -107,13 +111,47 @@ fn values_become_short_round_and_one_sided() {
         "delay a@1→b:7000#1 data 1 +1us"
     );
     let long = |plan: &Plan| match &plan.entries[0] {
-        sim_net::plan::Entry::Deviation(delay) => delay.value > 30_000_000,
+        Entry::Deviation(delay) => delay.value > 30_000_000,
         _ => false,
     };
     let delay = "delay a@1→b:7000#1 data 1 +37219us";
     assert_eq!(shrunk(delay, &long), delay, "37 ms are less than 50");
     let delay = shrunk("delay a@1→b:7000#1 data 1 +372191us", &long);
     assert_eq!(delay, "delay a@1→b:7000#1 data 1 +50ms");
+}
+
+#[test]
+fn what_is_held_back_slow_late_or_for_ever_becomes_as_little_of_that_as_is_needed() {
+    let shrunk = |text: &str, needed: Duration| {
+        let judge = |plan: &Plan| {
+            let lasts = match plan.entries.first() {
+                Some(Entry::Deviation(deviation)) => deviation.delay(),
+                Some(Entry::Fault(Fault {
+                    action: Action::Interval { condition: Condition::Slow { cost, .. }, .. },
+                    ..
+                })) => Some(*cost),
+                _ => None,
+            };
+            Trial { interesting: lasts.is_some_and(|it| it >= needed), ..Trial::default() }
+        };
+        shrink(&plan(text), &judge, 1, Bounds::default()).plan.entries[0].to_string()
+    };
+    let ms = Duration::from_millis;
+    let coalesce = "coalesce@5 a@1→b:7000#1 +176492056ns";
+    assert_eq!(shrunk(coalesce, Duration::ZERO), "coalesce@5 a@1→b:7000#1");
+    assert_eq!(shrunk(coalesce, ms(60)), "coalesce@5 a@1→b:7000#1 +100ms");
+    let late = "dns-delay a@1/names nr 0 +176492056ns";
+    assert_eq!(shrunk(late, ms(60)), "dns-delay a@1/names nr 0 +100ms");
+    assert_eq!(shrunk("slow a 1s for 1ms by 7654321ns", ms(2)), "slow a 1s..1.001s by 2ms");
+
+    let kept = |text: &str| {
+        let judge =
+            |plan: &Plan| Trial { interesting: !plan.entries.is_empty(), ..Trial::default() };
+        shrink(&plan(text), &judge, 1, Bounds::default()).plan.entries[0].to_string()
+    };
+    assert_eq!(kept("crash a 1s for 1ms permanent"), "crash a 1s for 1ms");
+    assert_eq!(kept("kill a at 1s permanent"), "kill a at 1s");
+    assert_eq!(kept("clock a offset +1ns permanent"), "clock a offset +1ns");
 }
 
 #[test]
@@ -126,6 +164,45 @@ fn nothing_is_judged_twice() {
     };
     let shrunk = shrink(&large(300), &judge, 1, Bounds::default());
     assert_eq!(asked.into_inner(), shrunk.replays);
+}
+
+#[test]
+fn candidates_are_made_when_they_are_judged_and_not_before() {
+    let whole = large(300);
+    for jobs in [1, 2] {
+        let made = AtomicU64::new(0);
+        let make = |n: usize| {
+            made.fetch_add(1, Ordering::Relaxed);
+            Plan { entries: vec![whole.entries[n].clone()], ..Plan::new() }
+        };
+        let judge = |plan: &Plan| Trial {
+            interesting: plan.entries == whole.entries[10..11],
+            unbound: vec![0],
+            events: 1,
+        };
+        let mut trials = Trials::new(&judge, jobs, Bounds::default());
+        let (found, trial) = trials.first_interesting(300, &make).unwrap();
+        assert_eq!((found, trial.unbound, trials.replays()), (10, vec![0], 11));
+        assert!((11..=16).contains(&made.load(Ordering::Relaxed)));
+    }
+}
+
+#[test]
+fn plans_that_differ_in_anything_are_remembered_apart() {
+    let texts = [
+        "",
+        "seed 1\n",
+        "scenario x\n",
+        "kill a at 1s\n",
+        "kill a at 1s\nkill b at 1s\n",
+        "kill b at 1s\nkill a at 1s\n",
+        "kill a at 1s permanent\n",
+        "kill ab at 1s\n",
+    ];
+    let keys: BTreeSet<_> = texts.iter().map(|text| key(&plan(text))).collect();
+    assert_eq!(keys.len(), texts.len());
+    assert!(texts.iter().all(|text| keys.contains(&key(&plan(text)))));
+    assert!(keys.iter().all(|[one, other]| one != other));
 }
 
 proptest! {

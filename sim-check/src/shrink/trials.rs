@@ -1,6 +1,7 @@
 //! Judging candidates: in parallel, with one answer, each plan once.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -17,8 +18,22 @@ pub(super) struct Trials<'a> {
     bounds: Bounds,
     replays: u64,
     events: u64,
-    known: BTreeMap<String, Trial>,
+    known: BTreeMap<Key, Trial>,
 }
+
+/// What a plan is remembered by: 128 bits of hash, so that what was judged takes no more memory the larger the plans.
+pub(super) type Key = [u64; 2];
+
+pub(super) fn key(plan: &Plan) -> Key {
+    [0_u8, 1].map(|half| {
+        let mut hasher = DefaultHasher::new();
+        (half, plan.seed, &plan.scenario, &plan.entries).hash(&mut hasher);
+        hasher.finish()
+    })
+}
+
+/// Makes candidates by their number, when they are judged: all of them at once would be the plan many times over.
+pub(super) type Make<'m> = &'m (dyn Fn(usize) -> Plan + Sync);
 
 impl<'a> Trials<'a> {
     pub(super) fn new(judge: &'a dyn Judge, jobs: usize, bounds: Bounds) -> Self {
@@ -36,28 +51,34 @@ impl<'a> Trials<'a> {
         is_bound || self.replays > 0 && self.judge.is_over()
     }
 
-    /// The first candidate, in their order, that is interesting, with what came of it; `None` if there is
-    /// none before a bound is reached.
+    /// The first of `count` candidates, in their order, that is interesting, with what came of it; `None` if there
+    /// is none before a bound is reached.
     ///
     /// Only what stands before it counts as asked, so that bounds mean the same on any number of
     /// threads.
-    pub(super) fn first_interesting(&mut self, candidates: &[Plan]) -> Option<(usize, Trial)> {
-        let texts: Vec<String> = candidates.iter().map(Plan::to_string).collect();
+    pub(super) fn first_interesting(
+        &mut self,
+        count: usize,
+        make: Make<'_>,
+    ) -> Option<(usize, Trial)> {
         let mut begin = 0;
-        while begin < candidates.len() && !self.is_spent() {
+        while begin < count && !self.is_spent() {
             // A handful at a time: what is judged beyond an interesting one is judged in vain.
-            let end = candidates.len().min(begin + 4 * self.jobs);
-            let trials = self.judge_all(&candidates[begin..end], &texts[begin..end]);
-            for (offset, trial) in trials.into_iter().enumerate() {
-                let index = begin + offset;
-                let Some(trial) = trial else { continue };
-                if !self.known.contains_key(&texts[index]) {
+            let end = count.min(begin + 4 * self.jobs);
+            let trials = self.judge_all(begin, end - begin, make);
+            for (offset, judged) in trials.into_iter().enumerate() {
+                let Some((key, mut trial)) = judged else { continue };
+                if !trial.interesting {
+                    // Nobody asks what did not bind in it.
+                    trial.unbound = Vec::new();
+                }
+                if !self.known.contains_key(&key) {
                     self.replays += 1;
                     self.events += trial.events;
-                    self.known.insert(texts[index].clone(), trial.clone());
+                    self.known.insert(key, trial.clone());
                 }
                 if trial.interesting {
-                    return Some((index, trial));
+                    return Some((begin + offset, trial));
                 }
                 if self.is_spent() {
                     return None;
@@ -68,15 +89,19 @@ impl<'a> Trials<'a> {
         None
     }
 
-    /// What comes of each, up to the first that is interesting.
-    fn judge_all(&self, plans: &[Plan], texts: &[String]) -> Vec<Option<Trial>> {
-        let known = |index: usize| self.known.get(&texts[index]).cloned();
-        if self.jobs == 1 || plans.len() == 1 {
-            let mut trials = Vec::with_capacity(plans.len());
-            for (index, plan) in plans.iter().enumerate() {
-                let trial = known(index).unwrap_or_else(|| self.judge.judge(plan));
-                let interesting = trial.interesting;
-                trials.push(Some(trial));
+    /// What comes of each from `begin` on, up to the first that is interesting.
+    fn judge_all(&self, begin: usize, count: usize, make: Make<'_>) -> Vec<Option<(Key, Trial)>> {
+        let judge = |offset: usize| {
+            let plan = make(begin + offset);
+            let key = key(&plan);
+            (key, self.known.get(&key).cloned().unwrap_or_else(|| self.judge.judge(&plan)))
+        };
+        if self.jobs == 1 || count == 1 {
+            let mut trials = Vec::with_capacity(count);
+            for offset in 0..count {
+                let judged = judge(offset);
+                let interesting = judged.1.interesting;
+                trials.push(Some(judged));
                 if interesting {
                     break;
                 }
@@ -85,23 +110,23 @@ impl<'a> Trials<'a> {
         }
         let next = AtomicUsize::new(0);
         let found = AtomicUsize::new(usize::MAX);
-        let trials = Mutex::new(vec![None; plans.len()]);
+        let trials = Mutex::new(vec![None; count]);
         let work = || {
             loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
+                let offset = next.fetch_add(1, Ordering::Relaxed);
                 // Whatever stands behind an interesting one is not asked for.
-                if index >= plans.len() || index > found.load(Ordering::Relaxed) {
+                if offset >= count || offset > found.load(Ordering::Relaxed) {
                     return;
                 }
-                let trial = known(index).unwrap_or_else(|| self.judge.judge(&plans[index]));
-                if trial.interesting {
-                    found.fetch_min(index, Ordering::Relaxed);
+                let judged = judge(offset);
+                if judged.1.interesting {
+                    found.fetch_min(offset, Ordering::Relaxed);
                 }
-                trials.lock().expect("no thread panics with it")[index] = Some(trial);
+                trials.lock().expect("no thread panics with it")[offset] = Some(judged);
             }
         };
         thread::scope(|scope| {
-            for _ in 1..self.jobs.min(plans.len()) {
+            for _ in 1..self.jobs.min(count) {
                 jobs::spawn(scope, "sim-check-shrink".to_owned(), work);
             }
             work();

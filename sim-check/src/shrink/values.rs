@@ -48,6 +48,9 @@ pub(super) fn simpler(entry: &Entry) -> Vec<Entry> {
         }
         Entry::Clock(clock) => {
             let mut simpler = Vec::new();
+            if clock.is_permanent {
+                simpler.push(sim_net::plan::Clock { is_permanent: false, ..clock.clone() });
+            }
             for (offset_nanos, drift_ppb) in
                 [(clock.offset_nanos, 0), (0, clock.drift_ppb), half(clock)]
             {
@@ -74,9 +77,11 @@ fn deviations(deviation: &Deviation) -> Vec<Deviation> {
         times.take_while(|&time| time < value).collect::<Vec<u64>>()
     };
     let values: Vec<u64> = match deviation.site {
-        FaultSite::Delay | FaultSite::Stall | FaultSite::DelayFin => shorter(0),
-        // 1 is a copy at once, 1 + n one after n nanoseconds.
-        FaultSite::Duplicate => {
+        FaultSite::Delay | FaultSite::Stall | FaultSite::DelayFin | FaultSite::NameDelay => {
+            shorter(0)
+        }
+        // 1 is a copy at once, or news that wait for what comes next; 1 + n has a time of n nanoseconds.
+        FaultSite::Duplicate | FaultSite::Coalesce => {
             if value > 1 {
                 [vec![1], shorter(1)].concat()
             } else {
@@ -94,6 +99,9 @@ fn deviations(deviation: &Deviation) -> Vec<Deviation> {
 
 fn faults(fault: &Fault) -> Vec<Fault> {
     let mut simpler = Vec::new();
+    if fault.is_permanent {
+        simpler.push(Fault { is_permanent: false, ..fault.clone() });
+    }
     // A time or an event, not both.
     if let Start::Both(time, anchor) = &fault.start {
         for start in [Start::At(*time), Start::After(anchor.clone())] {
@@ -127,12 +135,16 @@ fn faults(fault: &Fault) -> Vec<Fault> {
     simpler
 }
 
-/// The same with fewer hosts, or in one direction.
+/// The same with fewer hosts, in one direction, or at a lower cost.
 fn conditions(condition: &Condition) -> Vec<Condition> {
     let cut = match condition {
         Condition::Cut(cut) => cut,
         Condition::Crash { host, changes_address: true } => {
             return vec![Condition::Crash { host: host.clone(), changes_address: false }];
+        }
+        Condition::Slow { host, cost } => {
+            let lower = TIMES.into_iter().take_while(|time| time < cost);
+            return lower.map(|cost| Condition::Slow { host: host.clone(), cost }).collect();
         }
         Condition::Link { from, to, is_mutual: true, link } => {
             let one_way = |from: &String, to: &String| Condition::Link {

@@ -1,7 +1,7 @@
 //! What chance does to packets, one by one: what a search turns up, down and off.
 
 use super::lane::Lane;
-use super::{Corruption, Link, Loss, Order, Probability};
+use super::{Corruption, Link, Order, Probability};
 use crate::decisions::{Decisions, Site};
 use crate::link::loss;
 
@@ -24,7 +24,7 @@ impl Chance {
 }
 
 impl Link {
-    /// How likely it is that this happens to a packet. A list of lost packets is no chance.
+    /// How likely it is that this happens to a packet. A list of lost packets is no chance: this is that of the others.
     ///
     /// ```
     /// use sim_net::{Chance, Link, Probability};
@@ -39,7 +39,7 @@ impl Link {
         match chance {
             Chance::Loss => match self.loss.0 {
                 loss::Model::Each(mean) | loss::Model::Burst { mean, .. } => mean,
-                loss::Model::Packets(_) => Probability::NEVER,
+                loss::Model::Packets { others, .. } => others,
             },
             Chance::Duplicate => self.duplicate,
             Chance::Corrupt => self.corruption.probability,
@@ -48,18 +48,11 @@ impl Link {
     }
 
     /// Sets how likely it is. Losses stay in bursts of the length that they have, if such bursts can
-    /// add up to it.
+    /// add up to it. A list of lost packets stays, too: the chance is that of the others.
     #[must_use]
     pub fn with_chance(mut self, chance: Chance, likely: Probability) -> Self {
         match chance {
-            Chance::Loss => {
-                self.loss = match self.loss.0 {
-                    loss::Model::Burst { burst, .. } => {
-                        Loss::burst_thousandths(likely, burst).unwrap_or_else(|_| likely.into())
-                    }
-                    _ => likely.into(),
-                }
-            }
+            Chance::Loss => self.loss = self.loss.with_chance(likely),
             Chance::Duplicate => self.duplicate = likely,
             Chance::Corrupt => {
                 self.corruption = Corruption { probability: likely, ..self.corruption };
@@ -113,6 +106,7 @@ impl Odds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Loss;
 
     #[test]
     fn each_chance_is_set_and_read_alone() {
@@ -130,6 +124,14 @@ mod tests {
     fn a_list_of_losses_is_no_chance_and_bursts_that_cannot_be_become_single_losses() {
         let list = Link::default().loss(Loss::packets([1]));
         assert!(list.chance(Chance::Loss).is_never());
+        assert_eq!(list.clone().with_chance(Chance::Loss, Probability::NEVER), list);
+        let one = Probability::percent(1).unwrap();
+        let both = list.clone().with_chance(Chance::Loss, one);
+        assert_eq!(
+            (both.chance(Chance::Loss), both.to_string()),
+            (one, "loss=packets(1)+1%".to_owned())
+        );
+        assert_eq!(both.with_chance(Chance::Loss, Probability::NEVER), list);
         let burst: Link = "loss=burst(5%,1.1)".parse().unwrap();
         let most = burst.with_chance(Chance::Loss, Probability::percent(90).unwrap());
         assert_eq!(most.to_string(), "loss=90%");

@@ -25,8 +25,8 @@ pub(super) enum Model {
     Each(Probability),
     /// Gilbert–Elliott: mean loss, and the mean burst in thousandths of a packet.
     Burst { mean: Probability, burst: u32 },
-    /// The packets with these numbers.
-    Packets(Arc<[u64]>),
+    /// The packets with these numbers, and each of the others alone.
+    Packets { numbers: Arc<[u64]>, others: Probability },
 }
 
 impl Loss {
@@ -79,29 +79,45 @@ impl Loss {
         let mut numbers: Vec<u64> = numbers.into_iter().collect();
         numbers.sort_unstable();
         numbers.dedup();
-        Self(Model::Packets(numbers.into()))
+        Self(Model::Packets { numbers: numbers.into(), others: Probability::NEVER })
+    }
+
+    /// The same with another chance: bursts of the length that they have, if such bursts can add up to it, and a list
+    /// beside it.
+    pub(super) fn with_chance(&self, likely: Probability) -> Self {
+        match &self.0 {
+            Model::Each(_) => likely.into(),
+            Model::Burst { burst, .. } => {
+                Self::burst_thousandths(likely, *burst).unwrap_or_else(|_| likely.into())
+            }
+            Model::Packets { numbers, .. } => {
+                Self(Model::Packets { numbers: Arc::clone(numbers), others: likely })
+            }
+        }
     }
 
     /// True if nothing is ever lost.
     pub fn is_none(&self) -> bool {
         match &self.0 {
             Model::Each(loss) | Model::Burst { mean: loss, .. } => loss.is_never(),
-            Model::Packets(numbers) => numbers.is_empty(),
+            Model::Packets { numbers, others } => numbers.is_empty() && others.is_never(),
         }
     }
 
     /// True if a packet with this number is lost whatever chance says.
     pub(crate) fn lists(&self, number: u64) -> bool {
-        matches!(&self.0, Model::Packets(numbers) if numbers.binary_search(&number).is_ok())
+        matches!(&self.0, Model::Packets { numbers, .. } if numbers.binary_search(&number).is_ok())
     }
 
     /// True if a packet with this number is lost; `draw` is asked if that is left to chance.
     pub(crate) fn takes(&self, number: u64, chain: &mut Chain, draw: impl FnOnce() -> u64) -> bool {
         match &self.0 {
-            Model::Each(loss) => !loss.is_never() && u128::from(draw()) < loss.threshold(),
+            Model::Packets { .. } if self.lists(number) => true,
+            Model::Each(loss) | Model::Packets { others: loss, .. } => {
+                !loss.is_never() && u128::from(draw()) < loss.threshold()
+            }
             Model::Burst { mean, .. } if mean.is_never() => false,
             Model::Burst { mean, burst } => chain.step(*mean, *burst, draw()),
-            Model::Packets(_) => self.lists(number),
         }
     }
 }
@@ -176,5 +192,16 @@ mod tests {
             .collect();
         assert_eq!(taken, [17, 42]);
         assert!(Loss::packets([]).is_none() && Loss::NONE.is_none() && !loss.is_none());
+    }
+
+    #[test]
+    fn a_chance_beside_a_list_is_drawn_for_the_others_alone() {
+        let loss = Loss::packets([17]).with_chance(percent(50));
+        let mut chain = Chain::default();
+        assert!(loss.takes(17, &mut chain, || unreachable!("it is listed")));
+        assert!(loss.takes(18, &mut chain, || 0) && !loss.takes(18, &mut chain, || u64::MAX));
+        assert!(loss.lists(17) && !loss.lists(18));
+        assert_eq!(loss.with_chance(Probability::NEVER), Loss::packets([17]));
+        assert!(!Loss::packets([]).with_chance(percent(1)).is_none());
     }
 }

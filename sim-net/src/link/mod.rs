@@ -69,7 +69,7 @@ pub(crate) const LOOPBACK_DELAY: Duration = Duration::from_micros(20);
 /// | `latency=table(18ms,20ms,35ms)` | one of these, all equally likely | |
 /// | `loss=5%` | each packet by itself; also `0.05` | `0%` |
 /// | `loss=burst(5%,4)` | Gilbert–Elliott: mean loss, mean burst in packets | |
-/// | `loss=packets(17,42)` | these packets of each flow and direction, counted from 1 | |
+/// | `loss=packets(17,42)` | these packets of each flow and direction, counted from 1; `packets(17,42)+5%`: each other one by itself, too | |
 /// | `rate=10Mbit` | each second; units `bit`, `kbit`, `Mbit`, `Gbit` | no limit |
 /// | `burst=15kB` | bytes that leave at once; units `B`, `kB`, `MB`, `KiB`, `MiB`; needs `rate` | `0B` |
 /// | `queue=100`, `queue=64kB`, `queue=100/64kB` | bound of the queue in packets, bytes, both; needs `rate` | `1000` |

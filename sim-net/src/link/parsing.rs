@@ -181,6 +181,12 @@ fn latency(text: &str) -> Result<Latency, Problem> {
 }
 
 fn loss(text: &str) -> Result<Loss, Problem> {
+    if let Some((list, others)) = text.rsplit_once('+')
+        && list.starts_with("packets")
+        && list.trim_end().ends_with(')')
+    {
+        return Ok(loss(list.trim_end())?.with_chance(probability(others.trim())?));
+    }
     let Some((name, arguments)) = call(text) else {
         return probability(text).map(Loss::from);
     };
@@ -194,7 +200,7 @@ fn loss(text: &str) -> Result<Loss, Problem> {
             let numbers = numbers.iter().map(|text| number(text, "the number of a packet"));
             Ok(Loss::packets(numbers.collect::<Result<Vec<u64>, _>>()?))
         }
-        _ => Err("the losses are 5%, burst(5%,4) and packets(17,42)".to_owned()),
+        _ => Err("the losses are 5%, burst(5%,4), packets(17,42) and packets(17,42)+5%".to_owned()),
     }
 }
 

@@ -77,7 +77,10 @@ impl fmt::Display for Loss {
         match &self.0 {
             Model::Each(loss) => loss.fmt(f),
             Model::Burst { mean, burst } => write!(f, "burst({mean},{})", fraction(*burst, 3)),
-            Model::Packets(numbers) => list(f, "packets", numbers.iter()),
+            Model::Packets { numbers, others } => {
+                list(f, "packets", numbers.iter())?;
+                if others.is_never() { Ok(()) } else { write!(f, "+{others}") }
+            }
         }
     }
 }
@@ -206,7 +209,11 @@ pub(super) mod tests {
                 .prop_filter_map("a chain that exists", |(mean, burst)| {
                     Loss::burst_thousandths(mean, burst).ok()
                 }),
-            prop::collection::vec(1_u64..10_000, 0..5).prop_map(Loss::packets),
+            (prop::collection::vec(1_u64..10_000, 0..5), prop::option::of(probabilities()))
+                .prop_map(|(numbers, others)| {
+                    let list = Loss::packets(numbers);
+                    others.map_or(list.clone(), |others| list.with_chance(others))
+                }),
         ]
     }
 

@@ -71,6 +71,20 @@ pub struct OfferedPacket {
     pub moment: Moment,
 }
 
+/// A packet in short: what is known of it without its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct PacketOutline {
+    /// The flow; of ICMP that of the packet which it is about.
+    pub flow: Flow,
+    /// What it is.
+    pub message: Message,
+    /// The index of the host that it is for; its sender's is that of the moment.
+    pub to: u32,
+    /// When it was sent.
+    pub moment: Moment,
+}
+
 /// What a packet is, for choosing one of each kind.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Message {
@@ -186,14 +200,33 @@ struct StreamSeen {
 impl Census {
     /// The packets that began their way between hosts, in order.
     pub fn packets(&self) -> impl ExactSizeIterator<Item = OfferedPacket> {
-        self.packets.iter().map(|seen| OfferedPacket {
+        self.packets.iter().map(|seen| self.offered(seen))
+    }
+
+    /// One of the packets, by its place among them.
+    pub fn packet(&self, place: usize) -> Option<OfferedPacket> {
+        self.packets.get(place).map(|seen| self.offered(seen))
+    }
+
+    /// The same packets in short, which costs no names.
+    pub fn outlines(&self) -> impl ExactSizeIterator<Item = PacketOutline> {
+        self.packets.iter().map(|seen| PacketOutline {
+            flow: seen.event.flow,
+            message: seen.message(),
+            to: seen.to,
+            moment: seen.moment,
+        })
+    }
+
+    fn offered(&self, seen: &PacketSeen) -> OfferedPacket {
+        OfferedPacket {
             event: seen.event.id(&self.hosts, ICMP),
             near: seen.event.near(),
             message: seen.message(),
             from: self.host(seen.moment.host),
             to: self.host(seen.to),
             moment: seen.moment,
-        })
+        }
     }
 
     /// The packets that came to the end of their way, in order.
