@@ -109,6 +109,7 @@ fn one_that_is_told_before_it_begins_looks_at_nothing_more() {
 #[test]
 fn one_with_a_corpus_of_no_plans_runs_a_seed_all_the_same() {
     let corpus = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unreadable-corpus");
+    let _none_yet = std::fs::remove_dir_all(&corpus);
     std::fs::create_dir_all(&corpus).unwrap();
     std::fs::write(corpus.join("coin.0.plan"), "plan 99.0\n").unwrap();
     let check = || check("coin").corpus(&corpus).shrinks(false);
