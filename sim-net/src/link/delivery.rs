@@ -137,11 +137,8 @@ impl Network {
             self.drop_packet(packet.to_host, packet, DropReason::Expired);
             return;
         }
-        let event = if is_through {
-            Event::Delivery(Box::new(packet))
-        } else {
-            Event::Arrival(packet)
-        };
+        let event =
+            if is_through { Event::Delivery(Box::new(packet)) } else { Event::Arrival(packet) };
         self.wire.agenda.push(now, event);
     }
 

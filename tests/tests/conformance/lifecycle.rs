@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use sim_core::driver::{Family, SocketKind};
 use sim_core::{
-    Cx, Eof, ErrorContext, EventLoop, Loop, PanicPolicy, Protocol, RunError, Socket, TaskError, Time,
+    Cx, Eof, ErrorContext, EventLoop, Loop, PanicPolicy, Protocol, RunError, Socket, TaskError,
+    Time,
 };
 use tests::both_bare_loops;
 use tests::harness::Make;
