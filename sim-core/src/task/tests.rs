@@ -289,7 +289,7 @@ fn a_task_that_is_awaited_no_more_is_not_cancelled_instead() {
         let worker = Rc::new(RefCell::new(Box::pin(worker)));
         let (handle, own) = (lp.clone(), Rc::clone(&worker));
         let task = lp.create_task(async move {
-            look_at(own.borrow_mut().as_mut()).await;
+            look_at(pin!(poll_fn(|cx| own.borrow_mut().as_mut().poll(cx)))).await;
             handle.sleep(secs(100)).await;
         });
         lp.sleep(secs(1)).await;

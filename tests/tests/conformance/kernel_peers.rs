@@ -155,5 +155,5 @@ fn the_scope_of_an_address_is_kept() {
     };
     let (names, peer) = lp.run_until_complete(connect).unwrap().unwrap();
     assert_eq!(names, [remote]);
-    assert_eq!(peer, Some(remote.into()));
+    assert_eq!(peer, Some(remote));
 }
