@@ -249,6 +249,7 @@ impl Entity {
 }
 
 /// A name that is hashed while it is spelled, so that no string is built.
+#[derive(Clone, Copy)]
 pub(crate) struct NameHash(u64);
 
 impl NameHash {
@@ -332,6 +333,12 @@ impl Decisions {
     /// Draw number `ordinal` of a site on an entity, for choices that are made once or rarely.
     pub(crate) fn at(&self, site: Site, entity: Entity, ordinal: u64) -> u64 {
         self.block(site, entity, ordinal / DRAWS_PER_BLOCK)[(ordinal % DRAWS_PER_BLOCK) as usize]
+    }
+
+    /// Where the clock of timestamps begins for a pair of hosts: as good as drawn, without a block.
+    pub(crate) fn stamps_from(&self, hosts: Entity) -> u32 {
+        let salt = u64::from(self.key[0]) << 32 | u64::from(self.key[1]);
+        ((hosts.0 ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
     }
 
     /// The random stream that `entity` is the name of.

@@ -92,6 +92,22 @@ impl Flow {
         hash.finish()
     }
 
+    /// What the draws about who sends it are keyed by, whichever connection it is: the hosts, from the
+    /// sender to the receiver; and the hosts with their ports, the first being the sender's.
+    pub(crate) fn ends(self, hosts: &[Arc<str>], from: u16, to: u16) -> (Entity, Entity) {
+        let host = |index: u32| hosts.get(index as usize).map_or("?", |name| &**name);
+        let mut hash = NameHash::new();
+        hash.text(host(self.sender()));
+        hash.text("→");
+        hash.text(host(self.receiver()));
+        let of_hosts = hash.finish();
+        for port in [from, to] {
+            hash.text(":");
+            hash.number(port.into());
+        }
+        (of_hosts, hash.finish())
+    }
+
     /// What the draws about answers are keyed by that no socket of the flow sends: resets of
     /// connections that are gone, and what the network itself says.
     pub(crate) fn answers_entity(self, hosts: &[Arc<str>]) -> Entity {
@@ -147,6 +163,15 @@ mod tests {
             assert_eq!(Flow::from_words(flow.words()), flow);
             assert_eq!(flow.to_name(&hosts).to_string(), flow.name(&hosts).to_string());
             assert_ne!(flow.answers_entity(&hosts), flow.entity(&hosts));
+        }
+        let later = Flow::new((1, 4), (2, 7000), 11, false);
+        for flow in [flow, later] {
+            let ends = [("client→server", ":40000:7000"), ("server→client", ":7000:40000")];
+            let ends = ends.map(|(hosts, ports)| {
+                (Entity::named(hosts), Entity::named(format_args!("{hosts}{ports}")))
+            });
+            assert_eq!(flow.ends(&hosts, 40_000, 7_000), ends[0]);
+            assert_eq!(flow.reversed().ends(&hosts, 7_000, 40_000), ends[1]);
         }
         assert_eq!((flow.sender(), flow.reversed().sender(), datagrams.sender()), (1, 2, 2));
     }

@@ -18,8 +18,9 @@ use crate::patience::within;
 use crate::violation::ensure;
 use crate::{Digest, Violation};
 
-/// How long the first attempt may take; each one after it may take twice as long.
+/// How long the first attempt may take; each one after it may take twice as long, up to a limit.
 const ATTEMPT: Duration = Duration::from_secs(2);
+const ATTEMPT_MAX: Duration = Duration::from_secs(3_600);
 /// How much of a body may come over HTTP/2 that nobody has read: the least that RFC 9113 has by default.
 const WINDOW_BYTES: u32 = 65_535;
 /// How long a client rests between attempts.
@@ -182,7 +183,7 @@ impl Client {
                     self.lp.sleep(BACK_OFF).await;
                 }
             }
-            patience *= 2;
+            patience = (2 * patience).min(ATTEMPT_MAX);
         }
     }
 
@@ -313,5 +314,29 @@ impl Client {
             ends.push(within(&self.lp, "the end of a client's connection", connection).await?);
         }
         Ok(ends)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sim_net::Sim;
+
+    use super::super::Flaw;
+    use super::*;
+
+    /// Patience that doubled at each attempt would come to more than a `Duration` holds.
+    #[test]
+    fn a_dead_server_is_asked_for_as_long_as_one_likes() {
+        let asked = Sim::new(1).run(|world| async move {
+            world.host("server");
+            let lp = world.host("client");
+            let resources = Rc::new(Resources::new(Flaw::None));
+            let client = Client::new(&lp, Version::Http1, &resources);
+            let errand = Errand { kind: Kind::Get, seed: 1, bytes: 1 };
+            let asked = lp.timeout(Duration::from_secs(60), client.run(errand)).await;
+            Ok::<_, Failure>((asked.is_err(), client.failed.get()))
+        });
+        let (gave_up, failed) = asked.unwrap();
+        assert!(gave_up && failed > 1_000, "{failed}");
     }
 }

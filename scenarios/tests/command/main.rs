@@ -741,6 +741,27 @@ fn check_keeps_the_plan_of_a_failure_in_its_corpus() {
 }
 
 #[test]
+fn a_failure_of_a_plan_of_the_corpus_tells_all_of_it_and_its_file() {
+    let corpus = folder("told");
+    let found = |more: &str| -> Value {
+        let line = format!("check Z05 {more} --json --corpus {}", corpus.display());
+        serde_json::from_str(text(&run(&line).stdout)).expect("it is JSON")
+    };
+    let kept = found("--seeds 40 --first")["kept"].as_str().expect("it fails").to_owned();
+    let plan =
+        std::fs::read_to_string(&kept).expect("it is there") + "slow client 100h..101h by 1ns\n";
+    std::fs::write(&kept, &plan).expect("it can be");
+    let again = found("--seeds 1");
+    let failure = &again["failures"][0];
+    assert_eq!(failure["file"], kept, "{again}");
+    let fault = failure["fault"].as_str().expect("it has entries");
+    assert!(fault.ends_with("slow client 100h..101h by 1ns"), "{fault}");
+    assert!(fault.split("; ").all(|entry| plan.contains(entry)), "{fault}");
+    let entries = plan.lines().filter(|line| !line.starts_with('#')).skip(3).count();
+    assert_eq!(fault.split("; ").count(), entries, "{plan}");
+}
+
+#[test]
 fn as_many_seeds_as_there_are_is_no_overflow() {
     let corpus = folder("overflow");
     std::fs::write(corpus.join("echo.0.plan"), "plan 1.0\nscenario echo\n").expect("it can be");

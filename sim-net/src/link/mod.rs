@@ -61,7 +61,7 @@ pub(crate) const LOOPBACK_DELAY: Duration = Duration::from_micros(20);
 ///
 /// | part | what | default |
 /// | --- | --- | --- |
-/// | `latency=20ms` | constant delay; units `s`, `ms`, `us`, `ns`, with a decimal point if wanted | `1ms` |
+/// | `latency=20ms` | constant delay; units `h`, `m`, `s`, `ms`, `us`, `ns`, with a decimal point if wanted | `1ms` |
 /// | `latency=20ms..80ms` | uniform | |
 /// | `latency=exp(20ms,+5ms)` | 20 ms, and an exponential time with mean 5 ms on top | |
 /// | `latency=lognormal(20ms,p99=200ms)` | log-normal by median and 99th percentile | |

@@ -12,6 +12,8 @@ type Problem = String;
 pub(super) type Unit = (&'static str, u32);
 
 pub(super) const TIMES: [Unit; 4] = [("s", 9), ("ms", 6), ("us", 3), ("ns", 0)];
+/// The units of time that are read and not printed, in seconds.
+const LONG_TIMES: [(&str, u128); 2] = [("h", 3_600), ("m", 60)];
 pub(super) const RATES: [Unit; 4] = [("Gbit", 9), ("Mbit", 6), ("kbit", 3), ("bit", 0)];
 
 /// The parts of `text`: each with the place where it begins, in characters from 1 on. Commas within
@@ -236,7 +238,15 @@ fn probability(text: &str) -> Result<Probability, Problem> {
 }
 
 fn duration(text: &str) -> Result<Duration, Problem> {
-    let nanos = with_unit(text.trim(), &TIMES, "a time, such as 20ms or 1.5s")?;
+    let text = text.trim();
+    let long = LONG_TIMES.iter().find_map(|&(unit, seconds)| {
+        let nanos = decimal(text.strip_suffix(unit)?.trim(), 9)? * seconds;
+        u64::try_from(nanos).ok()
+    });
+    let nanos = long.or_else(|| in_units(text, &TIMES)).ok_or_else(|| {
+        let units = LONG_TIMES.iter().map(|(name, _)| *name).chain(TIMES.iter().map(|it| it.0));
+        not_in_units(text, units, "a time, such as 20ms or 1.5s")
+    })?;
     Ok(Duration::from_nanos(nanos))
 }
 
@@ -264,15 +274,21 @@ fn number<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
 
 /// A decimal number with a unit, in terms of the smallest one.
 fn with_unit(text: &str, units: &[Unit], what: &str) -> Result<u64, Problem> {
+    let names = units.iter().map(|(name, _)| *name);
+    in_units(text, units).ok_or_else(|| not_in_units(text, names, what))
+}
+
+fn in_units(text: &str, units: &[Unit]) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_alphabetic());
     let unit = &text[digits.len()..];
     let unit = if unit == "µs" { "us" } else { unit };
-    let known = units.iter().find(|(name, _)| *name == unit);
-    let value = known.and_then(|&(_, exponent)| decimal(digits.trim(), exponent));
-    value.and_then(|value| u64::try_from(value).ok()).ok_or_else(|| {
-        let names: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
-        format!("{text:?} is not {what}; the units are {}", names.join(", "))
-    })
+    let &(_, exponent) = units.iter().find(|(name, _)| *name == unit)?;
+    u64::try_from(decimal(digits.trim(), exponent)?).ok()
+}
+
+fn not_in_units<'a>(text: &str, names: impl Iterator<Item = &'a str>, what: &str) -> Problem {
+    let names: Vec<&str> = names.collect();
+    format!("{text:?} is not {what}; the units are {}", names.join(", "))
 }
 
 /// `text` times 10 to the `exponent`, if that is a whole number that is not negative.
@@ -308,6 +324,7 @@ mod tests {
             ("latency=20ms..80ms", Link::default().latency(ms(20)..ms(80))),
             ("latency=0.0205s", Link::default().latency(Duration::from_micros(20_500))),
             (" latency = 3µs ", Link::default().latency(Duration::from_micros(3))),
+            ("latency=5m..1.5h", Link::default().latency(ms(300_000)..ms(5_400_000))),
             ("latency=exp(20ms, +5ms)", {
                 Link::default().latency(Latency::exponential(ms(20), ms(5)))
             }),
@@ -343,7 +360,8 @@ mod tests {
             ("loss=burst(90%,2)", "the mean burst must be at least 9.000 packets"),
             ("loss=burst(5%,0.5)", "lies between 1 and a million"),
             ("latency=-3ms", r#""-3ms" is not a time"#),
-            ("latency=20", "the units are s, ms, us, ns"),
+            ("latency=20", "the units are h, m, s, ms, us, ns"),
+            ("latency=99999999h", r#""99999999h" is not a time"#),
             ("latency=80ms..20ms", "is empty: its end must lie above its start"),
             ("latency=lognormal(20ms,p99=10ms)", "the percentile above the median"),
             ("latency=normal(20ms)", "the delays are"),

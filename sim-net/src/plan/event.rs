@@ -142,7 +142,7 @@ impl SegmentClass {
 /// | a place in a stream | `client@1→server:7000#2 @1449` |
 /// | a place in a Unix stream or pipe | `boundary client@1→unix:/run/app.sock#1 nr 1449` |
 /// | a datagram | `client@1→server:53/udp#1 dgram 0x00f31a90c21d5b7e 2nd` |
-/// | anything else | `tcp.isn client@1→server:7000#2 nr 0` |
+/// | anything else | `store.lost server@1 nr 0` |
 ///
 /// `1st` and the offset 0 of a SYN are left out.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

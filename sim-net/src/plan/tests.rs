@@ -257,6 +257,15 @@ fn another_major_format_is_refused_with_both_named() {
 }
 
 #[test]
+fn the_mark_of_an_editor_before_a_plan_is_passed_over() {
+    let plan: Plan = "plan 1.0\nkill a at 1s\n".parse().unwrap();
+    assert_eq!("\u{feff}plan 1.0\nkill a at 1s\n".parse(), Ok(plan));
+    let errors = "\u{feff}plan 1.0\nkil a at 1s\n".parse::<Plan>().unwrap_err().to_string();
+    assert!(errors.contains("line 2, column 1"), "{errors}");
+    assert!("plan 1.0\n\u{feff}kill a at 1s\n".parse::<Plan>().is_err());
+}
+
+#[test]
 fn a_plan_for_another_scenario_is_refused_with_both_named() {
     let plan = Plan::new().scenario("raft::single_leader");
     assert_eq!(plan.check_scenario("raft::single_leader"), Ok(()));

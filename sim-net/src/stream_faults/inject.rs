@@ -1,6 +1,6 @@
 //! What a network knows of the faults of its streams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::{Boundary, StreamFaults};
@@ -38,8 +38,8 @@ pub(super) struct Injected {
     pub(super) next_boundary: u64,
     /// Bytes read.
     pub(super) read: u64,
-    /// Where writes ended that are not read yet: the peer's, by bytes written.
-    pub(super) writes: Vec<u64>,
+    /// Where writes ended that are not read yet: the peer's, by bytes written, in order.
+    pub(super) writes: VecDeque<u64>,
     pub(super) written: u64,
     pub(super) write_calls: u64,
     pub(super) arrivals: u64,
@@ -101,6 +101,32 @@ impl Injection {
 }
 
 impl Injected {
+    fn new(name: StreamName, out: Entity, inward: Entity, boundary: Option<Boundary>) -> Self {
+        Self {
+            name,
+            out,
+            inward,
+            boundary,
+            boundaries: 0,
+            next_boundary: 0,
+            read: 0,
+            writes: VecDeque::new(),
+            written: 0,
+            write_calls: 0,
+            arrivals: 0,
+            told: 0,
+            held: None,
+        }
+    }
+
+    /// So much more was read.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.read += bytes as u64;
+        while self.writes.front().is_some_and(|&end| end <= self.read) {
+            self.writes.pop_front();
+        }
+    }
+
     /// How long the next stretch of a stream is up to a boundary, given a draw.
     pub(super) fn stretch(&self, draw: u64) -> u64 {
         match self.boundary {
@@ -109,7 +135,7 @@ impl Injected {
             Some(Boundary::Every(bytes)) => u64::from(bytes.max(1)),
             Some(Boundary::Geometric(mean)) => geometric(draw, mean),
             Some(Boundary::Writes) => {
-                let end = self.writes.iter().find(|&&end| end > self.read);
+                let end = self.writes.get(self.writes.partition_point(|&end| end <= self.read));
                 let wanted = end.map_or(u64::MAX, |end| end + below(draw, 3) - 1);
                 wanted.saturating_sub(self.read).max(1)
             }
@@ -171,21 +197,7 @@ impl Network {
             (Boundary::Drawn, _) => Boundary::Writes,
             (chosen, _) => chosen,
         });
-        Injected {
-            name,
-            out,
-            inward,
-            boundary,
-            boundaries: 0,
-            next_boundary: 0,
-            read: 0,
-            writes: Vec::new(),
-            written: 0,
-            write_calls: 0,
-            arrivals: 0,
-            told: 0,
-            held: None,
-        }
+        Injected::new(name, out, inward, boundary)
     }
 }
 
@@ -198,6 +210,27 @@ pub(super) fn at_most(rest: u64, longest: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A reader that is a long way behind, and reads a little at a time: what a read costs is not how much
+    /// waits, or this would take minutes.
+    #[test]
+    fn a_read_looks_at_no_more_writes_than_it_passes() {
+        const WRITES: u64 = 400_000;
+        let flow = crate::flow::Flow::new((0, 1), (1, 7000), 1, false);
+        let entity = Entity::named("it");
+        let writes = Some(Boundary::Writes);
+        let mut injected = Injected::new(StreamName::Tcp(flow), entity, entity, writes);
+        injected.writes.extend((1..=WRITES).map(|n| 10 * n));
+        for read in 0..10 * WRITES {
+            if read % 10 == 5 {
+                // The draw says: before, at or after the end of the write.
+                assert_eq!([0, 1 << 63, u64::MAX].map(|draw| injected.stretch(draw)), [4, 5, 6]);
+            }
+            injected.advance(1);
+            assert_eq!(injected.writes.len() as u64, WRITES - (read + 1) / 10);
+        }
+        assert_eq!(injected.stretch(0), u64::MAX - injected.read);
+    }
 
     #[test]
     fn lengths_have_about_the_mean_that_was_asked_for() {

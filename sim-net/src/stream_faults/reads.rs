@@ -54,10 +54,9 @@ impl Network {
     fn note_read(&mut self, id: SocketId, bytes: usize, is_cut: bool) {
         if let Some((host, injected)) = self.injected(id) {
             let before = injected.read;
-            injected.read += bytes as u64;
+            injected.advance(bytes);
             let (read, name) = (injected.read, injected.name.clone());
             let inward = injected.inward;
-            injected.writes.retain(|&end| end + 1 > read);
             if bytes > 0 {
                 self.reach(host, inward, read);
                 self.pass_boundaries(inward, before, read);

@@ -211,7 +211,7 @@ impl Network {
         if let Some((_, peer)) = self.injected(peer)
             && peer.boundary == Some(Boundary::Writes)
         {
-            peer.writes.push(written);
+            peer.writes.push_back(written);
         }
         let Wire { plane, trace, now, .. } = &mut self.wire;
         if let Some(flow) = name.tcp()

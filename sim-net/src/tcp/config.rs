@@ -141,6 +141,8 @@ pub(crate) struct Config {
     pub(crate) keepalive: Option<Keepalive>,
     /// `TCP_USER_TIMEOUT` (RFC 5482).
     pub(crate) user_timeout: Option<Duration>,
+    /// What the clock of its timestamps shows when the host's begins (RFC 7323 §5.4).
+    pub(crate) stamps_from: u32,
     /// `tcp_syn_retries`, or `TCP_SYNCNT`.
     pub(crate) syn_retries: u8,
     /// `tcp_syn_linear_timeouts`.
@@ -167,6 +169,7 @@ impl Config {
             nagle: false,
             keepalive: None,
             user_timeout: None,
+            stamps_from: 0,
             syn_retries: 6,
             syn_linear_timeouts: 4,
             syn_ack_retries: 5,

@@ -121,7 +121,7 @@ impl Connection {
             state,
             send: Sender::new(iss, &config),
             receive: Receiver::new(&config),
-            stamps: Stamps::new(iss),
+            stamps: Stamps::new(config.stamps_from),
             config,
             error: None,
             soft_error: None,

@@ -7,7 +7,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`connection`], [`arrival`], [`timers`] | states and calls; what a segment does; what time does |
-//! | [`config`], [`counters`] | what a connection is made with, and what it has done |
+//! | [`config`], [`initial`], [`counters`] | what a connection is made with, where its numbers begin, and what it has done |
 //! | [`segment`], [`stamps`] | headers and their options |
 //! | [`send`], [`flights`], [`queue`] | the sending half, and what of it is on its way |
 //! | [`rtt`], [`congestion`] | how long to wait, and how much to send |
@@ -23,6 +23,7 @@ pub(crate) mod connection;
 pub(crate) mod connections;
 pub(crate) mod counters;
 mod flights;
+mod initial;
 mod oracle;
 mod probe;
 mod queue;

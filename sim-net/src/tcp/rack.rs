@@ -39,7 +39,8 @@ impl Default for Reordering {
 impl Reordering {
     /// The peer got something twice: the window was too narrow (RFC 8985 §6.2 step 4).
     pub(super) fn widen(&mut self, una: Seq, nxt: Seq) {
-        if self.widened_at.is_some_and(|at| una.before(at)) {
+        // The last time may be so long ago that its number lies ahead again.
+        if self.widened_at.is_some_and(|at| una.before(at) && at.at_most(nxt)) {
             return;
         }
         self.quarters = self.quarters.saturating_add(1);
@@ -125,5 +126,22 @@ impl Sender {
         if let Some(at) = decided_at {
             (self.alarm, self.alarm_at) = (Alarm::Reordering, soon(now, at));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8985 §6.2 step 4: once in a round trip, however long ago the last time was.
+    #[test]
+    fn the_window_widens_once_in_a_round_trip() {
+        let mut reordering = Reordering::default();
+        let mut widened = |una| {
+            reordering.widen(Seq(una), Seq(una).plus(100));
+            reordering.quarters
+        };
+        assert_eq!((widened(0), widened(99), widened(100)), (2, 2, 3));
+        assert_eq!(widened((1 << 31) + 300), 4);
     }
 }

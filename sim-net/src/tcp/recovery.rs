@@ -142,7 +142,8 @@ impl Sender {
             || self.flights.sacked + self.flights.lost + self.flights.repeated > 0
             || trouble.probe.is_some()
             || trouble.timeouts > 0
-            || self.una.before(trouble.high);
+            // It may have lasted so long that its number lies ahead again.
+            || self.una.before(trouble.high) && trouble.high.at_most(self.nxt);
         if needed {
             self.trouble = Some(trouble);
         }
@@ -654,5 +655,30 @@ impl Sender {
             self.set_alarm(now, true);
         }
         Cut { seq: flight.start, payload, flags, attempt: flight.repeats + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Config;
+    use super::super::segment::Flags;
+    use super::*;
+
+    /// Trouble that has lasted for 2 GiB and more ends with its last sign.
+    #[test]
+    fn trouble_is_over_however_long_it_has_lasted() {
+        for behind in [0, 1, 1 << 31, 3 << 30] {
+            let (now, mut pool) = (Time::ZERO, Pool::default());
+            let mut sender = Sender::new(Seq(99), &Config::new(100));
+            sender.una = sender.nxt;
+            sender.set_first_window(Seq(1), sender.una, 1_000);
+            sender.write(&[1; 100], &mut pool);
+            assert!(sender.next(100, now, &mut pool).is_some());
+            let high = sender.nxt.minus(behind);
+            sender.trouble = Some(Box::new(Trouble::new(sender.una, high)));
+            let answer = Segment::bare(Seq(1), sender.nxt, 1_000, Flags::ACK);
+            sender.on_ack(&answer, now, &mut pool);
+            assert!(sender.trouble.is_none(), "{behind} behind");
+        }
     }
 }

@@ -114,7 +114,8 @@ impl Rtt {
                 self.mdev_4_max = self.mdev_4;
                 self.variance_4 = self.variance_4.max(self.mdev_4_max);
             }
-            if self.round_end.before(una) {
+            // While the estimate is settled nobody looks, and the end may be long past.
+            if !self.round_end.is_within(una, nxt) {
                 self.end_round(nxt);
             }
         }
@@ -195,6 +196,22 @@ mod tests {
         let rtt = after_samples(&samples);
         assert_eq!(rtt.smoothed() / MILLISECOND, 1_867);
         assert!((16_500..16_700).contains(&(rtt.timeout() / MILLISECOND)));
+    }
+
+    /// A settled estimate looks at no number; after 2 GiB the end of its round trip is past all the same.
+    #[test]
+    fn a_steady_path_forgets_a_peak_however_much_it_has_carried() {
+        let after_peak = |carried: u32| {
+            let mut rtt = after_samples(&[20; 200]);
+            assert!(rtt.mdev_4 < 4 && rtt.variance_4 == RTO_MIN);
+            for (n, millis) in std::iter::once(600).chain([20; 100]).enumerate() {
+                let una = Seq(carried + 10 * n as u32);
+                rtt.sample(millis * MILLISECOND, una, una.plus(4));
+            }
+            rtt.timeout()
+        };
+        assert!(after_peak(5_000) < 300 * MILLISECOND);
+        assert_eq!(after_peak((1 << 31) + 5_000), after_peak(5_000));
     }
 
     /// L-24.

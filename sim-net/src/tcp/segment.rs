@@ -32,6 +32,12 @@ impl Seq {
         !other.before(self)
     }
 
+    /// True if `self` is one of the numbers from `first` to `last`, however far away it is: what is
+    /// not looked at for 2³¹ bytes would be on the wrong side of both.
+    pub(crate) const fn is_within(self, first: Self, last: Self) -> bool {
+        self.since(first) <= last.since(first)
+    }
+
     /// The later of the two.
     pub(crate) const fn max(self, other: Self) -> Self {
         if self.before(other) { other } else { self }
@@ -238,6 +244,14 @@ mod tests {
         assert_eq!((high.plus(11), low.since(high)), (low, 11));
         assert!(low.at_most(low));
         assert_eq!((low.max(high), low.min(high)), (low, high));
+    }
+
+    #[test]
+    fn a_number_far_behind_is_not_within() {
+        let (first, last) = (Seq(u32::MAX - 5), Seq(5));
+        assert!([first, Seq(0), last].iter().all(|seq| seq.is_within(first, last)));
+        let outside = [first.minus(1), last.plus(1), first.minus(1 << 31), first.minus(3 << 30)];
+        assert!(!outside.iter().any(|seq| seq.is_within(first, last)));
     }
 
     #[test]

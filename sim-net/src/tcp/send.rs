@@ -467,10 +467,17 @@ impl Sender {
             length -= length % mss;
         }
         // Minshall's variant of Nagle's algorithm (L-77, L-78).
-        if self.nagle && length < mss && self.end == End::Open && self.una.before(self.small_end) {
+        if self.nagle && length < mss && self.end == End::Open && self.is_small_out() {
             return None;
         }
         Some(length)
+    }
+
+    /// True if a small segment is not acknowledged. The last may be so long ago that its number lies
+    /// ahead again (as in Linux's `tcp_minshall_check`).
+    #[inline(always)]
+    fn is_small_out(&self) -> bool {
+        self.una.before(self.small_end) && self.small_end.at_most(self.nxt)
     }
 
     /// The next `length` unsent bytes, as one payload.
@@ -719,6 +726,33 @@ mod tests {
         assert!(next(&mut sender, &mut pool).is_none());
         acknowledge(&mut sender, 50, &mut pool);
         assert_eq!(next(&mut sender, &mut pool).unwrap().flags, Flags::FIN);
+    }
+
+    /// L-78: only a small segment that is not acknowledged holds back another, however long ago the
+    /// last one was: by 2 GiB its number has come to lie ahead.
+    #[test]
+    fn a_small_segment_long_acknowledged_holds_back_nothing() {
+        for behind in [1, (1 << 31) - 1, 1 << 31, 3 << 30, u32::MAX - 200] {
+            let (mut sender, mut pool) = established(10_000, 10_000);
+            sender.set_nagle(true);
+            sender.write(&[1; 50], &mut pool);
+            assert_eq!(next(&mut sender, &mut pool).unwrap().payload.unwrap().len(), 50);
+            sender.write(&[1; 50], &mut pool);
+            assert!(next(&mut sender, &mut pool).is_none(), "one is on its way");
+            acknowledge(&mut sender, 50, &mut pool);
+            assert!(next(&mut sender, &mut pool).is_some());
+            acknowledge(&mut sender, 50, &mut pool);
+            // As if so much more had gone in full segments.
+            let at = sender.nxt.plus(behind);
+            (sender.una, sender.nxt, sender.tail) = (at, at, at);
+            for size in [100, 50] {
+                sender.write(&vec![1; size], &mut pool);
+                let cut = next(&mut sender, &mut pool);
+                assert_eq!(cut.unwrap().payload.unwrap().len(), size, "{behind} behind");
+            }
+            sender.write(&[1; 50], &mut pool);
+            assert!(next(&mut sender, &mut pool).is_none(), "one is on its way again");
+        }
     }
 
     #[test]

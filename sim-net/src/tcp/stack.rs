@@ -17,12 +17,10 @@ use super::time_wait::Verdict;
 use crate::address::{Endpoint, Ip};
 use crate::agenda::{Event, LazyTimer, Place};
 use crate::buffer::LARGE;
-use crate::decisions::Site;
 use crate::errno::{
     self, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EALREADY, ECONNREFUSED, EHOSTUNREACH, EINVAL,
     EISCONN, ENETUNREACH, ENOTCONN,
 };
-use crate::flow::Flow;
 use crate::host::Host;
 use crate::missed::Missed;
 use crate::network::Network;
@@ -222,8 +220,8 @@ impl Network {
             return Err(errno::os(EADDRNOTAVAIL));
         }
         let flow = self.open_flow(host, path.host, remote.port, false);
-        let iss = self.initial_sequence(host, flow);
-        let config = self.tcp_config(path, &options, tcp);
+        let (iss, stamps_from) = self.initial_numbers(host, flow, (local, remote));
+        let config = Config { stamps_from, ..self.tcp_config(path, &options, tcp) };
         let stream = Stream {
             connection: Connection::connect(self.wire.local_time(host), iss, config),
             local,
@@ -276,14 +274,6 @@ impl Network {
                 && !host.time_waits.holds(pair, now)
         });
         Ok(Endpoint::new(source, port.ok_or_else(|| errno::os(EADDRNOTAVAIL))?))
-    }
-
-    /// A new connection's first sequence number: any, and now and then one that soon wraps.
-    fn initial_sequence(&mut self, host: u32, flow: Flow) -> Seq {
-        let entity = self.wire.flow_entity(flow);
-        let draw = self.wire.draw(host, Site::InitialSequence, entity, 0);
-        let low = draw as u32;
-        Seq(if draw >> 60 == 0 { u32::MAX - (low & 0xffff) } else { low })
     }
 
     pub(crate) fn tcp_accept(&mut self, id: SocketId) -> io::Result<(SocketId, Endpoint)> {
@@ -639,9 +629,9 @@ impl Network {
         let (options, tcp) = (held.options, held.tcp);
         self.wire.record_packet(host, &packet, Record::Delivered);
         let flow = packet.flow.reversed();
-        let iss = self.initial_sequence(host, flow);
+        let (iss, stamps_from) = self.initial_numbers(host, flow, (packet.target, packet.source));
         let path = self.path(host, packet.source.ip).expect("where it came from");
-        let config = self.tcp_config(path, &options, tcp);
+        let config = Config { stamps_from, ..self.tcp_config(path, &options, tcp) };
         let now = self.wire.local_time(host);
         let stream = Stream {
             connection: Connection::accept(segment_of(&packet), now, iss, config),

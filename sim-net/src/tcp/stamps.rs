@@ -16,16 +16,16 @@ const RECENT_MAX: u64 = 24 * 86_400 * 1_000_000_000;
 pub(super) struct Stamps {
     /// Both ends have asked for them.
     pub(super) on: bool,
-    /// Where this connection's clock began (RFC 7323 §5.4).
+    /// Where this connection's clock began (RFC 7323 §5.4): for a pair of hosts always the same.
     offset: u32,
     /// TS.Recent: what is echoed.
     recent: u32,
 }
 
 impl Stamps {
-    /// The offset follows from the initial sequence number, so that it needs no draw of its own.
-    pub(super) fn new(iss: Seq) -> Self {
-        Self { on: true, offset: iss.0.wrapping_mul(0x9e37_79b1).rotate_left(13), recent: 0 }
+    /// With a clock that shows `offset` when the host's begins.
+    pub(super) fn new(offset: u32) -> Self {
+        Self { on: true, offset, recent: 0 }
     }
 
     /// The connection's clock.
@@ -57,6 +57,12 @@ impl Stamps {
             }
             _ => true,
         }
+    }
+
+    /// True if a segment was sent later than what was heard last, by its timestamp.
+    pub(super) fn is_newer(&self, segment: &Segment) -> bool {
+        let newer = |stamps: Timestamps| (self.recent.wrapping_sub(stamps.value) as i32) < 0;
+        self.on && segment.timestamps.is_some_and(newer)
     }
 
     /// Takes TSval from a segment that begins where the last acknowledgement ended, or before

@@ -33,6 +33,18 @@ pub(crate) struct Remains {
     pub(super) stamps: Stamps,
 }
 
+impl Remains {
+    /// True if a segment opens the next connection of the pair: its number or its timestamp is newer
+    /// than all that was heard, and the timestamp is not older (RFC 6191, RFC 9293 §3.10.7.4; Linux's
+    /// `tcp_timewait_state_process`).
+    fn are_succeeded_by(&self, segment: &Segment, now: Time) -> bool {
+        segment.flags.has(Flags::SYN)
+            && !segment.flags.has(Flags::ACK)
+            && self.stamps.is_recent(segment, now, now)
+            && (self.rcv_nxt.before(segment.seq) || self.stamps.is_newer(segment))
+    }
+}
+
 /// What is left of a connection, and how long.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
@@ -100,7 +112,7 @@ impl TimeWaits {
             }
             return Verdict::Ignore;
         }
-        if segment.flags.has(Flags::SYN) && remains.rcv_nxt.before(segment.seq) {
+        if remains.are_succeeded_by(segment, now) {
             self.by_pair.remove(&pair);
             return Verdict::Pass;
         }
@@ -120,6 +132,7 @@ impl TimeWaits {
 
 #[cfg(test)]
 mod tests {
+    use super::super::segment::Timestamps;
     use super::*;
     use crate::address::Ip;
 
@@ -127,7 +140,7 @@ mod tests {
     fn a_pair_is_held_for_sixty_seconds_and_no_longer() {
         let end = |port| Endpoint::new(Ip::v4(0x0a00_0001), port);
         let mut waits = TimeWaits::default();
-        let remains = Remains { snd_nxt: Seq(0), rcv_nxt: Seq(0), stamps: Stamps::new(Seq(0)) };
+        let remains = Remains { snd_nxt: Seq(0), rcv_nxt: Seq(0), stamps: Stamps::new(0) };
         waits.insert((end(1), end(2)), remains, Time::ZERO);
         let last = Time::ZERO + (DURATION - Duration::from_nanos(1));
         assert!(waits.holds((end(1), end(2)), last) && waits.holds_port(end(1), last));
@@ -142,7 +155,7 @@ mod tests {
     fn a_reset_ends_it_and_a_syn_does_not_renew_it() {
         let pair = (Endpoint::new(Ip::v4(1), 1), Endpoint::new(Ip::v4(2), 2));
         let mut waits = TimeWaits::default();
-        let mut stamps = Stamps::new(Seq(0));
+        let mut stamps = Stamps::new(0);
         stamps.on = false;
         let remains = Remains { snd_nxt: Seq(70), rcv_nxt: Seq(500), stamps };
         let half = Time::ZERO + DURATION / 2;
@@ -160,5 +173,40 @@ mod tests {
         assert!(waits.holds(pair, Time::ZERO + DURATION), "the peer has not heard the end");
         let verdict = waits.on_segment(pair, &segment(500, Flags::RST), half);
         assert!(matches!(verdict, Verdict::Ignore) && !waits.holds(pair, half));
+    }
+
+    /// RFC 6191: what is newer by its number or its timestamp opens the next connection; what is older by
+    /// its timestamp, or no newer by either, is an old duplicate.
+    #[test]
+    fn a_syn_with_a_newer_number_or_timestamp_opens_the_next_connection() {
+        let pair = (Endpoint::new(Ip::v4(1), 1), Endpoint::new(Ip::v4(2), 2));
+        let opens = |seq, value: Option<u32>, flags: Flags| {
+            let timestamps = value.map(|value| Timestamps { value, echo: 0 });
+            let said =
+                |seq, flags| Segment { timestamps, ..Segment::bare(Seq(seq), Seq(0), 0, flags) };
+            let mut stamps = Stamps::new(0);
+            let old = Some(Timestamps { value: u32::MAX, echo: 0 });
+            stamps.begin(&Segment { timestamps: old, ..said(0, Flags::SYN) });
+            let mut waits = TimeWaits::default();
+            let remains = Remains { snd_nxt: Seq(70), rcv_nxt: Seq(500), stamps };
+            waits.insert(pair, remains, Time::ZERO);
+            let verdict = waits.on_segment(pair, &said(seq, flags), Time::ZERO);
+            let passes = matches!(verdict, Verdict::Pass);
+            assert_eq!(waits.holds(pair, Time::ZERO), !passes);
+            assert!(passes || matches!(verdict, Verdict::Answer(answer) if answer.ack == Seq(500)));
+            passes
+        };
+        for (seq, value, wanted) in [
+            (501, Some(u32::MAX), true),
+            (500, Some(u32::MAX), false),
+            (500, Some(0), true),
+            (0, Some(5), true),
+            (501, Some(u32::MAX - 1), false),
+            (501, None, true),
+            (500, None, false),
+        ] {
+            assert_eq!(opens(seq, value, Flags::SYN), wanted, "{seq} {value:?}");
+        }
+        assert!(!opens(501, Some(5), Flags::SYN.with(Flags::ACK)));
     }
 }

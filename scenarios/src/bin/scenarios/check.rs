@@ -109,7 +109,11 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
                 "seed": failed.seed(),
                 "error": failed.error,
                 "signature": failed.signature.as_str(),
-                "fault": failed.origin.plan().and_then(|it| it.entries.first()).map(Entry::to_string),
+                "fault": fault(&failed.origin),
+                "file": match &failed.origin {
+                    Origin::Kept(path, _) => Some(path.display().to_string()),
+                    _ => None,
+                },
                 "host": failed.host,
                 "time_ns": failed.time.as_nanos(),
                 "trace_hash": format!("{:016x}", failed.hash),
@@ -189,6 +193,16 @@ pub(crate) fn bound_and_unbound(bindings: &Bindings) -> (Value, Value) {
         found.map(|(entry, _)| entry.to_string()).collect()
     };
     (entries(true), entries(false))
+}
+
+/// What went wrong in a run that a plan said, behind what the check's own plan says; all of it if the
+/// plan is of a file.
+fn fault(origin: &Origin) -> Option<String> {
+    let entries: Vec<String> = origin.plan()?.entries.iter().map(Entry::to_string).collect();
+    match origin {
+        Origin::Kept(..) => Some(entries.join("; ")),
+        _ => entries.last().cloned(),
+    }
 }
 
 /// What came of the plans of a corpus, as JSON.

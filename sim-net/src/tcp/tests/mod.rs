@@ -119,6 +119,7 @@ impl Pair {
 
     fn over(fate: Fate, first: Config, second: Config) -> Self {
         let now = Time::ZERO;
+        let first = Config { stamps_from: 77_777, ..first };
         let client = Connection::connect(now, Seq(u32::MAX - 3_000), first);
         let mut pair = Self {
             now,
@@ -127,7 +128,7 @@ impl Pair {
             wire: BTreeMap::new(),
             log: Vec::new(),
             fate,
-            second,
+            second: Config { stamps_from: u32::MAX - 500, ..second },
             listens: true,
             attempts: BTreeMap::new(),
         };
