@@ -141,8 +141,8 @@ pub use partition::{Cut, Effect, HostSet, Partition};
 pub use plan::Plan;
 pub use plane::binding::{Bindings, Bound};
 pub use plane::census::{
-    Arrival, Census, Message, Moment, OfferedCall, OfferedPacket, OfferedStream, OfferedWorkload, PacketOutline,
-    WriteEnd,
+    Arrival, Census, Message, Moment, OfferedCall, OfferedPacket, OfferedStream, OfferedWorkload,
+    PacketOutline, WriteEnd,
 };
 pub use plane::exhaustive::Exhaustive;
 pub use plane::recording::Recording;
