@@ -565,6 +565,9 @@ impl Check {
             (None, explanation) => explanation.as_ref().and_then(|it| it.report.log.as_ref()),
         };
         if let Some(log) = log {
+            if log.before() > 0 {
+                eprintln!("the first {} records are left out", log.before());
+            }
             eprint!("{log}");
         }
     }

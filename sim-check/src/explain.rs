@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sim_core::Time;
 use sim_net::plan::Entry;
-use sim_net::{Plan, Report};
+use sim_net::{Log, Plan, Report, Sim};
 
 use crate::shrink::{Bounds, Judge, Shrunk, Trial, first_interesting, shrink};
 use crate::signature::Signature;
@@ -18,6 +18,8 @@ const ABLATED_MAX: usize = 12;
 
 /// How many single faults are tried for a failure that seems to need more than one.
 const SINGLES_MAX: usize = 4_000;
+/// How many records of a run are kept to be looked at: of a longer one the last.
+const RECORDS_MAX: u64 = 200_000;
 /// The largest plan of which every entry must befall the twin, too. In a larger one the two part early,
 /// and what comes after binds to one of them alone.
 const SMALL: usize = 4;
@@ -42,7 +44,7 @@ pub struct Explanation {
     pub hash: u64,
     /// The few of its records that tell what happened, a line each.
     pub story: Vec<String>,
-    /// The run, with all its records and packets.
+    /// The run, with its packets and its records: all of them, or the last 200 000 ([`Log::before`](sim_net::Log::before)).
     pub report: Arc<Report<()>>,
 }
 
@@ -213,7 +215,7 @@ fn show(
 ) -> Result<Explanation, String> {
     let runs = Runs::default();
     let sim = subject.replay(&shrunk.plan).map_err(|error| error.to_string())?;
-    let Ran { report, place } = subject.run(&sim.trace(true).capture(true), &runs);
+    let (beginning, Ran { report, place }) = looked_at(subject, sim, &runs);
     let Some(finding) = report.finding() else {
         return Err("it does not fail when it is looked at".to_owned());
     };
@@ -243,8 +245,90 @@ fn show(
         host: finding.host.clone(),
         time: finding.time,
         hash: report.hash,
-        story: story(report.log.as_ref().unwrap_or(&report.tail)),
+        story: story(beginning.as_ref(), report.log.as_ref().unwrap_or(&report.tail)),
         report: Arc::new(report),
         shrunk,
     })
+}
+
+/// Runs a simulation with its packets and records, and gives the first of these if it has not all of them: faults are at
+/// the beginning of a run, and what came of them is at its end.
+fn looked_at(subject: &Subject<'_>, sim: Sim, runs: &Runs) -> (Option<Log>, Ran) {
+    let sim = sim.capture(true);
+    let mut ran = subject.run(&sim.clone().trace_first(RECORDS_MAX as usize), runs);
+    let Some(count @ 1..) = ran.report.events.checked_sub(RECORDS_MAX) else { return (None, ran) };
+    let beginning = ran.report.log.take();
+    drop(ran);
+    (beginning, subject.run(&sim.trace_from(count + 1), runs))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use sim_core::{Cx, DatagramProtocol, DatagramTransport, World};
+    use sim_net::LinkRule;
+
+    use super::*;
+    use crate::{Timeline, check};
+
+    struct Sink;
+    impl DatagramProtocol for Sink {
+        fn datagram_received(
+            &mut self,
+            _cx: &mut Cx<'_, Self, DatagramTransport>,
+            _data: &[u8],
+            _from: std::net::SocketAddr,
+        ) {
+        }
+    }
+
+    /// Loses a datagram, sleeps so often, sends another one, and fails.
+    async fn fails_late(world: World, sleeps: u32) -> io::Result<()> {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let _sink = b.datagram().local(("b", 9)).bind(|| Sink).await?;
+        let source = a.datagram().remote(("b", 9)).bind(|| Sink).await?;
+        source.transport().send_to(&[1], None)?;
+        for _ in 0..sleeps {
+            a.sleep(Duration::from_millis(1)).await;
+        }
+        source.transport().send_to(&[2], None)?;
+        a.sleep(Duration::from_secs(1)).await;
+        Err(io::Error::other("wrong in the end"))
+    }
+
+    #[test]
+    fn a_long_run_is_told_by_its_beginning_and_shown_from_late_on() {
+        let explained = |sleeps| {
+            let rule: LinkRule = "a->b: loss=packets(1)".parse().unwrap();
+            let check = check("late").seeds(1).sim(move |sim| sim.link(rule.clone()));
+            let verdict = check.verdict(move |world| fails_late(world, sleeps));
+            let text = verdict.to_string();
+            let explanation = verdict.explanation.expect("it fails");
+            let mut page = Vec::new();
+            let timeline = Timeline::new("late", &explanation.report).expect("a log was kept");
+            timeline.write_html(&mut page).unwrap();
+            (explanation, text, String::from_utf8(page).unwrap())
+        };
+        let (whole, text, page) = explained(20_000);
+        let log = whole.report.log.as_ref().unwrap();
+        assert!((100_000..=RECORDS_MAX).contains(&whole.report.events), "{}", whole.report.events);
+        assert_eq!((log.before(), log.entries().len() as u64), (0, whole.report.events));
+        assert!(!text.contains("left out") && !page.contains("are left out:"));
+
+        let (late, text, page) = explained(100_000);
+        let log = late.report.log.as_ref().unwrap();
+        let left_out = late.report.events - RECORDS_MAX;
+        assert!(left_out > RECORDS_MAX, "{left_out}");
+        assert_eq!((log.before(), log.entries().len() as u64), (left_out, RECORDS_MAX));
+        let told = format!("begin with event #{}: {left_out} are left out", left_out + 1);
+        assert!(text.contains(&told), "{text}");
+        assert!(page.contains(&format!("The first {left_out} events are left out")));
+        assert!(page.len() < 20 << 20, "{}", page.len());
+        // What was lost long before, and what arrived at the end.
+        assert_eq!((late.hash, late.story.len()), (late.report.hash, whole.story.len()));
+        assert!(late.story.iter().any(|line| line.contains("the link lost it")), "{text}");
+        assert!(late.story.iter().any(|line| line.contains("deliver")), "{text}");
+    }
 }

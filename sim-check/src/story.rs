@@ -11,10 +11,15 @@ const LAST: usize = 2;
 const FAULTS_MAX: usize = 6;
 
 /// What a run comes down to, a line each: what went wrong, in order, and the last messages and losses of
-/// connections before the end. Lines that are left out are `..`.
-pub(crate) fn story(log: &Log) -> Vec<String> {
+/// connections before the end. Lines that are left out are `..`. Of a run that is too long for one log, `beginning` has
+/// the first records.
+pub(crate) fn story(beginning: Option<&Log>, log: &Log) -> Vec<String> {
+    let entries = || {
+        let first = beginning.into_iter().flat_map(Log::entries);
+        first.take_while(|entry| entry.step <= log.before()).chain(log.entries())
+    };
     let mut told: Vec<Entry> =
-        log.entries().filter(|entry| is_fault(&entry.record)).take(FAULTS_MAX).collect();
+        entries().filter(|entry| is_fault(&entry.record)).take(FAULTS_MAX).collect();
     let room = TOLD_MAX - told.len();
     told.extend(log.entries().rev().filter(|entry| is_message(&entry.record)).take(room));
     // Whatever was last is nearest to what failed.
@@ -27,8 +32,7 @@ pub(crate) fn story(log: &Log) -> Vec<String> {
     let mut has_gap = false;
     let mut last = 0;
     for entry in &told {
-        let between = log.entries().skip(last as usize).take((entry.step - last) as usize);
-        let left_out = between.filter(|it| it.step > last && it.step < entry.step);
+        let left_out = entries().filter(|it| it.step > last && it.step < entry.step);
         // Of a gap at the beginning or between a fault and what follows much later.
         if !has_gap && left_out.filter(|it| is_message(&it.record)).count() > 0 {
             lines.push(format!("{:>14}", ".."));
@@ -106,7 +110,7 @@ mod tests {
     fn faults_and_the_last_messages_are_told_and_the_rest_is_not() {
         let plan: Plan = "cut a b 20s..22s".parse().unwrap();
         let log = Sim::new(1).replay(&plan).unwrap().trace(true).run(sends).log.unwrap();
-        let lines = story(&log);
+        let lines = story(None, &log);
         assert!(lines.len() <= TOLD_MAX + LAST + 2, "{lines:#?}");
         let drops = lines.iter().filter(|line| line.contains("drop")).count();
         let delivered = lines.iter().filter(|line| line.contains("deliver")).count();
@@ -118,6 +122,6 @@ mod tests {
     #[test]
     fn of_a_run_in_which_nothing_happens_nothing_is_told() {
         let log = Sim::new(1).trace(true).run(|_| async {}).log.unwrap();
-        assert!(story(&log).is_empty());
+        assert!(story(None, &log).is_empty());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sim_net::Log;
+
 use crate::explain::{Explanation, Step};
 use crate::verdict::{FAILURES_KEPT, Failed, KINDS_KEPT, Verdict};
 
@@ -189,6 +191,11 @@ impl Explanation {
         }
         if !self.story.is_empty() {
             write!(f, "\nwhat happened:\n{}", self.story.join("\n"))?;
+        }
+        let left_out = self.report.log.as_ref().map_or(0, Log::before);
+        if left_out > 0 {
+            let first = left_out + 1;
+            write!(f, "\nits log and timeline begin with event #{first}: {left_out} are left out")?;
         }
         Ok(())
     }

@@ -50,6 +50,7 @@ pub struct Sim {
     panics: PanicPolicy,
     keep_log: bool,
     log_max: usize,
+    log_after: u64,
     capture: bool,
     stream_faults: StreamFaults,
     resolver: Resolver,
@@ -76,6 +77,7 @@ impl Sim {
             panics: PanicPolicy::EndRun,
             keep_log: false,
             log_max: usize::MAX,
+            log_after: 0,
             capture: false,
             stream_faults: StreamFaults::new(),
             resolver: Resolver::new(),
@@ -343,6 +345,14 @@ impl Sim {
         self
     }
 
+    /// Keeps the records from a step on for [`Report::log`], and of what was before no more than partitions, links
+    /// and slow hosts.
+    #[must_use]
+    pub fn trace_from(mut self, step: u64) -> Self {
+        (self.keep_log, self.log_after) = (true, step.saturating_sub(1));
+        self
+    }
+
     /// Keeps every packet for [`Report::capture`]. Off by default. Changes neither times nor the hash.
     #[must_use]
     pub fn capture(mut self, keep: bool) -> Self {
@@ -457,6 +467,7 @@ impl Sim {
         let keep_log = self.keep_log || self.census || stops;
         let mut network = Network::new(self.seed, links, keep_log, 0, &mut spare);
         network.wire.trace.bound_log(self.log_max);
+        network.wire.trace.leave_out(self.log_after);
         if let Some(StopAt::Step(step)) = self.limits.stop_at {
             network.wire.trace.stop_at(step);
         }

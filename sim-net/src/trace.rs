@@ -287,6 +287,8 @@ pub(crate) struct Trace {
     log: Option<Box<Kept>>,
     /// How many records the log holds, at most: the first ones.
     log_max: usize,
+    /// How many records come before those that the log holds.
+    log_after: u64,
     /// Nothing is noted beside the records.
     is_bare: bool,
     /// The step that somebody waits for, who keeps a log; 0 if nobody does.
@@ -315,6 +317,7 @@ impl Trace {
             tail: Box::new([Packed::BLANK; TAIL]),
             log: keep_log.then(Box::default),
             log_max: usize::MAX,
+            log_after: 0,
             is_bare: false,
             stop: 0,
             hosts: Vec::new(),
@@ -325,6 +328,11 @@ impl Trace {
     /// Keeps no more records in the log than this.
     pub(crate) fn bound_log(&mut self, records: usize) {
         self.log_max = records;
+    }
+
+    /// Keeps no records in the log before so many others; what they begin and end is noted.
+    pub(crate) fn leave_out(&mut self, records: u64) {
+        self.log_after = records;
     }
 
     /// Keeps records alone in the log: for who reads it without showing it.
@@ -409,10 +417,16 @@ impl Trace {
         if let Some(Kept { records, notes }) = self.log.as_deref_mut()
             && records.len() < self.log_max
         {
-            records.push(packed);
+            let is_kept = entry.step > self.log_after;
+            if is_kept {
+                records.push(packed);
+            }
             if !self.is_bare {
+                if is_kept {
+                    notes.add(packet);
+                }
                 let after = When { time: entry.time, step: entry.step };
-                notes.add(packet, entry.host, &entry.record, after);
+                notes.heed(entry.host, &entry.record, after);
             }
         }
         if self.steps == self.stop {
@@ -456,7 +470,8 @@ impl Trace {
         let Kept { records, notes } = self.log.as_deref()?;
         let (hosts, names) = (self.hosts.clone(), self.names.clone());
         let (records, notes) = (records.clone(), notes.clone());
-        Some(Log { before: 0, records, hosts, names, notes })
+        let before = self.log_after.min(self.steps);
+        Some(Log { before, records, hosts, names, notes })
     }
 
     // What a log has beside the records. Without one there is nothing to be done.
@@ -473,9 +488,14 @@ impl Trace {
         (!is_bare && kept.records.len() < log_max).then_some(&mut kept.notes)
     }
 
+    /// The notes, where records are kept.
+    fn notes_of_records(&mut self) -> Option<&mut Notes> {
+        if self.steps < self.log_after { None } else { self.notes() }
+    }
+
     /// Notes what is in a packet that is sent, and about which other the network sends it.
     pub(crate) fn note_sent(&mut self, packet: u32, about: u32, data: &[u8]) {
-        if let Some(notes) = self.notes() {
+        if let Some(notes) = self.notes_of_records() {
             notes.add_sent(packet, about, data);
         }
     }
@@ -483,7 +503,7 @@ impl Trace {
     /// Notes what a protocol says of its state.
     pub(crate) fn note_state(&mut self, host: u32, connection: u32, text: &str) {
         let step = self.steps;
-        if let Some(notes) = self.notes() {
+        if let Some(notes) = self.notes_of_records() {
             notes.add_state(step, host, connection, text);
         }
     }
@@ -531,6 +551,11 @@ impl Log {
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + ExactSizeIterator {
         let first = self.before + 1;
         self.records.iter().enumerate().map(move |(n, packed)| packed.unpack(first + n as u64))
+    }
+
+    /// How many records there were before these.
+    pub fn before(&self) -> u64 {
+        self.before
     }
 
     /// The name of the host with this index.
@@ -681,6 +706,32 @@ mod tests {
         assert_ne!(run(false, &[base[0], (3, 2, data(65))]), hash);
         assert_ne!(run(false, &[base[0], (2, 1, data(65))]), hash);
         assert_ne!(run(false, &[base[0], (2, 2, data(66))]), hash);
+    }
+
+    #[test]
+    fn a_log_that_begins_late_has_what_comes_then_and_what_was_so_before() {
+        let mut trace = Trace::new(true);
+        trace.leave_out(3);
+        let at = Time::from_nanos;
+        for step in 1..=5 {
+            if step == 2 {
+                trace.note_begin(at(2), Subject::Slow(1), "slow".to_owned(), None);
+            }
+            let packet = step as u32;
+            trace.note_sent(packet, 0, &[packet as u8]);
+            trace.record_packet(at(step), 1, data(packet), packet);
+            trace.note_state(1, 1, &format!("{step}"));
+        }
+        let log = trace.log().unwrap();
+        let known = log.entries().map(|entry| (entry.step, log.packet(&entry)));
+        assert_eq!(known.collect::<Vec<_>>(), [(4, Some(4)), (5, Some(5))]);
+        assert_eq!(
+            (log.before(), log.packet_data(4), log.packet_data(3)),
+            (3, Some(&[4][..]), None)
+        );
+        let states = log.states().iter().map(|state| (state.step, &*state.text));
+        assert_eq!(states.collect::<Vec<_>>(), [(3, "3"), (4, "4"), (5, "5")]);
+        assert_eq!(log.episodes()[0].began.step, 1);
     }
 
     #[test]

@@ -133,9 +133,13 @@ impl Subject {
 
 // Taking notes.
 impl Notes {
-    /// Notes which packet the next record is about, and what it ends.
-    pub(super) fn add(&mut self, packet: u32, host: u32, record: &Record, after: When) {
+    /// Notes which packet the next record is about.
+    pub(super) fn add(&mut self, packet: u32) {
         self.packets.push(packet);
+    }
+
+    /// Notes what a record ends.
+    pub(super) fn heed(&mut self, host: u32, record: &Record, after: When) {
         if let Record::Host(HostChange::Crash | HostChange::Kill) = record {
             self.last_states.retain(|&(of, _), _| of != host);
             self.end_where(after, |subject| subject == Subject::Slow(host));
@@ -231,9 +235,9 @@ mod tests {
         notes.add_state(2, 1, 1, "idle");
         notes.add_state(3, 1, 2, "idle");
         notes.add_state(4, 1, 1, "busy");
-        notes.add(0, 2, &Record::Host(HostChange::Crash), at(5));
+        notes.heed(2, &Record::Host(HostChange::Crash), at(5));
         notes.add_state(5, 1, 1, "busy");
-        notes.add(0, 1, &Record::Host(HostChange::Kill), at(6));
+        notes.heed(1, &Record::Host(HostChange::Kill), at(6));
         notes.add_state(6, 1, 1, "busy");
         let noted: Vec<_> =
             notes.states().iter().map(|it| (it.step, it.connection, &*it.text)).collect();
@@ -250,7 +254,7 @@ mod tests {
         begin(2, Subject::Link(2, 1), "loss=2%");
         begin(3, Subject::Link(1, 2), "loss=3%");
         begin(4, Subject::Slow(1), "slow");
-        notes.add(0, 1, &Record::Host(HostChange::Crash), at(5));
+        notes.heed(1, &Record::Host(HostChange::Crash), at(5));
         notes.end_where(at(6), Subject::is_of_links);
         notes.end_where(at(7), Subject::is_of_links);
         let ends: Vec<_> =

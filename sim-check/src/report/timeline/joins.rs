@@ -61,7 +61,7 @@ struct Travels {
 
 impl Joins {
     pub(super) fn of(log: &Log) -> Self {
-        let mut reader = Reader::default();
+        let mut reader = Reader { before: first_packet(log) - 1, ..Reader::default() };
         for (place, entry) in log.entries().enumerate() {
             reader.control(place, &entry);
             match (entry.record, log.packet(&entry)) {
@@ -77,10 +77,18 @@ impl Joins {
     }
 }
 
+/// The number of the first packet that was sent in a log; of those before it nothing is known.
+pub(super) fn first_packet(log: &Log) -> u32 {
+    let mut sent = log.entries().filter(|entry| matches!(entry.record, Record::Sent(_)));
+    sent.find_map(|entry| log.packet(&entry)).unwrap_or(1)
+}
+
 #[derive(Default)]
 struct Reader {
     joins: Joins,
-    /// What is known of each packet, by its number less one.
+    /// How many packets were sent before the log.
+    before: u32,
+    /// What is known of each packet, by its number less one and those before the log.
     packets: Vec<Travels>,
     /// The last sending that was delivered of each flow.
     newest: BTreeMap<Flow, usize>,
@@ -140,7 +148,9 @@ impl Reader {
     }
 
     fn packet(&mut self, log: &Log, place: usize, entry: &Entry, packet: u32) {
-        let number = packet as usize - 1;
+        let before = self.before;
+        let place_of = |packet: u32| (packet - 1).checked_sub(before).map(|place| place as usize);
+        let Some(number) = place_of(packet) else { return };
         if number >= self.packets.len() {
             self.packets.resize_with(number + 1, Travels::default);
         }
@@ -149,7 +159,7 @@ impl Reader {
                 self.packets[number].sent = place;
                 self.set_out(number, place, sent.flow.receiver());
                 let about = log.packet_answered(packet).and_then(|about| {
-                    self.packets.get(about as usize - 1).map(|travels| travels.sent)
+                    self.packets.get(place_of(about)?).map(|travels| travels.sent)
                 });
                 self.joins.causes.extend(about.map(|about| (place, about)));
             }
@@ -184,7 +194,7 @@ impl Reader {
 
     fn set_out(&mut self, number: usize, from: usize, to_host: u32) {
         self.packets[number].open.push_back(self.joins.arrows.len());
-        let packet = number as u32 + 1;
+        let packet = number as u32 + 1 + self.before;
         self.joins.arrows.push(Arrow { packet, from, to_host, to: None, fate: Fate::OnTheWay });
     }
 

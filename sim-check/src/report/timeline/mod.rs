@@ -18,7 +18,7 @@ use sim_net::{Finding, Log, Plan, Report};
 
 use self::bars::{Bar, bars};
 use self::classes::Class;
-use self::joins::{Arrow, Joins};
+use self::joins::{Arrow, Joins, first_packet};
 use self::json::{Object, ToJson, base64};
 use self::states::said;
 use self::wording::Wording;
@@ -142,7 +142,7 @@ impl<'a> Timeline<'a> {
         }
         let mut object = Object::begin(out)?;
         object.member("title", &self.title)?;
-        object.member("notes", &self.notes)?;
+        object.member("notes", &self.all_notes())?;
         object.member("hash", &format!("{:016x}", self.hash))?;
         object.member("hosts", &log.hosts().map(str::to_owned).collect::<Vec<_>>())?;
         object.member("end", &clock(self.end))?;
@@ -168,8 +168,21 @@ impl<'a> Timeline<'a> {
         )?;
         let texts = self.plan.iter().map(|(_, text)| text.clone());
         object.member("planTexts", &texts.collect::<Vec<_>>())?;
+        object.member("firstPacket", &u64::from(first_packet(log)))?;
         object.member("data", &data(log, &joins.arrows))?;
         object.end()
+    }
+
+    /// The notes, with what of the run is not on the page.
+    fn all_notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        if self.log.before() > 0 {
+            let (left_out, first) = (self.log.before(), self.log.before() + 1);
+            notes.push(format!(
+                "The first {left_out} events are left out: this begins with #{first}."
+            ));
+        }
+        notes
     }
 
     /// The event at which the run failed: the last of the host.
@@ -265,18 +278,19 @@ fn write_bars<W: Write>(bars: &[Bar], object: &mut Object<'_, W>) -> io::Result<
     object.member("barTexts", &bars.iter().map(|bar| bar.what.clone()).collect::<Vec<_>>())
 }
 
-/// What is in the packets, in the order of their numbers from 1 on.
+/// What is in the packets, in the order of their numbers from the first that was sent in the log on.
 fn data(log: &Log, arrows: &[Arrow]) -> Vec<String> {
-    let packets = arrows.iter().map(|arrow| arrow.packet).max().unwrap_or(0);
+    let first = first_packet(log);
+    let last = arrows.iter().map(|arrow| arrow.packet).max().unwrap_or(0);
     let of = |packet| log.packet_data(packet).unwrap_or_default();
     let mut length_max = usize::MAX;
-    let size = |length_max| (1..=packets).map(|packet| of(packet).len().min(length_max)).sum();
+    let size = |length_max| (first..=last).map(|packet| of(packet).len().min(length_max)).sum();
     let mut total: usize = size(length_max);
     while total > DATA_MAX {
         length_max = length_max.min(256) / 2;
         total = size(length_max);
     }
-    let texts = (1..=packets).map(|packet| {
+    let texts = (first..=last).map(|packet| {
         let bytes = of(packet);
         base64(&bytes[..bytes.len().min(length_max)])
     });

@@ -264,5 +264,5 @@ function isPast(model, past, event) {
 
 // The bytes that are known of what is in a packet.
 function packetBytes(model, packet) {
-  return Uint8Array.from(atob(model.data[packet - 1] ?? ""), (char) => char.charCodeAt(0));
+  return Uint8Array.from(atob(model.data[packet - model.firstPacket] ?? ""), (char) => char.charCodeAt(0));
 }
