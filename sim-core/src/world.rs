@@ -231,8 +231,8 @@ impl World {
     }
 
     /// How large a part of the workload called `name` is in this run: a draw of the workload class
-    /// in the simulator, which a shrinker may lower to the start of the range; the middle of the
-    /// range on the real loop.
+    /// in the simulator, which a plan may set (`size writes = 5`); the middle of the range on the real
+    /// loop.
     ///
     /// # Panics
     ///
