@@ -267,22 +267,12 @@ mod tests {
     use std::io;
     use std::time::Duration;
 
-    use sim_core::{Cx, DatagramProtocol, DatagramTransport, World};
+    use sim_core::World;
     use sim_net::LinkRule;
 
     use super::*;
+    use crate::story::tests::Sink;
     use crate::{Timeline, check};
-
-    struct Sink;
-    impl DatagramProtocol for Sink {
-        fn datagram_received(
-            &mut self,
-            _cx: &mut Cx<'_, Self, DatagramTransport>,
-            _data: &[u8],
-            _from: std::net::SocketAddr,
-        ) {
-        }
-    }
 
     /// Loses a datagram, sleeps so often, sends another one, and fails.
     async fn fails_late(world: World, sleeps: u32) -> io::Result<()> {

@@ -76,7 +76,7 @@ fn is_message(record: &Record) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use sim_core::{Cx, DatagramProtocol, DatagramTransport, World};
@@ -84,7 +84,9 @@ mod tests {
 
     use super::*;
 
-    struct Sink;
+    /// Takes datagrams, and does nothing with them.
+    pub(crate) struct Sink;
+
     impl DatagramProtocol for Sink {
         fn datagram_received(
             &mut self,

@@ -716,3 +716,38 @@ impl Endpoint {
         drop(handler);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::{Cx, DatagramProtocol, PanicPolicy, testing};
+
+    /// A-18, D-02: a panic that ends the run costs its own datagram, and the next run takes the one behind it.
+    #[test]
+    fn what_is_behind_a_panic_that_ended_the_run_is_received() {
+        struct Stumbles(Vec<u8>);
+        impl DatagramProtocol for Stumbles {
+            fn datagram_received(
+                &mut self,
+                _: &mut Cx<'_, Self, DatagramTransport>,
+                data: &[u8],
+                _: SocketAddr,
+            ) {
+                self.0.extend(data);
+                assert_ne!(data, b"1", "on purpose");
+            }
+        }
+        let mut peer = testing::drive_datagrams(Stumbles(Vec::new()), usize::MAX);
+        let lp = peer.with(|_, cx| cx.transport().event_loop().clone());
+        lp.set_panic_policy(PanicPolicy::EndRun);
+        peer.with(|_, cx| cx.pause_reading());
+        for data in [b"1", b"2"] {
+            peer.feed(data, "10.0.0.2:7".parse().unwrap());
+        }
+        assert!(catch_unwind(AssertUnwindSafe(|| peer.with(|_, cx| cx.resume_reading()))).is_err());
+        peer.settle();
+        peer.with(|protocol, _| assert_eq!(protocol.0, b"12"));
+    }
+}

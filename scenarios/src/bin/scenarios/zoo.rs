@@ -38,6 +38,14 @@ struct Found {
     twin_binds: bool,
 }
 
+/// How a search for a specimen ended.
+enum Search {
+    /// It was stopped before anything was found.
+    Stopped,
+    /// With what it found, if that was anything.
+    Over(Option<Found>),
+}
+
 pub(crate) fn zoo(options: &Zoo) -> Done {
     let all = specimens();
     let known: Vec<&str> = all.iter().map(|specimen| specimen.id).collect();
@@ -56,11 +64,12 @@ pub(crate) fn zoo(options: &Zoo) -> Done {
     for specimen in all.iter().filter(wanted) {
         let mut row = Row { specimen: *specimen, searches: Vec::new() };
         for number in 0..options.searches {
-            let search = look_for(specimen, number, options, &stop)?;
-            interrupted = search.is_none();
-            row.searches.extend(search);
-            if interrupted {
-                break;
+            match look_for(specimen, number, options, &stop)? {
+                Search::Over(found) => row.searches.push(found),
+                Search::Stopped => {
+                    interrupted = true;
+                    break;
+                }
             }
         }
         if !row.searches.is_empty() {
@@ -87,16 +96,16 @@ pub(crate) fn zoo(options: &Zoo) -> Done {
     Ok(all_found)
 }
 
-/// Searches for the bug of a specimen, from one seed on. `None` if that was stopped before anything was found; what
-/// was is as small as it is by then.
+/// Searches for the bug of a specimen, from one seed on. What is found before it is stopped is as small as it is by
+/// then.
 fn look_for(
     specimen: &Specimen,
     number: u64,
     options: &Zoo,
     stop: &Arc<AtomicBool>,
-) -> Result<Option<Option<Found>>, Trouble> {
+) -> Result<Search, Trouble> {
     if stop.load(Ordering::Relaxed) {
-        return Ok(None);
+        return Ok(Search::Stopped);
     }
     let (mutant, twin) = ((specimen.mutant)(), (specimen.twin)());
     let mut search = check(specimen.id)
@@ -120,7 +129,7 @@ fn look_for(
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     let cpu = found.saturating_sub(begun);
     let Some(first) = verdict.failures.first() else {
-        return Ok(if verdict.interrupted { None } else { Some(None) });
+        return Ok(if verdict.interrupted { Search::Stopped } else { Search::Over(None) });
     };
     let stage = match &first.origin {
         Origin::Single(_) => "single fault",
@@ -136,7 +145,7 @@ fn look_for(
         let replayed = search.replay(&it.shrunk.plan, |world| twin.run(world));
         replayed.is_green() && replayed.corpus.stale.is_empty()
     });
-    Ok(Some(Some(Found {
+    Ok(Search::Over(Some(Found {
         stage,
         runs: verdict.seeds + singles,
         cpu,

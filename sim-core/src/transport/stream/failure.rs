@@ -103,6 +103,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::rc::Rc;
 
     use crate::driver::{Driver, Family, SocketKind};
@@ -174,5 +175,27 @@ mod tests {
         peer.settle();
         assert_eq!(transport.write_buffer_size(), 0);
         assert!(transport.0.buffer.borrow().capacity() <= super::super::writing::BUFFER_KEPT_MAX);
+    }
+
+    /// A-18, C-09: a panic in `resume_writing` that ends the run does not cost a closing connection its end.
+    #[test]
+    fn a_closing_connection_ends_behind_a_panic_that_ended_the_run() {
+        struct Stumbles;
+        impl Protocol for Stumbles {
+            fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {}
+            fn resume_writing(&mut self, _: &mut Cx<'_, Self>) {
+                panic!("on purpose");
+            }
+        }
+        const SENT: usize = 1 << 20;
+        let mut peer = testing::drive_with_window(Stumbles, 0);
+        peer.event_loop().set_panic_policy(PanicPolicy::EndRun);
+        peer.transport().write(&vec![b'x'; SENT]);
+        peer.settle();
+        peer.transport().close();
+        assert!(catch_unwind(AssertUnwindSafe(|| peer.take(SENT))).is_err());
+        assert!(!peer.is_lost());
+        peer.settle();
+        assert!(!peer.is_reset() && matches!(peer.lost(), Some(None)));
     }
 }
