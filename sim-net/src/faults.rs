@@ -26,7 +26,7 @@ pub(crate) const BY_HAND: &str = "hand.drop";
 /// Counters by the name of the fault. A fault that could have happened and did not counts 0.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    /// A dozen at most, which a look at each finds faster than a tree.
+    /// A dozen at most, which a look at each finds faster than a tree; what is asked for often comes to the front.
     counts: Vec<(&'static str, u64)>,
 }
 
@@ -47,7 +47,9 @@ impl Faults {
             self.counts.push((name, 0));
             self.counts.len() - 1
         });
-        &mut self.counts[place].1
+        let nearer = place.saturating_sub(1);
+        self.counts.swap(place, nearer);
+        &mut self.counts[nearer].1
     }
 
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {

@@ -87,6 +87,7 @@ impl Injection {
         }
     }
 
+    #[inline]
     fn get_mut(&mut self, id: SocketId) -> Option<&mut Injected> {
         let (known, injected) = self.streams.get_mut(id.slot())?.as_mut()?;
         (*known == id).then_some(injected)
@@ -165,21 +166,32 @@ impl Network {
     pub(super) fn injected(&mut self, id: SocketId) -> Option<(u32, &mut Injected)> {
         let socket = self.sockets.get(id)?;
         let host = socket.host;
-        let is_known = self.injection.get_mut(id).is_some();
-        let new = match &socket.kind {
-            Kind::Stream(stream) if stream.connection.is_orphan() => return None,
-            Kind::Stream(stream) => (!is_known).then(|| StreamName::Tcp(stream.flow())),
-            Kind::Unix(socket) => {
-                let flow = socket.flow()?;
-                (!is_known).then(|| StreamName::Local(flow.clone()))
-            }
-            _ => return None,
-        };
-        if let Some(name) = new {
-            let new = self.inject_into(name);
-            self.injection.insert(id, new);
+        if matches!(&socket.kind, Kind::Stream(stream) if stream.connection.is_orphan()) {
+            return None;
+        }
+        if self.injection.get_mut(id).is_none() {
+            self.begin_injection(id)?;
         }
         Some((host, self.injection.get_mut(id)?))
+    }
+
+    /// What is known of a stream that was asked about a moment ago, by the same call of its application.
+    #[inline]
+    pub(super) fn injected_before(&mut self, id: SocketId) -> Option<&mut Injected> {
+        self.injection.get_mut(id)
+    }
+
+    /// Begins to know of a stream; `None` if the socket is none.
+    #[cold]
+    fn begin_injection(&mut self, id: SocketId) -> Option<()> {
+        let name = match &self.sockets.get(id)?.kind {
+            Kind::Stream(stream) => StreamName::Tcp(stream.flow()),
+            Kind::Unix(socket) => StreamName::Local(socket.flow()?.clone()),
+            _ => return None,
+        };
+        let new = self.inject_into(name);
+        self.injection.insert(id, new);
+        Some(())
     }
 
     fn inject_into(&mut self, name: StreamName) -> Injected {

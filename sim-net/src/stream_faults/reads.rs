@@ -38,15 +38,16 @@ impl Network {
         if injected.boundary.is_none() {
             return u64::MAX;
         }
-        if read >= injected.next_boundary {
-            injected.boundaries += 1;
-            let ordinal = injected.boundaries;
-            let Self { wire, injection, .. } = self;
-            let draw = injection.recent.at(&wire.decisions, Site::ReadBoundary, inward, ordinal);
-            let Some((_, injected)) = self.injected(id) else { return u64::MAX };
-            injected.next_boundary = read.saturating_add(injected.stretch(draw));
+        if read < injected.next_boundary {
+            return injected.next_boundary - read;
         }
-        let Some((_, injected)) = self.injected(id) else { return u64::MAX };
+        injected.boundaries += 1;
+        let ordinal = injected.boundaries;
+        let Self { wire, injection, .. } = self;
+        let draw = injection.recent.at(&wire.decisions, Site::ReadBoundary, inward, ordinal);
+        let Some(injected) = self.injected_before(id) else { return u64::MAX };
+        let stretch = injected.stretch(draw);
+        injected.next_boundary = read.saturating_add(stretch);
         injected.next_boundary - read
     }
 
@@ -55,15 +56,14 @@ impl Network {
         if let Some((host, injected)) = self.injected(id) {
             let before = injected.read;
             injected.advance(bytes);
-            let (read, name) = (injected.read, injected.name.clone());
-            let inward = injected.inward;
+            let (read, inward) = (injected.read, injected.inward);
+            let name = is_cut.then(|| injected.name.clone().reversed());
             if bytes > 0 {
                 self.reach(host, inward, read);
                 self.pass_boundaries(inward, before, read);
             }
-            if is_cut {
+            if let Some(name) = name {
                 let (site, fault) = (Site::ReadBoundary, FaultSite::Boundary);
-                let name = name.reversed();
                 let subject = Subject::Place(&name, inward, read);
                 self.record(host, Record::Draw { site, value: 1 });
                 self.wire.faults.count(site.name());

@@ -120,14 +120,9 @@ fn look_for(
     }
     let begun = processor_time();
     let search = search.shrinks(false);
-    // A run that fails is run once more, and nothing after it.
-    let found = Mutex::new(begun);
-    let verdict = search.verdict(|world| {
-        *found.lock().unwrap_or_else(PoisonError::into_inner) = processor_time();
-        mutant.run(world)
-    });
-    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let cpu = found.saturating_sub(begun);
+    let ended = Ended::default();
+    let verdict = search.verdict(|world| ended.clone().watch(mutant.run(world)));
+    let cpu = ended.first_failure().unwrap_or_else(processor_time).saturating_sub(begun);
     let Some(first) = verdict.failures.first() else {
         return Ok(if verdict.interrupted { Search::Stopped } else { Search::Over(None) });
     };
@@ -155,6 +150,40 @@ fn look_for(
         plan: plan.or(verdict.unexplained).unwrap_or_default(),
         twin_binds,
     })))
+}
+
+/// When the first run of a search had failed. Clones are of the same search.
+#[derive(Clone, Default)]
+struct Ended(Arc<Mutex<Option<Duration>>>);
+
+impl Ended {
+    /// Runs a scenario, and notes when it fails: at its end, or where it panics or is given up.
+    async fn watch<T, E>(self, run: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let mut watch = Watch { ended: self, is_well: false };
+        let outcome = run.await;
+        watch.is_well = outcome.is_ok();
+        outcome
+    }
+
+    fn first_failure(&self) -> Option<Duration> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run that is going on; dropped, it is over.
+struct Watch {
+    ended: Ended,
+    is_well: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.is_well {
+            let mut first = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // A run that fails is run once more.
+            first.get_or_insert_with(processor_time);
+        }
+    }
 }
 
 const HEAD: &str =
@@ -192,7 +221,7 @@ impl Row {
         let deviations =
             if deviations == usize::MAX { "?".to_owned() } else { deviations.to_string() };
         format!(
-            "{id}  {:<12}  {:>4}  {:>7.1}  {deviations:>10}  {minimum:>7}  {:>5}  {:>9.1}  {:>5}  {bug}",
+            "{id}  {:<12}  {:>4}  {:>7.2}  {deviations:>10}  {minimum:>7}  {:>5}  {:>9.1}  {:>5}  {bug}",
             self.stage(),
             self.median(|found| found.runs),
             ms(self.median(|found| found.cpu)),

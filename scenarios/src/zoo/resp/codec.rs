@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::Write;
 
 /// The longest string, and the most parts of a command, that a decoder takes.
 const BYTES_MAX: usize = 1 << 16;
@@ -61,7 +60,15 @@ fn put(out: &mut Vec<u8>, kind: u8, line: &[u8]) {
 
 fn put_count(out: &mut Vec<u8>, kind: u8, count: usize) {
     out.push(kind);
-    write!(out, "{count}\r\n").expect("a vector takes everything");
+    put_digits(out, count);
+    out.extend_from_slice(END);
+}
+
+fn put_digits(out: &mut Vec<u8>, number: usize) {
+    if number > 9 {
+        put_digits(out, number / 10);
+    }
+    out.push(b'0' + (number % 10) as u8);
 }
 
 /// Cuts a stream into values: [`feed`](Self::feed) it what comes, then [`poll`](Self::poll) until
@@ -80,12 +87,18 @@ fn put_count(out: &mut Vec<u8>, kind: u8, count: usize) {
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
+    /// With fewer bytes in it there is nothing to look for.
+    wanted: usize,
     /// The parts so far of an array that is not whole, and how many it will have.
     array: Option<(Vec<Value>, usize)>,
 }
 
 /// What is not read yet.
-struct Rest<'a>(&'a [u8]);
+struct Rest<'a> {
+    bytes: &'a [u8],
+    /// How many more there must be, at least, for anything to be whole.
+    missing: usize,
+}
 
 /// What stands at the beginning of it.
 enum Item {
@@ -97,7 +110,7 @@ enum Item {
 impl Decoder {
     /// Takes in the next bytes.
     pub fn feed(&mut self, data: &[u8]) {
-        self.buffer.extend(data);
+        self.buffer.extend_from_slice(data);
     }
 
     /// The next value, if it is whole.
@@ -106,9 +119,14 @@ impl Decoder {
     ///
     /// [`ValueError`]: there is no way on then.
     pub fn poll(&mut self) -> Result<Option<Value>, ValueError> {
-        let mut rest = Rest(&self.buffer);
+        if self.buffer.len() < self.wanted {
+            return Ok(None);
+        }
+        let mut rest = Rest { bytes: &self.buffer, missing: 0 };
         let value = next_value(&mut rest, &mut self.array)?;
-        let read = self.buffer.len() - rest.0.len();
+        let Rest { bytes, missing } = rest;
+        self.wanted = bytes.len() + missing;
+        let read = self.buffer.len() - bytes.len();
         self.buffer.drain(..read);
         Ok(value)
     }
@@ -135,11 +153,11 @@ fn next_value(
 
 impl<'a> Rest<'a> {
     fn line(&mut self) -> Result<Option<&'a str>, ValueError> {
-        let Some(end) = self.0.windows(2).position(|window| window == END) else {
-            return if self.0.len() > BYTES_MAX { Err(ValueError) } else { Ok(None) };
+        let Some(end) = self.bytes.windows(2).position(|window| window == END) else {
+            return if self.bytes.len() > BYTES_MAX { Err(ValueError) } else { Ok(None) };
         };
-        let (line, rest) = self.0.split_at(end);
-        self.0 = &rest[2..];
+        let (line, rest) = self.bytes.split_at(end);
+        self.bytes = &rest[2..];
         std::str::from_utf8(line).map(Some).map_err(|_| ValueError)
     }
 
@@ -154,7 +172,7 @@ impl<'a> Rest<'a> {
 
     /// What comes next, if it is whole; else nothing of it is read.
     fn item(&mut self) -> Result<Option<Item>, ValueError> {
-        let all = self.0;
+        let all = self.bytes;
         let Some(line) = self.line()? else { return Ok(None) };
         let (kind, text) = line.split_at_checked(1).ok_or(ValueError)?;
         let value = match kind {
@@ -164,7 +182,8 @@ impl<'a> Rest<'a> {
                 Some(bytes) => match self.bulk(bytes)? {
                     Some(string) => string,
                     None => {
-                        self.0 = all;
+                        self.missing = bytes + END.len() - self.bytes.len();
+                        self.bytes = all;
                         return Ok(None);
                     }
                 },
@@ -181,7 +200,7 @@ impl<'a> Rest<'a> {
 
     /// A part of an array: a string, so that arrays do not nest.
     fn part(&mut self) -> Result<Option<Item>, ValueError> {
-        match self.0.first() {
+        match self.bytes.first() {
             Some(b'$') => self.item(),
             Some(_) => Err(ValueError),
             None => Ok(None),
@@ -189,13 +208,13 @@ impl<'a> Rest<'a> {
     }
 
     fn bulk(&mut self, bytes: usize) -> Result<Option<Value>, ValueError> {
-        let Some((string, rest)) = self.0.split_at_checked(bytes) else { return Ok(None) };
+        let Some((string, rest)) = self.bytes.split_at_checked(bytes) else { return Ok(None) };
         let Some((end, rest)) = rest.split_at_checked(2) else { return Ok(None) };
         if end != END {
             return Err(ValueError);
         }
         let value = Value::Bulk(Some(string.to_vec()));
-        self.0 = rest;
+        self.bytes = rest;
         Ok(Some(value))
     }
 }

@@ -13,6 +13,8 @@ use super::{Bug, PORT};
 
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_millis(500);
+/// How many bytes a batch has, about.
+const BATCH_BYTES: usize = 128;
 
 /// Connections that wait for work. Clones are handles of the same pool.
 #[derive(Debug, Clone)]
@@ -105,7 +107,7 @@ impl Connection {
     ) -> LoopFuture<Result<Vec<Value>, Unanswered>> {
         let waiting = cx.event_loop().create_future();
         (self.wanted, self.waiting) = (commands.len(), Some(waiting.clone()));
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(BATCH_BYTES);
         commands.iter().for_each(|command| command.encode(&mut bytes));
         cx.write(&bytes);
         if cx.is_closing() {
