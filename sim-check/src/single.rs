@@ -183,10 +183,15 @@ impl Maker<'_> {
         Offer::new(entries, is_first.len(), values.len())
     }
 
+    /// The streams that can have faults of a site.
+    fn streams(&self, site: FaultSite) -> Vec<OfferedStream> {
+        self.census.streams().filter(|stream| stream.can_have(site)).collect()
+    }
+
     /// Something that befalls a stream at any place: the ends of writes and the bytes beside them, the
     /// first bytes of each write, and the rest by bisection.
     fn places(&self, site: FaultSite) -> Offer {
-        let streams: Vec<OfferedStream> = self.census.streams().collect();
+        let streams = self.streams(site);
         let lengths = streams.iter().map(|it| it.writes.last().map_or(0, |write| write.offset));
         let lengths: Vec<u64> = lengths.collect();
         let mut begun: Vec<BTreeSet<u64>> = Vec::new();
@@ -221,21 +226,24 @@ impl Maker<'_> {
             spread(order.len() as u64, PLACES_MAX).map(|place| order[place as usize]).collect();
         order.extend(bisected(rest.len()).into_iter().map(|place| rest[place]));
         let entry = |(number, offset): (usize, u64)| {
-            let flow = streams[number].flow.clone();
-            deviation(site, EventId::Stream { flow, offset }, 1, None)
+            deviation(site, streams[number].event(site, offset), 1, None)
         };
         Offer { entries: order.into_iter().map(entry).collect(), total }
     }
 
-    /// Something that befalls a stream where a write ends, or beside it.
+    /// Something that befalls a stream where a write ends, or beside it if it can.
     fn write_ends(&self, site: FaultSite, values: &[u64]) -> Offer {
-        let streams: Vec<OfferedStream> = self.census.streams().collect();
+        let streams = self.streams(site);
         let mut places: Vec<(usize, u64)> = Vec::new();
         for (number, stream) in streams.iter().enumerate() {
             let length = stream.writes.last().map_or(0, |write| write.offset);
             let mut known = BTreeSet::new();
             for write in &stream.writes {
-                for place in [write.offset, write.offset.saturating_sub(1), write.offset + 1] {
+                // What a write brings with it befalls no byte of its own.
+                let beside = if site == FaultSite::Spurious { 0 } else { 1 };
+                let before = write.offset.saturating_sub(beside);
+                let near = [write.offset, before, write.offset + beside];
+                for place in near {
                     if (1..=length).contains(&place) && known.insert(place) {
                         places.push((number, place));
                     }
@@ -246,7 +254,7 @@ impl Maker<'_> {
         let is_first: Vec<bool> = places.iter().map(|(number, _)| seen.insert(*number)).collect();
         let events = in_turn(&is_first).into_iter().flat_map(|place| {
             let (number, offset) = places[place];
-            let event = EventId::Stream { flow: streams[number].flow.clone(), offset };
+            let event = streams[number].event(site, offset);
             values.iter().map(move |&value| (event.clone(), value))
         });
         let entries = events.map(|(event, value)| deviation(site, event, value, None)).collect();
@@ -255,7 +263,8 @@ impl Maker<'_> {
 
     /// Writes that take one byte, or all but one.
     fn short_writes(&self) -> Offer {
-        let streams: Vec<OfferedStream> = self.census.streams().collect();
+        const SITE: FaultSite = FaultSite::ShortWrite;
+        let streams = self.streams(SITE);
         let mut writes = Vec::new();
         for (number, stream) in streams.iter().enumerate() {
             let mut start = 0;
@@ -275,8 +284,7 @@ impl Maker<'_> {
             let (number, offset, length) = writes[place];
             let values: BTreeSet<u64> = [1, length - 1].into();
             for value in values {
-                let event = EventId::Stream { flow: streams[number].flow.clone(), offset };
-                entries.push(deviation(FaultSite::ShortWrite, event, value, None));
+                entries.push(deviation(SITE, streams[number].event(SITE, offset), value, None));
             }
         }
         Offer { entries, total }
@@ -285,11 +293,12 @@ impl Maker<'_> {
     /// Ends of streams that come late.
     fn ends(&self) -> Offer {
         let mut entries = Vec::new();
-        for stream in self.census.streams() {
+        const SITE: FaultSite = FaultSite::DelayFin;
+        for stream in self.streams(SITE) {
             let Some(end) = stream.end else { continue };
             for &delay in &self.delays {
-                let event = EventId::Stream { flow: stream.flow.clone(), offset: end.offset };
-                entries.push(deviation(FaultSite::DelayFin, event, nanos(delay), None));
+                let event = stream.event(SITE, end.offset);
+                entries.push(deviation(SITE, event, nanos(delay), None));
             }
         }
         let total = entries.len() as u64;
@@ -526,6 +535,50 @@ mod tests {
         });
         let among_rest = latest.filter(|&offset| offset < BYTES as u64 - 100).max();
         assert!(among_rest > Some(BYTES as u64 - 110), "{among_rest:?}");
+    }
+
+    /// What never leaves its host can be cut and held up, and not reset; each fault finds its place.
+    #[test]
+    fn streams_inside_a_host_are_looked_at_too() {
+        async fn asks(world: World) -> io::Result<()> {
+            let lp = world.host("a");
+            let serve = |mut reader: StreamReader, writer: StreamWriter| async move {
+                let question = reader.read_to_end().await?;
+                writer.write(&question);
+                writer.close();
+                Ok::<(), io::Error>(())
+            };
+            let _listening = lp.start_unix_server("/run/a b.sock", serve).await?;
+            let (mut reader, writer) = lp.open_unix_connection("/run/a b.sock").await?;
+            writer.write(b"what is it?");
+            writer.write_eof();
+            assert_eq!(reader.read_to_end().await?, b"what is it?");
+            Ok(())
+        }
+        let census = Sim::new(1).census(true).run(asks).census.unwrap();
+        let families = [
+            (Family::Boundary, 20),
+            (Family::ShortWrite, 4),
+            (Family::Coalesce, 4),
+            (Family::Stall, 8),
+            (Family::Spurious, 2),
+            (Family::DelayFin, 2),
+        ];
+        for (family, total) in families {
+            let own = Plan::new().seed(1);
+            let singles = Singles::new(&Profile::only([family]), own, &census, &[]);
+            let coverage = singles.coverage(singles.len());
+            assert_eq!(coverage, [Coverage { family, done: total, total }]);
+            for index in 0..singles.len() {
+                let plan: Plan = singles.plan(index).to_string().parse().unwrap();
+                assert_eq!(plan, singles.plan(index));
+                let report = Sim::new(1).replay(&plan).unwrap().run(asks);
+                assert_eq!(report.bindings.to_string(), "bound 1 of 1", "{plan}");
+                assert!(report.outcome.is_ok(), "{plan}: {:?}", report.outcome);
+            }
+        }
+        let resets = Singles::new(&Profile::only([Family::Reset]), Plan::new(), &census, &[]);
+        assert_eq!(resets.len(), 0);
     }
 
     #[test]

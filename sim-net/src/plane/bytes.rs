@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::census::Census;
 use crate::plan::{
-    Action, Condition, Cut, Deviation, Entry, EventId, Fault, FaultSite, Plan, RESET_BOTH, Sides,
-    Start,
+    Action, Condition, Cut, Deviation, Entry, Fault, FaultSite, Plan, RESET_BOTH, Sides, Start,
 };
 
 /// How many bytes say one entry: what, about which event, and how much.
@@ -76,12 +75,15 @@ impl Census {
 
     /// About the ends of writes: a byte before one, at it, or a byte behind it.
     fn stream_fault(&self, site: FaultSite, which: usize, much: u16) -> Option<Entry> {
-        let mut ends = self.streams().flat_map(|stream| {
-            let ends: Vec<_> = stream.writes.iter().map(|write| write.offset).collect();
-            ends.into_iter().map(move |offset| (stream.flow.clone(), offset))
-        });
-        let count = self.streams().map(|stream| stream.writes.len()).sum::<usize>();
-        let (flow, end) = ends.nth((which / 3).checked_rem(count)?)?;
+        let streams = || self.streams().filter(|stream| stream.can_have(site));
+        let count = streams().map(|stream| stream.writes.len()).sum::<usize>();
+        let mut left = (which / 3).checked_rem(count)?;
+        let stream = streams().find(|stream| {
+            let is_here = left < stream.writes.len();
+            left -= if is_here { 0 } else { stream.writes.len() };
+            is_here
+        })?;
+        let end = stream.writes[left].offset;
         let offset = (end + which as u64 % 3).saturating_sub(1);
         let value = match site {
             FaultSite::ShortWrite => 1 + u64::from(much),
@@ -89,7 +91,7 @@ impl Census {
             FaultSite::Reset => 1 + u64::from(much) % RESET_BOTH,
             _ => 1,
         };
-        Some(Deviation::new(site, EventId::Stream { flow, offset }, value).into())
+        Some(Deviation::new(site, stream.event(site, offset), value).into())
     }
 
     /// A host crashes before one of its turns, or is cut off from then on.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sim_core::Time;
 
 use super::packets::{PacketClass, PacketEvent};
+use super::stream_name::StreamName;
 use crate::flow::Flow;
 use crate::packet::{Body, Packet};
 use crate::plan::{EventId, FaultSite, FlowName, Near, SegmentClass};
@@ -48,7 +49,7 @@ pub struct Census {
     hosts: Vec<Arc<str>>,
     packets: Vec<PacketSeen>,
     arrivals: Vec<PacketSeen>,
-    streams: BTreeMap<Flow, StreamSeen>,
+    streams: BTreeMap<StreamName, StreamSeen>,
     calls: Vec<OfferedCall>,
     turns: Vec<Moment>,
     workload: Vec<OfferedWorkload>,
@@ -114,15 +115,22 @@ pub struct Arrival {
     pub moment: Moment,
 }
 
-/// What one end of a connection wrote.
+/// What one end of a connection, a Unix stream or a pipe wrote.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OfferedStream {
-    /// The flow that carries it.
-    pub flow: FlowName,
+    name: OfferedName,
     /// Where each write that the kernel took ended, in the order of writing.
     pub writes: Vec<WriteEnd>,
     /// Where its writer ended it with `write_eof`, if it did: an end that can come late.
     pub end: Option<WriteEnd>,
+}
+
+/// What plans call a stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum OfferedName {
+    Tcp(FlowName),
+    /// A Unix stream or a pipe.
+    Local(String),
 }
 
 /// The end of a write.
@@ -238,10 +246,13 @@ impl Census {
         })
     }
 
-    /// What was written to connections: one for each direction that had a write or an end.
+    /// What was written to connections, Unix streams and pipes: one for each direction that had a write or an end.
     pub fn streams(&self) -> impl ExactSizeIterator<Item = OfferedStream> {
-        self.streams.iter().map(|(flow, seen)| OfferedStream {
-            flow: flow.to_name(&self.hosts),
+        self.streams.iter().map(|(name, seen)| OfferedStream {
+            name: match name {
+                StreamName::Tcp(flow) => OfferedName::Tcp(flow.to_name(&self.hosts)),
+                StreamName::Local(flow) => OfferedName::Local(flow.name(&self.hosts).to_string()),
+            },
             writes: seen.writes.clone(),
             end: seen.end,
         })
@@ -265,6 +276,33 @@ impl Census {
     /// The name of the host with this index.
     pub fn host(&self, index: u32) -> Arc<str> {
         self.hosts.get(index as usize).cloned().unwrap_or_else(|| Arc::from("?"))
+    }
+}
+
+impl OfferedStream {
+    /// The flow that carries it; `None` of a Unix stream or a pipe, which has no packets.
+    pub fn flow(&self) -> Option<&FlowName> {
+        match &self.name {
+            OfferedName::Tcp(flow) => Some(flow),
+            OfferedName::Local(_) => None,
+        }
+    }
+
+    /// True if it can have faults of this site: nothing between the two ends resets what never leaves a host.
+    pub fn can_have(&self, site: FaultSite) -> bool {
+        self.flow().is_some() || site != FaultSite::Reset
+    }
+
+    /// What a plan calls a fault of this site behind so many of its bytes.
+    pub fn event(&self, site: FaultSite, offset: u64) -> EventId {
+        match &self.name {
+            OfferedName::Tcp(flow) => EventId::Stream { flow: flow.clone(), offset },
+            OfferedName::Local(name) => EventId::Draw {
+                site: site.name().to_owned(),
+                entity: name.clone(),
+                ordinal: offset,
+            },
+        }
     }
 }
 
@@ -303,12 +341,16 @@ impl Census {
         self.arrivals.push(PacketSeen { event, to: moment.host, first: 0, moment });
     }
 
-    pub(crate) fn wrote(&mut self, flow: Flow, offset: u64, moment: Moment) {
-        self.streams.entry(flow).or_default().writes.push(WriteEnd { offset, moment });
+    pub(crate) fn wrote(&mut self, name: &StreamName, offset: u64, moment: Moment) {
+        self.stream(name).writes.push(WriteEnd { offset, moment });
     }
 
-    pub(crate) fn ended(&mut self, flow: Flow, offset: u64, moment: Moment) {
-        self.streams.entry(flow).or_default().end = Some(WriteEnd { offset, moment });
+    pub(crate) fn ended(&mut self, name: &StreamName, offset: u64, moment: Moment) {
+        self.stream(name).end = Some(WriteEnd { offset, moment });
+    }
+
+    fn stream(&mut self, name: &StreamName) -> &mut StreamSeen {
+        self.streams.entry(name.clone()).or_default()
     }
 
     pub(crate) fn called(&mut self, call: OfferedCall) {

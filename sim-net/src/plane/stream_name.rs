@@ -8,7 +8,7 @@ use crate::plan::{EventId, FaultSite};
 use crate::unix::LocalFlow;
 
 /// One direction of what carries a stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum StreamName {
     /// A connection between hosts.
     Tcp(Flow),

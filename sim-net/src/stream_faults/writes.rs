@@ -214,10 +214,8 @@ impl Network {
             peer.writes.push_back(written);
         }
         let Wire { plane, trace, now, .. } = &mut self.wire;
-        if let Some(flow) = name.tcp()
-            && let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut())
-        {
-            census.wrote(flow, written, moment(host, *now, trace.steps()));
+        if let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut()) {
+            census.wrote(&name, written, moment(host, *now, trace.steps()));
         }
         self.reach(host, out, written);
         if fell_short {
@@ -245,10 +243,8 @@ impl Network {
         let (name, out) = (injected.name.clone(), injected.out);
         let written = injected.written;
         let Wire { plane, trace, now, .. } = &mut self.wire;
-        if let Some(flow) = name.tcp()
-            && let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut())
-        {
-            census.ended(flow, written, moment(host, *now, trace.steps()));
+        if let Some(census) = plane.as_mut().and_then(|plane| plane.census.as_mut()) {
+            census.ended(&name, written, moment(host, *now, trace.steps()));
         }
         let asked = Question {
             host,

@@ -12,7 +12,7 @@ use crate::decisions::Entity;
 /// `client@1→unix:/run/app.sock#2` is what the client sends on the second connection to that name
 /// that host `client`, in its first incarnation, opened to itself; with `←` it is what it receives.
 /// Pairs and pipes have no name, so all of a host are counted together.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct LocalFlow {
     pub(super) host: u32,
     pub(super) incarnation: u16,

@@ -157,7 +157,7 @@ fn every_packet_of_the_census_can_be_dropped() {
     assert_eq!(streams.len(), 1, "the server closes without a word");
     let offsets: Vec<u64> = streams[0].writes.iter().map(|write| write.offset).collect();
     assert_eq!((offsets, streams[0].end.map(|end| end.offset)), (vec![100, 150, 200], Some(200)));
-    assert_eq!(streams[0].flow.to_string(), OUT);
+    assert_eq!(streams[0].flow().unwrap().to_string(), OUT);
     let calls: Vec<String> =
         census.calls().iter().map(|call| format!("{} {}", call.site.word(), call.event)).collect();
     assert_eq!(
