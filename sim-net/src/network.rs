@@ -1,6 +1,7 @@
 //! The network and the kernels of its hosts: everything in a world but the engines.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::mem::take;
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,6 +14,7 @@ use crate::agenda::{Event, Place};
 use crate::buffer::{Payload, Pool};
 use crate::capture::icmp::read_quote;
 use crate::decisions::{Draws, Site};
+use crate::errno::{self, EINVAL, EOPNOTSUPP};
 use crate::flow::Flow;
 use crate::host::{Host, HostMemory};
 use crate::link::table::LinkTable;
@@ -31,6 +33,7 @@ use crate::stream_faults::inject::Injection;
 use crate::tcp::config::TcpConfig;
 use crate::tcp::stream::Streams;
 use crate::trace::{DropReason, Record};
+use crate::unix;
 use crate::wire::{Path, Wire};
 
 /// The network, one for each world.
@@ -440,6 +443,16 @@ impl Network {
     pub(crate) fn list_ready(&mut self, index: u32, id: SocketId) {
         self.host(index).ready.push(id);
         self.wake_host(index);
+    }
+
+    /// Why a socket neither listens nor accepts: no socket of datagrams can, and others could.
+    pub(crate) fn no_listener(&self, id: SocketId) -> io::Error {
+        let is_datagrams = self.sockets.get(id).is_some_and(|socket| match &socket.kind {
+            Kind::Datagrams(_) => true,
+            Kind::Unix(socket) => matches!(**socket, unix::Socket::Datagrams(_)),
+            _ => false,
+        });
+        errno::os(if is_datagrams { EOPNOTSUPP } else { EINVAL })
     }
 
     /// Begins to report a socket's readiness, with what is ready now.

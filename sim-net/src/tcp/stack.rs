@@ -160,7 +160,7 @@ impl Network {
                 return Ok(());
             }
             Some(Kind::Unix(_)) => return self.unix_listen(id, backlog),
-            _ => return Err(errno::os(EINVAL)),
+            _ => return Err(self.no_listener(id)),
         };
         let local = match socket.local {
             Some(local) => local,
@@ -277,7 +277,7 @@ impl Network {
     }
 
     pub(crate) fn tcp_accept(&mut self, id: SocketId) -> io::Result<(SocketId, Endpoint)> {
-        let listener = self.sockets.listener(id).ok_or_else(|| errno::os(EINVAL))?;
+        let Some(listener) = self.sockets.listener(id) else { return Err(self.no_listener(id)) };
         let child = listener.waiting.pop_front().ok_or_else(errno::would_block)?;
         let stream = self.sockets.stream(child).expect("what waits is a stream");
         Ok((child, stream.remote))

@@ -177,14 +177,15 @@ impl Network {
 
     pub(crate) fn unix_listen(&mut self, id: SocketId, backlog: u32) -> io::Result<()> {
         let backlog = backlog.min(BACKLOG_MAX) as usize;
-        let place = self.unix(id).ok_or_else(|| errno::os(EINVAL))?;
+        let no_listener = self.no_listener(id);
+        let Some(place) = self.unix(id) else { return Err(no_listener) };
         match place {
             Socket::Listener(listener) => listener.backlog = backlog,
             Socket::Unconnected(socket) if !socket.local.is_unnamed() => {
                 let local = socket.local.clone();
                 *place = Socket::Listener(Listener { local, backlog, waiting: VecDeque::new() });
             }
-            _ => return Err(errno::os(EINVAL)),
+            _ => return Err(no_listener),
         }
         Ok(())
     }
@@ -226,7 +227,7 @@ impl Network {
 
     pub(super) fn unix_accept(&mut self, id: SocketId) -> io::Result<(SocketId, UnixAddr)> {
         let Some(Socket::Listener(listener)) = self.unix(id) else {
-            return Err(errno::os(EINVAL));
+            return Err(self.no_listener(id));
         };
         let child = listener.waiting.pop_front().ok_or_else(errno::would_block)?;
         let remote = self.unix_stream(child).map(|stream| stream.remote.clone());

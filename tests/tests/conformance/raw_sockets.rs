@@ -48,7 +48,9 @@ async fn refusal(lp: &Loop, socket: &mut Socket, place: SocketAddr) -> io::Resul
     Ok(error.and_then(AddressError::raw_os_error))
 }
 
-/// `EISCONN` and `EDESTADDRREQ`.
+/// `EINVAL`, `EOPNOTSUPP`, `EISCONN` and `EDESTADDRREQ`.
+const INVALID: Option<i32> = Some(22);
+const NOT_SUPPORTED: Option<i32> = Some(95);
 const IS_CONNECTED: Option<i32> = Some(106);
 const NO_DESTINATION: Option<i32> = Some(89);
 
@@ -294,6 +296,24 @@ both_loops! {
         let mut buf = [0; 100];
         let (length, from) = receiver.recv_from(&mut buf).await?;
         assert_eq!((&buf[..length], from), (&b"ping"[..], sender.local_addr()?));
+        Ok(())
+    }
+
+    /// A socket of datagrams does not listen, and what does not listen accepts nothing: the kernel's errors.
+    async fn what_is_no_listener_says_so(world: World) -> io::Result<()> {
+        let lp = world.host("host");
+        let mut socket = datagrams(&lp).await?;
+        let errors = [socket.listen(1).unwrap_err(), socket.accept().await.unwrap_err()];
+        assert_eq!(errors.map(|error| error.raw_os_error()), [NOT_SUPPORTED; 2]);
+        let mut socket = Socket::open_unix(&lp, SocketKind::Datagram)?;
+        socket.bind_unix(&SocketPath::new())?;
+        let errors = [socket.listen(1).unwrap_err(), socket.accept_unix().await.unwrap_err()];
+        assert_eq!(errors.map(|error| error.raw_os_error()), [NOT_SUPPORTED; 2]);
+        let mut socket = Socket::open(&lp, SocketKind::Stream, Family::V4)?;
+        assert_eq!(socket.accept().await.unwrap_err().raw_os_error(), INVALID);
+        let mut socket = Socket::open_unix(&lp, SocketKind::Stream)?;
+        let errors = [socket.listen(1).unwrap_err(), socket.accept_unix().await.unwrap_err()];
+        assert_eq!(errors.map(|error| error.raw_os_error()), [INVALID; 2]);
         Ok(())
     }
 
