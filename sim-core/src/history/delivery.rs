@@ -6,6 +6,7 @@ use std::fmt::{self, Debug, Display};
 use std::rc::Rc;
 
 use super::anomaly::{self, Anomaly, Deed};
+use super::record::RecordId;
 use crate::Time;
 
 /// What was sent and what was delivered, by streams: those of a sender, or of a sender to a receiver.
@@ -34,11 +35,15 @@ use crate::Time;
 /// assert_eq!(anomaly.what, "a message was lost, and a later one was not");
 /// log.accepted(unknown);
 /// ```
-pub struct Deliveries<S, M>(Rc<RefCell<BTreeMap<S, Stream<M>>>>);
+pub struct Deliveries<S, M> {
+    id: RecordId,
+    streams: Rc<RefCell<BTreeMap<S, Stream<M>>>>,
+}
 
 /// A message that was given to its sender.
 #[derive(Clone, Debug)]
 pub struct Sending<S> {
+    record: RecordId,
     stream: S,
     place: usize,
 }
@@ -109,7 +114,7 @@ impl Promise {
 impl<S: Ord + Clone + Display, M: Ord + Clone + Debug> Deliveries<S, M> {
     /// Nothing was sent yet.
     pub fn new() -> Self {
-        Self(Rc::default())
+        Self { id: RecordId::new(), streams: Rc::default() }
     }
 
     /// `message` is to be sent on `stream`. Whether it was accepted is unknown until somebody says so.
@@ -119,37 +124,50 @@ impl<S: Ord + Clone + Display, M: Ord + Clone + Debug> Deliveries<S, M> {
     /// If the stream has had the same message.
     #[track_caller]
     pub fn sends(&self, stream: S, message: M) -> Sending<S> {
-        let mut streams = self.0.borrow_mut();
+        let mut streams = self.streams.borrow_mut();
         let it = streams.entry(stream.clone()).or_default();
         let place = it.sent.len();
         let same = it.places.insert(message.clone(), place);
         assert!(same.is_none(), "Deliveries::sends: {stream} has sent {message:?} before");
         it.sent.push(Sent { message, time: anomaly::now(), fate: Fate::Unknown });
-        Sending { stream, place }
+        Sending { record: self.id, stream, place }
     }
 
     /// It was accepted: it has to be delivered.
+    ///
+    /// # Panics
+    ///
+    /// If it was refused before, or is a message of another record: a verdict about what was recorded wrongly would
+    /// be wrong.
+    #[track_caller]
     pub fn accepted(&self, sending: Sending<S>) {
         self.end(sending, Fate::Accepted);
     }
 
     /// It was refused: it is not to be delivered.
+    ///
+    /// # Panics
+    ///
+    /// If it was accepted before, or is a message of another record.
+    #[track_caller]
     pub fn refused(&self, sending: Sending<S>) {
         self.end(sending, Fate::Refused);
     }
 
+    #[track_caller]
     fn end(&self, sending: Sending<S>, fate: Fate) {
-        let mut streams = self.0.borrow_mut();
-        let stream = streams.get_mut(&sending.stream);
-        // One of another record says nothing about this one.
-        if let Some(sent) = stream.and_then(|stream| stream.sent.get_mut(sending.place)) {
-            sent.fate = fate;
-        }
+        assert!(sending.record == self.id, "Deliveries: the message is one of another record");
+        let mut streams = self.streams.borrow_mut();
+        let stream = streams.get_mut(&sending.stream).expect("it was sent on it");
+        let sent = &mut stream.sent[sending.place];
+        let is_new = sent.fate == Fate::Unknown || sent.fate == fate;
+        assert!(is_new, "Deliveries: {:?} was both accepted and refused", sent.message);
+        sent.fate = fate;
     }
 
     /// `message` of `stream` was delivered.
     pub fn delivered(&self, stream: S, message: M) {
-        let mut streams = self.0.borrow_mut();
+        let mut streams = self.streams.borrow_mut();
         let stream = streams.entry(stream).or_default();
         let place = stream.places.get(&message).copied();
         stream.delivered.push(Delivered { message, time: anomaly::now(), place });
@@ -157,7 +175,7 @@ impl<S: Ord + Clone + Display, M: Ord + Clone + Debug> Deliveries<S, M> {
 
     /// How many messages were delivered, on all streams.
     pub fn count(&self) -> usize {
-        self.0.borrow().values().map(|stream| stream.delivered.len()).sum()
+        self.streams.borrow().values().map(|stream| stream.delivered.len()).sum()
     }
 
     /// Whether a promise was kept on each stream.
@@ -167,7 +185,7 @@ impl<S: Ord + Clone + Display, M: Ord + Clone + Debug> Deliveries<S, M> {
     /// A message that was delivered twice, out of order, refused or never sent; or one that was accepted
     /// and lost.
     pub fn check(&self, promise: Promise) -> Result<(), Anomaly> {
-        let streams = self.0.borrow();
+        let streams = self.streams.borrow();
         streams.iter().try_for_each(|(name, stream)| {
             stream.check(promise).map_err(|(what, deeds)| {
                 let deed = |(time, what)| Deed::new(name, time, what);
@@ -259,14 +277,14 @@ impl<S: Ord + Clone + Display, M: Ord + Clone + Debug> Default for Deliveries<S,
 
 impl<S, M> Clone for Deliveries<S, M> {
     fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
+        Self { id: self.id, streams: Rc::clone(&self.streams) }
     }
 }
 
 impl<S, M> Debug for Deliveries<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deliveries")
-            .field("streams", &self.0.borrow().len())
+            .field("streams", &self.streams.borrow().len())
             .finish_non_exhaustive()
     }
 }
@@ -292,6 +310,32 @@ mod tests {
         delivered.iter().for_each(|&message| log.delivered("s", message));
         assert_eq!(log.count(), delivered.len());
         log.check(promise).map_err(|anomaly| anomaly.what)
+    }
+
+    #[test]
+    fn what_became_of_a_message_may_be_said_twice() {
+        let log = Deliveries::new();
+        let sending = log.clone().sends("s", 1);
+        log.accepted(sending.clone());
+        log.accepted(sending);
+        assert!(log.check(Promise::EXACTLY_ONCE).is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "1 was both accepted and refused")]
+    fn and_only_one_of_two_things() {
+        let log = Deliveries::new();
+        let sending = log.sends("s", 1);
+        log.accepted(sending.clone());
+        log.refused(sending);
+    }
+
+    #[test]
+    #[should_panic(expected = "the message is one of another record")]
+    fn a_message_is_of_the_record_that_it_was_given_to() {
+        let (one, other) = (Deliveries::new(), Deliveries::new());
+        other.sends("s", 1);
+        other.accepted(one.sends("s", 1));
     }
 
     #[test]

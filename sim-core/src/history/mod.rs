@@ -62,6 +62,7 @@ mod convergence;
 mod delivery;
 mod leadership;
 mod queue;
+mod record;
 mod register;
 mod search;
 mod session;
@@ -79,6 +80,7 @@ pub use self::convergence::Replicas;
 pub use self::delivery::{Deliveries, Promise, Sending};
 pub use self::leadership::Leaders;
 pub use self::queue::{Queue, QueueInput};
+use self::record::RecordId;
 pub use self::register::{Register, RegisterInput};
 pub use self::search::{check, check_within};
 pub use self::session::{Begun, Guarantee, Sessions};
@@ -122,9 +124,12 @@ pub trait Model {
     }
 }
 
-/// An operation of a history.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Call(usize);
+/// An operation of a history. Those of one history are in the order of their calls.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Call {
+    record: RecordId,
+    index: usize,
+}
 
 /// How an operation ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -156,6 +161,7 @@ pub struct Operation<I, O> {
 pub struct History<I, O>(Rc<RefCell<Recorded<I, O>>>);
 
 struct Recorded<I, O> {
+    id: RecordId,
     operations: Vec<Operation<I, O>>,
     /// The processes whose last operation has not returned.
     open: BTreeSet<u64>,
@@ -199,6 +205,7 @@ impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
     /// Nothing was asked yet.
     pub fn new() -> Self {
         Self(Rc::new(RefCell::new(Recorded {
+            id: RecordId::new(),
             operations: Vec::new(),
             open: BTreeSet::new(),
             steps: 0,
@@ -219,18 +226,29 @@ impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
         recorded.steps += 1;
         let (called, time) = (recorded.steps, anomaly::now());
         recorded.operations.push(Operation { process, input, called, time, ended: Ended::Maybe });
-        Call(recorded.operations.len() - 1)
+        Call { record: recorded.id, index: recorded.operations.len() - 1 }
     }
 
     /// It was answered.
+    ///
+    /// # Panics
+    ///
+    /// If it was answered before or has failed, or is an operation of another history: a verdict about what was
+    /// recorded wrongly would be wrong.
+    #[track_caller]
     pub fn returns(&self, call: Call, output: O) {
         let mut recorded = self.0.borrow_mut();
-        recorded.steps += 1;
-        let at = recorded.steps;
+        let at = recorded.steps + 1;
         recorded.end(call, Ended::Ok(output, at));
+        recorded.steps = at;
     }
 
     /// It did not happen, for sure.
+    ///
+    /// # Panics
+    ///
+    /// As [`returns`](Self::returns).
+    #[track_caller]
     pub fn fails(&self, call: Call) {
         self.0.borrow_mut().end(call, Ended::Failed);
     }
@@ -241,9 +259,13 @@ impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
     }
 }
 
-impl<I, O> Recorded<I, O> {
+impl<I: Debug, O: Debug> Recorded<I, O> {
+    #[track_caller]
     fn end(&mut self, call: Call, ended: Ended<O>) {
-        let operation = &mut self.operations[call.0];
+        assert!(call.record == self.id, "History: the operation is one of another history");
+        let operation = &mut self.operations[call.index];
+        let is_open = matches!(operation.ended, Ended::Maybe);
+        assert!(is_open, "History: the operation has ended before: {operation}");
         operation.ended = ended;
         self.open.remove(&operation.process);
     }
