@@ -549,7 +549,7 @@ impl Driver for MioDriver {
         self.resolver.name_of(addr)
     }
 
-    fn execute(&self, job: Job) -> io::Result<Option<Job>> {
+    fn execute(&self, job: Job) -> io::Result<Option<(Job, Duration)>> {
         let executor = self.executor.get_or_init(|| ThreadPool::new(default_threads()));
         executor.execute(job).map(|()| None)
     }

@@ -586,13 +586,13 @@ pub trait Driver {
     }
 
     /// Runs a job on a thread of the backend's own, now or when one is free (contract G-62). A backend without
-    /// threads gives it back, and it runs on the loop.
+    /// threads gives it back with the time that it takes, after which it runs on the loop; none by default.
     ///
     /// # Errors
     ///
     /// When there is no thread to be had.
-    fn execute(&self, job: Job) -> io::Result<Option<Job>> {
-        Ok(Some(job))
+    fn execute(&self, job: Job) -> io::Result<Option<(Job, Duration)>> {
+        Ok(Some((job, Duration::ZERO)))
     }
 
     // 8. Cancellations.

@@ -72,8 +72,8 @@ impl Loop {
     /// Runs `job` on a thread of the loop's executor, and gives back its value: asyncio's `run_in_executor`.
     ///
     /// It begins at once, whether the future is awaited or not, and dropping the future does not stop it (contract
-    /// G-62). In a simulation there are no threads: the job runs on the loop, in its next iteration, and takes no
-    /// virtual time.
+    /// G-62). In a simulation there are no threads: the job runs on the loop at a later virtual time that it draws
+    /// (`Sim::executor`), in one piece.
     ///
     /// # Errors
     ///
@@ -97,8 +97,8 @@ impl Loop {
         match chosen {
             Some(executor) => executor.execute(job)?,
             None => {
-                if let Some(job) = self.core.driver.execute(job)? {
-                    self.call_soon(job);
+                if let Some((job, after)) = self.core.driver.execute(job)? {
+                    self.call_later(after, job).detach();
                 }
             }
         }

@@ -85,6 +85,8 @@ pub enum Site {
     ConnectError,
     /// How long a name server takes to answer, beyond the least.
     NameDelay,
+    /// How long a job of `run_in_executor` takes, beyond the least.
+    JobDelay,
     /// Whether the name servers fail for now: 1 if so.
     NameFailure,
     /// Whether they say that there is no such name: 1 if so.
@@ -102,7 +104,7 @@ pub enum Site {
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::HostOrder,
         Self::PacketDelay,
         Self::InitialSequence,
@@ -133,6 +135,7 @@ impl Site {
         Self::SpawnError,
         Self::EarlyDeath,
         Self::TaskCancel,
+        Self::JobDelay,
     ];
 
     /// The stable name, as traces and plans write it.
@@ -161,6 +164,7 @@ impl Site {
             Self::AcceptError => "socket.emfile",
             Self::ConnectError => "socket.connect",
             Self::NameDelay => "dns.delay",
+            Self::JobDelay => "executor.delay",
             Self::NameFailure => "dns.again",
             Self::NameUnknown => "dns.nxdomain",
             Self::NameEmpty => "dns.empty",
@@ -197,7 +201,9 @@ impl Site {
             | Self::SpawnError
             | Self::EarlyDeath
             | Self::TaskCancel => Class::Fault,
-            Self::HostOrder | Self::PacketDelay | Self::NameDelay => Class::Environment,
+            Self::HostOrder | Self::PacketDelay | Self::NameDelay | Self::JobDelay => {
+                Class::Environment
+            }
             Self::InitialSequence | Self::EphemeralPort | Self::NamedRng => Class::Identity,
             Self::WorkloadSize => Class::Workload,
         }
@@ -206,7 +212,11 @@ impl Site {
     /// Its place in the stream of an entity. Sites of different kinds of entities may share one.
     const fn slot(self) -> u64 {
         match self {
-            Self::PacketDelay | Self::HostOrder | Self::StoreLost | Self::NameDelay => 0,
+            Self::PacketDelay
+            | Self::HostOrder
+            | Self::StoreLost
+            | Self::NameDelay
+            | Self::JobDelay => 0,
             Self::InitialSequence | Self::EphemeralPort | Self::StoreTorn => 1,
             Self::NamedRng => 2,
             Self::WorkloadSize => 3,

@@ -13,7 +13,7 @@ use sim_core::driver::{
 };
 use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
-use sim_core::{NameInfo, Rng, RunError, Storage, Time};
+use sim_core::{Job, NameInfo, Rng, RunError, Storage, Time};
 
 use crate::address::{Endpoint, Route};
 use crate::bell::HostAlarm;
@@ -526,6 +526,14 @@ impl Driver for HostDriver {
 
     fn host(&self) -> &str {
         &self.name
+    }
+
+    fn execute(&self, job: Job) -> io::Result<Option<(Job, Duration)>> {
+        if self.dead.get() {
+            return Err(gone());
+        }
+        let takes = self.scheduler.network().job_delay(self.index);
+        Ok(Some((job, takes)))
     }
 
     fn cancels(&self, task: &str, suspension: Suspension, ordinal: u64) -> bool {

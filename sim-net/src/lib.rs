@@ -87,6 +87,7 @@ mod faults;
 mod flow;
 mod holds;
 mod host;
+mod jobs;
 mod leftovers;
 mod life;
 mod link;

@@ -17,6 +17,7 @@ use crate::decisions::{Draws, Site};
 use crate::errno::{self, EINVAL, EOPNOTSUPP};
 use crate::flow::Flow;
 use crate::host::{Host, HostMemory};
+use crate::jobs::Jobs;
 use crate::link::table::LinkTable;
 use crate::link::{LinkError, LinkRule};
 use crate::memory::{Spare, clear};
@@ -60,6 +61,7 @@ pub(crate) struct Network {
     pub(crate) woken: Vec<Waker>,
     pub(crate) names: BTreeMap<Arc<str>, u32>,
     pub(crate) name_service: NameService,
+    pub(crate) jobs: Jobs,
     pub(crate) groups: Groups,
     /// The number of host 0.
     first_number: u32,
@@ -98,6 +100,7 @@ impl Network {
             woken: Vec::new(),
             names: BTreeMap::new(),
             name_service: NameService::default(),
+            jobs: Jobs::default(),
             groups: Groups::default(),
             first_number,
             moved: BTreeMap::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sim_core::{EventLoop, Outcome, PanicPolicy, Time, World};
 
+use crate::jobs::Jobs;
 use crate::link::table::LinkTable;
 use crate::link::{Latency, Link, LinkRule, Rate};
 use crate::links::Links;
@@ -54,6 +55,7 @@ pub struct Sim {
     capture: bool,
     stream_faults: StreamFaults,
     resolver: Resolver,
+    executor: Latency,
     plan: Plan,
     quiesce: Option<Duration>,
     liveness: Option<Duration>,
@@ -81,6 +83,7 @@ impl Sim {
             capture: false,
             stream_faults: StreamFaults::new(),
             resolver: Resolver::new(),
+            executor: Jobs::default_latency(),
             plan: Plan::new(),
             quiesce: None,
             liveness: None,
@@ -255,6 +258,17 @@ impl Sim {
     #[must_use]
     pub fn resolver(mut self, resolver: Resolver) -> Self {
         self.resolver = resolver;
+        self
+    }
+
+    /// Sets how long a job of [`run_in_executor`](sim_core::Loop::run_in_executor) takes: a `Duration`, or a range of
+    /// them for a time that each job draws. By default that is 10 µs to 1 ms, so that jobs may end in another order
+    /// than they began.
+    ///
+    /// A plan says `job-delay client@1/executor nr 0 +3ms` of the first job of a host, beyond the least.
+    #[must_use]
+    pub fn executor(mut self, takes: impl Into<Latency>) -> Self {
+        self.executor = takes.into();
         self
     }
 
@@ -483,6 +497,7 @@ impl Sim {
         network.set_stream_faults(self.stream_faults);
         network.set_plane(Plane::new(&self.plan, seed, is_replay, until, recording, census));
         network.set_resolver(self.resolver.clone());
+        network.jobs = Jobs::new(self.executor.clone());
         let mut limits = self.limits;
         if let Some(quiesce) = self.quiesce {
             limits.calm_at = Some(quiesce);

@@ -77,9 +77,11 @@ fn deviations(deviation: &Deviation) -> Vec<Deviation> {
         times.take_while(|&time| time < value).collect::<Vec<u64>>()
     };
     let values: Vec<u64> = match deviation.site {
-        FaultSite::Delay | FaultSite::Stall | FaultSite::DelayFin | FaultSite::NameDelay => {
-            shorter(0)
-        }
+        FaultSite::Delay
+        | FaultSite::Stall
+        | FaultSite::DelayFin
+        | FaultSite::NameDelay
+        | FaultSite::JobDelay => shorter(0),
         // 1 is a copy at once, or news that wait for what comes next; 1 + n has a time of n nanoseconds.
         FaultSite::Duplicate | FaultSite::Coalesce => {
             if value > 1 {

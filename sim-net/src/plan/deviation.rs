@@ -51,6 +51,8 @@ pub enum FaultSite {
     StoreTorn,
     /// An answer of the name servers takes longer; the value is in nanoseconds.
     NameDelay,
+    /// A job of `run_in_executor` takes longer; the value is in nanoseconds.
+    JobDelay,
     /// A question to the name servers fails for the time being.
     NameFailure,
     /// The name servers say that there is no such name.
@@ -95,7 +97,7 @@ const ENDS: [(&str, u64); 3] =
 
 impl FaultSite {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Loss,
         Self::Duplicate,
         Self::Delay,
@@ -115,6 +117,7 @@ impl FaultSite {
         Self::StoreLost,
         Self::StoreTorn,
         Self::NameDelay,
+        Self::JobDelay,
         Self::NameFailure,
         Self::NameUnknown,
         Self::NameEmpty,
@@ -159,6 +162,7 @@ impl FaultSite {
             Self::StoreLost => ("store.lost", "lose", Unit::Number),
             Self::StoreTorn => ("store.torn", "tear", Unit::Number),
             Self::NameDelay => ("dns.delay", "dns-delay", Unit::Nanos),
+            Self::JobDelay => ("executor.delay", "job-delay", Unit::Nanos),
             Self::NameFailure => ("dns.again", "dns-again", Unit::Flag),
             Self::NameUnknown => ("dns.nxdomain", "dns-nxdomain", Unit::Flag),
             Self::NameEmpty => ("dns.empty", "dns-empty", Unit::Flag),

@@ -148,6 +148,7 @@ fn subject(site: FaultSite) -> About {
         | FaultSite::StoreLost
         | FaultSite::StoreTorn
         | FaultSite::NameDelay
+        | FaultSite::JobDelay
         | FaultSite::NameFailure
         | FaultSite::NameUnknown
         | FaultSite::NameEmpty

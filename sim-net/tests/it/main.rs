@@ -7,6 +7,7 @@ mod determinism;
 mod frozen;
 mod holds;
 mod hosts;
+mod jobs;
 mod leftovers;
 mod links;
 mod multicast;
