@@ -7,7 +7,9 @@ use sim_core::Time;
 use sim_net::plan::{Entry, Workload};
 use sim_net::{Bound, Census, Log, OfferedWorkload, Plan, Report, Sim};
 
-use crate::shrink::{Bounds, Judge, Shrunk, Trial, first_interesting, shrink, shrink_faults};
+use crate::shrink::{
+    Bounds, Judge, Shrunk, Trial, first_interesting, shrink_faults, shrink_workload,
+};
 use crate::signature::Signature;
 use crate::story::story;
 use crate::subject::{Ran, Runs, Subject};
@@ -187,7 +189,7 @@ fn with_less_to_do(
     if !is_minimal || left.replays == 0 || left.events == 0 || judge.is_over() {
         return Shrunk { is_minimal: false, ..shrunk };
     }
-    let smaller = shrink(&shrunk.plan, judge, jobs, left);
+    let smaller = shrink_workload(&shrunk.plan, judge, jobs, left);
     let (replays, events) = (replays + smaller.replays, events + smaller.events);
     Shrunk { before, replays, events, ..smaller }
 }

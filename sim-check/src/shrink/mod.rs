@@ -137,12 +137,38 @@ pub struct Shrunk {
 /// # Ok::<(), sim_net::plan::PlanErrors>(())
 /// ```
 pub fn shrink(plan: &Plan, judge: &dyn Judge, jobs: usize, bounds: Bounds) -> Shrunk {
-    shrink_by(plan, judge, jobs, bounds, Shrinker::run)
+    shrink_by(plan, judge, jobs, bounds, |shrinker| {
+        let reproduced = shrinker.begin();
+        if reproduced {
+            shrinker.take_out_faults();
+            shrinker.run_from_workload();
+        }
+        reproduced
+    })
 }
 
 /// Shrinks as [`shrink`] does, but leaves the workload as it is.
 pub(crate) fn shrink_faults(plan: &Plan, judge: &dyn Judge, jobs: usize, bounds: Bounds) -> Shrunk {
-    shrink_by(plan, judge, jobs, bounds, Shrinker::take_out_faults)
+    shrink_by(plan, judge, jobs, bounds, |shrinker| {
+        let reproduced = shrinker.begin();
+        if reproduced {
+            shrinker.take_out_faults();
+        }
+        reproduced
+    })
+}
+
+/// Shrinks what [`shrink_faults`] has made further: the workload, and what that makes possible. The plan is interesting.
+pub(crate) fn shrink_workload(
+    plan: &Plan,
+    judge: &dyn Judge,
+    jobs: usize,
+    bounds: Bounds,
+) -> Shrunk {
+    shrink_by(plan, judge, jobs, bounds, |shrinker| {
+        shrinker.run_from_workload();
+        true
+    })
 }
 
 fn shrink_by<'a>(
@@ -150,14 +176,11 @@ fn shrink_by<'a>(
     judge: &'a dyn Judge,
     jobs: usize,
     bounds: Bounds,
-    run: fn(&mut Shrinker<'a>),
+    run: fn(&mut Shrinker<'a>) -> bool,
 ) -> Shrunk {
     let trials = Trials::new(judge, jobs, bounds);
     let mut shrinker = Shrinker { best: workload_last(plan), trials };
-    let reproduced = shrinker.begin();
-    if reproduced {
-        run(&mut shrinker);
-    }
+    let reproduced = run(&mut shrinker);
     let Shrinker { best, trials } = shrinker;
     Shrunk {
         plan: if reproduced { best } else { plan.clone() },
@@ -195,14 +218,15 @@ impl Shrinker<'_> {
         self.try_first(1, &|best, _| best.clone()).is_some()
     }
 
-    fn run(&mut self) {
+    /// All passes, when those that leave the workload as it is find nothing more.
+    fn run_from_workload(&mut self) {
         loop {
-            self.take_out_faults();
             let before = self.best.clone();
             self.make_workload_smaller();
             if self.best == before || self.trials.is_spent() {
                 return;
             }
+            self.take_out_faults();
         }
     }
 

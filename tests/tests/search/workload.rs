@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use sim_check::{Check, Files, PlanFile, Verdict, check};
@@ -219,4 +220,44 @@ fn a_census_changes_nothing_where_the_workload_is_set() {
         (report.hash, report.events, report.time, report.bindings)
     });
     assert_eq!(without, with);
+}
+
+/// Fails where all workers are there at once.
+async fn crowds(world: World) -> io::Result<()> {
+    match world.size("workers", 2..=8) {
+        8 => Err(io::Error::other("a crowd")),
+        _ => Ok(()),
+    }
+}
+
+/// What the environment has a check replay, when the test below runs this one.
+#[test]
+fn a_few_workers_are_no_crowd() {
+    check("crowd").seeds(1).corpus(folder("crowd").join("corpus")).run(crowds);
+}
+
+#[test]
+fn a_plan_of_the_environment_may_be_about_the_workload_alone() {
+    let path = folder("environment").join("given.plan");
+    let replayed = |plan: &str| {
+        std::fs::write(&path, plan).expect("it can be written");
+        let mut command = Command::new(std::env::current_exe().expect("it is running"));
+        command.args(["--exact", "workload::a_few_workers_are_no_crowd", "--nocapture"]);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SIM_") {
+                command.env_remove(name);
+            }
+        }
+        let output = command.env("SIM_PLAN", &path).output().expect("it can be started");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), told)
+    };
+    let (passes, told) = replayed("size workers = 8\n");
+    let said =
+        "\nit fails without any fault\nworkload  size workers = 8 (of 2 to 8; the seed has 6)\n";
+    assert!(!passes && told.contains(said) && told.contains("\nreplay    SIM_PLAN="), "{told}");
+    let (passes, told) = replayed("size workers = 7\n");
+    assert!(passes && !told.contains("unbound"), "{told}");
+    let (passes, told) = replayed("size wrokers = 8\n");
+    assert!(passes && told.contains("\nunbound: size wrokers = 8\n"), "{told}");
 }
