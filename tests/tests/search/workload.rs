@@ -102,7 +102,7 @@ fn a_small_plan_has_one_teller_and_the_writes_that_it_takes() {
     insta::assert_snapshot!(told(&one), @r"
     books: the books of teller 0 are wrong
     seed 0x23, host control, 1.000000000s virtual, trace hash (hash)
-    shrunk from 34 entries to 2 in 43 replays (bound 2 of 2):
+    shrunk from 34 entries to 2 in 39 replays (bound 2 of 2):
       1. 0.000000000s  duplicate teller-0@1→bank:9/udp#1 dgram 0xfad1a8abad76f361 near 7 len 10
       2. 0.000000000s  drop teller-0@1→bank:9/udp#1 dgram 0xddc5799c197c8b42 near 9 len 10
     workload  size tellers = 1 (of 1 to 8; the seed has 5)
