@@ -206,6 +206,19 @@ fn a_smaller_size_may_change_what_else_there_is() {
 }
 
 #[test]
+fn what_gets_smaller_lets_other_things_get_smaller_after_it() {
+    // A seat for each guest: with no guests one seat is enough, and then one kill is.
+    let scenario = Scenario::new(|run| {
+        let seats = run.size("seats", 1..=9, 5);
+        let guests = run.ops("guests", 5).len() as u64;
+        let kills = ["kill a", "kill b"].into_iter().filter(|line| run.fault(line)).count() as u64;
+        seats >= guests && kills >= seats.min(2)
+    });
+    let lines = scenario.lines(FAULTS);
+    assert_eq!(lines, ["kill b at 2s", "without guests 0-4", "size seats = 1"]);
+}
+
+#[test]
 fn a_failure_without_faults_may_need_a_large_workload() {
     let scenario = Scenario::new(|run| run.size("clients", 1..=100, 5) >= 37);
     assert_eq!(scenario.lines("size clients = 80\n"), ["size clients = 37"]);
