@@ -261,3 +261,17 @@ fn a_plan_of_the_environment_may_be_about_the_workload_alone() {
     let (passes, told) = replayed("size wrokers = 8\n");
     assert!(passes && told.contains("\nunbound: size wrokers = 8\n"), "{told}");
 }
+
+/// Where there is a twin, a workload counts only if it is the twin's, too.
+#[test]
+fn what_the_twin_does_not_ask_for_stays_as_the_seed_has_it() {
+    let twin = async |world: World| {
+        world.ops("jobs", 30, |index, _| index);
+    };
+    let check = check("tires").stop_at_first(true).shrinks(false);
+    let verdict = check.explained(check.verdict(tires), tires, twin);
+    let plan = verdict.explanation.expect("it fails").shrunk.plan;
+    let lines: Vec<String> = plan.entries.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["without jobs 0-10,13-29"]);
+    assert!(check.replay(&plan, twin).corpus.is_sound(), "all of it binds there");
+}
