@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sim_core::Time;
-use sim_net::plan::Entry;
-use sim_net::{Log, Plan, Report, Sim};
+use sim_net::plan::{Entry, Workload};
+use sim_net::{Bound, Census, Log, OfferedWorkload, Plan, Report, Sim};
 
-use crate::shrink::{Bounds, Judge, Shrunk, Trial, first_interesting, shrink};
+use crate::shrink::{
+    Bounds, Judge, Shrunk, Trial, first_interesting, shrink_faults, shrink_workload,
+};
 use crate::signature::Signature;
 use crate::story::story;
 use crate::subject::{Ran, Runs, Subject};
@@ -30,9 +32,11 @@ const SMALL: usize = 4;
 pub struct Explanation {
     /// How it was made small, and the plan.
     pub shrunk: Shrunk,
-    /// What each entry of the plan did, in the order of time.
+    /// What each entry of the plan did, in the order of time. What it says of the workload is not among them.
     pub steps: Vec<Step>,
-    /// How many entries found what they are about in the run below.
+    /// What the plan says of the workload, in its order.
+    pub workload: Vec<Scale>,
+    /// How many of the steps found what they are about in the run below.
     pub bound: usize,
     /// What failed in the run of the small plan, in a line.
     pub error: String,
@@ -62,6 +66,17 @@ pub struct Step {
     pub sufficient: Option<bool>,
 }
 
+/// A line of a plan about the workload: no fault, but how large the scenario is. It prints
+/// `size clients = 1 (of 1 to 8; the seed has 5)`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Scale {
+    /// The line.
+    pub line: Workload,
+    /// What the scenario asked for under its name: nothing, if the line found nothing.
+    pub offered: Option<OfferedWorkload>,
+}
+
 /// How much may be done about it.
 pub(crate) struct Effort<'a> {
     pub(crate) jobs: usize,
@@ -73,12 +88,19 @@ pub(crate) struct Effort<'a> {
 /// A judge that may be told to stop.
 struct Stoppable<'a, F> {
     judge: F,
+    subject: &'a Subject<'a>,
     stop: Option<&'a AtomicBool>,
 }
 
 impl<F: Fn(&Plan) -> Trial + Sync> Judge for Stoppable<'_, F> {
     fn judge(&self, plan: &Plan) -> Trial {
         (self.judge)(plan)
+    }
+
+    fn workload(&self, plan: &Plan) -> Vec<OfferedWorkload> {
+        let Ok(sim) = self.subject.replay(plan) else { return Vec::new() };
+        let report = self.subject.run(&sim.census(true), &Runs::default()).report;
+        report.census.map(|census| census.workload().to_vec()).unwrap_or_default()
     }
 
     fn is_over(&self) -> bool {
@@ -104,21 +126,23 @@ pub(crate) fn explain(
         Origin::Seed(seed) => recorded(subject, *seed)?,
         Origin::Single(plan) | Origin::Kept(_, plan) => plan.clone(),
     };
-    let judge_up_to = |strict: usize, candidate: &Plan| {
-        let small = candidate.entries.len() <= strict;
+    // All entries of plans with so many faults must bind; of none, if there is no such number.
+    let judge_up_to = |strict: Option<usize>, candidate: &Plan| {
+        let small = strict.is_some_and(|most| candidate.faults().count() <= most);
         judge(subject, twin, candidate, &failed.signature, small)
     };
-    let entries = plan.entries.len();
-    let lenient = entries <= SMALL && !judge_up_to(SMALL, &plan).interesting;
-    let strict = if lenient { entries.saturating_sub(1) } else { SMALL };
+    let faults = plan.faults().count();
+    let lenient = faults <= SMALL && !judge_up_to(Some(SMALL), &plan).interesting;
+    let strict = if lenient { faults.checked_sub(1) } else { Some(SMALL) };
     let judge = |candidate: &Plan| judge_up_to(strict, candidate);
-    let judge = Stoppable { judge, stop: effort.stop };
-    let shrunk = shrink(&plan, &judge, effort.jobs, effort.bounds);
+    let judge = Stoppable { judge, subject, stop: effort.stop };
+    let shrunk = shrink_faults(&plan, &judge, effort.jobs, effort.bounds);
     if !shrunk.reproduced {
         let of_twin = if twin.is_some() { ", or it fails for its twin, too" } else { "" };
         return Err(format!("its plan does not fail in the same way{of_twin}:\n{plan}"));
     }
     let shrunk = with_one_fault(subject, shrunk, &judge, effort);
+    let shrunk = with_less_to_do(shrunk, &judge, effort);
     let is_over = judge.is_over();
     show(subject, twin, shrunk, &failed.signature, !is_over)
 }
@@ -131,34 +155,51 @@ fn with_one_fault(
     judge: &dyn Judge,
     &Effort { jobs, bounds, .. }: &Effort<'_>,
 ) -> Shrunk {
-    if shrunk.plan.entries.len() < 2 || judge.is_over() {
+    if shrunk.plan.faults().count() < 2 || judge.is_over() {
         return shrunk;
     }
     let singles = subject.singles(shrunk.plan.seed.unwrap_or_default());
     let count = singles.len().min(SINGLES_MAX);
     let plan = |index: usize| singles.plan(index);
     let left = Bounds { replays: bounds.replays.saturating_sub(shrunk.replays), ..bounds };
-    let (found, replays) = first_interesting(count, &plan, judge, jobs, left);
-    let replays = shrunk.replays + replays;
+    let (found, done) = first_interesting(count, &plan, judge, jobs, left);
+    let (replays, events) = (shrunk.replays + done.replays, shrunk.events + done.events);
     match found {
         Some(index) => {
-            let simpler = shrink(&plan(index), judge, jobs, bounds);
-            let replays = replays + simpler.replays;
-            if simpler.plan.entries.len() < shrunk.plan.entries.len() {
-                Shrunk { before: shrunk.before, replays, ..simpler }
+            let simpler = shrink_faults(&plan(index), judge, jobs, bounds);
+            let (replays, events) = (replays + simpler.replays, events + simpler.events);
+            if simpler.plan.faults().count() < shrunk.plan.faults().count() {
+                Shrunk { before: shrunk.before, replays, events, ..simpler }
             } else {
-                Shrunk { replays, ..shrunk }
+                Shrunk { replays, events, ..shrunk }
             }
         }
-        None => Shrunk { replays, ..shrunk },
+        None => Shrunk { replays, events, ..shrunk },
     }
+}
+
+/// A plan of as few faults, and less of a workload. That comes last: a fault less is worth more.
+fn with_less_to_do(
+    shrunk: Shrunk,
+    judge: &dyn Judge,
+    &Effort { jobs, bounds, .. }: &Effort<'_>,
+) -> Shrunk {
+    let Shrunk { before, replays, events, is_minimal, .. } = shrunk;
+    let left = bounds.without(Bounds { replays, events });
+    if !is_minimal || left.replays == 0 || left.events == 0 || judge.is_over() {
+        return Shrunk { is_minimal: false, ..shrunk };
+    }
+    let smaller = shrink_workload(&shrunk.plan, judge, jobs, left);
+    let (replays, events) = (replays + smaller.replays, events + smaller.events);
+    Shrunk { before, replays, events, ..smaller }
 }
 
 /// Looks into the failure of a plan that is small already.
 pub(crate) fn explain_as_is(subject: &Subject<'_>, failed: &Failed) -> Result<Explanation, String> {
     let plan = failed.origin.plan().ok_or("a seed has no plan of its own")?.clone();
-    let before = plan.entries.len();
-    let shrunk = Shrunk { plan, before, replays: 1, is_minimal: false, reproduced: true };
+    let before = plan.faults().count();
+    let shrunk =
+        Shrunk { plan, before, replays: 1, events: 0, is_minimal: false, reproduced: true };
     show(subject, None, shrunk, &failed.signature, true)
 }
 
@@ -215,17 +256,23 @@ fn show(
 ) -> Result<Explanation, String> {
     let runs = Runs::default();
     let sim = subject.replay(&shrunk.plan).map_err(|error| error.to_string())?;
+    let says_size = shrunk.plan.entries.iter().any(Entry::is_workload);
+    let sim = if says_size { sim.census(true) } else { sim };
     let (beginning, Ran { report, place }) = looked_at(subject, sim, &runs);
+    let workload = scales(&shrunk.plan, report.census.as_ref());
     let Some(finding) = report.finding() else {
         return Err("it does not fail when it is looked at".to_owned());
     };
     let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
     let fails = |plan: &Plan| judge(subject, twin, plan, signature, false).interesting;
     let plan = &shrunk.plan;
-    let is_small = ablate && (2..=ABLATED_MAX).contains(&plan.entries.len());
-    let steps = plan.entries.iter().enumerate().map(|(number, entry)| {
+    let is_small = ablate && (2..=ABLATED_MAX).contains(&plan.faults().count());
+    let faults = plan.entries.iter().enumerate().filter(|(_, entry)| !entry.is_workload());
+    let steps = faults.map(|(number, entry)| {
+        // The workload is as it is in all of them.
         let others = |keep: bool| {
-            let kept = plan.entries.iter().enumerate().filter(|(at, _)| (*at == number) == keep);
+            let all = plan.entries.iter().enumerate();
+            let kept = all.filter(|(at, it)| it.is_workload() || (*at == number) == keep);
             Plan { entries: kept.map(|(_, entry)| entry.clone()).collect(), ..plan.clone() }
         };
         Step {
@@ -238,9 +285,12 @@ fn show(
     let mut steps: Vec<Step> = steps.collect();
     // What has no time is true all the time, and comes first.
     steps.sort_by_key(|step| step.time);
+    let found =
+        |(entry, bound): &(&Entry, &Bound)| !entry.is_workload() && **bound != Bound::Unbound;
     Ok(Explanation {
         steps,
-        bound: report.bindings.bound(),
+        workload,
+        bound: report.bindings.iter().filter(found).count(),
         error: format!("{}{place}", finding.message),
         host: finding.host.clone(),
         time: finding.time,
@@ -249,6 +299,26 @@ fn show(
         report: Arc::new(report),
         shrunk,
     })
+}
+
+/// What a plan says of the workload, with what its run asked for.
+fn scales(plan: &Plan, census: Option<&Census>) -> Vec<Scale> {
+    let offered = census.map_or(&[][..], Census::workload);
+    let lines = plan.entries.iter().filter_map(|entry| match entry {
+        Entry::Workload(line) => Some(line.clone()),
+        _ => None,
+    });
+    let scales = lines.map(|line| {
+        let offered = offered.iter().find(|offered| match (&line, offered) {
+            (Workload::Size { name, .. }, OfferedWorkload::Size { name: asked, .. })
+            | (Workload::Without { name, .. }, OfferedWorkload::Operations { name: asked, .. }) => {
+                name == asked
+            }
+            _ => false,
+        });
+        Scale { offered: offered.cloned(), line }
+    });
+    scales.collect()
 }
 
 /// Runs a simulation with its packets and records, and gives the first of these if it has not all of them: faults are at

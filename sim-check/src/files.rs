@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sim_net::Plan;
+
 use crate::explain::Explanation;
 use crate::places;
 use crate::report::Timeline;
@@ -34,7 +36,12 @@ impl Files {
         let timeline = match Timeline::new(title, &explanation.report) {
             Some(timeline) => {
                 let path = path("html");
-                let timeline = timeline.plan(&explanation.shrunk.plan);
+                let plan = &explanation.shrunk.plan;
+                let faults = Plan { entries: plan.faults().cloned().collect(), ..plan.clone() };
+                let mut timeline = timeline.plan(&faults);
+                for scale in &explanation.workload {
+                    timeline = timeline.note(format!("Workload: {scale}"));
+                }
                 places::write_whole(&path, |mut file| timeline.write_html(&mut file))?;
                 Some(path)
             }

@@ -38,7 +38,7 @@
 //! | `determinism` | two runs of one thing, held against each other |
 //! | `signature` | what makes two failures the same: [`Signature`] |
 //! | [`shrink`] | makes a failing plan small |
-//! | `explain` | what a failure comes down to: [`Explanation`], [`Step`] |
+//! | `explain` | what a failure comes down to: [`Explanation`], [`Step`], [`Scale`] |
 //! | `plan_file` | a plan in a file: [`PlanFile`] |
 //! | `corpus`, `files`, `places` | plans that are kept, and what else a failure leaves behind: [`Files`] |
 //! | `strategies` | strategies for `proptest`, with the feature of that name |
@@ -76,7 +76,7 @@ mod verdict;
 mod words;
 
 pub use check::{Check, check};
-pub use explain::{Explanation, Step};
+pub use explain::{Explanation, Scale, Step};
 pub use family::Family;
 pub use files::Files;
 pub use places::{artifacts, quoted, write_whole};

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use sim_net::Log;
+use sim_net::plan::Workload;
+use sim_net::{Log, OfferedWorkload};
 
-use crate::explain::{Explanation, Step};
+use crate::explain::{Explanation, Scale, Step};
 use crate::verdict::{FAILURES_KEPT, Failed, KINDS_KEPT, Verdict};
 
 /// How many other failures are named.
@@ -173,6 +174,13 @@ impl Verdict {
 }
 
 impl Explanation {
+    /// What the plan says of the workload, a line each; nothing if it leaves that to the seed. The lines begin as
+    /// `workload  size clients = 1 (of 1 to 8; the seed has 5)` does.
+    pub fn workload_lines(&self) -> impl Iterator<Item = String> {
+        let heads = std::iter::once("workload").chain(std::iter::repeat(""));
+        heads.zip(&self.workload).map(|(head, scale)| format!("{head:<9} {scale}"))
+    }
+
     /// What failed, and what it comes down to.
     fn tell(&self, failed: &Failed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { shrunk, steps, error, host, time, hash, .. } = self;
@@ -189,6 +197,7 @@ impl Explanation {
         for (number, step) in (1..).zip(steps) {
             write!(f, "\n  {number}. {step}")?;
         }
+        self.workload_lines().try_for_each(|line| write!(f, "\n{line}"))?;
         if !self.story.is_empty() {
             write!(f, "\nwhat happened:\n{}", self.story.join("\n"))?;
         }
@@ -211,6 +220,34 @@ impl fmt::Display for Step {
             (_, Some(true)) => f.write_str("   (enough alone)"),
             (Some(false), _) => f.write_str("   (not needed)"),
             _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line.fmt(f)?;
+        match (&self.line, &self.offered) {
+            (_, Some(OfferedWorkload::Size { range, value, drawn, .. })) => {
+                let (least, most) = (range.start(), range.end());
+                f.write_str(" (")?;
+                if !matches!(&self.line, Workload::Size { value: said, .. } if said == value) {
+                    write!(f, "{value}, ")?;
+                }
+                write!(f, "of {least} to {most}; the seed has {drawn})")
+            }
+            (
+                Workload::Without { operations, .. },
+                Some(OfferedWorkload::Operations { count, .. }),
+            ) => {
+                let is_out = |it: &u64| operations.iter().any(|range| range.contains(it));
+                match (0..*count).filter(|it| !is_out(it)).count() {
+                    0 => write!(f, " (none of {count} is left)"),
+                    1 => write!(f, " (1 of {count} is left)"),
+                    left => write!(f, " ({left} of {count} are left)"),
+                }
+            }
+            _ => f.write_str(" (the scenario asks for none)"),
         }
     }
 }

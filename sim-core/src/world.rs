@@ -234,6 +234,10 @@ impl World {
     /// in the simulator, which a plan may set (`size writes = 5`); the middle of the range on the real
     /// loop.
     ///
+    /// A failure that is made small has each size as low as it still fails with, down to the least of
+    /// its range: few hosts and little to do are easier to look at. So let the range begin with the
+    /// least that makes sense.
+    ///
     /// # Panics
     ///
     /// If `range` is empty.
@@ -247,8 +251,9 @@ impl World {
     /// `generate` from its index and a random stream of its own.
     ///
     /// No operation depends on how much of its stream another one used, nor on whether it is there:
-    /// a plan of a simulation can leave single ones out (`without writes 4,7`), and all others are as
-    /// they were. On the real loop none is left out.
+    /// a plan of a simulation can leave single ones out (`without writes 4,7-9`), and all others are as
+    /// they were. A failure that is made small is without all that it does not need. On the real loop
+    /// none is left out.
     ///
     /// ```
     /// # use sim_core::World;

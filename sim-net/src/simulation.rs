@@ -362,21 +362,16 @@ impl WorldBackend for Backend {
     fn size(&self, name: &str, range: RangeInclusive<u64>) -> u64 {
         let mut network = self.0.network();
         let (least, most) = (*range.start(), *range.end());
+        let entity = Entity::named(format_args!("world/{name}"));
+        let draw = network.wire.decisions.at(Site::WorkloadSize, entity, 0);
+        let drawn = least + below(draw, (most - least).saturating_add(1));
         let planned = network.wire.plane.as_mut().and_then(|plane| plane.size(name));
-        let value = match planned {
-            Some(value) => {
-                let value = value.clamp(least, most);
-                network.record(CONTROL, Record::Draw { site: Site::WorkloadSize, value });
-                value
-            }
-            None => {
-                let entity = Entity::named(format_args!("world/{name}"));
-                let draw = network.wire.draw(CONTROL, Site::WorkloadSize, entity, 0);
-                least + below(draw, (most - least).saturating_add(1))
-            }
-        };
+        let planned = planned.map(|value| value.clamp(least, most));
+        let recorded = planned.unwrap_or(draw);
+        network.record(CONTROL, Record::Draw { site: Site::WorkloadSize, value: recorded });
+        let value = planned.unwrap_or(drawn);
         if let Some(plane) = &mut network.wire.plane {
-            plane.offer_size(name, range, value);
+            plane.offer_size(name, range, value, drawn);
         }
         value
     }

@@ -42,9 +42,71 @@ fn entries_of_a_failing_plan_that_do_not_bind_are_named() {
     assert!(said.contains("\nthe run of the plan failed (") && !said.contains("seeds"), "{said}");
     let output = run(&format!("{line} --json"));
     let told: Value = serde_json::from_str(text(&output.stdout)).expect("it is JSON");
-    let entry = bound.lines().last().expect("it has one");
+    let has_workload = |line: &&str| line.starts_with("size ");
+    let entry = bound.lines().rfind(|line| !has_workload(line)).expect("it has one");
     assert_eq!((&told["bound"], &told["unbound"]), (&array!([entry]), &array!([unbound])));
     assert_eq!(told["explanation"]["bound"], array!([entry]));
+}
+
+/// What a small plan says of the workload is told, and is none of the entries that are counted.
+#[test]
+fn what_a_plan_says_of_the_workload_is_told_apart() {
+    let folder = folder("workload");
+    let plan = super::failing_plan(&folder);
+    let small = std::fs::read_to_string(&plan).expect("it was written");
+    let size = small.lines().find(|line| line.starts_with("size ")).expect(&small);
+    let fault = small.lines().find(|line| line.starts_with("isolate ")).expect(&small);
+    let (scale, unbound) = (format!("{size} (of 6 to 8; the seed has 8)"), "size nothing = 3");
+
+    std::fs::write(&plan, format!("{small}{unbound}\n")).expect("it can be written");
+    let said = |how: &str| {
+        let output = run(&format!("{how} {}", plan.display()));
+        assert_eq!(output.status.code(), Some(1), "{how}: {}", text(&output.stderr));
+        text(&output.stdout).to_owned() + text(&output.stderr)
+    };
+    let told = format!("\nworkload  {scale}\n          {unbound} (the scenario asks for none)\n");
+    for how in ["replay", "explain"] {
+        let said = said(how);
+        assert!(said.contains("\nthe plan (bound 1 of 1):\n  1. "), "{said}");
+        assert!(said.contains(&told) && !said.contains("  2. "), "{said}");
+        assert!(said.contains(&format!("\nunbound: {unbound}\n")), "{said}");
+    }
+    let shrunk = said("shrink");
+    assert!(shrunk.starts_with(&small), "{shrunk}");
+    assert!(shrunk.contains(": shrunk from 1 entry to 1 in "), "{shrunk}");
+    assert!(shrunk.ends_with(&format!("\nworkload  {scale}\n")), "{shrunk}");
+
+    let told: Value = serde_json::from_str(&said("explain --json")).expect("it is JSON");
+    let (bound, nowhere) = (array!(true), array!(false));
+    assert_eq!((&told["bound"], &told["unbound"]), (&array!([fault]), &array!([unbound])));
+    let said = array!([
+        { "entry": size, "bound": bound },
+        { "entry": unbound, "bound": nowhere },
+    ]);
+    assert_eq!(told["workload"], said);
+    let explanation = &told["explanation"];
+    assert_eq!(explanation["steps"].as_array().map(Vec::len), Some(1), "{told}");
+    let said = array!([
+        { "entry": size, "bound": bound, "value": 7, "of_seed": 8, "least": 6, "most": 8 },
+        { "entry": unbound, "bound": nowhere },
+    ]);
+    assert_eq!(explanation["workload"], said);
+
+    // A line that finds nothing makes a plan that passes stale, as ever.
+    let corpus = folder.join("corpus");
+    std::fs::create_dir_all(&corpus).expect("it can be made");
+    for (id, line, is_stale) in
+        [("1", "size rpc.clients = 1", false), ("2", "without writes 4-7", true)]
+    {
+        let path = corpus.join(format!("rpc.{id}.plan"));
+        std::fs::write(&path, format!("plan 1.0\nscenario rpc\n{line}\n")).expect("it can be");
+        let told = json(&format!("check rpc --seeds 1 --json --corpus {}", corpus.display()));
+        let stale = if is_stale { array!([path.display().to_string()]) } else { array!([]) };
+        assert_eq!(told["corpus"]["stale"], stale, "{line}");
+        let ran = json(&format!("run rpc --plan {} --json", path.display()));
+        assert_eq!(ran["bound"], array!([]), "{line}");
+        assert_eq!(ran["workload"], array!([{ "entry": line, "bound": !is_stale }]));
+    }
 }
 
 /// Whether it passes or fails, each of its records is printed: those that `run` prints.

@@ -1,5 +1,5 @@
 //! Makes a failing plan small: the fewest entries, with the simplest values, that still fail in the
-//! same way.
+//! same way; and of what the scenario does as little as it takes.
 //!
 //! A candidate is a plan with something taken out or made simpler. A [`Judge`] runs it and says whether
 //! it is still interesting. The passes below go on until none of them finds anything, or a bound is
@@ -11,6 +11,12 @@
 //! | alone | one entry and nothing else: what goes wrong after it may hide that it is enough |
 //! | spans | without all entries of a kind, of a host, of a flow; then without halves, quarters, .. of what is left, down to single entries (delta debugging: Zeller and Hildebrandt, 2002) |
 //! | values | entries that say less: shorter, rounder, at one end instead of both |
+//! | sizes | what [`World::size`](sim_core::World::size) draws: all at their least, each at its least, and what must be larger by bisection |
+//! | operations | without all that [`World::ops`](sim_core::World::ops) makes, without halves, quarters, .. of it, down to single ones |
+//!
+//! A fault less is worth more than any smaller workload. So sizes and operations come when the other passes find
+//! nothing more, and faults once more when they have changed anything. What a plan says of the workload is no
+//! entry that counts: neither before nor after.
 //!
 //! Candidates of a pass are judged in parallel, and the first in order that is interesting is accepted,
 //! whoever was ready first. So any number of threads gives the same plan. What is judged once is
@@ -21,11 +27,12 @@ mod spans;
 mod tests;
 mod trials;
 mod values;
+mod workload;
 
 use std::fmt;
 
-use sim_net::Plan;
 use sim_net::plan::Entry;
+use sim_net::{OfferedWorkload, Plan};
 
 use self::trials::{Make, Trials};
 
@@ -36,6 +43,13 @@ const ALONE_MAX: usize = 1_000;
 pub trait Judge: Sync {
     /// Runs a plan.
     fn judge(&self, plan: &Plan) -> Trial;
+
+    /// What of the workload of a plan's run can be made smaller; see
+    /// [`Census::workload`](sim_net::Census::workload). Nothing by default: then nothing is tried.
+    fn workload(&self, plan: &Plan) -> Vec<OfferedWorkload> {
+        let _ = plan;
+        Vec::new()
+    }
 
     /// True if nobody waits for more: the shrinker ends with what it has, as at a bound, once the plan
     /// that it was given is judged. Never by default.
@@ -70,6 +84,17 @@ pub struct Bounds {
     pub events: u64,
 }
 
+impl Bounds {
+    /// What is left of it when so much is done.
+    pub(crate) fn without(self, done: Self) -> Self {
+        let (replays, events) = (self.replays, self.events);
+        Self {
+            replays: replays.saturating_sub(done.replays),
+            events: events.saturating_sub(done.events),
+        }
+    }
+}
+
 impl Default for Bounds {
     /// 20 000 replays, 300 million events.
     fn default() -> Self {
@@ -83,10 +108,12 @@ impl Default for Bounds {
 pub struct Shrunk {
     /// The smallest plan that it found; the one that it was given if that is not interesting.
     pub plan: Plan,
-    /// How many entries there were before.
+    /// How many entries there were before, without those about the workload.
     pub before: usize,
     /// How many replays it took, those alone whose answers counted.
     pub replays: u64,
+    /// How many events these had together.
+    pub events: u64,
     /// True if nothing more can be taken out, as far as the passes know; false if a bound ended them.
     pub is_minimal: bool,
     /// False if the plan that was given is not interesting itself.
@@ -110,37 +137,77 @@ pub struct Shrunk {
 /// # Ok::<(), sim_net::plan::PlanErrors>(())
 /// ```
 pub fn shrink(plan: &Plan, judge: &dyn Judge, jobs: usize, bounds: Bounds) -> Shrunk {
-    let mut shrinker = Shrinker { best: plan.clone(), trials: Trials::new(judge, jobs, bounds) };
-    let reproduced = shrinker.begin();
-    if reproduced {
-        shrinker.run();
-    }
+    shrink_by(plan, judge, jobs, bounds, |shrinker| {
+        let reproduced = shrinker.begin();
+        if reproduced {
+            shrinker.take_out_faults();
+            shrinker.run_from_workload();
+        }
+        reproduced
+    })
+}
+
+/// Shrinks as [`shrink`] does, but leaves the workload as it is.
+pub(crate) fn shrink_faults(plan: &Plan, judge: &dyn Judge, jobs: usize, bounds: Bounds) -> Shrunk {
+    shrink_by(plan, judge, jobs, bounds, |shrinker| {
+        let reproduced = shrinker.begin();
+        if reproduced {
+            shrinker.take_out_faults();
+        }
+        reproduced
+    })
+}
+
+/// Shrinks what [`shrink_faults`] has made further: the workload, and what that makes possible. The plan is interesting.
+pub(crate) fn shrink_workload(
+    plan: &Plan,
+    judge: &dyn Judge,
+    jobs: usize,
+    bounds: Bounds,
+) -> Shrunk {
+    shrink_by(plan, judge, jobs, bounds, |shrinker| {
+        shrinker.run_from_workload();
+        true
+    })
+}
+
+fn shrink_by<'a>(
+    plan: &Plan,
+    judge: &'a dyn Judge,
+    jobs: usize,
+    bounds: Bounds,
+    run: fn(&mut Shrinker<'a>) -> bool,
+) -> Shrunk {
+    let trials = Trials::new(judge, jobs, bounds);
+    let mut shrinker = Shrinker { best: workload_last(plan), trials };
+    let reproduced = run(&mut shrinker);
     let Shrinker { best, trials } = shrinker;
     Shrunk {
-        plan: best,
-        before: plan.entries.len(),
-        replays: trials.replays(),
+        plan: if reproduced { best } else { plan.clone() },
+        before: plan.faults().count(),
+        replays: trials.spent().replays,
+        events: trials.spent().events,
         is_minimal: reproduced && !trials.is_spent(),
         reproduced,
     }
 }
 
-/// The first of `count` plans that is interesting, in their order, and how many replays it took to know. `make` makes
-/// them when they are judged.
+/// The first of `count` plans that is interesting, in their order, and what it took to know. `make` makes them when they
+/// are judged.
 pub(crate) fn first_interesting(
     count: usize,
     make: &(dyn Fn(usize) -> Plan + Sync),
     judge: &dyn Judge,
     jobs: usize,
     bounds: Bounds,
-) -> (Option<usize>, u64) {
+) -> (Option<usize>, Bounds) {
     let mut trials = Trials::new(judge, jobs, bounds);
     let found = trials.first_interesting(count, make).map(|(index, _)| index);
-    (found, trials.replays())
+    (found, trials.spent())
 }
 
 struct Shrinker<'a> {
-    /// The smallest interesting plan so far.
+    /// The smallest interesting plan so far. What it says of the workload is behind everything else.
     best: Plan,
     trials: Trials<'a>,
 }
@@ -151,9 +218,21 @@ impl Shrinker<'_> {
         self.try_first(1, &|best, _| best.clone()).is_some()
     }
 
-    fn run(&mut self) {
-        let is_empty = self.best.entries.is_empty();
-        if is_empty || self.try_first(1, &|best, _| with_entries(best, Vec::new())).is_some() {
+    /// All passes, when those that leave the workload as it is find nothing more.
+    fn run_from_workload(&mut self) {
+        loop {
+            let before = self.best.clone();
+            self.make_workload_smaller();
+            if self.best == before || self.trials.is_spent() {
+                return;
+            }
+            self.take_out_faults();
+        }
+    }
+
+    /// All that does not touch the workload.
+    fn take_out_faults(&mut self) {
+        if self.faults() == 0 || self.try_first(1, &|best, _| with_faults(best, &[])).is_some() {
             return;
         }
         loop {
@@ -167,14 +246,19 @@ impl Shrinker<'_> {
         }
     }
 
+    /// How many entries are not about the workload: they are the first ones.
+    fn faults(&self) -> usize {
+        self.best.faults().count()
+    }
+
     /// Keeps a single entry, if one is enough. True if it is.
     fn keep_one(&mut self) -> bool {
-        if self.best.entries.len() < 2 {
+        let faults = self.faults();
+        if faults < 2 {
             return false;
         }
-        let count = self.best.entries.len().min(ALONE_MAX);
-        let alone = |best: &Plan, n: usize| with_entries(best, vec![best.entries[n].clone()]);
-        self.try_first(count, &alone).is_some()
+        let alone = |best: &Plan, n: usize| with_faults(best, &best.entries[n..=n]);
+        self.try_first(faults.min(ALONE_MAX), &alone).is_some()
     }
 
     /// Takes out all entries of a kind, of a host, of a flow.
@@ -182,7 +266,7 @@ impl Shrinker<'_> {
         for span in spans::ALL {
             let mut done = 0;
             loop {
-                let groups = spans::groups(&self.best.entries, span);
+                let groups = spans::groups(&self.best.entries[..self.faults()], span);
                 // One group is all there is, and without it there is nothing.
                 if groups.len() < 2 {
                     break;
@@ -199,11 +283,11 @@ impl Shrinker<'_> {
 
     /// Takes out halves of what is left, quarters, and so on to single entries.
     fn take_out_windows(&mut self) {
-        let mut size = self.best.entries.len().div_ceil(2);
-        while size > 0 && self.best.entries.len() > 1 {
+        let mut size = self.faults().div_ceil(2);
+        while size > 0 && self.faults() > 1 {
             let mut done = 0;
             loop {
-                let count = self.best.entries.len();
+                let count = self.faults();
                 let windows = count.saturating_sub(done).div_ceil(size);
                 let begin = done;
                 let shorter = |best: &Plan, n: usize| {
@@ -222,15 +306,15 @@ impl Shrinker<'_> {
     /// Makes each entry simpler, as far as it goes.
     fn make_simpler(&mut self) {
         let mut place = 0;
-        while place < self.best.entries.len() {
+        while place < self.faults() {
             let simpler = values::simpler(&self.best.entries[place]);
-            let count = self.best.entries.len();
+            let count = self.faults();
             let with = |best: &Plan, n: usize| {
                 let mut plan = best.clone();
                 plan.entries[place] = simpler[n].clone();
                 plan
             };
-            if self.try_first(simpler.len(), &with).is_none() || self.best.entries.len() < count {
+            if self.try_first(simpler.len(), &with).is_none() || self.faults() < count {
                 place += 1;
             }
         }
@@ -260,6 +344,17 @@ fn with_entries(plan: &Plan, entries: Vec<Entry>) -> Plan {
     Plan { scenario: plan.scenario.clone(), seed: plan.seed, entries }
 }
 
+/// The plan with these entries and what it says of the workload.
+fn with_faults(plan: &Plan, faults: &[Entry]) -> Plan {
+    let workload = plan.entries.iter().filter(|entry| entry.is_workload());
+    with_entries(plan, faults.iter().chain(workload).cloned().collect())
+}
+
+/// The plan with what it says of the workload behind everything else, which means the same.
+fn workload_last(plan: &Plan) -> Plan {
+    with_faults(plan, &plan.faults().cloned().collect::<Vec<Entry>>())
+}
+
 /// The plan without the entries in these places, which are in order.
 fn without(plan: &Plan, places: &[usize]) -> Plan {
     let mut places = places.iter().peekable();
@@ -273,7 +368,7 @@ impl fmt::Display for Shrunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { plan, before, replays, is_minimal, .. } = self;
         let entries = |count: usize| if count == 1 { "entry" } else { "entries" };
-        let after = plan.entries.len();
+        let after = plan.faults().count();
         write!(f, "shrunk from {before} {} to {after} in {replays} replays", entries(*before))?;
         if *is_minimal { Ok(()) } else { f.write_str(" (a bound ended it)") }
     }

@@ -182,7 +182,7 @@ fn candidates_are_made_when_they_are_judged_and_not_before() {
         };
         let mut trials = Trials::new(&judge, jobs, Bounds::default());
         let (found, trial) = trials.first_interesting(300, &make).unwrap();
-        assert_eq!((found, trial.unbound, trials.replays()), (10, vec![0], 11));
+        assert_eq!((found, trial.unbound, trials.spent().replays), (10, vec![0], 11));
         assert!((11..=16).contains(&made.load(Ordering::Relaxed)));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use sim_net::Plan;
+use sim_net::{OfferedWorkload, Plan};
 
 use super::{Bounds, Judge, Trial};
 use crate::jobs;
@@ -16,9 +16,10 @@ pub(super) struct Trials<'a> {
     judge: &'a dyn Judge,
     jobs: usize,
     bounds: Bounds,
-    replays: u64,
-    events: u64,
+    spent: Bounds,
     known: BTreeMap<Key, Trial>,
+    /// The plan that was asked for its workload last, and that.
+    workload: Option<(Key, Vec<OfferedWorkload>)>,
 }
 
 /// What a plan is remembered by: 128 bits of hash, so that what was judged takes no more memory the larger the plans.
@@ -37,18 +38,40 @@ pub(super) type Make<'m> = &'m (dyn Fn(usize) -> Plan + Sync);
 
 impl<'a> Trials<'a> {
     pub(super) fn new(judge: &'a dyn Judge, jobs: usize, bounds: Bounds) -> Self {
-        Self { judge, jobs: jobs.max(1), bounds, replays: 0, events: 0, known: BTreeMap::new() }
+        let (jobs, known) = (jobs.max(1), BTreeMap::new());
+        let spent = Bounds { replays: 0, events: 0 };
+        Self { judge, jobs, bounds, spent, known, workload: None }
     }
 
-    /// How many replays counted.
-    pub(super) fn replays(&self) -> u64 {
-        self.replays
+    /// What was done that counted.
+    pub(super) fn spent(&self) -> Bounds {
+        self.spent
     }
 
     /// True if a bound is reached, or the judge is not to be asked any more.
     pub(super) fn is_spent(&self) -> bool {
-        let is_bound = self.replays >= self.bounds.replays || self.events >= self.bounds.events;
-        is_bound || self.replays > 0 && self.judge.is_over()
+        let Bounds { replays, events } = self.bounds.without(self.spent);
+        let is_bound = replays == 0 || events == 0;
+        is_bound || self.spent.replays > 0 && self.judge.is_over()
+    }
+
+    /// What of the workload of a plan that was judged can be made smaller; nothing once a bound is reached. If there
+    /// is something, it took a replay to know.
+    pub(super) fn workload(&mut self, plan: &Plan) -> Vec<OfferedWorkload> {
+        let key = key(plan);
+        if let Some((_, offered)) = self.workload.as_ref().filter(|(known, _)| *known == key) {
+            return offered.clone();
+        }
+        if self.is_spent() {
+            return Vec::new();
+        }
+        let offered = self.judge.workload(plan);
+        if !offered.is_empty() {
+            self.spent.replays += 1;
+            self.spent.events += self.known.get(&key).map_or(0, |trial| trial.events);
+        }
+        self.workload = Some((key, offered.clone()));
+        offered
     }
 
     /// The first of `count` candidates, in their order, that is interesting, with what came of it; `None` if there
@@ -73,8 +96,8 @@ impl<'a> Trials<'a> {
                     trial.unbound = Vec::new();
                 }
                 if !self.known.contains_key(&key) {
-                    self.replays += 1;
-                    self.events += trial.events;
+                    self.spent.replays += 1;
+                    self.spent.events += trial.events;
                     self.known.insert(key, trial.clone());
                 }
                 if trial.interesting {

@@ -1,5 +1,7 @@
 //! Plans against a world: do its hosts exist, can all of it happen?
 
+use std::ops::RangeInclusive;
+
 use sim_core::Time;
 
 use super::deviation::{Environment, Scope};
@@ -40,7 +42,9 @@ pub(super) fn check(plan: &Plan, hosts: &[&str]) -> Vec<(usize, Problem)> {
             Entry::Deviation(deviation) if deviation.value == 0 => {
                 found.push((index, Problem::Empty));
             }
-            Entry::Workload(Workload::Without { operations, .. }) if operations.is_empty() => {
+            Entry::Workload(Workload::Without { operations, .. })
+                if operations.is_empty() || operations.iter().any(RangeInclusive::is_empty) =>
+            {
                 found.push((index, Problem::Empty));
             }
             Entry::Deviation(_) | Entry::Environment(_) | Entry::Workload(_) => {}

@@ -32,7 +32,7 @@
 //! rst@1449 client@1→server:7000#2 to both
 //! jitter a->b                                       # as this seed has it
 //! size clients = 3                                  # not as this seed has it
-//! without writes 4,7                                # two operations fewer
+//! without writes 4,7-9                              # four operations fewer
 //! ```
 //!
 //! A fault without an end lasts until the faults of a run are over, when links are at their base
@@ -321,6 +321,20 @@ impl Plan {
         self.with(Fault::moment(Start::At(Time::ZERO + at), incident))
     }
 
+    /// What goes wrong in it, and what is left to the seed: its entries without those about the workload, which say how
+    /// large the scenario is.
+    ///
+    /// ```
+    /// use sim_net::Plan;
+    ///
+    /// let plan: Plan = "kill n1 at 2s\nsize clients = 1\n".parse()?;
+    /// assert_eq!((plan.faults().count(), plan.entries.len()), (1, 2));
+    /// # Ok::<(), sim_net::plan::PlanErrors>(())
+    /// ```
+    pub fn faults(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.is_workload())
+    }
+
     /// Reads a plan and checks it against the names of a world's hosts. Errors name lines.
     ///
     /// # Errors
@@ -388,6 +402,11 @@ impl Plan {
 }
 
 impl Entry {
+    /// True if it says how large the scenario is, and nothing of what goes wrong in it.
+    pub fn is_workload(&self) -> bool {
+        matches!(self, Self::Workload(_))
+    }
+
     /// The hash of it: equal for equal entries, on every platform and in every version.
     pub fn id(&self) -> EntryId {
         EntryId::of(self)

@@ -65,7 +65,7 @@ jitter client@1→server:7000#2
 jitter a->b
 ties a b
 size clients = 3
-without writes 4,7
+without writes 4,7-9
 without \"bad writes\" 0
 ";
 
@@ -234,6 +234,8 @@ fn a_word_in_the_wrong_place_is_told_with_those_that_fit() {
         ("size clients 3", "= and a number"),
         ("without writes", "the index of an operation"),
         ("without writes 4,", "the index of an operation"),
+        ("without writes 4-", "the index of the last operation"),
+        ("without writes 4-3", "an index that is not before the first"),
         ("kill \"a at 1s", "a closing quotation mark"),
         ("kill a at 1s\nplan 1.0", "the format is said first"),
         ("plan one", "such as 1.0"),
@@ -514,8 +516,10 @@ fn entry() -> impl Strategy<Value = Entry> {
             }
         ),
         1 => (name(), any::<u64>()).prop_map(|(name, value)| Workload::Size { name, value }.into()),
-        1 => (name(), vec(any::<u64>(), 1..4))
-            .prop_map(|(name, operations)| Workload::Without { name, operations }.into()),
+        1 => (name(), vec((any::<u64>(), 0..3_u64), 1..4)).prop_map(|(name, operations)| {
+            let operations = operations.into_iter().map(|(n, more)| n..=n.saturating_add(more));
+            Workload::Without { name, operations: operations.collect() }.into()
+        }),
         1 => (prop::sample::select(Stream::ALL.to_vec()), scope)
             .prop_map(|(stream, scope)| Environment { stream, scope }.into()),
     ]

@@ -22,7 +22,8 @@ pub enum Bound {
     },
 }
 
-/// What became of the entries of a plan in a run. Prints `bound 2 of 2`.
+/// What became of the entries of a plan in a run. Prints `bound 2 of 2`, of the entries that are not about the workload:
+/// those say how large the run is.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,7 +57,7 @@ impl Bindings {
         self.times.get(place).copied().flatten()
     }
 
-    /// How many entries the plan has.
+    /// How many entries the plan has, those about the workload included.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -95,6 +96,8 @@ impl Bindings {
 
 impl fmt::Display for Bindings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bound {} of {}", self.bound(), self.len())
+        let faults = || self.entries.iter().filter(|(entry, _)| !entry.is_workload());
+        let bound = faults().filter(|(_, bound)| *bound != Bound::Unbound).count();
+        write!(f, "bound {bound} of {}", faults().count())
     }
 }

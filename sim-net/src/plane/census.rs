@@ -169,6 +169,8 @@ pub enum OfferedWorkload {
         range: RangeInclusive<u64>,
         /// What it was.
         value: u64,
+        /// What the seed makes it: what it was, unless a plan set it.
+        drawn: u64,
     },
     /// Operations.
     Operations {
@@ -357,8 +359,8 @@ impl Census {
         self.calls.push(call);
     }
 
-    pub(crate) fn sized(&mut self, name: &str, range: RangeInclusive<u64>, value: u64) {
-        self.workload.push(OfferedWorkload::Size { name: name.to_owned(), range, value });
+    pub(crate) fn sized(&mut self, name: &str, range: RangeInclusive<u64>, value: u64, drawn: u64) {
+        self.workload.push(OfferedWorkload::Size { name: name.to_owned(), range, value, drawn });
     }
 
     pub(crate) fn operated(&mut self, wanted: &str, index: u64) {

@@ -255,7 +255,7 @@ impl Plane {
     pub(crate) fn leaves_out(&mut self, wanted: &str, operation: u64) -> bool {
         let found = self.plan.entries.iter().position(|entry| match entry {
             Entry::Workload(Workload::Without { name, operations }) => {
-                name == wanted && operations.contains(&operation)
+                name == wanted && operations.iter().any(|range| range.contains(&operation))
             }
             _ => false,
         });
@@ -266,9 +266,15 @@ impl Plane {
     }
 
     /// Shows the census a size.
-    pub(crate) fn offer_size(&mut self, name: &str, range: RangeInclusive<u64>, value: u64) {
+    pub(crate) fn offer_size(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        value: u64,
+        drawn: u64,
+    ) {
         if let Some(census) = &mut self.census {
-            census.sized(name, range, value);
+            census.sized(name, range, value, drawn);
         }
     }
 

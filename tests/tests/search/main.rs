@@ -13,3 +13,4 @@ mod replaying;
 mod shrinking;
 mod stopping;
 mod unrelated;
+mod workload;

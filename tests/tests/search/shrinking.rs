@@ -36,8 +36,9 @@ fn every_bug_comes_down_to_its_known_minimum() {
         let explanation =
             verdict.explanation.as_ref().unwrap_or_else(|| panic!("{}: {verdict}", specimen.id));
         let plan = &explanation.shrunk.plan;
-        assert_eq!(plan.entries.len(), specimen.minimum, "{}: {plan}", specimen.id);
-        assert_eq!(explanation.bound, plan.entries.len(), "{}: {plan}", specimen.id);
+        assert_eq!(plan.faults().count(), specimen.minimum, "{}: {plan}", specimen.id);
+        assert_eq!(explanation.bound, specimen.minimum, "{}: {plan}", specimen.id);
+        assert_eq!(explanation.steps.len(), specimen.minimum, "{}: {plan}", specimen.id);
         let lines = plan.entries.len() + explanation.story.len() + 1;
         assert!(lines <= 25, "{}: {lines} lines", specimen.id);
     }

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 use sim_check::{
-    CorpusVerdict, Explanation, Files, Origin, Profile, Replayed, Verdict, quoted, write_whole,
+    CorpusVerdict, Explanation, Files, Origin, Profile, Replayed, Scale, Verdict, quoted,
+    write_whole,
 };
 use sim_core::FaultMix;
 use sim_net::plan::Entry;
-use sim_net::{Bindings, Bound};
+use sim_net::{Bindings, Bound, OfferedWorkload};
 
 use crate::options::Check;
 use crate::run::nanos;
@@ -154,6 +155,7 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
     });
     if let Some(Replayed { bindings, .. }) = &verdict.replayed {
         (line["bound"], line["unbound"]) = bound_and_unbound(bindings);
+        line["workload"] = workload(bindings);
     }
     match &verdict.kept {
         Some(Ok(path)) => line["kept"] = path.display().to_string().into(),
@@ -178,6 +180,7 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
             "bound": bound,
             "unbound": unbound,
             "steps": steps.collect::<Vec<_>>(),
+            "workload": explanation.workload.iter().map(scale).collect::<Value>(),
             "plan": explanation.shrunk.plan.to_string(),
             "file": plan.map(|path| path.display().to_string()),
             "trace_hash": format!("{:016x}", explanation.hash),
@@ -186,13 +189,35 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
     line
 }
 
-/// The entries of a plan that found what they are about, and those that did not, as JSON.
+/// What a plan says of the workload, as JSON.
+fn scale(scale: &Scale) -> Value {
+    let mut told = json!({ "entry": scale.line.to_string(), "bound": scale.offered.is_some() });
+    match &scale.offered {
+        Some(OfferedWorkload::Size { range, value, drawn, .. }) => {
+            (told["value"], told["of_seed"]) = (json!(value), json!(drawn));
+            (told["least"], told["most"]) = (json!(range.start()), json!(range.end()));
+        }
+        Some(OfferedWorkload::Operations { count, .. }) => told["operations"] = json!(count),
+        _ => {}
+    }
+    told
+}
+
+/// The entries of a plan that found what they are about, without those about the workload; and all that found nothing:
+/// as JSON.
 pub(crate) fn bound_and_unbound(bindings: &Bindings) -> (Value, Value) {
-    let entries = |bound: bool| -> Value {
-        let found = bindings.iter().filter(|(_, it)| (**it != Bound::Unbound) == bound);
-        found.map(|(entry, _)| entry.to_string()).collect()
-    };
-    (entries(true), entries(false))
+    let is_bound = |bound: &Bound| *bound != Bound::Unbound;
+    let bound = bindings.iter().filter(|(entry, it)| is_bound(it) && !entry.is_workload());
+    let unbound = bindings.iter().filter(|(_, it)| !is_bound(it));
+    let told = |(entry, _): (&Entry, &Bound)| entry.to_string();
+    (bound.map(told).collect(), unbound.map(told).collect())
+}
+
+/// The entries of a plan about the workload, as JSON.
+pub(crate) fn workload(bindings: &Bindings) -> Value {
+    let entries = bindings.iter().filter(|(entry, _)| entry.is_workload());
+    let told = |(entry, bound): (&Entry, &Bound)| json!({ "entry": entry.to_string(), "bound": *bound != Bound::Unbound });
+    entries.map(told).collect()
 }
 
 /// What went wrong in a run that a plan said, behind what the check's own plan says; all of it if the

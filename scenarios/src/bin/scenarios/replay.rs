@@ -96,6 +96,9 @@ fn hand_out(verdict: &Verdict, options: &Replay) -> Result<(), Trouble> {
             say!("{}", plan.to_string().trim_end());
         }
         tell!("{}: {}", explanation.error, explanation.shrunk);
+        for line in explanation.workload_lines() {
+            tell!("{line}");
+        }
     }
     all_written(written.and_then(Result::err).as_slice())
 }

@@ -10,7 +10,7 @@ use sim_check::{Timeline, check, quoted, write_whole};
 use sim_core::Scenario;
 use sim_net::{Bindings, LinkRule, Plan, Recording, Report};
 
-use crate::check::{all_written, bound_and_unbound, profile};
+use crate::check::{all_written, bound_and_unbound, profile, workload};
 use crate::options::{LoopKind, Run};
 use crate::stores::TemporaryDirectory;
 use crate::{Done, Trouble, find, output};
@@ -206,6 +206,7 @@ fn print_json(options: &Run, ran: &Ran) {
     }
     if let Some(bindings) = &ran.bindings {
         (line["bound"], line["unbound"]) = bound_and_unbound(bindings);
+        line["workload"] = workload(bindings);
     }
     say!("{line}");
 }

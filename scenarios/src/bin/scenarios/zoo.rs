@@ -145,7 +145,7 @@ fn look_for(
         runs: verdict.seeds + singles,
         cpu,
         deviations: explanation.map(|it| it.steps.len()),
-        lines: explanation.map_or(0, |it| it.steps.len() + it.story.len() + 1),
+        lines: explanation.map_or(0, |it| it.steps.len() + it.workload.len() + it.story.len() + 1),
         shrinking,
         plan: plan.or(verdict.unexplained).unwrap_or_default(),
         twin_binds,

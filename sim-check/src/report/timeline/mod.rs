@@ -100,15 +100,17 @@ impl<'a> Timeline<'a> {
         self
     }
 
-    /// It with the entries of the plan that the run had.
+    /// It with the entries of the plan that the run had. What that says of the workload is a line under the title.
     #[must_use]
     pub fn plan(mut self, plan: &Plan) -> Self {
         let time = |entry: &PlanEntry| match entry {
             PlanEntry::Fault(fault) => fault.start.time(),
             _ => None,
         };
-        self.plan.extend(plan.entries.iter().map(|entry| (time(entry), entry.to_string())));
-        self
+        self.plan.extend(plan.faults().map(|entry| (time(entry), entry.to_string())));
+        let workload = plan.entries.iter().filter(|entry| entry.is_workload());
+        let told: Vec<String> = workload.map(PlanEntry::to_string).collect();
+        if told.is_empty() { self } else { self.note(format!("Workload: {}", told.join(", "))) }
     }
 
     /// Writes the page.
