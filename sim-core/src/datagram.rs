@@ -444,7 +444,8 @@ impl Endpoint {
                 self.0.set(false);
             }
         }
-        if self.phase.get() < Phase::Losing {
+        // What was queued comes before the loss, as ruling 1 has it.
+        if self.phase.get() < Phase::Lost {
             self.in_error.set(true);
             let _in_error = InError(&self.in_error);
             self.call(Callback::ErrorReceived, 0, |handler| handler.error_received(error));
