@@ -201,6 +201,7 @@ pub(crate) struct Core {
     pub(crate) slow_callback: Cell<Duration>,
     connections: Cell<u32>,
     task_numbers: Cell<u32>,
+    waiter_numbers: Cell<u64>,
     pub(crate) reporter: Reporter,
     pub(crate) signals: SignalHandlers,
     /// How many tasks of a name were declared cancellable.
@@ -244,6 +245,7 @@ impl Core {
             reporter: Reporter::default(),
             connections: Cell::new(0),
             task_numbers: Cell::new(0),
+            waiter_numbers: Cell::new(0),
             signals: RefCell::default(),
             cancellable: RefCell::default(),
         })
@@ -457,6 +459,17 @@ impl Core {
         self.task_numbers.set(self.task_numbers.get() + 1);
         self.task_numbers.get()
     }
+    /// A number for who waits for a future, which no other of the loop's has.
+    pub(crate) fn next_waiter(&self) -> u64 {
+        self.waiter_numbers.set(self.waiter_numbers.get() + 1);
+        self.waiter_numbers.get()
+    }
+
+    /// Where it is, which tells it from other loops as long as it lives.
+    pub(crate) fn address(self: &Rc<Self>) -> usize {
+        Rc::as_ptr(self).addr()
+    }
+
 
     /// The name of a task with its number among those of that name that were declared cancellable:
     /// `worker#2`.
