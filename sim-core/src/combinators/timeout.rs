@@ -11,7 +11,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use crate::arena::Key;
-use crate::engine::callbacks::{Action, Posted};
+use crate::engine::callbacks::{Action, Place, Posted};
 use crate::engine::core::Core;
 use crate::error::Elapsed;
 use crate::task::scope::{HeldScope, Scope, ScopeKind};
@@ -349,7 +349,7 @@ impl State {
 }
 
 impl Posted for State {
-    fn run(&self, _slot: u32) {
+    fn run(&self, _slot: u32, _place: Place) {
         self.timer.set(None);
         self.fire();
     }

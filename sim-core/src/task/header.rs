@@ -15,7 +15,7 @@ use slab::Slab;
 use super::scope::{Scope, Sender};
 use crate::arena::Key;
 use crate::driver::Suspension;
-use crate::engine::callbacks::Action;
+use crate::engine::callbacks::{Action, Place};
 use crate::engine::core::{Core, Ready};
 use crate::engine::inbox::TaskWaker;
 use crate::engine::report::ErrorContext;
@@ -50,7 +50,7 @@ pub(crate) trait Watcher {
 
 /// Who waits for a task, in order of registration.
 enum Waiter {
-    Callback(Box<dyn FnOnce()>),
+    Callback(Box<dyn FnOnce()>, Place),
     /// The await of its [`Task`](super::Task), of which there is one.
     Await(Waker),
     Watcher(Weak<dyn Watcher>, usize),
@@ -380,11 +380,11 @@ impl Header {
 
     // Those who wait for it.
 
-    pub(super) fn call_when_done(&self, callback: Box<dyn FnOnce()>) {
+    pub(super) fn call_when_done(&self, place: Place, callback: Box<dyn FnOnce()>) {
         if self.is_done() {
-            drop(self.core.call_soon(None, Action::Call(callback)));
+            drop(self.core.call_soon(place, Action::Call(callback)));
         } else {
-            self.waiters.borrow_mut().push(Waiter::Callback(callback));
+            self.waiters.borrow_mut().push(Waiter::Callback(callback, place));
         }
     }
 
@@ -437,8 +437,8 @@ impl Header {
     pub(crate) fn tell_waiters(&self, error: Option<&TaskError>) {
         for waiter in self.waiters.take() {
             match waiter {
-                Waiter::Callback(callback) => {
-                    drop(self.core.call_soon(None, Action::Call(callback)))
+                Waiter::Callback(callback, place) => {
+                    drop(self.core.call_soon(place, Action::Call(callback)))
                 }
                 Waiter::Await(waker) => waker.wake(),
                 Waiter::Watcher(watcher, number) => {

@@ -11,6 +11,7 @@ mod tests;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -174,8 +175,9 @@ impl<T: 'static> Task<T> {
     }
 
     /// Queues `callback` for when it is done; at once if it is.
+    #[track_caller]
     pub fn on_done(&self, callback: impl FnOnce() + 'static) {
-        self.header().call_when_done(Box::new(callback));
+        self.header().call_when_done(Some(Location::caller()), Box::new(callback));
     }
 
     /// Whether it is done and its output is `wanted`.
