@@ -75,7 +75,7 @@ fn the_place_of_a_failure_is_its_own() {
     assert!(!error(&verdict).contains("tests.rs"), "{}", error(&verdict));
 
     async fn resumes_the_first(_: World) {
-        let first = catch_unwind(|| panic!("the first")).map(|()| ());
+        let first: Result<(), _> = catch_unwind(|| panic!("the first"));
         drop(catch_unwind(|| panic!("the second")));
         resume_unwind(first.expect_err("it panics"))
     }
