@@ -207,7 +207,6 @@ mod tests {
             (&["expected 1, got 2"], "expected #, got #"),
             (&["lost, t1"], "lost, t1"),
             (&["a##, #"], "a##, #"),
-            (&[",,", ",, ,"], ","),
         ] {
             for text in lists {
                 assert_eq!(gist(text), expected, "{text}");
