@@ -196,3 +196,29 @@ fn a_green_verdict_tells_how_often_properties_held_and_did_not() {
     let told = "properties: sometimes \"seven\" 2 of 20, always \"small\" 20";
     assert!(text.ends_with(told), "{text}");
 }
+
+#[test]
+fn a_report_whose_files_cannot_be_written_says_how_to_run_it_again() {
+    let corpus = artifacts().join(format!("test-blocked-{}", std::process::id()));
+    let name = format!("blocked-{}", std::process::id());
+    // A folder where the plan is to be.
+    let folder = artifacts().join(format!("{name}.plan"));
+    std::fs::create_dir_all(&folder).expect("it can be made");
+    let report = |corpus: &PathBuf| {
+        let run = || check(&*name).seeds(1).first_seed(7).corpus(corpus).run(unlucky);
+        let report = catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
+        *report.downcast::<String>().expect("it is text")
+    };
+    let kept = report(&corpus);
+    assert!(
+        kept.contains("\nreplay    SIM_PLAN=") && kept.contains("could not be written"),
+        "{kept}"
+    );
+    // Nor is there a corpus: a folder cannot be where a file is.
+    std::fs::remove_dir_all(&corpus).expect("it was made");
+    std::fs::write(&corpus, "no folder").expect("it can be made");
+    let seed = report(&corpus);
+    assert!(seed.contains("\nreplay    SIM_SEED=7 cargo test"), "{seed}");
+    std::fs::remove_file(&corpus).expect("it was made");
+    std::fs::remove_dir_all(&folder).expect("it was made");
+}
