@@ -530,7 +530,7 @@ fn a_replay_is_stopped_at_a_step_or_a_time() {
     );
     for (at, more, wrong) in [
         ("never", "", "SIM_STOP_AT=\"never\": give it a step, such as 2844, or a virtual time"),
-        ("30", " --json", "SIM_STOP_AT=step 30: it is for `replay`, without --json"),
+        ("30", " --json", "SIM_STOP_AT (step 30): it is for `replay`, without --json"),
     ] {
         let (code, said, told) = stop(at, more);
         assert!(code == Some(2) && said.is_empty() && told.contains(wrong), "{told}");
