@@ -208,7 +208,11 @@ impl Network {
 
     fn look_up(&mut self, host: u32, name: &str, wanted: Wanted, is_local: bool) -> Asked {
         let is_frozen = self.hosts[host as usize].life.frozen;
-        if is_local || !(is_frozen || self.name_service.is_special()) {
+        let is_named = || self.wire.plane.as_ref().is_some_and(|plane| plane.names_questions());
+        if is_local || !(is_frozen || self.name_service.is_special() || is_named()) {
+            if !is_local && self.wire.plane.is_some() {
+                self.show_question(host, name);
+            }
             return Asked::Answered(self.found(name, wanted));
         }
         let service = &mut self.name_service;
@@ -320,14 +324,32 @@ impl Network {
         (format!("{asking}@{incarnation}?{name}"), ordinal)
     }
 
+    /// Shows the census a question that is answered at once.
+    #[cold]
+    fn show_question(&mut self, host: u32, name: &str) {
+        let (of, ordinal) = self.count_question(host, name);
+        if self.may_befall_names() {
+            for fault in NameFault::ALL {
+                let sites = (fault.site(), fault.fault_site());
+                self.offer_call(&asked(sites, host, &of, ordinal, Probability::NEVER), 1);
+            }
+        }
+    }
+
+    /// False once the faults of the run are over.
+    fn may_befall_names(&self) -> bool {
+        self.wire.plane.as_ref().is_none_or(|plane| !plane.is_calm())
+    }
+
     /// What befalls a question by chance, or by a plan.
     fn draw_name_fault(&mut self, host: u32, of: &str, ordinal: u64) -> Option<NameFault> {
+        if !self.may_befall_names() {
+            return None;
+        }
         NameFault::ALL.into_iter().find(|fault| {
             let likely = self.name_service.config.likely(*fault);
             let asked = asked((fault.site(), fault.fault_site()), host, of, ordinal, likely);
-            if !likely.is_never() {
-                self.offer_call(&asked, 1);
-            }
+            self.offer_call(&asked, 1);
             self.ask(&asked, |_| 1).is_some()
         })
     }

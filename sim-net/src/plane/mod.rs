@@ -137,6 +137,11 @@ impl Plane {
         self.census.is_some() || self.claims.names_streams
     }
 
+    /// True if an entry is about a question to the name servers.
+    pub(crate) fn names_questions(&self) -> bool {
+        self.claims.names_questions
+    }
+
     fn watches_all(&self) -> bool {
         self.recorder.is_some() || self.census.is_some()
     }
@@ -154,6 +159,11 @@ impl Plane {
     /// The faults of the run are over: nothing new is injected.
     pub(crate) fn calm(&mut self) {
         self.is_calm = true;
+    }
+
+    /// True once they are.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.is_calm
     }
 
     /// What an entry was about was in the run.

@@ -163,6 +163,10 @@ fn every_packet_of_the_census_can_be_dropped() {
     assert_eq!(
         calls,
         [
+            "dns-again dns.again client@1?server nr 0",
+            "dns-nxdomain dns.nxdomain client@1?server nr 0",
+            "dns-empty dns.empty client@1?server nr 0",
+            "dns-silent dns.silent client@1?server nr 0",
             "connect socket.connect client@1/connect nr 0",
             "emfile socket.emfile server@1/accept:7000 nr 0",
             "accept-reset client@1→server:7000#1 syn",
