@@ -214,6 +214,18 @@ fn writes_are_read_as_one_and_with_the_end() {
     assert_eq!(seen.data.len(), 50);
 }
 
+/// What ended an earlier hold early says nothing of a later one, when its own time comes.
+#[test]
+fn a_hold_lasts_its_own_time_whatever_held_before() {
+    let text = format!("coalesce@100 {OUT}\nstall@200 {OUT} +3s");
+    let (report, seen) = writing(&replaying(&text), &ALL);
+    bound(&report, "bound 2 of 2");
+    let [first, second] = seen.reads[..] else { panic!("{:?}", seen.reads) };
+    // The third piece came 10 ms behind the second, and its news 3 s later.
+    assert_eq!((first.1, second.1), (150, 200));
+    assert_eq!(second.0 - first.0, ms(3_010));
+}
+
 #[test]
 fn stalls_and_late_ends_last_as_long_as_the_plan_says() {
     let (_, clean) = writing(&replaying(""), &ALL);
