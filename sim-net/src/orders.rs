@@ -75,7 +75,11 @@ pub(crate) fn check(plan: &Plan, is_replay: bool) -> Result<(), PlanError> {
                     return Err(wrong(expected, deviation.event.to_string()));
                 }
             }
-            Entry::Environment(Environment { stream: Stream::Ties, scope: Scope::Flow(flow) }) => {
+            Entry::Environment(Environment {
+                stream: Stream::Ties,
+                scope: Scope::Flow(flow),
+                ..
+            }) => {
                 return Err(wrong("two hosts, such as ties a b", flow.to_string()));
             }
             Entry::Fault(fault) if fault.start.time().is_none() && !follows(fault) => {

@@ -165,7 +165,8 @@ impl Sim {
     }
 
     /// After `time` the seed decides again what goes wrong: a plan's beginning, then chance. Scheduled
-    /// faults keep their times.
+    /// faults keep their times. What the seed then decides is in the plan of the run ([`record`](Self::record)): its
+    /// jitter and ties as left to the seed from that time on (`jitter a->b from 1.2s`).
     #[must_use]
     pub fn then_by_chance(mut self, time: Duration) -> Self {
         self.until = Some(Time::ZERO + time);

@@ -610,6 +610,40 @@ fn a_plan_can_be_a_beginning() {
     assert_eq!(lossy(0).2, report.hash);
 }
 
+/// What chance did behind a plan's beginning is in the plan of the run, with the time from which it did.
+#[test]
+fn the_plan_of_a_run_that_goes_on_by_chance_gives_the_run_again() {
+    let link: Link = "latency=1ms..20ms,loss=10%".parse().unwrap();
+    let beginnings = ["", "jitter client->server", "ties b d\nties a d", "jitter client server"];
+    let mut from = 0;
+    for (seed, text) in (0..6).flat_map(|seed| beginnings.map(|text| (seed, text))) {
+        for until in [0, 5, 15, 25, 10_000] {
+            let sim = Sim::new(seed).link(link.clone());
+            let begun = sim.clone().replay(&plan(text)).unwrap().then_by_chance(ms(until));
+            let again =
+                |plan: &Plan| sim.clone().replay(&plan.to_string().parse().unwrap()).unwrap();
+            let what = |plan: &Plan| format!("seed {seed}, {text:?} until {until} ms:\n{plan}");
+
+            let (report, seen) = writing(&begun.clone().record(Recording::new()), &ALL);
+            let recorded = report.recording.as_ref().unwrap();
+            let (same, seen_again) = writing(&again(recorded), &ALL);
+            assert_eq!((same.hash, seen_again), (report.hash, seen), "{}", what(recorded));
+            assert_eq!(same.bindings.bound(), recorded.entries.len(), "{}", what(recorded));
+            from += usize::from(recorded.to_string().contains(" from "));
+            let split = writing(&begun.clone().record(Recording::new().split_all()), &ALL).0;
+            let recorded = split.recording.as_ref().unwrap();
+            assert_eq!(writing(&again(recorded), &ALL).0.hash, report.hash, "{}", what(recorded));
+
+            let (report, order) = ties(&begun.clone().record(Recording::new()));
+            let recorded = report.recording.as_ref().unwrap();
+            let (same, order_again) = ties(&again(recorded));
+            assert_eq!((same.hash, order_again), (report.hash, order), "{}", what(recorded));
+            assert_eq!(same.bindings.bound(), recorded.entries.len(), "{}", what(recorded));
+        }
+    }
+    assert!(from > 20, "{from}");
+}
+
 /// After the end of all faults no deviation does anything.
 #[test]
 fn nothing_is_injected_after_the_quiesce() {
