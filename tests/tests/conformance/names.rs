@@ -56,6 +56,16 @@ both_loops! {
         Ok(())
     }
 
+    /// The loop that a world's own scenario runs on has a name already.
+    async fn no_host_is_called_like_the_loop_of_the_scenario(world: World) -> io::Result<()> {
+        let made = catch_unwind(AssertUnwindSafe(|| world.host("control")));
+        let panic = made.unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.contains("host name \"control\": "), "{text}");
+        world.host("controls");
+        Ok(())
+    }
+
     /// E-02, G-63: numeric hosts with numeric ports are known at once, in either family.
     async fn numeric_addresses_resolve_without_delay(world: World) -> io::Result<()> {
         let lp = world.host("client");
