@@ -192,7 +192,7 @@ impl Network {
         let all = self.hosts.len() as u32;
         if to.is_broadcast() {
             return match interface {
-                Interface::Network => (0..all).collect(),
+                Interface::Network => (self.first_machine()..all).collect(),
                 Interface::Loopback => vec![host],
             };
         }
@@ -212,6 +212,12 @@ impl Network {
             },
         );
         audience
+    }
+
+    /// The first host that is a machine: the loop that the scenario of a world runs on is none, and a bare loop is its
+    /// network's one.
+    fn first_machine(&self) -> u32 {
+        1 - self.first_number
     }
 
     /// Sends a datagram to a group, or to everybody.

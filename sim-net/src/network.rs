@@ -64,7 +64,7 @@ pub(crate) struct Network {
     pub(crate) jobs: Jobs,
     pub(crate) groups: Groups,
     /// The number of host 0.
-    first_number: u32,
+    pub(crate) first_number: u32,
     /// Hosts that came back with other addresses, by the numbers that they got; and how many did.
     moved: BTreeMap<u32, u32>,
     moves: u32,
