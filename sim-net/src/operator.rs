@@ -134,7 +134,8 @@ impl HostOperator {
     }
 
     /// The machine crashes after `actions` more outgoing actions (writes, datagrams, connects, ends
-    /// of streams, closes), in the middle of the callback that does the last of them. 0 takes it back.
+    /// of streams, closes), in the middle of the callback that does the last of them. 0 takes it back, as does the
+    /// end of all faults.
     pub fn crash_after(&self, actions: u32) {
         self.act(|scheduler, index| {
             scheduler.crash_after(index, actions);
@@ -216,7 +217,7 @@ impl HostOperator {
 
     /// The clocks of the machine run faster from now on by `parts_per_billion`, or slower by a
     /// negative number. Their time never goes back. Its TCP goes by them too: its timers, its
-    /// round-trip times and its timestamps.
+    /// round-trip times and its timestamps. Until the end of all faults.
     ///
     /// # Panics
     ///
@@ -233,10 +234,11 @@ impl HostOperator {
         });
     }
 
-    /// The time of day that the machine shows is set ahead by `nanos`, or back by a negative number.
+    /// The time of day that the machine shows is set ahead by `nanos`, or back by a negative number, until the end of
+    /// all faults.
     pub fn step_wall_clock(&self, nanos: i64) {
         self.act(|scheduler, index| {
-            scheduler.network().step_wall_clock(index, nanos);
+            scheduler.step_by_hand(index, nanos);
             true
         });
     }

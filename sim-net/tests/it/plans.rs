@@ -345,6 +345,39 @@ fn the_quiesce_ends_what_was_done_by_hand() {
     simulation.run(run).unwrap();
 }
 
+/// Nothing that a hand has set befalls anything after the quiesce: no crash that was to come, no clock that is wrong
+/// but as a permanent entry has it.
+#[test]
+fn the_quiesce_takes_back_what_a_hand_has_set_for_later() {
+    const EPOCH: Duration = Duration::from_secs(946_684_800);
+    let text =
+        "clock b offset +3ms drift +100000ppm permanent\nclock b at 100ms step +4ms permanent";
+    let simulation = sim(text).quiesce(Duration::from_secs(1)).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let _server = b.create_server(("b", 1), || Echo).await?;
+        let conn = a.create_connection(("b", 1), || Echo).await?;
+        operator.host("a").crash_after(1);
+        for name in ["a", "b"] {
+            operator.host(name).drift(200_000_000);
+            operator.host(name).step_wall_clock(7_000_000_000);
+        }
+        world.sleep(Duration::from_secs(2)).await;
+        conn.transport().write(b"x");
+        world.sleep(ms(100)).await;
+        assert!(operator.host("a").is_on(), "the crash was to come before");
+        let local = [&a, &b].map(|host| host.time());
+        world.sleep(Duration::from_secs(1)).await;
+        let passed = [&a, &b].map(|host| host.time());
+        assert_eq!([0, 1].map(|n| passed[n] - local[n]), [ms(1_000), ms(1_100)]);
+        let ahead = |host: &Loop| host.wall_time() - EPOCH - host.time().since_epoch();
+        assert_eq!([&a, &b].map(ahead), [ms(0), ms(7)]);
+        Ok::<(), Failure>(())
+    };
+    simulation.run(run).unwrap();
+}
+
 /// A permanent fault keeps up what it does, and nothing else: not other faults, and not of its own hosts.
 #[test]
 fn what_is_permanent_keeps_up_nothing_else() {
