@@ -311,6 +311,22 @@ fn a_datagram_over_the_mtu_is_reported_lost_in_silence_or_refused() {
     assert_eq!(report.unwrap(), (vec![972, 10], vec![Some(90)]));
 }
 
+/// A black hole is a fault as others are: behind the quiesce, who sends too much is told.
+#[test]
+fn a_black_hole_speaks_after_the_quiesce() {
+    let report = sim("mtu=1000/silent").quiesce(ms(0)).run(sized);
+    assert_eq!(report.unwrap(), (vec![972, 10], vec![Some(90)]));
+    let whole = sim("mtu=1000/silent").quiesce(ms(1_000)).run(async |world: World| {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let _server = b.create_server(("b", 7), || Echo).await?;
+        let conn = a.create_connection(("b", 7), Recorder::default).await?;
+        conn.transport().write(&[7; 20_000]);
+        let all = world.eventually(|| conn.with(|it, _| it.data.len()) == 20_000).await;
+        io::Result::Ok(all)
+    });
+    assert!(whole.unwrap());
+}
+
 /// What is lost on the way leaves the sender's buffer at once.
 #[test]
 fn a_lost_datagram_takes_no_room_in_its_senders_buffer() {
