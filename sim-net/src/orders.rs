@@ -91,9 +91,16 @@ pub(crate) fn check(plan: &Plan, is_replay: bool) -> Result<(), PlanError> {
                 return Err(wrong("a packet or a place in a stream to follow", found));
             }
             Entry::Fault(Fault {
-                action: Action::Interval { condition: Condition::Link { link, .. }, .. },
+                action: Action::Interval { condition: Condition::Link { from, to, link, .. }, .. },
                 ..
             }) => {
+                if from == to {
+                    let place = Place::Entry { number: index + 1, text: entry.to_string() };
+                    return Err(PlanError {
+                        place,
+                        problem: Problem::OwnLink { host: from.clone() },
+                    });
+                }
                 if let Err(error) = link.0.parse::<Link>() {
                     return Err(wrong("a link", format!("{link:?}: {error}", link = link.0)));
                 }

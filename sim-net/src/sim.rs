@@ -296,9 +296,18 @@ impl Sim {
     /// let sim = Sim::new(1).link(everywhere).link(back);
     /// # Ok::<(), sim_net::LinkError>(())
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// On a rule about a link of a host to itself, of which there is none. One that was read from text is not.
     #[must_use]
+    #[track_caller]
     pub fn link(mut self, rule: impl Into<LinkRule>) -> Self {
-        match rule.into() {
+        let rule = rule.into();
+        if let Some(host) = rule.of_itself() {
+            panic!("Sim::link: {host:?} has no link to itself: name two hosts");
+        }
+        match rule {
             LinkRule::Everywhere(link) => self.link = link,
             rule => self.rules.push(rule),
         }
