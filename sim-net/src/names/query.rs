@@ -12,7 +12,7 @@ use sim_core::{NameInfo, Port, ResolveError, ResolveFailure, Time};
 use slab::Slab;
 
 use super::service::{port_of, service_at};
-use super::zone::Zone;
+use super::zone::{Zone, said_of};
 use super::{NameFault, Resolver};
 use crate::agenda::Event;
 use crate::bell::Bell;
@@ -152,7 +152,7 @@ impl NameService {
 
     /// The fault that somebody wants for this question.
     fn ordered(&self, host: &str, name: &str) -> Option<NameFault> {
-        let by_hand = self.of_names.get(name).or_else(|| self.of_hosts.get(host));
+        let by_hand = said_of(&self.of_names, name).or_else(|| self.of_hosts.get(host));
         let scheduled = || self.scheduled.iter().rev().find(|(_, of, _)| of == host);
         by_hand.copied().or_else(|| scheduled().map(|(.., fault)| *fault))
     }
@@ -300,7 +300,7 @@ impl Network {
         };
         let delay = match answer {
             None => ATTEMPT,
-            Some(_) => match self.name_service.delays.get(&name) {
+            Some(_) => match said_of(&self.name_service.delays, &name) {
                 Some(&delay) => delay,
                 None => self.draw_name_delay(host, &of, ordinal),
             },

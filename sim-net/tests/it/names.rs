@@ -692,6 +692,40 @@ fn an_entry_about_a_question_needs_no_resolver() {
     assert_eq!((again.as_slice(), offered.len()), (names.as_slice(), 3 * 4));
 }
 
+/// RFC 4343, RFC 1034 §3.1: the case of letters makes no other name, nor does a dot at the end; so it is for what a
+/// hand says of names. Two dots are no name.
+#[test]
+fn names_have_no_case_and_may_end_in_a_dot() {
+    operated(&Sim::new(1), |world, operator| async move {
+        let (client, _server) = (world.host("client"), world.host("server"));
+        let names = operator.names();
+        for name in ["server", "Server", "SERVER.", "server.", "db", "DB."] {
+            names.set("Db", ["10.0.0.2".parse().unwrap()]);
+            assert_eq!(ask(&client, name).await, found("10.0.0.2"), "{name}");
+        }
+        assert_eq!(ask(&client, "IP6-Server.").await, found("fd00::2"));
+        assert_eq!(ask(&client, "LocalHost.").await, found("127.0.0.1"));
+        for name in ["server..", ".", "..", "ſerver"] {
+            assert_eq!(ask(&client, name).await, Err(ResolveFailure::Unknown), "{name}");
+        }
+        names.fail("sErver.", NameFault::TryAgain);
+        assert_eq!(ask(&client, "Server").await, Err(ResolveFailure::TryAgain));
+        names.mend();
+        names.delay("SERVER", ms(5));
+        let asked = world.time();
+        assert_eq!(ask(&client, "server.").await, found("10.0.0.2"));
+        assert_eq!(world.time() - asked, ms(5));
+        names.remove("DB");
+        assert_eq!(ask(&client, "db").await, Err(ResolveFailure::Unknown));
+        assert!(names.restore("db.") && !names.restore("db"));
+        // Of two hosts the one of exactly this name is meant.
+        let big = world.host("Client");
+        assert_eq!(ask(&big, "client").await, found("10.0.0.1"));
+        assert_eq!(ask(&client, "Client").await, found("10.0.0.3"));
+        Ok(())
+    });
+}
+
 /// Two runs of a seed are the same; a scenario that never gets an answer is a finding.
 #[test]
 fn lookups_are_deterministic() {
