@@ -225,7 +225,7 @@ impl HostOperator {
     #[track_caller]
     pub fn drift(&self, parts_per_billion: i64) {
         assert!(
-            parts_per_billion.abs() <= 500_000_000,
+            parts_per_billion.unsigned_abs() <= 500_000_000,
             "drift by {parts_per_billion} parts in a billion: at most 500 000 000 either way"
         );
         self.act(|scheduler, index| {
