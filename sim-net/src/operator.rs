@@ -160,7 +160,8 @@ impl HostOperator {
 
     /// A host that crashed or was killed starts again, with a new loop and a new incarnation, and
     /// runs its boot function: its machine first, if that is off, and the process even if a plan killed it for good.
-    /// If a plan has the machine off, too, the host starts when that ends.
+    /// If a plan has the machine off, too, the host starts when that ends. It starts 16 383 times at most: once more
+    /// is a [limit](crate::FindingKind::Limit) of the run.
     pub fn start(&self) -> bool {
         self.act(|scheduler, index| scheduler.start(index, End::ByHand))
     }
