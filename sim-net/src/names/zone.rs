@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use sim_core::ResolveFailure;
-use sim_core::driver::Family;
+use sim_core::driver::{Family, is_same_name};
 
 use crate::address::Ip;
 use crate::network::Network;
@@ -46,12 +46,6 @@ impl Zone {
         let mut found = self.records.iter().filter(|(_, addresses)| has(addresses));
         found.next().map(|(name, _)| &**name)
     }
-}
-
-/// True if both are one name: their letters may be of another case (RFC 4343), and a dot may end each (RFC 1034 §3.1).
-fn is_same_name(one: &str, other: &str) -> bool {
-    let [one, other] = [one, other].map(|name| name.strip_suffix('.').unwrap_or(name));
-    one.eq_ignore_ascii_case(other)
 }
 
 /// What was said of a name, however it was written.
