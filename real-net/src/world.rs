@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use sim_core::driver::Family;
+use sim_core::driver::{Family, is_same_name};
 use sim_core::{Boot, HostView, Loop, Rng, World, WorldBackend};
 
 use crate::MioDriver;
@@ -69,8 +69,10 @@ impl Names {
         self.hosts.borrow().iter().position(|host| &**host == name)
     }
 
+    /// The address of the host that somebody means who asks for a name: the one of exactly that name, if there is one.
     fn address(&self, name: &str) -> Option<Ipv4Addr> {
-        self.find(name).and_then(|index| self.block.address(index))
+        let other = || self.hosts.borrow().iter().position(|host| is_same_name(host, name));
+        self.find(name).or_else(other).and_then(|index| self.block.address(index))
     }
 
     /// The name and the address of a host, which is made if it is not there.

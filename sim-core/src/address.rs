@@ -60,6 +60,19 @@ pub fn numeric_host(host: &str) -> Option<IpAddr> {
     if host.bytes().any(|byte| byte == b'.' || byte == b':') { host.parse().ok() } else { None }
 }
 
+/// True if both are one name: their letters may be of another case (RFC 4343), and a dot may end each (RFC 1034 §3.1).
+///
+/// ```
+/// use sim_core::driver::is_same_name;
+///
+/// assert!(is_same_name("Server.", "server"));
+/// assert!(!is_same_name("server..", "server"));
+/// ```
+pub fn is_same_name(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(|name| name.strip_suffix('.').unwrap_or(name));
+    one.eq_ignore_ascii_case(other)
+}
+
 impl From<u16> for Port {
     fn from(number: u16) -> Self {
         Self::Number(number)

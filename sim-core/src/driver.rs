@@ -60,7 +60,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Port;
-pub use crate::address::numeric_host;
+pub use crate::address::{is_same_name, numeric_host};
 pub use crate::ready_handlers::{Direction, ReadyHandlers};
 pub use crate::tcp_options::TcpOptions;
 

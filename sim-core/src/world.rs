@@ -98,7 +98,7 @@ impl World {
     ///
     /// On a name that is empty, or has white space or any of `/:@#,|<>→←` in it: those characters
     /// separate names in traces and plans. On `.` and `..`, too: on the real loop a host's stores are
-    /// in a folder of its name.
+    /// in a folder of its name. On `control`: so traces call the loop that the scenario runs on.
     #[track_caller]
     pub fn host(&self, name: &str) -> Loop {
         check_host_name(name);
@@ -280,6 +280,9 @@ impl World {
     }
 }
 
+/// What traces call the loop that the scenario of a world runs on.
+const CONTROL: &str = "control";
+
 #[track_caller]
 fn check_host_name(name: &str) {
     // What separates names in traces and plans.
@@ -288,6 +291,10 @@ fn check_host_name(name: &str) {
     assert!(
         !name.is_empty() && !name.contains(|c: char| separates(c) || c.is_whitespace()),
         "host name {name:?}: give it at least one character, and no white space or any of /:@#,|<>→←"
+    );
+    assert!(
+        name != CONTROL,
+        "host name {name:?}: give it another, since the loop that the scenario runs on has this one"
     );
     let is_folder = matches!(name, "." | "..");
     assert!(

@@ -76,6 +76,11 @@ impl Clocks {
         self.clock(host) != Clock::TRUE
     }
 
+    /// By how much the clock of `host` runs faster than the world's, in parts per billion.
+    pub(crate) fn drift(&self, host: u32) -> i64 {
+        self.clock(host).drift
+    }
+
     /// From `now` on the clock of `host` has another rate.
     pub(crate) fn set_drift(&mut self, host: u32, now: Time, drift: i64) {
         let clock = self.clock(host).with_drift(now, drift);

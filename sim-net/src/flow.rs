@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::decisions::{Entity, NameHash};
+use crate::host::INCARNATIONS_MAX;
 use crate::plan::FlowName;
 
 /// One direction of a connection, or the datagrams of one endpoint to one address.
@@ -31,10 +32,11 @@ impl Flow {
         number: u32,
         datagrams: bool,
     ) -> Self {
+        debug_assert!(incarnation <= INCARNATIONS_MAX, "{incarnation}");
         let flags = if datagrams { DATAGRAMS } else { 0 };
         let name = u64::from(number) << 32
             | u64::from(port) << 16
-            | u64::from(incarnation & 0x3fff) << 2
+            | u64::from(incarnation & INCARNATIONS_MAX) << 2
             | flags;
         Self { hosts: u64::from(client) << 32 | u64::from(server), name }
     }
@@ -73,7 +75,7 @@ impl Flow {
         let host = |index: u64| hosts.get(index as usize).map_or("?", |name| name).to_owned();
         FlowName {
             client: host(self.hosts >> 32),
-            incarnation: (self.name >> 2) as u16 & 0x3fff,
+            incarnation: (self.name >> 2) as u16 & INCARNATIONS_MAX,
             server: host(self.hosts & u64::from(u32::MAX)),
             port: (self.name >> 16) as u16,
             number: (self.name >> 32) as u32,

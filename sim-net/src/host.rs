@@ -20,6 +20,9 @@ use crate::unix::names::Names;
 /// When a world begins: 1 January 2000, 00:00 UTC.
 const EPOCH: Duration = Duration::from_secs(946_684_800);
 
+/// How often a host starts at most: what names it in its flows has no room for more.
+pub(crate) const INCARNATIONS_MAX: u16 = 0x3fff;
+
 /// A host.
 #[repr(C, align(64))]
 #[derive(Debug)]

@@ -198,11 +198,16 @@ impl Network {
         true
     }
 
+    /// True if a host has no process, and nobody holds it down.
+    pub(crate) fn can_start(&mut self, index: u32) -> bool {
+        let life = &self.host(index).life;
+        life.dead && !life.holds.has(State::Off) && !life.holds.has(State::Gone)
+    }
+
     /// A host without a process starts one, and first its machine if that is off, unless somebody keeps it from
     /// either.
     pub(crate) fn start(&mut self, index: u32) -> bool {
-        let life = &self.host(index).life;
-        if !life.dead || life.holds.has(State::Off) || life.holds.has(State::Gone) {
+        if !self.can_start(index) {
             return false;
         }
         let name = std::sync::Arc::clone(&self.wire.trace.hosts[index as usize]);

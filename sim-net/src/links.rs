@@ -70,8 +70,7 @@ impl Links {
     pub fn link(&self, from: &str, to: &str) -> Result<LinkHandle, LinkError> {
         let pair = self.try_with(|network| Ok((host(network, from)?, host(network, to)?)))?;
         if pair.0 == pair.1 {
-            let problem = format!("{from:?} has no link to itself: name two hosts");
-            return Err(LinkError::value("link", problem));
+            return Err(of_itself(from));
         }
         Ok(LinkHandle { links: self.clone(), pair })
     }
@@ -80,9 +79,12 @@ impl Links {
     ///
     /// # Errors
     ///
-    /// A name that no host has; a world that is over.
+    /// A name that no host has; a link of a host to itself, of which there is none; a world that is over.
     pub fn set(&self, rule: impl Into<LinkRule>) -> Result<(), LinkError> {
         let rule = rule.into();
+        if let Some(host) = rule.of_itself() {
+            return Err(of_itself(host));
+        }
         self.try_with(|network| {
             network.apply_rule(&rule)?;
             network.note_rule(&rule);
@@ -195,6 +197,10 @@ impl Links {
         });
         named.unwrap_or_default()
     }
+}
+
+fn of_itself(name: &str) -> LinkError {
+    LinkError::value("link", format!("{name:?} has no link to itself: name two hosts"))
 }
 
 fn host(network: &Network, name: &str) -> Result<u32, LinkError> {

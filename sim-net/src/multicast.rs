@@ -13,10 +13,12 @@ use sim_core::driver::{Family, Membership, SocketOption};
 use crate::address::{Endpoint, Ip};
 use crate::agenda::Place;
 use crate::errno::{
-    self, EACCES, EADDRINUSE, EADDRNOTAVAIL, EBADF, EINVAL, ENETUNREACH, ENOBUFS, ENODEV, EPROTO,
+    self, EACCES, EADDRINUSE, EADDRNOTAVAIL, EBADF, EINVAL, EMSGSIZE, ENETUNREACH, ENOBUFS, ENODEV,
+    EPROTO,
 };
+use crate::faults;
 use crate::network::Network;
-use crate::packet::Body;
+use crate::packet::{Body, udp_headers};
 use crate::socket_table::SocketId;
 use crate::trace::DropReason;
 
@@ -192,7 +194,7 @@ impl Network {
         let all = self.hosts.len() as u32;
         if to.is_broadcast() {
             return match interface {
-                Interface::Network => (0..all).collect(),
+                Interface::Network => (self.first_machine()..all).collect(),
                 Interface::Loopback => vec![host],
             };
         }
@@ -212,6 +214,12 @@ impl Network {
             },
         );
         audience
+    }
+
+    /// The first host that is a machine: the loop that the scenario of a world runs on is none, and a bare loop is its
+    /// network's one.
+    fn first_machine(&self) -> u32 {
+        1 - self.first_number
     }
 
     /// Sends a datagram to a group, or to everybody.
@@ -235,9 +243,6 @@ impl Network {
         }
         let Multicast { interface, hops, is_looped, .. } = socket.multicast;
         let bound = self.udp_source(id, host)?;
-        if self.hosts[host as usize].life.frozen {
-            return Ok(self.udp_miss(id, host, data, remote));
-        }
         let by_address =
             if bound.ip.is_loopback() { Interface::Loopback } else { Interface::Network };
         let interface = match remote.ip.is_multicast() {
@@ -251,6 +256,14 @@ impl Network {
         };
         let source = Endpoint::new(source, bound.port);
         let audience = self.audience(host, remote.ip, interface, hops, is_looped);
+        let size = data.len() as u32 + udp_headers(remote.ip);
+        if interface == Interface::Network && self.refuses_to_many(host, &audience, size) {
+            self.wire.faults.count(faults::MTU);
+            return Err(errno::os(EMSGSIZE));
+        }
+        if self.hosts[host as usize].life.frozen {
+            return Ok(self.udp_miss(id, host, data, remote));
+        }
         let payload = self.pool.copy(data);
         for to in audience {
             let part = payload.part(0, payload.len());
@@ -259,6 +272,12 @@ impl Network {
         }
         self.pool.put(payload);
         Ok(data.len())
+    }
+
+    /// True if the sender's own MTU, that of its link to any of these hosts, is too small for a packet.
+    fn refuses_to_many(&self, host: u32, audience: &[u32], size: u32) -> bool {
+        let links = &self.wire.links;
+        audience.iter().any(|&to| to != host && links.refuses(host, Some(to), size))
     }
 
     /// The address of a host at an interface.

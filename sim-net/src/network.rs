@@ -64,7 +64,7 @@ pub(crate) struct Network {
     pub(crate) jobs: Jobs,
     pub(crate) groups: Groups,
     /// The number of host 0.
-    first_number: u32,
+    pub(crate) first_number: u32,
     /// Hosts that came back with other addresses, by the numbers that they got; and how many did.
     moved: BTreeMap<u32, u32>,
     moves: u32,
@@ -548,9 +548,11 @@ impl Network {
     }
 
     fn draw_rank(&mut self, index: u32) -> (u64, u32) {
-        let recorder = self.wire.plane.as_mut().and_then(|plane| plane.recorder.as_mut());
-        if let (Some(recorder), Some(other)) = (recorder, self.ready.other()) {
-            recorder.tie(index, other);
+        if let (Some(plane), Some(other)) = (&mut self.wire.plane, self.ready.other()) {
+            let is_by_chance = plane.goes_on_by_chance(self.wire.now);
+            if let Some(recorder) = &mut plane.recorder {
+                recorder.tie(index, other, is_by_chance);
+            }
         }
         let host = &mut self.hosts[index as usize];
         let ranks =

@@ -134,7 +134,8 @@ impl HostOperator {
     }
 
     /// The machine crashes after `actions` more outgoing actions (writes, datagrams, connects, ends
-    /// of streams, closes), in the middle of the callback that does the last of them. 0 takes it back.
+    /// of streams, closes), in the middle of the callback that does the last of them. 0 takes it back, as does the
+    /// end of all faults.
     pub fn crash_after(&self, actions: u32) {
         self.act(|scheduler, index| {
             scheduler.crash_after(index, actions);
@@ -159,7 +160,8 @@ impl HostOperator {
 
     /// A host that crashed or was killed starts again, with a new loop and a new incarnation, and
     /// runs its boot function: its machine first, if that is off, and the process even if a plan killed it for good.
-    /// If a plan has the machine off, too, the host starts when that ends.
+    /// If a plan has the machine off, too, the host starts when that ends. It starts 16 383 times at most: once more
+    /// is a [limit](crate::FindingKind::Limit) of the run.
     pub fn start(&self) -> bool {
         self.act(|scheduler, index| scheduler.start(index, End::ByHand))
     }
@@ -216,7 +218,7 @@ impl HostOperator {
 
     /// The clocks of the machine run faster from now on by `parts_per_billion`, or slower by a
     /// negative number. Their time never goes back. Its TCP goes by them too: its timers, its
-    /// round-trip times and its timestamps.
+    /// round-trip times and its timestamps. Until the end of all faults.
     ///
     /// # Panics
     ///
@@ -224,7 +226,7 @@ impl HostOperator {
     #[track_caller]
     pub fn drift(&self, parts_per_billion: i64) {
         assert!(
-            parts_per_billion.abs() <= 500_000_000,
+            parts_per_billion.unsigned_abs() <= 500_000_000,
             "drift by {parts_per_billion} parts in a billion: at most 500 000 000 either way"
         );
         self.act(|scheduler, index| {
@@ -233,10 +235,11 @@ impl HostOperator {
         });
     }
 
-    /// The time of day that the machine shows is set ahead by `nanos`, or back by a negative number.
+    /// The time of day that the machine shows is set ahead by `nanos`, or back by a negative number, until the end of
+    /// all faults.
     pub fn step_wall_clock(&self, nanos: i64) {
         self.act(|scheduler, index| {
-            scheduler.network().step_wall_clock(index, nanos);
+            scheduler.step_by_hand(index, nanos);
             true
         });
     }

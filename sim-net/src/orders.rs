@@ -1,7 +1,9 @@
 //! A plan at work: its scheduled faults, each carried out at its time, and the end of them all.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sim_core::{DefaultAction, Signal, Time};
@@ -35,6 +37,8 @@ pub(crate) struct Orders {
     absent: RefCell<Vec<String>>,
     /// Clocks that are not permanent are right again.
     clocks_are_right: Cell<bool>,
+    /// By how much a hand has set the time of day of hosts ahead, since the faults were over last.
+    stepped_by_hand: RefCell<BTreeMap<u32, i64>>,
 }
 
 /// A scheduled fault.
@@ -75,7 +79,11 @@ pub(crate) fn check(plan: &Plan, is_replay: bool) -> Result<(), PlanError> {
                     return Err(wrong(expected, deviation.event.to_string()));
                 }
             }
-            Entry::Environment(Environment { stream: Stream::Ties, scope: Scope::Flow(flow) }) => {
+            Entry::Environment(Environment {
+                stream: Stream::Ties,
+                scope: Scope::Flow(flow),
+                ..
+            }) => {
                 return Err(wrong("two hosts, such as ties a b", flow.to_string()));
             }
             Entry::Fault(fault) if fault.start.time().is_none() && !follows(fault) => {
@@ -83,9 +91,16 @@ pub(crate) fn check(plan: &Plan, is_replay: bool) -> Result<(), PlanError> {
                 return Err(wrong("a packet or a place in a stream to follow", found));
             }
             Entry::Fault(Fault {
-                action: Action::Interval { condition: Condition::Link { link, .. }, .. },
+                action: Action::Interval { condition: Condition::Link { from, to, link, .. }, .. },
                 ..
             }) => {
+                if from == to {
+                    let place = Place::Entry { number: index + 1, text: entry.to_string() };
+                    return Err(PlanError {
+                        place,
+                        problem: Problem::OwnLink { host: from.clone() },
+                    });
+                }
                 if let Err(error) = link.0.parse::<Link>() {
                     return Err(wrong("a link", format!("{link:?}: {error}", link = link.0)));
                 }
@@ -240,6 +255,7 @@ impl Scheduler {
                 self.network().step_wall_clock(index, offset_nanos.saturating_neg());
             }
         }
+        self.take_back_clocks_by_hand(hosts);
         for (index, fault) in &permanent {
             if let Action::Interval { condition: link @ Condition::Link { .. }, .. } = &fault.action
             {
@@ -252,6 +268,33 @@ impl Scheduler {
             self.resume(host, End::OfAllFaults);
             self.quicken(host, End::OfAllFaults);
             self.start(host, End::OfAllFaults);
+            self.crash_after(host, 0);
+        }
+    }
+
+    /// The time of day that a host shows is set ahead by hand, or back.
+    pub(crate) fn step_by_hand(&self, index: u32, nanos: i64) {
+        let mut stepped = self.orders.stepped_by_hand.borrow_mut();
+        let ahead = stepped.entry(index).or_default();
+        *ahead = ahead.saturating_add(nanos);
+        self.network().step_wall_clock(index, nanos);
+    }
+
+    /// What a hand has done to the clocks of hosts is over: they run as permanent entries say.
+    fn take_back_clocks_by_hand(&self, hosts: u32) {
+        for index in 1..hosts {
+            let name = Arc::clone(&self.network().wire.trace.hosts[index as usize]);
+            let clocks = self.orders.clocks.iter().map(|(_, clock)| clock);
+            let permanent =
+                clocks.filter(|clock| clock.is_permanent && *clock.host == *name).last();
+            let drift = permanent.map_or(0, |clock| clock.drift_ppb);
+            let is_other = self.network().wire.clocks.drift(index) != drift;
+            if is_other {
+                self.set_drift(index, drift);
+            }
+        }
+        for (index, nanos) in self.orders.stepped_by_hand.take() {
+            self.network().step_wall_clock(index, nanos.saturating_neg());
         }
     }
 

@@ -18,6 +18,7 @@ use sim_core::{Boot, Loop, PanicPolicy, RunError, Time};
 use crate::bell::Bell;
 use crate::driver::HostDriver;
 use crate::holds::{End, Holder, State};
+use crate::host::INCARNATIONS_MAX;
 use crate::leftovers::HostLeftovers;
 use crate::memory::{Memory, Spare, clear};
 use crate::network::Network;
@@ -106,6 +107,8 @@ pub(crate) struct Scheduler {
     /// How many records they allow.
     events_max: u64,
     panics: PanicPolicy,
+    /// A host that was to start once more than it can.
+    worn_out: Cell<Option<u32>>,
     turns: Cell<u64>,
     current: Cell<u32>,
     settlers: RefCell<Vec<Rc<Settler>>>,
@@ -162,6 +165,7 @@ impl Scheduler {
             events_max: limits.events_max(),
             limits,
             panics,
+            worn_out: Cell::new(None),
             turns: Cell::new(0),
             current: Cell::new(CONTROL),
             settlers: RefCell::default(),
@@ -364,6 +368,11 @@ impl Scheduler {
     /// A host without a process, which nobody holds down, starts again.
     fn begin_life(self: &Rc<Self>, index: u32) -> bool {
         let mut network = self.network();
+        if network.host(index).incarnation == INCARNATIONS_MAX && network.can_start(index) {
+            self.worn_out.set(Some(index));
+            self.bell.ring();
+            return false;
+        }
         if !network.start(index) {
             return false;
         }
@@ -548,6 +557,11 @@ impl Scheduler {
 
     /// Wakes the hosts whose tasks were woken from outside.
     fn answer_bell(&self, network: &mut Network) -> Result<(), RunError> {
+        if let Some(index) = self.worn_out.get() {
+            let host = &network.wire.trace.hosts[index as usize];
+            let starts = format!("host {host} started {INCARNATIONS_MAX} times");
+            return Err(limit("max_incarnations", starts));
+        }
         let mut rung = self.rung.take();
         self.bell.take(&mut rung);
         for index in rung.drain(..) {

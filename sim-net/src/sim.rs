@@ -165,7 +165,8 @@ impl Sim {
     }
 
     /// After `time` the seed decides again what goes wrong: a plan's beginning, then chance. Scheduled
-    /// faults keep their times.
+    /// faults keep their times. What the seed then decides is in the plan of the run ([`record`](Self::record)): its
+    /// jitter and ties as left to the seed from that time on (`jitter a->b from 1.2s`).
     #[must_use]
     pub fn then_by_chance(mut self, time: Duration) -> Self {
         self.until = Some(Time::ZERO + time);
@@ -295,9 +296,18 @@ impl Sim {
     /// let sim = Sim::new(1).link(everywhere).link(back);
     /// # Ok::<(), sim_net::LinkError>(())
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// On a rule about a link of a host to itself, of which there is none. One that was read from text is not.
     #[must_use]
+    #[track_caller]
     pub fn link(mut self, rule: impl Into<LinkRule>) -> Self {
-        match rule.into() {
+        let rule = rule.into();
+        if let Some(host) = rule.of_itself() {
+            panic!("Sim::link: {host:?} has no link to itself: name two hosts");
+        }
+        match rule {
             LinkRule::Everywhere(link) => self.link = link,
             rule => self.rules.push(rule),
         }

@@ -117,7 +117,7 @@ impl Wire {
         let drawn = draws.next(&self.decisions);
         let (rank, group) = match self.plane.as_mut().filter(|plane| plane.decides(self.now)) {
             None => (drawn, 0),
-            Some(plane) => match plane.tie_group(host, &self.trace.hosts) {
+            Some(plane) => match plane.tie_group(host, self.now, &self.trace.hosts) {
                 Some(group) => (drawn, group),
                 None => (0, host),
             },

@@ -154,10 +154,14 @@ impl Default for Reorder {
 }
 
 impl Link {
-    /// It without what harms packets.
+    /// It without what harms packets. What it is too narrow for, it says so from then on.
     pub(crate) fn calmed(&self) -> Self {
         let Self { latency, rate, mtu, order, .. } = self.clone();
-        Self { latency, rate, mtu, order, ..Self::default() }
+        let told = |mtu: Mtu| match mtu.oversize {
+            Oversize::Silent => Mtu { oversize: Oversize::Report, ..mtu },
+            Oversize::Report | Oversize::Refuse => mtu,
+        };
+        Self { latency, rate, mtu: mtu.map(told), order, ..Self::default() }
     }
 
     /// Sets the one-way delay.

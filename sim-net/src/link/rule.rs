@@ -58,6 +58,14 @@ impl LinkRule {
         };
         first.into_iter().chain(second).map(String::as_str)
     }
+
+    /// The host, if it is about a link of one to itself, of which there is none.
+    pub(crate) fn of_itself(&self) -> Option<&str> {
+        match self {
+            Self::OneWay(a, b, _) | Self::BothWays(a, b, _) => (a == b).then_some(a),
+            Self::Everywhere(_) | Self::Uplink(..) | Self::Downlink(..) => None,
+        }
+    }
 }
 
 impl From<Link> for LinkRule {

@@ -6,6 +6,7 @@ use std::rc::Weak;
 use std::time::Duration;
 
 use super::NameFault;
+use super::zone::forget;
 use crate::network::Network;
 use crate::scheduler::Scheduler;
 
@@ -67,7 +68,11 @@ impl Names {
 
     /// Every question about a name, or about an address in its text form, goes wrong from now on.
     pub fn fail(&self, name: &str, fault: NameFault) {
-        self.act(|network| network.name_service.of_names.insert(name.to_owned(), fault));
+        self.act(|network| {
+            let said = &mut network.name_service.of_names;
+            forget(said, name);
+            said.insert(name.to_owned(), fault);
+        });
     }
 
     /// Every question of a host goes wrong from now on. The host need not exist yet.
@@ -77,7 +82,11 @@ impl Names {
 
     /// Every answer about a name takes so long from now on, whatever [`Resolver`](crate::Resolver) says.
     pub fn delay(&self, name: &str, delay: Duration) {
-        self.act(|network| network.name_service.delays.insert(name.to_owned(), delay));
+        self.act(|network| {
+            let said = &mut network.name_service.delays;
+            forget(said, name);
+            said.insert(name.to_owned(), delay);
+        });
     }
 
     /// Takes back every [`fail`](Self::fail), [`fail_for`](Self::fail_for) and [`delay`](Self::delay).

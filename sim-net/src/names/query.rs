@@ -12,7 +12,7 @@ use sim_core::{NameInfo, Port, ResolveError, ResolveFailure, Time};
 use slab::Slab;
 
 use super::service::{port_of, service_at};
-use super::zone::Zone;
+use super::zone::{Zone, said_of};
 use super::{NameFault, Resolver};
 use crate::agenda::Event;
 use crate::bell::Bell;
@@ -152,7 +152,7 @@ impl NameService {
 
     /// The fault that somebody wants for this question.
     fn ordered(&self, host: &str, name: &str) -> Option<NameFault> {
-        let by_hand = self.of_names.get(name).or_else(|| self.of_hosts.get(host));
+        let by_hand = said_of(&self.of_names, name).or_else(|| self.of_hosts.get(host));
         let scheduled = || self.scheduled.iter().rev().find(|(_, of, _)| of == host);
         by_hand.copied().or_else(|| scheduled().map(|(.., fault)| *fault))
     }
@@ -208,7 +208,11 @@ impl Network {
 
     fn look_up(&mut self, host: u32, name: &str, wanted: Wanted, is_local: bool) -> Asked {
         let is_frozen = self.hosts[host as usize].life.frozen;
-        if is_local || !(is_frozen || self.name_service.is_special()) {
+        let is_named = || self.wire.plane.as_ref().is_some_and(|plane| plane.names_questions());
+        if is_local || !(is_frozen || self.name_service.is_special() || is_named()) {
+            if !is_local && self.wire.plane.is_some() {
+                self.show_question(host, name);
+            }
             return Asked::Answered(self.found(name, wanted));
         }
         let service = &mut self.name_service;
@@ -296,7 +300,7 @@ impl Network {
         };
         let delay = match answer {
             None => ATTEMPT,
-            Some(_) => match self.name_service.delays.get(&name) {
+            Some(_) => match said_of(&self.name_service.delays, &name) {
                 Some(&delay) => delay,
                 None => self.draw_name_delay(host, &of, ordinal),
             },
@@ -320,14 +324,32 @@ impl Network {
         (format!("{asking}@{incarnation}?{name}"), ordinal)
     }
 
+    /// Shows the census a question that is answered at once.
+    #[cold]
+    fn show_question(&mut self, host: u32, name: &str) {
+        let (of, ordinal) = self.count_question(host, name);
+        if self.may_befall_names() {
+            for fault in NameFault::ALL {
+                let sites = (fault.site(), fault.fault_site());
+                self.offer_call(&asked(sites, host, &of, ordinal, Probability::NEVER), 1);
+            }
+        }
+    }
+
+    /// False once the faults of the run are over.
+    fn may_befall_names(&self) -> bool {
+        self.wire.plane.as_ref().is_none_or(|plane| !plane.is_calm())
+    }
+
     /// What befalls a question by chance, or by a plan.
     fn draw_name_fault(&mut self, host: u32, of: &str, ordinal: u64) -> Option<NameFault> {
+        if !self.may_befall_names() {
+            return None;
+        }
         NameFault::ALL.into_iter().find(|fault| {
             let likely = self.name_service.config.likely(*fault);
             let asked = asked((fault.site(), fault.fault_site()), host, of, ordinal, likely);
-            if !likely.is_never() {
-                self.offer_call(&asked, 1);
-            }
+            self.offer_call(&asked, 1);
             self.ask(&asked, |_| 1).is_some()
         })
     }

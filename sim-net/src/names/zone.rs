@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use sim_core::ResolveFailure;
-use sim_core::driver::Family;
+use sim_core::driver::{Family, is_same_name};
 
 use crate::address::Ip;
 use crate::network::Network;
@@ -19,21 +19,23 @@ pub(crate) struct Zone {
 impl Zone {
     /// The name has these addresses from now on, whoever else has it.
     pub(super) fn set(&mut self, name: &str, addresses: Vec<IpAddr>) {
+        self.restore(name);
         self.records.insert(name.to_owned(), Some(addresses));
     }
 
     /// There is no such name from now on.
     pub(super) fn remove(&mut self, name: &str) {
+        self.restore(name);
         self.records.insert(name.to_owned(), None);
     }
 
     /// What was said about the name is forgotten. Says whether something was.
     pub(super) fn restore(&mut self, name: &str) -> bool {
-        self.records.remove(name).is_some()
+        forget(&mut self.records, name)
     }
 
     pub(super) fn is_about(&self, name: &str) -> bool {
-        self.records.contains_key(name)
+        said_of(&self.records, name).is_some()
     }
 
     /// The first name that was given this address.
@@ -46,13 +48,37 @@ impl Zone {
     }
 }
 
+/// What was said of a name, however it was written.
+pub(super) fn said_of<'a, T>(said: &'a BTreeMap<String, T>, name: &str) -> Option<&'a T> {
+    let as_written = said.get(name);
+    as_written.or_else(|| said.iter().find(|(own, _)| is_same_name(own, name)).map(|(_, it)| it))
+}
+
+/// Forgets what was said of a name, however it was written. Says whether something was.
+pub(super) fn forget<T>(said: &mut BTreeMap<String, T>, name: &str) -> bool {
+    let known = said.len();
+    said.retain(|own, _| !is_same_name(own, name));
+    said.len() < known
+}
+
+/// What stands behind `ip6-` in a name.
+fn behind_six(name: &str) -> Option<&str> {
+    let (six, rest) = name.split_at_checked(4)?;
+    six.eq_ignore_ascii_case("ip6-").then_some(rest)
+}
+
 impl Network {
+    /// The host that somebody means who asks for a name: the one of exactly that name, if there is one.
+    fn host_meant(&self, name: &str) -> Option<u32> {
+        let other = || self.names.iter().find(|(own, _)| is_same_name(own, name));
+        self.host_named(name).or_else(|| other().map(|(_, &index)| index))
+    }
+
     /// True if a host knows the name without asking anybody: its own, and `localhost`.
     pub(super) fn is_local_name(&self, host: u32, name: &str) -> bool {
-        let own = |name: &str| self.host_named(name) == Some(host);
-        let is_local = name == "localhost"
-            || own(name)
-            || name.strip_prefix("ip6-").is_some_and(|rest| rest == "localhost" || own(rest));
+        let own =
+            |name: &str| is_same_name(name, "localhost") || self.host_meant(name) == Some(host);
+        let is_local = own(name) || behind_six(name).is_some_and(own);
         is_local && !self.name_service.zone.is_about(name)
     }
 
@@ -66,7 +92,7 @@ impl Network {
     ) -> Result<Vec<SocketAddr>, ResolveFailure> {
         let is_wanted = |family: Family| wanted.is_none_or(|wanted| wanted == family);
         let of = |ip: &IpAddr| if ip.is_ipv4() { Family::V4 } else { Family::V6 };
-        match self.name_service.zone.records.get(name) {
+        match said_of(&self.name_service.zone.records, name) {
             Some(Some(known)) => {
                 let known = known.iter().filter(|ip| is_wanted(of(ip)));
                 return Ok(known.map(|&ip| SocketAddr::new(ip, port)).collect());
@@ -74,16 +100,16 @@ impl Network {
             Some(None) => return Err(ResolveFailure::Unknown),
             None => {}
         }
-        let (six, host) = match name.strip_prefix("ip6-") {
-            Some(rest) if self.host_named(name).is_none() => (true, rest),
+        let (six, host) = match behind_six(name) {
+            Some(rest) if self.host_meant(name).is_none() => (true, rest),
             _ => (false, name),
         };
-        let own = match self.host_named(host) {
+        let own = match self.host_meant(host) {
             Some(index) => {
                 let number = self.hosts[index as usize].number;
                 [Family::V4, Family::V6].map(|family| Ip::of_host(number, family))
             }
-            None if host == "localhost" => [Ip::LOCALHOST4, Ip::LOOPBACK6],
+            None if is_same_name(host, "localhost") => [Ip::LOCALHOST4, Ip::LOOPBACK6],
             None => return Err(ResolveFailure::Unknown),
         };
         let is_dual = self.name_service.config.is_dual_stack;

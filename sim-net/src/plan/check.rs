@@ -93,6 +93,9 @@ fn check_fault(fault: &Fault) -> Option<Problem> {
                 one.is_empty() || other.is_empty() && !matches!(cut.sides, Sides::Isolate(_));
             is_whole.then_some(Problem::Empty)
         }
+        Condition::Link { from, to, .. } if from == to => {
+            Some(Problem::OwnLink { host: from.clone() })
+        }
         Condition::Slow { cost, .. } if cost.is_zero() => Some(Problem::Empty),
         _ => None,
     }

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use sim_core::Time;
+
 use super::event::{EventId, FlowName, entity};
-use super::quantity::{duration, nanos, parse_duration};
+use super::quantity::{duration, moment, nanos, parse_duration};
 use super::reader::{Read, Reader, name};
 
 /// A kind of choice that a plan can make.
@@ -328,13 +330,15 @@ pub enum Scope {
 
 /// Choices of the environment that are left to the seed: without it, they are all 0.
 ///
-/// `jitter client@1→server:7000#2`, `jitter a->b`, `ties a b`.
+/// `jitter client@1→server:7000#2`, `jitter a->b`, `ties a b`, `ties a b from 1.2s`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Environment {
     /// Which choices.
     pub stream: Stream,
     /// Whose.
     pub scope: Scope,
+    /// From when on.
+    pub from: Time,
 }
 
 impl Stream {
@@ -350,6 +354,11 @@ impl Stream {
 }
 
 impl Environment {
+    /// All such choices of a run.
+    pub fn new(stream: Stream, scope: Scope) -> Self {
+        Self { stream, scope, from: Time::ZERO }
+    }
+
     /// Reads one, from behind the word on.
     pub(super) fn read(reader: &mut Reader<'_>, stream: Stream) -> Read<Self> {
         let start = *reader;
@@ -364,7 +373,11 @@ impl Environment {
         } else {
             Scope::Pair(first, reader.name()?)
         };
-        Ok(Self { stream, scope })
+        let from = match reader.keyword("from") {
+            true => Time::ZERO + reader.duration()?,
+            false => Time::ZERO,
+        };
+        Ok(Self { stream, scope, from })
     }
 }
 
@@ -375,6 +388,10 @@ impl fmt::Display for Environment {
             Scope::Flow(flow) => write!(f, "{word} {flow}"),
             Scope::Link { from, to } => write!(f, "{word} {}->{}", name(from), name(to)),
             Scope::Pair(a, b) => write!(f, "{word} {} {}", name(a), name(b)),
+        }?;
+        if self.from > Time::ZERO {
+            write!(f, " from {}", moment(self.from))?;
         }
+        Ok(())
     }
 }

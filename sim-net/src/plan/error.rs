@@ -69,6 +69,11 @@ pub enum Problem {
         /// The host.
         host: String,
     },
+    /// A link is one of a host to itself, of which there is none.
+    OwnLink {
+        /// The host.
+        host: String,
+    },
     /// A machine is off then: there is no process that could be paused, or killed.
     Off {
         /// The host.
@@ -166,6 +171,9 @@ impl fmt::Display for Problem {
             Self::Empty => f.write_str("nothing would happen: make it longer, or take it out"),
             Self::Sides { host } => {
                 write!(f, "host {host} cannot be cut off from itself: name it on one side")
+            }
+            Self::OwnLink { host } => {
+                write!(f, "host {host} has no link to itself: name two hosts")
             }
             Self::Off { host, other } => {
                 write!(f, "host {host} is off then, by entry {other}: move one of the two")

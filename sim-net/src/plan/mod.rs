@@ -31,6 +31,7 @@
 //! duplicate client@1→server:53/udp#1 dgram 0x00f31a90c21d5b7e
 //! rst@1449 client@1→server:7000#2 to both
 //! jitter a->b                                       # as this seed has it
+//! ties a b from 1.2s                                # as it has them from then on
 //! size clients = 3                                  # not as this seed has it
 //! without writes 4,7-9                              # four operations fewer
 //! ```
@@ -274,7 +275,7 @@ impl Plan {
     /// Leaves choices to the seed.
     #[must_use]
     pub fn environment(self, stream: Stream, scope: Scope) -> Self {
-        self.with(Environment { stream, scope })
+        self.with(Environment::new(stream, scope))
     }
 
     /// Makes the last entry outlive the faults of the run.

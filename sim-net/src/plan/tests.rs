@@ -520,8 +520,12 @@ fn entry() -> impl Strategy<Value = Entry> {
             let operations = operations.into_iter().map(|(n, more)| n..=n.saturating_add(more));
             Workload::Without { name, operations: operations.collect() }.into()
         }),
-        1 => (prop::sample::select(Stream::ALL.to_vec()), scope)
-            .prop_map(|(stream, scope)| Environment { stream, scope }.into()),
+        1 => (prop::sample::select(Stream::ALL.to_vec()), scope, option::of(any::<u64>())).prop_map(
+            |(stream, scope, from)| {
+                let from = Time::from_nanos(from.unwrap_or(0));
+                Environment { stream, scope, from }.into()
+            }
+        ),
     ]
 }
 

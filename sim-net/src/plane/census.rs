@@ -260,7 +260,7 @@ impl Census {
         })
     }
 
-    /// The accepts and connects, and what crashes could have taken.
+    /// The accepts, connects, questions about names and other calls, and what crashes could have taken.
     pub fn calls(&self) -> &[OfferedCall] {
         &self.calls
     }

@@ -52,6 +52,8 @@ pub(crate) struct Claims {
     pub(crate) follows_packets: bool,
     /// Something is about streams or about what an application does with its sockets.
     pub(crate) names_streams: bool,
+    /// Something is about questions to the name servers.
+    pub(crate) names_questions: bool,
 }
 
 /// The entries about the packets of a flow.
@@ -244,8 +246,11 @@ impl Claims {
                 let entity = Entity::named(entity);
                 self.draws.entry((entity, *site, *ordinal)).or_default().push(number);
                 use FaultSite::{Cancel, Connect, EarlyDeath, Emfile, Spawn};
+                use FaultSite::{NameDelay, NameEmpty, NameFailure, NameSilence, NameUnknown};
                 self.names_streams |=
                     matches!(site, Emfile | Connect | Spawn | EarlyDeath | Cancel);
+                self.names_questions |=
+                    matches!(site, NameDelay | NameFailure | NameUnknown | NameEmpty | NameSilence);
             }
             _ => {}
         }

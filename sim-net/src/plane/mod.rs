@@ -78,7 +78,7 @@ struct Watched {
 pub(crate) struct Watch {
     /// Its place among those that are watched.
     flow: u32,
-    /// The entry that leaves its jitter to the seed.
+    /// The place among those of the environment of the entry that leaves its jitter to the seed.
     jitter: u32,
 }
 
@@ -137,6 +137,11 @@ impl Plane {
         self.census.is_some() || self.claims.names_streams
     }
 
+    /// True if an entry is about a question to the name servers.
+    pub(crate) fn names_questions(&self) -> bool {
+        self.claims.names_questions
+    }
+
     fn watches_all(&self) -> bool {
         self.recorder.is_some() || self.census.is_some()
     }
@@ -156,6 +161,11 @@ impl Plane {
         self.is_calm = true;
     }
 
+    /// True once they are.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.is_calm
+    }
+
     /// What an entry was about was in the run.
     pub(crate) fn bind(&mut self, number: usize) {
         self.claims.bind(number);
@@ -168,7 +178,8 @@ impl Plane {
     /// The plan of the run, if it was written down.
     pub(crate) fn recorded(&self, hosts: &[Arc<str>]) -> Option<Plan> {
         let is_bound = |number| self.claims.is_bound(number);
-        let base = Base { plan: &self.plan, decides: self.is_planned, is_bound: &is_bound };
+        let Self { plan, is_planned: decides, until, .. } = self;
+        let base = Base { plan, decides: *decides, until: *until, is_bound: &is_bound };
         Some(self.recorder.as_ref()?.plan(&base, self.seed, hosts))
     }
 
@@ -176,11 +187,30 @@ impl Plane {
 
     /// What is to be known of a flow, when its first packet begins its way on a link.
     fn watch(&mut self, flow: Flow, link: (u32, u32), hosts: &[Arc<str>]) -> Watch {
-        let jitter = self.environment.iter().find(|(environment, _)| {
+        let jitter = (0..).zip(&self.environment).filter(|(_, (environment, _))| {
             environment.stream == Stream::Jitter && is_in(&environment.scope, flow, link, hosts)
         });
-        let jitter = jitter.map_or(NONE, |&(_, number)| number);
+        // Of those that begin first the first of the plan.
+        let jitter = jitter.min_by_key(|(_, (environment, _))| environment.from);
+        let jitter = jitter.map_or(NONE, |(place, _)| place);
         Watch { flow: self.find_or_watch(flow, hosts), jitter }
+    }
+
+    /// True if an entry leaves the jitter of a flow to the seed at this time. It has found what it is about.
+    fn leaves_jitter(&mut self, watch: Watch, now: Time) -> bool {
+        let Some((environment, number)) = self.environment.get(watch.jitter as usize) else {
+            return false;
+        };
+        let leaves = environment.from <= now;
+        if leaves {
+            self.claims.bind(*number as usize);
+        }
+        leaves
+    }
+
+    /// True if the seed decides, and a plan did before.
+    pub(crate) fn goes_on_by_chance(&self, now: Time) -> bool {
+        self.is_planned && !self.decides(now)
     }
 
     fn find_or_watch(&mut self, flow: Flow, hosts: &[Arc<str>]) -> u32 {
@@ -222,13 +252,11 @@ impl Plane {
     // Ties.
 
     /// The group in which a host's rank is left to the seed; `None` if it is 0.
-    pub(crate) fn tie_group(&mut self, host: u32, hosts: &[Arc<str>]) -> Option<u32> {
-        self.groups.fit(&self.environment, hosts);
+    pub(crate) fn tie_group(&mut self, host: u32, now: Time, hosts: &[Arc<str>]) -> Option<u32> {
+        self.groups.fit(&self.environment, now, hosts);
         let group = self.groups.of_host.get(host as usize).copied().flatten()?;
         for (environment, number) in &self.environment {
-            if environment.stream == Stream::Ties
-                && names(&environment.scope, &hosts[host as usize])
-            {
+            if is_of_ties(environment, now) && names(&environment.scope, &hosts[host as usize]) {
                 self.claims.bind(*number as usize);
             }
         }
@@ -286,6 +314,11 @@ impl Plane {
     }
 }
 
+/// True if an entry leaves ties to the seed at this time.
+fn is_of_ties(environment: &Environment, now: Time) -> bool {
+    environment.stream == Stream::Ties && environment.from <= now
+}
+
 fn names(scope: &Scope, host: &str) -> bool {
     match scope {
         Scope::Pair(a, b) | Scope::Link { from: a, to: b } => a == host || b == host,
@@ -301,17 +334,22 @@ fn names(scope: &Scope, host: &str) -> bool {
 struct Groups {
     /// By host: the first host of its group.
     of_host: Vec<Option<u32>>,
+    /// How many entries they are made of.
+    made_of: usize,
 }
 
 impl Groups {
-    /// Makes them fit the hosts that there are.
-    fn fit(&mut self, environment: &[(Environment, u32)], hosts: &[Arc<str>]) {
-        if self.of_host.len() == hosts.len() {
+    /// Makes them fit the hosts and the time that there are.
+    fn fit(&mut self, environment: &[(Environment, u32)], now: Time, hosts: &[Arc<str>]) {
+        let ties = || environment.iter().filter(|(environment, _)| is_of_ties(environment, now));
+        let made_of = ties().count();
+        if (self.of_host.len(), self.made_of) == (hosts.len(), made_of) {
             return;
         }
+        self.made_of = made_of;
         let index = |name: &str| hosts.iter().position(|host| **host == *name);
         self.of_host = vec![None; hosts.len()];
-        for (environment, _) in environment.iter().filter(|(it, _)| it.stream == Stream::Ties) {
+        for (environment, _) in ties() {
             let (Scope::Pair(a, b) | Scope::Link { from: a, to: b }) = &environment.scope else {
                 continue;
             };
@@ -343,14 +381,17 @@ mod tests {
     #[test]
     fn pairs_make_groups_that_are_called_after_their_first_host() {
         let hosts: Vec<Arc<str>> = ["control", "a", "b", "c", "d", "e", "f"].map(Arc::from).into();
-        let tie = |a: &str, b: &str| {
+        let at = Time::from_nanos;
+        let tie = |a: &str, b: &str, from: u64| {
             let scope = Scope::Pair(a.to_owned(), b.to_owned());
-            (Environment { stream: Stream::Ties, scope }, 0)
+            (Environment { stream: Stream::Ties, scope, from: at(from) }, 0)
         };
         let mut groups = Groups::default();
-        let entries = [tie("e", "d"), tie("c", "e"), tie("b", "nobody"), tie("f", "c")];
-        groups.fit(&entries, &hosts);
+        let entries = [tie("e", "d", 0), tie("c", "e", 0), tie("b", "nobody", 0), tie("f", "c", 9)];
         let four = Some(3);
-        assert_eq!(groups.of_host, [None, None, Some(2), four, four, four, four]);
+        for (now, last) in [(0, None), (8, None), (9, four)] {
+            groups.fit(&entries, at(now), &hosts);
+            assert_eq!(groups.of_host, [None, None, Some(2), four, four, four, last]);
+        }
     }
 }

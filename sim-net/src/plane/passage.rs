@@ -87,13 +87,10 @@ impl Wire {
     ) -> u64 {
         let watch = self.watch(flow, link, lane);
         match &mut self.plane {
-            Some(plane) if plane.decides(self.now) => {
-                if watch.jitter == NONE {
-                    return 0;
-                }
-                plane.claims.bind(watch.jitter as usize);
-                drawn
-            }
+            Some(plane) if plane.decides(self.now) => match plane.leaves_jitter(watch, self.now) {
+                true => drawn,
+                false => 0,
+            },
             _ => drawn,
         }
     }
@@ -153,11 +150,8 @@ impl Wire {
         let mut passage = Passage {
             event: None,
             chosen: decides.then(Chosen::default),
-            is_left_to_seed: watch.jitter != NONE,
+            is_left_to_seed: plane.leaves_jitter(watch, now),
         };
-        if passage.is_left_to_seed {
-            plane.claims.bind(watch.jitter as usize);
-        }
         if watch.flow == NONE {
             return passage;
         }
@@ -196,9 +190,10 @@ impl Wire {
     /// Notes how long a packet takes beyond the least delay.
     pub(crate) fn note_delay(&mut self, link: (u32, u32), passage: &Passage, value: u64) {
         let Some(plane) = self.plane.as_deref_mut() else { return };
+        let is_by_chance = plane.goes_on_by_chance(self.now);
         let (Some(recorder), Some(event)) = (&mut plane.recorder, &passage.event) else { return };
         match passage.delay() {
-            DelayBy::Seed => recorder.delay(link, event, value, &self.trace.hosts),
+            DelayBy::Seed => recorder.delay(link, event, value, is_by_chance, &self.trace.hosts),
             DelayBy::Plan(0) => {}
             DelayBy::Plan(_) => {
                 recorder.packet(FaultSite::Delay, event, value, &self.trace.hosts);

@@ -20,7 +20,7 @@ use crate::plan::{
 /// let link = Scope::Link { from: "a".to_owned(), to: "b".to_owned() };
 /// let recording = Recording::new()
 ///     .anchors()
-///     .split(Environment { stream: Stream::Jitter, scope: link });
+///     .split(Environment::new(Stream::Jitter, link));
 /// # drop(recording);
 /// ```
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -72,8 +72,9 @@ pub(crate) struct Recorder {
     deviations: Vec<Deviation>,
     /// The flows that had jitter, with their links, and whether they are split.
     jitter: BTreeMap<Flow, Jitter>,
-    /// Hosts that were ready at the same instant.
+    /// Hosts that were ready at the same instant, and those behind a plan's beginning.
     ties: BTreeSet<(u32, u32)>,
+    ties_by_chance: BTreeSet<(u32, u32)>,
     /// The last packet of each host.
     last: BTreeMap<u32, (Time, PacketEvent)>,
     /// What scheduled faults followed, by their place in the plan.
@@ -85,6 +86,8 @@ pub(crate) struct Base<'a> {
     pub(crate) plan: &'a Plan,
     /// It decided, and not the seed.
     pub(crate) decides: bool,
+    /// It did until this time, if there is one.
+    pub(crate) until: Option<Time>,
     /// Whether the entry at a place befell the run.
     pub(crate) is_bound: &'a dyn Fn(usize) -> bool,
 }
@@ -95,6 +98,8 @@ struct Jitter {
     is_split: bool,
     /// A packet took longer than the least.
     has_happened: bool,
+    /// One did behind a plan's beginning.
+    has_by_chance: bool,
 }
 
 impl Recorder {
@@ -104,6 +109,7 @@ impl Recorder {
             deviations: Vec::new(),
             jitter: BTreeMap::new(),
             ties: BTreeSet::new(),
+            ties_by_chance: BTreeSet::new(),
             last: BTreeMap::new(),
             anchors: BTreeMap::new(),
         }
@@ -127,12 +133,14 @@ impl Recorder {
         self.deviations.push(Deviation { site, event, value, near: None });
     }
 
-    /// The seed said how long a packet takes on a link.
+    /// The seed said how long a packet takes on a link, in a run from a plan because that left it, or did by chance
+    /// what came behind it.
     pub(crate) fn delay(
         &mut self,
         link: (u32, u32),
         event: &PacketEvent,
         value: u64,
+        is_by_chance: bool,
         hosts: &[Arc<str>],
     ) {
         let Recording { split, splits_all, .. } = &self.options;
@@ -141,16 +149,20 @@ impl Recorder {
             is_split: *splits_all
                 || split.iter().any(|scope| is_in(scope, event.flow, link, hosts)),
             has_happened: false,
+            has_by_chance: false,
         });
-        jitter.has_happened |= value > 0;
+        let happens =
+            if is_by_chance { &mut jitter.has_by_chance } else { &mut jitter.has_happened };
+        *happens |= value > 0;
         if jitter.is_split && value > 0 {
             self.packet(FaultSite::Delay, event, value, hosts);
         }
     }
 
     /// Two hosts were ready at the same instant.
-    pub(crate) fn tie(&mut self, a: u32, b: u32) {
-        self.ties.insert((a.min(b), a.max(b)));
+    pub(crate) fn tie(&mut self, a: u32, b: u32, is_by_chance: bool) {
+        let ties = if is_by_chance { &mut self.ties_by_chance } else { &mut self.ties };
+        ties.insert((a.min(b), a.max(b)));
     }
 
     /// A host has sent or got a packet.
@@ -201,31 +213,55 @@ impl Recorder {
                 Entry::Deviation(_) | Entry::Environment(_) => {}
             }
         }
-        let environment =
-            if base.decides { self.left_by(base, hosts) } else { self.left_to_seed(hosts) };
+        let mut environment = match base.decides {
+            true => self.left_by(base, hosts),
+            false => {
+                let has_happened = |_: Flow, jitter: &Jitter| jitter.has_happened;
+                self.left_to_seed(Time::ZERO, &self.ties, has_happened, hosts)
+            }
+        };
+        if let Some(until) = base.until.filter(|_| base.decides) {
+            let is_left = |flow, jitter: &Jitter| {
+                let mut left = environment.iter().filter(|it| it.stream == Stream::Jitter);
+                left.any(|it| is_in(&it.scope, flow, jitter.link, hosts))
+            };
+            let has_happened =
+                |flow, jitter: &Jitter| jitter.has_by_chance && !is_left(flow, jitter);
+            let by_chance = self.left_to_seed(until, &self.ties_by_chance, has_happened, hosts);
+            environment.extend(by_chance);
+        }
         plan.entries.extend(environment.into_iter().map(Entry::from));
         plan.entries.extend(self.deviations.iter().cloned().map(Entry::from));
         plan
     }
 
-    /// What a run from a seed leaves to it: jitter and ties, where there were any.
-    fn left_to_seed(&self, hosts: &[Arc<str>]) -> Vec<Environment> {
+    /// What a run leaves to its seed from a time on: jitter and ties, where there were any.
+    fn left_to_seed(
+        &self,
+        from: Time,
+        ties: &BTreeSet<(u32, u32)>,
+        has_happened: impl Fn(Flow, &Jitter) -> bool,
+        hosts: &[Arc<str>],
+    ) -> Vec<Environment> {
         let name = |index: u32| hosts[index as usize].to_string();
-        let scopes = self.jitter_scopes(hosts, name);
-        let jitter = scopes.map(|scope| Environment { stream: Stream::Jitter, scope });
-        let ties = spanning(&self.ties).into_iter().map(|(a, b)| Environment {
+        let scopes = self.jitter_scopes(has_happened, hosts, name);
+        let jitter = scopes.map(|scope| Environment { stream: Stream::Jitter, scope, from });
+        let ties = spanning(ties).into_iter().map(|(a, b)| Environment {
             stream: Stream::Ties,
             scope: Scope::Pair(name(a), name(b)),
+            from,
         });
         jitter.chain(ties).collect()
     }
 
-    /// What a plan that decided left to the seed, and no more: the rest happens as it does by itself, again.
+    /// What a plan that decided left to the seed, and no more: the rest happens as it does by itself, again. What it
+    /// was to leave only when chance had all is none of it.
     fn left_by(&self, base: &Base<'_>, hosts: &[Arc<str>]) -> Vec<Environment> {
         let all = base.plan.entries.iter().enumerate().filter_map(|(number, entry)| match entry {
             Entry::Environment(environment) => Some((environment, (base.is_bound)(number))),
             _ => None,
         });
+        let all = all.filter(|(it, _)| base.until.is_none_or(|until| it.from < until));
         let (mut ties, jitter): (Vec<_>, Vec<_>) =
             all.partition(|(it, _)| it.stream == Stream::Ties);
         let mut left = Vec::new();
@@ -239,6 +275,7 @@ impl Recorder {
                 left.extend(whole.map(|(flow, _)| Environment {
                     stream: Stream::Jitter,
                     scope: Scope::Flow(flow.to_name(hosts)),
+                    from: environment.from,
                 }));
             } else {
                 left.push(environment.clone());
@@ -265,6 +302,7 @@ impl Recorder {
     /// The links that had jitter; of one with flows that are split, the flows that are not.
     fn jitter_scopes(
         &self,
+        has_happened: impl Fn(Flow, &Jitter) -> bool,
         hosts: &[Arc<str>],
         name: impl Fn(u32) -> String,
     ) -> impl Iterator<Item = Scope> {
@@ -278,9 +316,10 @@ impl Recorder {
                 let is_split = flows.iter().any(|(_, jitter)| jitter.is_split);
                 let mut scopes = Vec::new();
                 if is_split {
-                    let whole = flows.iter().filter(|(_, it)| !it.is_split && it.has_happened);
+                    let whole =
+                        flows.iter().filter(|(flow, it)| !it.is_split && has_happened(*flow, it));
                     scopes.extend(whole.map(|(flow, _)| Scope::Flow(flow.to_name(hosts))));
-                } else if flows.iter().any(|(_, jitter)| jitter.has_happened) {
+                } else if flows.iter().any(|(flow, jitter)| has_happened(*flow, jitter)) {
                     scopes.push(Scope::Link { from: name(from), to: name(to) });
                 }
                 scopes

@@ -15,15 +15,20 @@ use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, Ready, SocketId};
 use crate::trace::{HostChange, Record};
 
+/// The first signal of which each that is sent counts (`SIGRTMIN` of the kernel).
+const REALTIME: i32 = 32;
+
 impl Network {
     /// Tells the process of a host that a signal came. False if it does not handle that one.
     fn tell_signal(&mut self, index: u32, signal: Signal) -> bool {
         let mut is_handled = false;
+        // A standard signal is pending once, however often it comes (signal(7)).
+        let is_pending_once = signal.number() < REALTIME && self.host(index).is_halted();
         for id in self.sockets.of_host(index) {
             if let Some(Notice::Signal { signal: own, came }) = self.notice(id)
                 && *own == signal
             {
-                *came += 1;
+                *came = if is_pending_once { 1 } else { *came + 1 };
                 is_handled = true;
                 self.notify_now(id, Ready::READABLE);
             }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use sim_core::Time;
+
 use super::{Boundary, StreamFaults};
 use crate::decisions::{Entity, RecentDraws, Site, below};
 use crate::faults::Faults;
@@ -45,7 +47,8 @@ pub(super) struct Injected {
     pub(super) arrivals: u64,
     /// How far the stream had come when its news were last told or held back.
     pub(super) told: u64,
-    pub(super) held: Option<Held>,
+    /// What holds its news back, and when that ends at the latest.
+    pub(super) held: Option<(Held, Time)>,
 }
 
 /// Until when news of data are held back.

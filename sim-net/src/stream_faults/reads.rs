@@ -126,7 +126,7 @@ impl Network {
         let Some((host, injected)) = self.injected(id) else { return false };
         let come = injected.read + waiting;
         match injected.held {
-            Some(Held::UntilBeyond(place)) if come > place => injected.held = None,
+            Some((Held::UntilBeyond(place), _)) if come > place => injected.held = None,
             Some(_) => return true,
             None => {}
         }
@@ -168,18 +168,22 @@ impl Network {
             (Some(value), None) => (Held::ForATime, Duration::from_nanos(value - 1)),
             (None, None) => return false,
         };
-        if let Some((_, injected)) = self.injected(id) {
-            injected.held = Some(held);
-        }
         let at = self.wire.now + delay;
+        if let Some((_, injected)) = self.injected(id) {
+            injected.held = Some((held, at));
+        }
         self.wire.agenda.push(at, Event::HeldNews(id));
         true
     }
 
-    /// News that were held back come.
+    /// News that were held back come, unless what held them is over and something else does.
     #[cold]
     pub(crate) fn tell_held_news(&mut self, id: SocketId) {
+        let now = self.wire.now;
         if let Some((_, injected)) = self.injected(id) {
+            if injected.held.is_some_and(|(_, until)| until > now) {
+                return;
+            }
             injected.held = None;
         }
         if let Some(ready) = self.sockets.get(id).map(|socket| socket.kind.readiness()) {

@@ -244,3 +244,25 @@ fn streams_arrive_whole_between_clocks_that_disagree() {
         assert_eq!(echoed, 200_000, "{drifts:?}");
     }
 }
+
+/// Half of the true rate either way is the most; a rate of which there is no opposite is too much, too.
+#[test]
+fn a_drift_has_bounds() {
+    let simulation = Sim::new(1).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    simulation
+        .run(async move {
+            world.host("a");
+            let host = operator.host("a");
+            for drift in [-500_000_000, 500_000_000] {
+                host.drift(drift);
+            }
+            for drift in [i64::MIN, -500_000_001, 500_000_001, i64::MAX] {
+                let host = std::panic::AssertUnwindSafe(&host);
+                let panic = std::panic::catch_unwind(|| host.drift(drift)).unwrap_err();
+                let text = panic.downcast_ref::<String>().unwrap();
+                assert!(text.contains("at most 500 000 000 either way"), "{text}");
+            }
+        })
+        .unwrap();
+}

@@ -599,6 +599,33 @@ fn a_boot_that_fails_is_a_finding_of_its_host() {
     assert!(finding.message.contains("no disk"), "{finding}");
 }
 
+/// A host starts so often and no more: the run that would have it so is a finding, however it goes about it.
+#[test]
+fn a_host_that_starts_too_often_is_a_finding() {
+    for waits in [false, true] {
+        let simulation = Sim::new(1).build();
+        let (world, operator) = (simulation.world(), simulation.operator());
+        let finding = simulation.run(async move {
+            world.host("a");
+            let host = operator.host("a");
+            for starts in 2..=16_383 {
+                assert!(host.crash() && host.start());
+                assert_eq!(host.incarnation(), starts);
+            }
+            if waits {
+                world.sleep(ms(1)).await;
+            }
+            assert!(host.crash() && !host.start());
+            world.sleep(ms(1)).await;
+            panic!("it goes on");
+        });
+        let finding = finding.unwrap_err();
+        assert_eq!(finding.kind, FindingKind::Limit, "{finding}");
+        assert!(finding.message.contains("max_incarnations"), "{finding}");
+        assert!(finding.message.contains("host a started 16383 times"), "{finding}");
+    }
+}
+
 #[test]
 #[should_panic(expected = "no host of that name")]
 fn a_host_that_does_not_exist_has_no_switches() {

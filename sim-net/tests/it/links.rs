@@ -311,6 +311,46 @@ fn a_datagram_over_the_mtu_is_reported_lost_in_silence_or_refused() {
     assert_eq!(report.unwrap(), (vec![972, 10], vec![Some(90)]));
 }
 
+/// A black hole is a fault as others are: behind the quiesce, who sends too much is told.
+#[test]
+fn a_black_hole_speaks_after_the_quiesce() {
+    let report = sim("mtu=1000/silent").quiesce(ms(0)).run(sized);
+    assert_eq!(report.unwrap(), (vec![972, 10], vec![Some(90)]));
+    let whole = sim("mtu=1000/silent").quiesce(ms(1_000)).run(async |world: World| {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let _server = b.create_server(("b", 7), || Echo).await?;
+        let conn = a.create_connection(("b", 7), Recorder::default).await?;
+        conn.transport().write(&[7; 20_000]);
+        let all = world.eventually(|| conn.with(|it, _| it.data.len()) == 20_000).await;
+        io::Result::Ok(all)
+    });
+    assert!(whole.unwrap());
+}
+
+/// The sender's own MTU is that of the interface by which it sends to many: it refuses what one of its links would. By
+/// the loopback interface there is none.
+#[test]
+fn a_datagram_to_many_over_the_mtu_of_its_sender_is_refused() {
+    let report = sim("mtu=1000/refuse").run(async |world: World| {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let heard = endpoint(&b, Some(("0.0.0.0", 9)), ANY, Datagrams::default).await?;
+        heard.transport().join_multicast([239, 1, 1, 1].into(), None)?;
+        let own = a.datagram().local(("0.0.0.0", 9)).broadcast(true);
+        let source = own.bind(Datagrams::default).await?;
+        for to in ["255.255.255.255:9", "239.1.1.1:9"] {
+            for size in [972, 973] {
+                source.transport().send_to(&vec![0; size], Some(to.parse().unwrap()))?;
+            }
+        }
+        world.settle().await;
+        let sizes: Vec<usize> = arrivals(&heard).iter().map(|it| it.0.len()).collect();
+        let errors = source.with(|it, _| it.errors.iter().map(io::Error::raw_os_error).collect());
+        io::Result::Ok((sizes, errors))
+    });
+    assert_eq!((report.faults["link.mtu"], dropped(&report, DropReason::Mtu)), (2, 0));
+    assert_eq!(report.unwrap(), (vec![972, 972], vec![Some(90), Some(90)]));
+}
+
 /// What is lost on the way leaves the sender's buffer at once.
 #[test]
 fn a_lost_datagram_takes_no_room_in_its_senders_buffer() {

@@ -426,3 +426,34 @@ fn a_socket_that_knows_its_ways_notices_who_has_joined() {
     assert_eq!(second, ["1", "1", "2", "2", "3", "3", "3", "3"]);
     assert_eq!(third, ["2", "2"]);
 }
+
+/// A broadcast reaches the machines of a world; the loop that its scenario runs on is none. A bare loop is the one
+/// machine of its network.
+#[test]
+fn a_broadcast_reaches_machines_alone() {
+    let all: Option<SocketAddr> = Some(([255, 255, 255, 255], PORT).into());
+    let report = Sim::new(1).census(true).run(move |world: World| async move {
+        let hosts = ["a", "b", "c"].map(|name| world.host(name));
+        let heard = any(&hosts[1]).await?;
+        let sender = hosts[0].datagram().local(("0.0.0.0", 0)).broadcast(true);
+        sender.bind(Datagrams::default).await?.transport().send_to(b"x", all)?;
+        world.settle().await;
+        assert_eq!(texts(&heard), ["x"]);
+        io::Result::Ok(())
+    });
+    let census = report.census.as_ref().unwrap();
+    let to: Vec<String> = census.packets().map(|packet| packet.to.to_string()).collect();
+    assert_eq!(to, ["b", "c"], "the sender's own copy stays on its machine");
+    report.unwrap();
+
+    let lp = sim_net::new_loop();
+    let handle = lp.clone();
+    let heard = lp.run_until_complete(async move {
+        let local = ("0.0.0.0", PORT);
+        let own = handle.datagram().local(local).broadcast(true).bind(Datagrams::default).await?;
+        own.transport().send_to(b"self", all)?;
+        handle.sleep(ms(10)).await;
+        io::Result::Ok(texts(&own))
+    });
+    assert_eq!(heard.unwrap().unwrap(), ["self"]);
+}

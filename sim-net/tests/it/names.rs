@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sim_core::driver::Family;
 use sim_core::{Hints, Loop, ResolveError, ResolveFailure, TaskError, World};
+use sim_net::plan::FaultSite;
 use sim_net::{
     Class, FindingKind, NameFault, Operator, Plan, Probability, Record, Report, Resolver, Sim, Site,
 };
@@ -637,6 +638,92 @@ fn the_quiesce_mends_names() {
     let (report, failures) = asking(&Sim::new(1).plan(&permanent).unwrap().quiesce(ms(1_050)));
     assert_eq!(failures.len(), 50);
     report.unwrap();
+}
+
+/// What a plan says of a question befalls it, whatever else the servers are: an entry about anything else switches
+/// nothing on. And the census offers each question that asks the servers, by the name that the plan has for it.
+#[test]
+fn an_entry_about_a_question_needs_no_resolver() {
+    let three = |world: World| async move {
+        let client = world.host("client");
+        world.host("server");
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            let asked = world.time();
+            answers.push((ask(&client, "server").await, world.time() - asked));
+            ask(&client, "client").await.unwrap();
+        }
+        io::Result::Ok(answers)
+    };
+    let well = || (found("10.0.0.2"), ms(0));
+    let replay = |text: &str, sim: Sim| {
+        let plan: Plan = text.parse().unwrap_or_else(|errors| panic!("{errors}"));
+        let report = sim.replay(&plan).unwrap().run(three);
+        (report.bindings.to_string(), report.unwrap())
+    };
+    use ResolveFailure::{NoAddress, TryAgain, Unknown};
+    let entries = [
+        ("dns-again client@1?server nr 1", (Err(TryAgain), ms(0))),
+        ("dns-nxdomain client@1?server nr 1", (Err(Unknown), ms(0))),
+        ("dns-empty client@1?server nr 1", (Err(NoAddress), ms(0))),
+        ("dns-delay client@1?server nr 1 +50ms", (found("10.0.0.2"), ms(50))),
+        // Asked again after 5 s.
+        ("dns-silent client@1?server nr 1", (found("10.0.0.2"), ms(5_000))),
+    ];
+    for (entry, befallen) in entries {
+        let expected = ("bound 1 of 1".to_owned(), vec![well(), befallen, well()]);
+        let special = Resolver::new().fault(NameFault::TryAgain, Probability::percent(1).unwrap());
+        assert_eq!(replay(entry, Sim::new(1)), expected, "{entry}");
+        assert_eq!(replay(entry, Sim::new(1).resolver(special)), expected, "{entry}");
+        // Once the faults are over, none is new; what takes its time still does.
+        let (bound, answers) = replay(entry, Sim::new(1).quiesce(ms(0)));
+        let is_delay = entry.starts_with("dns-delay");
+        assert_eq!(bound, format!("bound {} of 1", u8::from(is_delay)), "{entry}");
+        assert_eq!(answers == expected.1, is_delay, "{entry}: {answers:?}");
+    }
+
+    let plain = Sim::new(1).run(three);
+    let seen = Sim::new(1).census(true).run(three);
+    assert_eq!((plain.hash, plain.events), (seen.hash, seen.events));
+    let offered: Vec<_> = seen.census.as_ref().unwrap().calls().iter().collect();
+    let again = offered.iter().filter(|call| call.site == FaultSite::NameFailure);
+    let again: Vec<String> = again.map(|call| call.event.to_string()).collect();
+    let names = [0, 1, 2].map(|ordinal| format!("dns.again client@1?server nr {ordinal}"));
+    assert_eq!((again.as_slice(), offered.len()), (names.as_slice(), 3 * 4));
+}
+
+/// RFC 4343, RFC 1034 §3.1: the case of letters makes no other name, nor does a dot at the end; so it is for what a
+/// hand says of names. Two dots are no name.
+#[test]
+fn names_have_no_case_and_may_end_in_a_dot() {
+    operated(&Sim::new(1), |world, operator| async move {
+        let (client, _server) = (world.host("client"), world.host("server"));
+        let names = operator.names();
+        for name in ["server", "Server", "SERVER.", "server.", "db", "DB."] {
+            names.set("Db", ["10.0.0.2".parse().unwrap()]);
+            assert_eq!(ask(&client, name).await, found("10.0.0.2"), "{name}");
+        }
+        assert_eq!(ask(&client, "IP6-Server.").await, found("fd00::2"));
+        assert_eq!(ask(&client, "LocalHost.").await, found("127.0.0.1"));
+        for name in ["server..", ".", "..", "ſerver"] {
+            assert_eq!(ask(&client, name).await, Err(ResolveFailure::Unknown), "{name}");
+        }
+        names.fail("sErver.", NameFault::TryAgain);
+        assert_eq!(ask(&client, "Server").await, Err(ResolveFailure::TryAgain));
+        names.mend();
+        names.delay("SERVER", ms(5));
+        let asked = world.time();
+        assert_eq!(ask(&client, "server.").await, found("10.0.0.2"));
+        assert_eq!(world.time() - asked, ms(5));
+        names.remove("DB");
+        assert_eq!(ask(&client, "db").await, Err(ResolveFailure::Unknown));
+        assert!(names.restore("db.") && !names.restore("db"));
+        // Of two hosts the one of exactly this name is meant.
+        let big = world.host("Client");
+        assert_eq!(ask(&big, "client").await, found("10.0.0.1"));
+        assert_eq!(ask(&client, "Client").await, found("10.0.0.3"));
+        Ok(())
+    });
 }
 
 /// Two runs of a seed are the same; a scenario that never gets an answer is a finding.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::{Conn, DatagramTransport, Failure, Loop, World};
-use sim_net::{FindingKind, LinkRule, Partition, Plan, Report, Sim};
+use sim_net::{FindingKind, Link, LinkRule, Partition, Plan, Report, Sim};
 
 use crate::protocols::{Datagrams, Echo, Name, Recorder, endpoint, ms};
 
@@ -220,7 +220,7 @@ fn clocks_are_set_from_the_start_and_step() {
 #[test]
 fn the_quiesce_ends_everything() {
     let text = "isolate client 500ms..\ncrash server 1s for 1h\nkill server at 3s";
-    let sim = sim(text).link("latency=1ms,loss=90%".parse::<sim_net::Link>().unwrap());
+    let sim = sim(text).link("latency=1ms,loss=90%".parse::<Link>().unwrap());
     let (report, answers) = asking(&sim.quiesce(Duration::from_secs(2)), 4);
     assert!(answered(&answers, ms(500), ms(2_000)) == 0);
     assert_eq!(answered(&answers, ms(2_000), ms(4_000)), 20, "{answers:?}");
@@ -345,6 +345,39 @@ fn the_quiesce_ends_what_was_done_by_hand() {
     simulation.run(run).unwrap();
 }
 
+/// Nothing that a hand has set befalls anything after the quiesce: no crash that was to come, no clock that is wrong
+/// but as a permanent entry has it.
+#[test]
+fn the_quiesce_takes_back_what_a_hand_has_set_for_later() {
+    const EPOCH: Duration = Duration::from_secs(946_684_800);
+    let text =
+        "clock b offset +3ms drift +100000ppm permanent\nclock b at 100ms step +4ms permanent";
+    let simulation = sim(text).quiesce(Duration::from_secs(1)).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let run = async move {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let _server = b.create_server(("b", 1), || Echo).await?;
+        let conn = a.create_connection(("b", 1), || Echo).await?;
+        operator.host("a").crash_after(1);
+        for name in ["a", "b"] {
+            operator.host(name).drift(200_000_000);
+            operator.host(name).step_wall_clock(7_000_000_000);
+        }
+        world.sleep(Duration::from_secs(2)).await;
+        conn.transport().write(b"x");
+        world.sleep(ms(100)).await;
+        assert!(operator.host("a").is_on(), "the crash was to come before");
+        let local = [&a, &b].map(|host| host.time());
+        world.sleep(Duration::from_secs(1)).await;
+        let passed = [&a, &b].map(|host| host.time());
+        assert_eq!([0, 1].map(|n| passed[n] - local[n]), [ms(1_000), ms(1_100)]);
+        let ahead = |host: &Loop| host.wall_time() - EPOCH - host.time().since_epoch();
+        assert_eq!([&a, &b].map(ahead), [ms(0), ms(7)]);
+        Ok::<(), Failure>(())
+    };
+    simulation.run(run).unwrap();
+}
+
 /// A permanent fault keeps up what it does, and nothing else: not other faults, and not of its own hosts.
 #[test]
 fn what_is_permanent_keeps_up_nothing_else() {
@@ -459,6 +492,38 @@ fn a_link_that_is_none_is_refused_with_its_entry() {
     let error = Sim::new(1).plan(&plan("link a->b 1s..2s loss=150%")).unwrap_err().to_string();
     assert!(error.contains("loss=150%") && error.contains('1'), "{error}");
     assert!(Sim::new(1).plan(&plan("drop client@1→server:7000#1 data 1")).is_err());
+}
+
+/// Nothing between two hosts is between a host and itself.
+#[test]
+fn a_link_of_a_host_to_itself_is_refused() {
+    for text in ["link a->a 1s..2s loss=5%", "link a<->a 1s..2s loss=5%"] {
+        let told = [
+            Sim::new(1).plan(&plan(text)).unwrap_err().to_string(),
+            Sim::new(1).replay(&plan(text)).unwrap_err().to_string(),
+            plan(text).check(&["a"]).unwrap_err().to_string(),
+        ];
+        for error in told {
+            assert!(error.contains("host a has no link to itself"), "{text}: {error}");
+        }
+    }
+    let link: Link = "loss=5%".parse().unwrap();
+    let own = [
+        LinkRule::OneWay("a".to_owned(), "a".to_owned(), link.clone()),
+        LinkRule::BothWays("a".to_owned(), "a".to_owned(), link),
+    ];
+    for rule in own {
+        let set = rule.clone();
+        let report = Sim::new(1).run_with_links(|world, links| async move {
+            world.host("a");
+            io::Result::Ok(links.set(set).unwrap_err().to_string())
+        });
+        assert!(report.unwrap().contains("no link to itself"));
+        let made = std::panic::catch_unwind(|| Sim::new(1).link(rule));
+        let panic = made.unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.contains("\"a\" has no link to itself"), "{text}");
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use sim_core::World;
 use sim_core::program::ProcessContext;
+use sim_core::{Signal, World};
 use sim_net::{Plan, Probability, Recording, Sim, StreamFaults};
 
 use crate::protocols::ms;
@@ -98,4 +98,42 @@ fn a_signal_of_a_plan_is_over_when_the_faults_are() {
         io::Result::Ok((boots.get(), waited.done()))
     });
     assert_eq!(report.unwrap(), (2, true));
+}
+
+/// G-43, signal(7): while a process gets no turns, a standard signal is pending at most once, however often it is sent;
+/// each of another number, and of a realtime number, is another one.
+#[test]
+fn a_signal_is_pending_once() {
+    let realtime = Signal::new(34).unwrap();
+    let simulation = Sim::new(1).build();
+    let (world, operator) = (simulation.world(), simulation.operator());
+    let counts = simulation.run(async move {
+        let lp = world.host("host");
+        let counts = std::rc::Rc::new(std::cell::RefCell::new([0; 3]));
+        for (place, signal) in [Signal::USR1, Signal::USR2, realtime].into_iter().enumerate() {
+            let own = counts.clone();
+            lp.add_signal_handler(signal, move || own.borrow_mut()[place] += 1)?;
+        }
+        let host = operator.host("host");
+        for (stop, go_on) in [(0, 0), (1, 1)] {
+            assert!(if stop == 0 { host.pause() } else { host.freeze() });
+            for _ in 0..5 {
+                host.signal(Signal::USR1);
+                host.signal(realtime);
+            }
+            host.signal(Signal::USR2);
+            world.sleep(ms(10)).await;
+            assert!(if go_on == 0 { host.resume() } else { host.thaw() });
+            world.sleep(ms(10)).await;
+        }
+        let paused = *counts.borrow();
+        // One that runs hears of each.
+        for _ in 0..3 {
+            host.signal(Signal::USR1);
+        }
+        world.sleep(ms(10)).await;
+        let counts = *counts.borrow();
+        io::Result::Ok((paused, counts))
+    });
+    assert_eq!(counts.unwrap(), ([2, 2, 10], [5, 2, 10]));
 }

@@ -163,6 +163,10 @@ fn every_packet_of_the_census_can_be_dropped() {
     assert_eq!(
         calls,
         [
+            "dns-again dns.again client@1?server nr 0",
+            "dns-nxdomain dns.nxdomain client@1?server nr 0",
+            "dns-empty dns.empty client@1?server nr 0",
+            "dns-silent dns.silent client@1?server nr 0",
             "connect socket.connect client@1/connect nr 0",
             "emfile socket.emfile server@1/accept:7000 nr 0",
             "accept-reset client@1→server:7000#1 syn",
@@ -208,6 +212,18 @@ fn writes_are_read_as_one_and_with_the_end() {
     // Nothing more comes: news are not held for ever.
     let (_, seen) = writing(&replaying(&format!("coalesce@50 {OUT}")), &[50]);
     assert_eq!(seen.data.len(), 50);
+}
+
+/// What ended an earlier hold early says nothing of a later one, when its own time comes.
+#[test]
+fn a_hold_lasts_its_own_time_whatever_held_before() {
+    let text = format!("coalesce@100 {OUT}\nstall@200 {OUT} +3s");
+    let (report, seen) = writing(&replaying(&text), &ALL);
+    bound(&report, "bound 2 of 2");
+    let [first, second] = seen.reads[..] else { panic!("{:?}", seen.reads) };
+    // The third piece came 10 ms behind the second, and its news 3 s later.
+    assert_eq!((first.1, second.1), (150, 200));
+    assert_eq!(second.0 - first.0, ms(3_010));
 }
 
 #[test]
@@ -592,6 +608,40 @@ fn a_plan_can_be_a_beginning() {
     assert_eq!(lossy(1_000_000).0, []);
     let (report, _) = asking(&Sim::new(1).link(link.clone()), 40, 1);
     assert_eq!(lossy(0).2, report.hash);
+}
+
+/// What chance did behind a plan's beginning is in the plan of the run, with the time from which it did.
+#[test]
+fn the_plan_of_a_run_that_goes_on_by_chance_gives_the_run_again() {
+    let link: Link = "latency=1ms..20ms,loss=10%".parse().unwrap();
+    let beginnings = ["", "jitter client->server", "ties b d\nties a d", "jitter client server"];
+    let mut from = 0;
+    for (seed, text) in (0..6).flat_map(|seed| beginnings.map(|text| (seed, text))) {
+        for until in [0, 5, 15, 25, 10_000] {
+            let sim = Sim::new(seed).link(link.clone());
+            let begun = sim.clone().replay(&plan(text)).unwrap().then_by_chance(ms(until));
+            let again =
+                |plan: &Plan| sim.clone().replay(&plan.to_string().parse().unwrap()).unwrap();
+            let what = |plan: &Plan| format!("seed {seed}, {text:?} until {until} ms:\n{plan}");
+
+            let (report, seen) = writing(&begun.clone().record(Recording::new()), &ALL);
+            let recorded = report.recording.as_ref().unwrap();
+            let (same, seen_again) = writing(&again(recorded), &ALL);
+            assert_eq!((same.hash, seen_again), (report.hash, seen), "{}", what(recorded));
+            assert_eq!(same.bindings.bound(), recorded.entries.len(), "{}", what(recorded));
+            from += usize::from(recorded.to_string().contains(" from "));
+            let split = writing(&begun.clone().record(Recording::new().split_all()), &ALL).0;
+            let recorded = split.recording.as_ref().unwrap();
+            assert_eq!(writing(&again(recorded), &ALL).0.hash, report.hash, "{}", what(recorded));
+
+            let (report, order) = ties(&begun.clone().record(Recording::new()));
+            let recorded = report.recording.as_ref().unwrap();
+            let (same, order_again) = ties(&again(recorded));
+            assert_eq!((same.hash, order_again), (report.hash, order), "{}", what(recorded));
+            assert_eq!(same.bindings.bound(), recorded.entries.len(), "{}", what(recorded));
+        }
+    }
+    assert!(from > 20, "{from}");
 }
 
 /// After the end of all faults no deviation does anything.

@@ -56,6 +56,31 @@ both_loops! {
         Ok(())
     }
 
+    /// The loop that a world's own scenario runs on has a name already.
+    async fn no_host_is_called_like_the_loop_of_the_scenario(world: World) -> io::Result<()> {
+        let made = catch_unwind(AssertUnwindSafe(|| world.host("control")));
+        let panic = made.unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.contains("host name \"control\": "), "{text}");
+        world.host("controls");
+        Ok(())
+    }
+
+    /// RFC 4343, RFC 1034 §3.1: the case of letters makes no other name, nor does a dot at the end. Of two hosts the one
+    /// of exactly this name is meant.
+    async fn names_have_no_case_and_may_end_in_a_dot(world: World) -> io::Result<()> {
+        let (client, _server) = (world.host("client"), world.host("server"));
+        let of = async |name: &str| io::Result::Ok(client.getaddrinfo((name, 7)).await?[0].ip());
+        let known = of("server").await?;
+        for name in ["Server", "SERVER.", "server."] {
+            assert_eq!(of(name).await?, known, "{name}");
+        }
+        let _other = world.host("Server");
+        assert_eq!(of("server").await?, known);
+        assert_ne!(of("Server").await?, known);
+        Ok(())
+    }
+
     /// E-02, G-63: numeric hosts with numeric ports are known at once, in either family.
     async fn numeric_addresses_resolve_without_delay(world: World) -> io::Result<()> {
         let lp = world.host("client");

@@ -203,7 +203,7 @@ fn jitter_is_split_into_its_packets() {
                 _ => None,
             });
             let Some(flow) = flow else { continue };
-            let of_flow = Environment { stream: Stream::Jitter, scope: Scope::Flow(flow) };
+            let of_flow = Environment::new(Stream::Jitter, Scope::Flow(flow));
             let recording = Recording::new().split(of_flow);
             let split = case.run(&sim.clone().record(recording)).recording.unwrap();
             let again = case.replay(&sim, &split);
