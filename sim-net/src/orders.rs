@@ -284,9 +284,8 @@ impl Scheduler {
     fn take_back_clocks_by_hand(&self, hosts: u32) {
         for index in 1..hosts {
             let name = Arc::clone(&self.network().wire.trace.hosts[index as usize]);
-            let clocks = self.orders.clocks.iter().map(|(_, clock)| clock);
-            let permanent =
-                clocks.filter(|clock| clock.is_permanent && *clock.host == *name).last();
+            let mut clocks = self.orders.clocks.iter().map(|(_, clock)| clock);
+            let permanent = clocks.rfind(|clock| clock.is_permanent && *clock.host == *name);
             let drift = permanent.map_or(0, |clock| clock.drift_ppb);
             let is_other = self.network().wire.clocks.drift(index) != drift;
             if is_other {
