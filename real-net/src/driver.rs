@@ -515,6 +515,7 @@ impl Driver for MioDriver {
                     Reads::Bytes => readiness.read_closed || event.is_priority(),
                     // A short read is not the last word.
                     Reads::Messages => readiness.readable,
+                    Reads::Loss => event.is_write_closed() || event.is_error(),
                     Reads::Nothing => false,
                 };
                 events.push(Readiness { read_closed, ..readiness });
@@ -615,7 +616,6 @@ pub(crate) fn random_stream() -> Rng {
     Rng::from_seed(seed)
 }
 
-/// What mio says, in the engine's terms: an error and an end are reasons to try both directions.
 /// True if a read would not block.
 fn is_readable(descriptor: &impl AsFd) -> io::Result<bool> {
     let mut polled = [PollFd::new(descriptor, PollFlags::IN)];
@@ -623,6 +623,7 @@ fn is_readable(descriptor: &impl AsFd) -> io::Result<bool> {
     Ok(rustix::event::poll(&mut polled, Some(&at_once))? > 0)
 }
 
+/// What mio says, in the engine's terms: an error and an end are reasons to try both directions.
 fn readiness(token: Token, event: &Event) -> Readiness {
     let failed = event.is_error();
     let read_closed = event.is_read_closed() || failed;
