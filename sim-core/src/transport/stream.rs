@@ -126,15 +126,33 @@ impl Drop for Begins<'_> {
 impl Stream {
     /// A stream over a connected socket or an end of a pipe. It is registered, and `connection_made`
     /// is queued, by [`start`](Self::start).
-    pub(crate) fn new(
+    pub(crate) fn new(lp: &Loop, source: Source, medium: Medium, place: Place) -> Rc<Self> {
+        let peername = medium.peer(&*lp.core.driver, source);
+        Self::between(lp, source, medium, peername, None, place)
+    }
+
+    /// The stream of a connection that a server accepted from `peer`, which may be gone already.
+    pub(crate) fn accepted(
+        server: &Rc<ServerState>,
+        source: Source,
+        medium: Medium,
+        peer: Address,
+    ) -> Rc<Self> {
+        let server = Rc::clone(server);
+        let lp = server.event_loop().clone();
+        Self::between(&lp, source, medium, Some(peer), Some(server), None)
+    }
+
+    fn between(
         lp: &Loop,
         source: Source,
         medium: Medium,
         server: Option<Rc<ServerState>>,
         place: Place,
+        peername: Option<Address>,
     ) -> Rc<Self> {
         let core = &lp.core;
-        let (sockname, peername) = medium.names(&*core.driver, source);
+        let sockname = medium.local(&*core.driver, source);
         Rc::new(Self {
             source,
             number: core.next_connection(),
