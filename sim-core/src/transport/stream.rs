@@ -68,6 +68,8 @@ pub(crate) struct Stream {
     eof_written: Cell<bool>,
     /// A file has its turn: nothing else may be written.
     sends_file: Cell<bool>,
+    /// Somebody waits until the output has ended.
+    end_is_awaited: Cell<bool>,
     reset: Cell<bool>,
     handler: RefCell<Option<Rc<dyn StreamHandler>>>,
     limits: Cell<WriteBufferLimits>,
@@ -147,9 +149,9 @@ impl Stream {
         lp: &Loop,
         source: Source,
         medium: Medium,
+        peername: Option<Address>,
         server: Option<Rc<ServerState>>,
         place: Place,
-        peername: Option<Address>,
     ) -> Rc<Self> {
         let core = &lp.core;
         let sockname = medium.local(&*core.driver, source);
@@ -179,6 +181,7 @@ impl Stream {
             pause_undelivered: Cell::new(false),
             eof_written: Cell::new(medium == Medium::ReadPipe),
             sends_file: Cell::new(false),
+            end_is_awaited: Cell::new(false),
             dropped_writes: Cell::new(0),
             reset: Cell::new(false),
             loss_is_layers: Cell::new(false),
@@ -562,7 +565,8 @@ impl Stream {
     /// Closes the socket; with a reset if what was written is cut short (ruling 9).
     fn close_source(&self) {
         let driver = &self.core().driver;
-        if self.reset.get() {
+        // With output that waits, the loop ends first.
+        if self.reset.get() || !self.buffer.borrow().is_empty() {
             driver.reset(self.source);
         } else {
             driver.close(self.source);
