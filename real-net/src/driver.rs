@@ -341,6 +341,11 @@ impl Driver for MioDriver {
 
     fn connect(&self, source: Source, remote: SocketAddr) -> io::Result<()> {
         self.with(source, |socket| {
+            let is_stream = socket.r#type()? == Type::STREAM;
+            if is_stream {
+                // Why an earlier connect failed that nobody waited for is no answer to this one (contract G-56).
+                let _earlier = socket.take_error()?;
+            }
             let connect = || rustix::net::connect(socket, &remote);
             // After one that has failed, the kernel says so again before it begins another.
             let connected = match connect() {
@@ -350,7 +355,7 @@ impl Driver for MioDriver {
             match connected {
                 // A new connect of a stream is in progress first. Of one that has come to its end Linux says so once,
                 // and then that there is a connection already: no readiness comes of either (contract G-56).
-                Ok(()) if socket.r#type()? == Type::STREAM => Err(Errno::ISCONN.into()),
+                Ok(()) if is_stream => Err(Errno::ISCONN.into()),
                 // An interrupted connect goes on by itself, as one in progress does.
                 Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(()),
                 Err(error) => Err(error.into()),
@@ -510,6 +515,7 @@ impl Driver for MioDriver {
                     Reads::Bytes => readiness.read_closed || event.is_priority(),
                     // A short read is not the last word.
                     Reads::Messages => readiness.readable,
+                    Reads::Loss => event.is_write_closed() || event.is_error(),
                     Reads::Nothing => false,
                 };
                 events.push(Readiness { read_closed, ..readiness });
@@ -610,7 +616,6 @@ pub(crate) fn random_stream() -> Rng {
     Rng::from_seed(seed)
 }
 
-/// What mio says, in the engine's terms: an error and an end are reasons to try both directions.
 /// True if a read would not block.
 fn is_readable(descriptor: &impl AsFd) -> io::Result<bool> {
     let mut polled = [PollFd::new(descriptor, PollFlags::IN)];
@@ -618,6 +623,7 @@ fn is_readable(descriptor: &impl AsFd) -> io::Result<bool> {
     Ok(rustix::event::poll(&mut polled, Some(&at_once))? > 0)
 }
 
+/// What mio says, in the engine's terms: an error and an end are reasons to try both directions.
 fn readiness(token: Token, event: &Event) -> Readiness {
     let failed = event.is_error();
     let read_closed = event.is_read_closed() || failed;

@@ -45,6 +45,10 @@ impl MioDriver {
     /// Takes in a pipe, a FIFO, a socket or a character device such as a terminal, as an end of a
     /// pipe: what asyncio's `connect_read_pipe` and `connect_write_pipe` take (contract G-02).
     ///
+    /// A socket as a writing end has lost its reader when both directions have ended, or the connection is lost: whoever
+    /// only closes its own half may still read. Of a TCP connection that its peer has closed that is not known before
+    /// something was written to it (G-04).
+    ///
     /// It is made non-blocking, and so is every duplicate of it, in other processes too. A program
     /// whose `SIGPIPE` is not ignored, as Rust's standard library does at its start, dies of writing
     /// to a pipe that nobody reads.
@@ -95,8 +99,7 @@ impl MioDriver {
             Ok(match end {
                 PipeEnd::Read => Reads::Messages,
                 PipeEnd::Write if kind.is_char_device() => Reads::Nothing,
-                // What whoever looks at it may say back is no end of it.
-                PipeEnd::Write => Reads::Bytes,
+                PipeEnd::Write => Reads::Loss,
             })
         });
         let descriptor = OwnedFd::from(file);

@@ -58,6 +58,9 @@ pub(crate) enum Reads {
     Bytes,
     /// A read may take one line or one message, however many wait: only one that would block took them all.
     Messages,
+    /// Of what is written to, that its reader is gone: when it hangs up as a whole or is in error, not when whoever reads
+    /// will say no more (G-04).
+    Loss,
     /// Nothing: a device that is written to, whose reading says nothing of whoever looks at it (G-04).
     Nothing,
 }

@@ -273,7 +273,8 @@ impl Endpoint {
         place: Place,
     ) -> Rc<Self> {
         let core = &lp.core;
-        let (sockname, peername) = medium.names(&*core.driver, source);
+        let sockname = medium.local(&*core.driver, source);
+        let peername = medium.peer(&*core.driver, source);
         Rc::new(Self {
             lp: lp.clone(),
             source,

@@ -456,6 +456,10 @@ impl ServerState {
         self.wake();
     }
 
+    pub(crate) fn event_loop(&self) -> &Loop {
+        &self.lp
+    }
+
     /// Where user code made it.
     pub(crate) fn place(&self) -> Place {
         self.place
@@ -523,7 +527,8 @@ pub(crate) struct Listener {
     options: Vec<SocketOption>,
     key: Cell<Option<Key>>,
     closed: Cell<bool>,
-    accepted: RefCell<VecDeque<Source>>,
+    /// What was accepted, from whom, and has no transport yet.
+    accepted: RefCell<VecDeque<(Source, Address)>>,
     read_queued: Cell<bool>,
     retry: RefCell<Option<Timer>>,
 }
@@ -570,18 +575,18 @@ impl Listener {
         &self.local
     }
 
-    fn accept_one(&self) -> io::Result<Source> {
+    fn accept_one(&self) -> io::Result<(Source, Address)> {
         let driver = &self.lp.core.driver;
         if self.medium == Medium::Internet {
-            return driver.accept(self.source).map(|(source, _peer)| source);
+            return driver.accept(self.source).map(|(source, peer)| (source, Address::Ip(peer)));
         }
-        let (source, _peer) = driver.unix()?.accept(self.source)?;
+        let (source, peer) = driver.unix()?.accept(self.source)?;
         for &option in &self.options {
             if let Err(error) = driver.set_option(source, option) {
                 tracing::warn!(target: "sim_core", %error, ?option, "an accepted socket refuses it");
             }
         }
-        Ok(source)
+        Ok((source, Address::Unix(peer)))
     }
 
     fn listen(self: &Rc<Self>, server: &Rc<ServerState>) -> io::Result<()> {
@@ -618,8 +623,8 @@ impl Listener {
         let core = &self.lp.core;
         for _ in 0..self.backlog.max(1) {
             match self.accept_one() {
-                Ok(source) => {
-                    self.accepted.borrow_mut().push_back(source);
+                Ok(accepted) => {
+                    self.accepted.borrow_mut().push_back(accepted);
                     core.push(Ready::Life(key, Life::Accepted));
                 }
                 Err(error) => match error.kind() {
@@ -669,11 +674,12 @@ impl Listener {
             }
         }
         let server = self.server.borrow().clone();
-        let (Some(server), Some(source)) = (server, self.accepted.borrow_mut().pop_front()) else {
+        let accepted = self.accepted.borrow_mut().pop_front();
+        let (Some(server), Some((source, peer))) = (server, accepted) else {
             return;
         };
         let core = &self.lp.core;
-        let stream = Stream::new(&self.lp, source, self.medium, Some(Rc::clone(&server)), None);
+        let stream = Stream::accepted(&server, source, self.medium, peer);
         server.attach(&stream);
         let unmade = Unmade(&server, &stream);
         match core.contain(|| (self.accept)(&stream)) {
@@ -703,7 +709,7 @@ impl Listener {
         let core = &self.lp.core;
         let retry = self.retry.take();
         let accepted = self.accepted.take();
-        for source in accepted {
+        for (source, _peer) in accepted {
             core.driver.reset(source);
         }
         core.driver.close(self.source);

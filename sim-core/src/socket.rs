@@ -57,6 +57,10 @@ pub struct Socket {
     connecting: Option<SocketAddr>,
 }
 
+/// `EALREADY` and `EISCONN`.
+const UNDER_WAY: i32 = 114;
+const IS_CONNECTED: i32 = 106;
+
 /// A registered socket's key, and whether it was seen readable and at its end.
 pub(crate) type Registration = (Key, bool, bool);
 
@@ -236,7 +240,13 @@ impl Socket {
         let driver = &lp.core.driver;
         let is_under_way = self.connecting == Some(remote);
         if !is_under_way {
-            driver.connect(source, remote).map_err(named)?;
+            if let Err(error) = driver.connect(source, remote) {
+                // An earlier one that is under way, or has come to a connection, is still there to be waited for.
+                if !matches!(error.raw_os_error(), Some(UNDER_WAY | IS_CONNECTED)) {
+                    self.connecting = None;
+                }
+                return Err(named(error));
+            }
             if self.kind == SocketKind::Datagram {
                 return Ok(());
             }

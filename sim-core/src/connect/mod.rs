@@ -279,7 +279,7 @@ pub(crate) async fn start<P, K>(
 where
     P: Attach<K>,
 {
-    let stream = Stream::new(lp, source, medium, None, place);
+    let stream = Stream::new(lp, source, medium, place);
     let layer = layer.map(|factory| Layered::install(&stream, factory));
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(registered);
@@ -305,7 +305,7 @@ pub(crate) fn start_stream<P, K>(
 where
     P: Attach<K>,
 {
-    let stream = Stream::new(lp, source, medium, None, place);
+    let stream = Stream::new(lp, source, medium, place);
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(None);
     conn

@@ -23,6 +23,9 @@ const ROOM_KEPT: usize = 256 * 1_024;
 /// is left, or when a read waits for more (contract H-01, H-02). One task reads at a time, which the `&mut` sees
 /// to (H-03). The error that a connection was lost with beats what is left to read (H-10).
 ///
+/// While reading is paused, a reset by the peer is not noticed over TCP: what came before it stays to be read (C-34,
+/// C-41). Over TLS, and any other layer, it is noticed at once, and a slow reader loses all that it has not read (F-35).
+///
 /// Dropping it drops what comes; the connection stays open for the writer.
 ///
 /// # Cancel safety

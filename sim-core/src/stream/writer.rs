@@ -19,6 +19,10 @@ use crate::{Conn, Transport};
 /// [`write`](Self::write) never waits; [`drain`](Self::drain) after it does, while more than the transport's
 /// high-water mark waits to be sent. Dropping the writer closes the connection (contract H-26); in debug mode that
 /// is warned of.
+///
+/// Closed by a trait ([`AsyncWriteExt::close`](futures::io::AsyncWriteExt::close), tokio's `shutdown`) it is half-closed
+/// where there is such a thing, and that is done when the network has taken all that was written (H-22). A peer that
+/// does not read lets it wait without end: put a timeout around it.
 pub struct StreamWriter {
     shared: Rc<Shared>,
     conn: Conn<StreamProtocol>,
@@ -199,13 +203,24 @@ impl AsyncWrite for StreamWriter {
     }
 
     /// Ends the sending half, after what was written; where there is no such thing, closes.
-    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    ///
+    /// Ready when the network has taken all of it. Where the connection closes with that (over TLS, on a pipe, after
+    /// [`close`](StreamWriter::close)), when it is lost. A peer that does not read lets it wait: how long is the
+    /// caller's to say. An error if the connection is lost with one, or was aborted.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.can_write_eof() {
             self.write_eof();
         } else {
             self.close();
         }
-        Poll::Ready(Ok(()))
+        let stream = &self.transport().0;
+        match stream.outcome() {
+            None if stream.poll_output_ended(cx.waker()) => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+            Some(Some(error)) => Poll::Ready(Err(error.to_io())),
+            Some(None) if stream.is_cut_short() => Poll::Ready(Err(Self::cut_short())),
+            Some(None) => Poll::Ready(Ok(())),
+        }
     }
 }
 

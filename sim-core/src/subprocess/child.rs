@@ -300,7 +300,14 @@ impl Child {
             return;
         }
         let pipes = self.pipes.borrow().clone();
-        pipes.iter().flatten().for_each(Transport::close);
+        for pipe in pipes.iter().flatten() {
+            // Input that waits has no reader from now on, though a descendant may keep its pipe open.
+            if pipe.write_buffer_size() > 0 {
+                pipe.abort();
+            } else {
+                pipe.close();
+            }
+        }
         if let Err(error) = self.send_signal(Signal::KILL) {
             tracing::debug!(target: "sim_core", pid = self.pid, %error, "killing a child failed");
         }

@@ -59,8 +59,8 @@ impl SubprocessTransport {
         self.send_signal(Signal::KILL)
     }
 
-    /// Closes the pipes, and kills the child if it still runs. `connection_lost` comes when the exit
-    /// is reaped. Idempotent (G-25).
+    /// Closes the pipes, and kills the child if it still runs; input that it was not given yet is dropped.
+    /// `connection_lost` comes when the exit is reaped. Idempotent (G-25).
     pub fn close(&self) {
         self.0.close();
     }

@@ -38,7 +38,7 @@ pub fn drive_with_window<P: Attach<K>, K>(protocol: P, window: usize) -> Peer<P>
     let driver = shared();
     let engine = Engine::new(Rc::clone(&driver) as Rc<dyn Driver>, EngineMemory::default());
     let source = driver.add_socket(window);
-    let stream = Stream::new(&engine.handle(), source, Medium::Internet, None, None);
+    let stream = Stream::new(&engine.handle(), source, Medium::Internet, None);
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(None);
     let peer = Peer { engine, driver, source, conn };

@@ -49,6 +49,9 @@
 //! alone (F-11). A stream that ends without the peer's goodbye is a normal end
 //! unless [`require_close_notify`](TlsConnector::require_close_notify) says otherwise (F-14). Writing pauses above 512 KiB by default, of
 //! what was not encrypted yet (F-21, F-23).
+//!
+//! A reset by the peer is told at once, though the protocol has paused reading, and what waited for it is dropped
+//! (F-35): a slow [`StreamReader`] loses all that it has not read. Over TCP a pause holds the reset back (C-41).
 
 mod entropy;
 mod session;
@@ -228,7 +231,8 @@ impl Transport {
 impl StreamWriter {
     /// Secures the stream from here on, as a client with [`TlsConnector::to`] or as a server with a
     /// [`TlsAcceptor`]; see [`Transport::start_layer`]. Both halves stay. What `reader` has and was not read is
-    /// taken for the beginning of the handshake (contract F-31); if the upgrade cannot begin, the reader keeps it.
+    /// taken for the beginning of the handshake (contract F-31); if the upgrade cannot begin, the reader keeps it. From
+    /// here on a reset by the peer costs the reader all that it has not read, though reading is paused (F-35).
     pub fn start_tls(
         &self,
         reader: &mut StreamReader,

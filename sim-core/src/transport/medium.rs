@@ -14,23 +14,21 @@ pub(crate) enum Medium {
 }
 
 impl Medium {
-    /// The local and the remote address of a socket, as far as it has them.
-    pub(crate) fn names(
-        self,
-        driver: &dyn Driver,
-        source: Source,
-    ) -> (Option<Address>, Option<Address>) {
+    /// The local address of a socket, if it has one.
+    pub(crate) fn local(self, driver: &dyn Driver, source: Source) -> Option<Address> {
         match self {
-            Self::Internet => {
-                let (local, peer) = (driver.local_addr(source), driver.peer_addr(source));
-                (local.ok().map(Address::Ip), peer.ok().map(Address::Ip))
-            }
-            Self::Unix => {
-                let local = driver.unix().and_then(|unix| unix.local_addr(source));
-                let peer = driver.unix().and_then(|unix| unix.peer_addr(source));
-                (local.ok().map(Address::Unix), peer.ok().map(Address::Unix))
-            }
-            Self::ReadPipe | Self::WritePipe => (None, None),
+            Self::Internet => driver.local_addr(source).ok().map(Address::Ip),
+            Self::Unix => driver.unix().ok()?.local_addr(source).ok().map(Address::Unix),
+            Self::ReadPipe | Self::WritePipe => None,
+        }
+    }
+
+    /// The remote address of a socket, if it is connected.
+    pub(crate) fn peer(self, driver: &dyn Driver, source: Source) -> Option<Address> {
+        match self {
+            Self::Internet => driver.peer_addr(source).ok().map(Address::Ip),
+            Self::Unix => driver.unix().ok()?.peer_addr(source).ok().map(Address::Unix),
+            Self::ReadPipe | Self::WritePipe => None,
         }
     }
 

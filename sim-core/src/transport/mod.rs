@@ -257,7 +257,8 @@ impl Transport {
         self.0.sockname.as_ref().and_then(Address::ip)
     }
 
-    /// The peer's address, as it was when the transport was made; `None` if it was not connected.
+    /// The peer's address, as it was when the transport was made; `None` if it was not connected. An accepted
+    /// connection has it also of a peer that was gone by then.
     pub fn peername(&self) -> Option<SocketAddr> {
         self.0.peername.as_ref().and_then(Address::ip)
     }

@@ -69,6 +69,8 @@ pub(crate) struct Stream {
     eof_written: Cell<bool>,
     /// A file has its turn: nothing else may be written.
     sends_file: Cell<bool>,
+    /// Somebody waits until the output has ended.
+    end_is_awaited: Cell<bool>,
     reset: Cell<bool>,
     handler: RefCell<Option<Rc<dyn StreamHandler>>>,
     limits: Cell<WriteBufferLimits>,
@@ -139,15 +141,33 @@ impl Drop for Finishes<'_> {
 impl Stream {
     /// A stream over a connected socket or an end of a pipe. It is registered, and `connection_made`
     /// is queued, by [`start`](Self::start).
-    pub(crate) fn new(
+    pub(crate) fn new(lp: &Loop, source: Source, medium: Medium, place: Place) -> Rc<Self> {
+        let peername = medium.peer(&*lp.core.driver, source);
+        Self::between(lp, source, medium, peername, None, place)
+    }
+
+    /// The stream of a connection that a server accepted from `peer`, which may be gone already.
+    pub(crate) fn accepted(
+        server: &Rc<ServerState>,
+        source: Source,
+        medium: Medium,
+        peer: Address,
+    ) -> Rc<Self> {
+        let server = Rc::clone(server);
+        let lp = server.event_loop().clone();
+        Self::between(&lp, source, medium, Some(peer), Some(server), None)
+    }
+
+    fn between(
         lp: &Loop,
         source: Source,
         medium: Medium,
+        peername: Option<Address>,
         server: Option<Rc<ServerState>>,
         place: Place,
     ) -> Rc<Self> {
         let core = &lp.core;
-        let (sockname, peername) = medium.names(&*core.driver, source);
+        let sockname = medium.local(&*core.driver, source);
         Rc::new(Self {
             source,
             number: core.next_connection(),
@@ -174,6 +194,7 @@ impl Stream {
             pause_undelivered: Cell::new(false),
             eof_written: Cell::new(medium == Medium::ReadPipe),
             sends_file: Cell::new(false),
+            end_is_awaited: Cell::new(false),
             dropped_writes: Cell::new(0),
             reset: Cell::new(false),
             loss_is_layers: Cell::new(false),
@@ -560,7 +581,8 @@ impl Stream {
     /// Closes the socket; with a reset if what was written is cut short (ruling 9).
     fn close_source(&self) {
         let driver = &self.core().driver;
-        if self.reset.get() {
+        // With output that waits, the loop ends first.
+        if self.reset.get() || !self.buffer.borrow().is_empty() {
             driver.reset(self.source);
         } else {
             driver.close(self.source);

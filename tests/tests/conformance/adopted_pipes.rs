@@ -2,10 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::rc::Rc;
 
 use real_net::{MioDriver, new_loop_and_driver};
+use rustix::net::sockopt::set_socket_linger;
 use sim_core::driver::Driver;
 use sim_core::{EventLoop, PipeEnd, PipeReader, PipeWriter, Socket};
 use tests::recorder::{Log, Recorder};
@@ -124,6 +127,66 @@ fn an_end_to_write_to_outlasts_what_is_said_back() {
     let mut heard = [0; 5];
     peer.read_exact(&mut heard).unwrap();
     assert_eq!((&heard, &*log.text()), (b"heard", "CM"));
+}
+
+/// G-04: whoever will say nothing more, of a socket that is written to, still reads: its half-close is no end.
+// on: real
+#[test]
+fn an_end_to_write_to_outlasts_a_half_close() {
+    fn exchange(near: impl Into<OwnedFd>, mut peer: impl Read, half_close: impl FnOnce()) {
+        let (lp, driver) = new_loop();
+        let writer = PipeWriter::from_source(&lp, driver.adopt_pipe(near, PipeEnd::Write).unwrap());
+        let (handle, log) = ((*lp).clone(), Log::new());
+        let own = log.clone();
+        let connect =
+            async move { handle.connect_write_pipe(writer, || Recorder::new(&own)).await };
+        let conn = lp.run_until_complete(connect).unwrap().unwrap();
+        conn.transport().write(b"first");
+        run_for(&lp, ms(20));
+        half_close();
+        run_for(&lp, ms(20));
+        conn.transport().write(b"second");
+        conn.transport().close();
+        run_for(&lp, ms(20));
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).unwrap();
+        assert_eq!((&*heard, &*log.text()), (&b"firstsecond"[..], "CM CL(None)"));
+    }
+    let (near, peer) = UnixStream::pair().unwrap();
+    exchange(near, &peer, || peer.shutdown(Shutdown::Write).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    exchange(near, &peer, || peer.shutdown(Shutdown::Write).unwrap());
+}
+
+/// G-04: a socket's reader that is gone is noticed without a write: a Unix stream's when it is closed, a connection's
+/// when it is reset.
+// on: real
+#[test]
+fn an_end_to_write_to_ends_with_its_reader() {
+    fn end(near: impl Into<OwnedFd>, go: impl FnOnce()) -> String {
+        let (lp, driver) = new_loop();
+        let writer = PipeWriter::from_source(&lp, driver.adopt_pipe(near, PipeEnd::Write).unwrap());
+        let (handle, log) = ((*lp).clone(), Log::new());
+        let own = log.clone();
+        let connect =
+            async move { handle.connect_write_pipe(writer, || Recorder::new(&own)).await };
+        let _conn = lp.run_until_complete(connect).unwrap().unwrap();
+        go();
+        run_for(&lp, ms(20));
+        log.text()
+    }
+    let (near, peer) = UnixStream::pair().unwrap();
+    assert_eq!(end(near, || drop(peer)), "CM CL(None)");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    let reset = || {
+        set_socket_linger(&peer, Some(ms(0))).unwrap();
+        drop(peer);
+    };
+    assert_eq!(end(near, reset), "CM CL(None)");
 }
 
 /// G-04: a device that is always ready takes what is written, and is nobody's end.

@@ -3,13 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 
-use sim_core::World;
+use sim_core::driver::{Family, SocketKind};
+use sim_core::{Socket, UnixAddr, World};
 use sim_net::Sim;
 use tests::datagram_recorder::DatagramRecorder;
 use tests::recorder::{Log, Recorder};
+use tests::socket_path::SocketPath;
 use tests::{both_loops, real_only};
 
-use crate::serving::PLACE;
+use crate::serving::{PLACE, keep_busy};
 
 /// The addresses of a connection as its two ends have them: local and remote of the client, then of
 /// the server.
@@ -71,6 +73,43 @@ both_loops! {
                 world.settle().await;
             }
         }
+        Ok(())
+    }
+
+    /// C-95: the end of a server knows the address of a peer that is gone before the transport is made; so does that of
+    /// a Unix server.
+    async fn a_peer_that_is_gone_had_an_address(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let names = Log::new();
+        let make = |names: &Log| {
+            let names = names.clone();
+            move || {
+                let names = names.clone();
+                Recorder::new(&Log::new()).on_made(move |cx| {
+                    let (peer, unix) = (cx.transport().peername(), cx.transport().unix_peername());
+                    names.push(format!("{peer:?} {unix:?}"));
+                })
+            }
+        };
+        let _server = server.create_server(PLACE, make(&names)).await?;
+        let place = server.getaddrinfo(PLACE).await?[0];
+        let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        keep_busy(&server);
+        socket.connect(place).await?;
+        let name = socket.local_addr()?;
+        let conn = client.connection().adopt(socket, || Recorder::new(&Log::new())).await?;
+        conn.transport().abort();
+        world.settle().await;
+        assert_eq!(names.text(), format!("{:?} {:?}", Some(name), None::<UnixAddr>));
+
+        let (names, path, own) = (Log::new(), SocketPath::new(), SocketPath::new());
+        let _server = server.create_unix_server(&path, make(&names)).await?;
+        let socket = Socket::open_unix(&server, SocketKind::Stream)?;
+        socket.bind_unix(&own)?;
+        socket.connect_unix(&path)?;
+        drop(socket);
+        world.settle().await;
+        assert_eq!(names.text(), format!("{:?} {:?}", None::<SocketAddr>, Some(own.addr())));
         Ok(())
     }
 

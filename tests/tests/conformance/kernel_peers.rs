@@ -1,5 +1,6 @@
 //! Peers that are not ours, on the real loop: what their kernel does that none of our own ends has it do.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -9,8 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 use real_net::{MioDriver, new_loop_and_driver};
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
-use sim_core::{Conn, EventLoop, PipeEnd, PipeReader, Serving, Socket};
+use sim_core::{Conn, EventLoop, PipeEnd, PipeReader, Serving, Socket, Transport};
 use tests::recorder::{Log, Recorder};
 
 use crate::loops::{ms, run_for};
@@ -105,6 +107,47 @@ fn an_abort_is_a_reset_though_the_loop_ends_in_its_turn() {
     drop((lp, driver));
     let error = peer.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// C-77: what was written and is cut short by the end of the loop ends with a reset, also behind `write_eof` and `close`;
+/// what the network has taken, with the end of the stream.
+// on: real
+#[test]
+fn the_end_of_a_loop_resets_what_it_cuts_short() {
+    let acts: [fn(&Transport); 3] = [|_| (), Transport::write_eof, Transport::close];
+    for (length, act) in [1, 16 << 20].into_iter().flat_map(|length| acts.map(|act| (length, act)))
+    {
+        let (lp, driver, conn, mut peer) = connect();
+        conn.transport().write(&vec![7; length]);
+        act(conn.transport());
+        run_for(&lp, ms(5));
+        drop((conn, lp, driver));
+        let end = peer.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+        let is_all_sent = length == 1;
+        assert_eq!(end, if is_all_sent { Ok(1) } else { Err(io::ErrorKind::ConnectionReset) });
+    }
+}
+
+/// C-95: an accepted connection knows its peer though that has reset it before its transport was made.
+// on: real
+#[test]
+fn an_accepted_connection_knows_a_peer_that_is_gone() {
+    let (lp, _driver) = new_loop_and_driver().unwrap();
+    let (handle, log) = ((*lp).clone(), Log::new());
+    let names = Rc::new(RefCell::new(Vec::new()));
+    let (own, seen) = (log.clone(), Rc::clone(&names));
+    let make = move || {
+        let seen = Rc::clone(&seen);
+        Recorder::new(&own).on_made(move |cx| seen.borrow_mut().push(cx.transport().peername()))
+    };
+    let serve = async move { handle.create_server(("127.0.0.1", 0), make).await };
+    let server = lp.run_until_complete(serve).unwrap().unwrap();
+    let peer = TcpStream::connect(server.sockets()[0]).unwrap();
+    let name = peer.local_addr().unwrap();
+    set_socket_linger(&peer, Some(ms(0))).unwrap();
+    drop(peer);
+    run_for(&lp, ms(20));
+    assert_eq!((names.take(), &*log.text()), (vec![Some(name)], "CM CL(ConnectionReset)"));
 }
 
 /// E-16: workers take an IPv6 port though another listens on that of IPv4, as one listener does.

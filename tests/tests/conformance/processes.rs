@@ -230,6 +230,27 @@ both_loops! {
         Ok(())
     }
 
+    /// G-25, G-05: input that still waits when the child is closed is dropped: nobody will read it, and the end of its pipe
+    /// is none by a failure.
+    async fn closing_drops_what_waits_for_the_child(world: World) -> io::Result<()> {
+        for ends_input in [false, true] {
+            let (lp, log) = (host(&world), Log::new());
+            let conn = ready(&lp, &log, STAY).await?;
+            let input = conn.transport().get_pipe_transport(0).unwrap();
+            input.write(&[0; 1 << 20]);
+            world.settle().await;
+            if ends_input {
+                input.write_eof();
+            }
+            conn.transport().close();
+            conn.closed().await?;
+            for entry in ["PX(-9)", "CL(None)", "PCL0(None)", "PCL1(None)", "PCL2(None)"] {
+                assert_eq!(log.count(entry), 1, "{}", log.text());
+            }
+        }
+        Ok(())
+    }
+
     /// G-26: a signal to a child that has exited does nothing until the connection is lost, and is an error then.
     async fn a_signal_to_a_child_that_is_gone_is_an_error(world: World) -> io::Result<()> {
         let (lp, log) = (host(&world), Log::new());
@@ -329,6 +350,18 @@ real_only! {
         let place = |entry: &str| entries.iter().position(|it| it == entry);
         assert!(place("PX(5)") < place("PDR1"), "{}", log.text());
         assert_eq!(entries.last().map(String::as_str), Some("CL(None)"));
+        Ok(())
+    }
+
+    /// G-25: the loss comes with the exit though a grandchild keeps the child's end of its input open, and does not read.
+    async fn closing_does_not_wait_for_a_grandchild(world: World) -> io::Result<()> {
+        let (lp, log) = (host(&world), Log::new());
+        let conn = ready(&lp, &log, "exec 3<&0; sleep 5 <&3 & echo ready; exec sleep 600").await?;
+        conn.transport().get_pipe_transport(0).unwrap().write(&[0; 1 << 20]);
+        world.settle().await;
+        conn.transport().close();
+        lp.timeout(Duration::from_secs(2), conn.closed()).await??;
+        assert!(log.text().ends_with("PX(-9) CL(None)"), "{}", log.text());
         Ok(())
     }
 

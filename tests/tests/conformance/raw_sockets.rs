@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,11 +48,14 @@ async fn refusal(lp: &Loop, socket: &mut Socket, place: SocketAddr) -> io::Resul
     Ok(error.and_then(AddressError::raw_os_error))
 }
 
-/// `EINVAL`, `EOPNOTSUPP`, `EISCONN` and `EDESTADDRREQ`.
+/// `EINVAL`, `EOPNOTSUPP`, `EISCONN`, `EDESTADDRREQ`, `EAFNOSUPPORT`, `ECONNREFUSED` and `EALREADY`.
 const INVALID: Option<i32> = Some(22);
 const NOT_SUPPORTED: Option<i32> = Some(95);
 const IS_CONNECTED: Option<i32> = Some(106);
 const NO_DESTINATION: Option<i32> = Some(89);
+const NO_SUCH_FAMILY: Option<i32> = Some(97);
+const REFUSED: Option<i32> = Some(111);
+const UNDER_WAY: Option<i32> = Some(114);
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -226,6 +229,52 @@ both_loops! {
             let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
             let _is_connected = is_ready(socket.connect(place)).await;
             client.sleep(Duration::from_millis(pause)).await;
+            client.timeout(Duration::from_secs(30), socket.connect(place)).await??;
+            assert_eq!(listener.accept().await?.1, socket.local_addr()?);
+        }
+        Ok(())
+    }
+
+    /// G-56: a connect that was given up, and has failed since, is no answer to another: that one has its own, at once or
+    /// later, and the place of the first may be tried again.
+    async fn a_connect_that_failed_for_nobody_is_no_answer_to_another(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let mut listener = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+        listener.bind((address_of(&server).await?, 0).into())?;
+        listener.listen(1)?;
+        let bad = (address_of(&server).await?, free_port(&server).await?).into();
+        let failed = async || {
+            let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+            let _has_failed = is_ready(socket.connect(bad)).await;
+            client.sleep(Duration::from_millis(50)).await;
+            io::Result::Ok(socket)
+        };
+        let mut socket = failed().await?;
+        let good = listener.local_addr()?;
+        client.timeout(Duration::from_secs(5), socket.connect(good)).await??;
+        assert_eq!(listener.accept().await?.1, socket.local_addr()?);
+        let mut socket = failed().await?;
+        let other_family = (Ipv6Addr::LOCALHOST, 7).into();
+        assert_eq!(refusal(&client, &mut socket, other_family).await?, NO_SUCH_FAMILY);
+        assert_eq!(refusal(&client, &mut socket, bad).await?, REFUSED);
+        Ok(())
+    }
+
+    /// G-56: a connect to elsewhere while one is under way, or has come to its end for nobody, is an error and takes
+    /// nothing from the first.
+    async fn a_connect_to_elsewhere_leaves_the_first_alone(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let mut listener = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+        listener.bind((address_of(&server).await?, 0).into())?;
+        listener.listen(2)?;
+        let place = listener.local_addr()?;
+        let elsewhere = (address_of(&server).await?, free_port(&server).await?).into();
+        for pause in [0, 50] {
+            let mut socket = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+            let _is_connected = is_ready(socket.connect(place)).await;
+            client.sleep(Duration::from_millis(pause)).await;
+            let code = refusal(&client, &mut socket, elsewhere).await?;
+            assert!(code == IS_CONNECTED || code == UNDER_WAY && pause == 0, "{code:?}");
             client.timeout(Duration::from_secs(30), socket.connect(place)).await??;
             assert_eq!(listener.accept().await?.1, socket.local_addr()?);
         }

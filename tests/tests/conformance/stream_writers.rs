@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use futures::io::AsyncWriteExt;
 use sim_core::stream::{Duplex, StreamProtocol, StreamReader, StreamWriter, serving};
-use sim_core::{Cancelled, ErrorContext, World, WriteBufferLimits};
+use sim_core::{Cancelled, Conn, ErrorContext, LoopFuture, World, WriteBufferLimits};
 use tests::both_loops;
 use tests::harness::only;
-use tests::recorder::Log;
+use tests::recorder::{Log, Recorder};
 use tests::socket_path::SocketPath;
 
 use crate::loops::reports_of;
 use crate::serving::Heard;
 use crate::stream_readers::{Streamed, is_ready, streamed};
+use crate::tls::Sides;
 
 /// More than the buffers of both ends take.
 const FLOOD: usize = 16 << 20;
@@ -352,6 +353,105 @@ both_loops! {
             world.settle().await;
         }
         drop(reader);
+        Ok(())
+    }
+
+    /// H-22: a close by the traits of the ecosystem is done when all is sent, and no later: the stream is half-closed then,
+    /// and nothing waits.
+    async fn a_close_by_traits_is_done_when_all_is_sent(world: World) -> io::Result<()> {
+        for is_paused in [true, false] {
+            let Streamed { lp, reader, writer, peer, heard } = streamed(&world, 100).await?;
+            peer.transport().pause_reading();
+            let high = if is_paused { 1 } else { 2 * FLOOD };
+            writer.transport().set_write_buffer_limits(WriteBufferLimits::new(high, 0)?)?;
+            writer.write(&vec![b'x'; FLOOD]);
+            let mut stream = Duplex::new(reader, writer);
+            let closing = lp.create_task(async move { stream.close().await.map(|()| stream) });
+            world.settle().await;
+            assert!(!closing.done(), "it is not all sent");
+            peer.transport().resume_reading();
+            let mut stream = lp.timeout(Duration::from_secs(60), closing).await?.unwrap()?;
+            assert_eq!(stream.writer().transport().write_buffer_size(), 0);
+            assert!(!stream.writer().is_closing());
+            assert!(is_ready(stream.close()).await, "that is done");
+            peer.closed().await?;
+            assert_eq!(peer.with(|peer, _| peer.data.len()), FLOOD);
+            assert!(heard.text().ends_with("DR ER CL(None)"));
+        }
+        let Streamed { mut writer, reader, peer, .. } = streamed(&world, 100).await?;
+        writer.write(b"all of it");
+        assert!(is_ready(AsyncWriteExt::close(&mut writer)).await, "there is nothing to wait for");
+        peer.closed().await?;
+        drop((writer, reader));
+        Ok(())
+    }
+
+    /// H-22, H-23: a close by the traits of the ecosystem ends in an error where not all is sent: given up on this side, or
+    /// by the peer.
+    async fn a_close_by_traits_that_is_cut_off_says_so(world: World) -> io::Result<()> {
+        for (is_ours, kind) in
+            [(true, io::ErrorKind::ConnectionAborted), (false, io::ErrorKind::ConnectionReset)]
+        {
+            let Streamed { lp, mut writer, peer, reader, .. } = filled(&world).await?;
+            let transport = writer.transport().clone();
+            let closing = lp.create_task(async move {
+                let first = AsyncWriteExt::close(&mut writer).await;
+                [first, AsyncWriteExt::close(&mut writer).await].map(|closed| closed.unwrap_err().kind())
+            });
+            world.settle().await;
+            assert!(!closing.done());
+            if is_ours {
+                transport.abort();
+            } else {
+                peer.transport().abort();
+            }
+            assert_eq!(closing.await.unwrap(), [kind; 2]);
+            drop(reader);
+        }
+        Ok(())
+    }
+
+    /// H-22, G-05: where there is no half-close, a close by the traits of the ecosystem is done with the loss of the
+    /// connection: over TLS and on a pipe, and where the writer has closed before.
+    async fn a_close_by_traits_without_a_half_close_waits_for_the_loss(world: World) -> io::Result<()> {
+        let lp = world.host("client");
+        let (read_end, write_end) = lp.pipe()?;
+        let peer = lp.connect_read_pipe(read_end, || Recorder::new(&Log::new())).await?;
+        let conn = lp.connect_write_pipe(write_end, StreamProtocol::new).await?;
+        let pipe = StreamProtocol::split(&conn);
+
+        let sides = Sides::of(&world);
+        let log = sides.far.clone();
+        let announced: LoopFuture<Conn<Recorder>> = sides.server.create_future();
+        let announce = announced.clone();
+        let factory = move || Recorder::new(&log).announce(announce.clone());
+        let _server = sides.server.server().tls(&sides.acceptor).bind(("server", 443), factory).await?;
+        let connecting = lp.connection().tls(&sides.connector, "server");
+        let conn = connecting.connect(("server", 443), StreamProtocol::new).await?;
+        let secured = StreamProtocol::split(&conn);
+        let far = announced.await?;
+
+        let Streamed { writer, reader, peer: closed, .. } = streamed(&world, 100).await?;
+        let plain = (reader, writer);
+        for ((reader, mut writer), peer) in [(pipe, peer), (secured, far), (plain, closed)] {
+            peer.transport().pause_reading();
+            writer.write(&vec![b'x'; FLOOD]);
+            if writer.can_write_eof() {
+                StreamWriter::close(&writer);
+            }
+            let closing = lp.create_task(async move {
+                AsyncWriteExt::close(&mut writer).await?;
+                let is_lost = is_ready(writer.wait_closed()).await;
+                io::Result::Ok(is_lost)
+            });
+            world.settle().await;
+            assert!(!closing.done(), "it is not all sent");
+            peer.transport().resume_reading();
+            assert!(lp.timeout(Duration::from_secs(60), closing).await?.unwrap()?);
+            peer.closed().await?;
+            assert_eq!(peer.with(|peer, _| peer.data.len()), FLOOD);
+            drop(reader);
+        }
         Ok(())
     }
 }

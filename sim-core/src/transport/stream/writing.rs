@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
+use std::task::Waker;
 
 use super::{Phase, Stream};
 use crate::engine::iteration::drain_flow;
@@ -181,6 +182,9 @@ impl Stream {
             self.connection_lost();
         } else if self.eof_written.get() {
             self.shutdown_write();
+            if self.end_is_awaited.replace(false) {
+                self.wake_all();
+            }
         }
     }
 
@@ -232,6 +236,17 @@ impl Stream {
         if self.buffer.borrow().is_empty() {
             self.shutdown_write();
         }
+    }
+
+    /// True if the network has taken all that came before [`write_eof`](Self::write_eof), on a connection that goes on.
+    /// If not, the waker is woken when that is so, or the connection is lost.
+    pub(crate) fn poll_output_ended(&self, waker: &Waker) -> bool {
+        let goes_on = !self.is_closing() && self.eof_written.get();
+        if goes_on && self.buffer.borrow().is_empty() {
+            return true;
+        }
+        self.end_is_awaited.set(true);
+        self.add_waker(waker)
     }
 
     fn shutdown_write(self: &Rc<Self>) {
