@@ -255,7 +255,7 @@ impl Check {
             match check.stopped(plan.as_ref(), at, &scenario) {
                 Ok(stopped) if check.settings.trace => panic!("{stopped}\n{}", stopped.log()),
                 Ok(stopped) => panic!("{stopped}"),
-                Err(error) => panic!("SIM_STOP_AT={at}: {error}"),
+                Err(error) => panic!("SIM_STOP_AT ({at}): {error}"),
             }
         }
         let verdict = match &plan {
@@ -516,16 +516,25 @@ impl Check {
         Ok(format!("SIM_PLAN={}", places::quoted(path.display())))
     }
 
+    /// The line that runs a failure again when its small plan is not among the artifacts.
+    fn replay_line(&self, verdict: &Verdict, origin: &Origin) -> String {
+        let how = match &verdict.kept {
+            Some(Ok(path)) => Ok(format!("SIM_PLAN={}", places::quoted(path.display()))),
+            _ => self.replay_of(origin),
+        };
+        match how {
+            Ok(how) => format!("{how} {}", this_test()),
+            Err(error) => format!("its plan could not be written: {error}"),
+        }
+    }
+
     /// What a test that failed says: the verdict, where the files are, and how to run it again.
     fn report(&self, verdict: &Verdict) -> String {
         let mut text = verdict.to_string();
         let mut line = |what: &str, told: &dyn fmt::Display| text += &format!("\n{what:<9} {told}");
         let Some(first) = verdict.failures.first() else { return text };
         match &verdict.explanation {
-            None => match self.replay_of(&first.origin) {
-                Ok(how) => line("replay", &format!("{how} {}", this_test())),
-                Err(error) => line("replay", &format!("its plan could not be written: {error}")),
-            },
+            None => line("replay", &self.replay_line(verdict, &first.origin)),
             Some(explanation) => {
                 match Files::write(&places::artifacts(), &self.name, explanation) {
                     Ok(files) => {
@@ -533,7 +542,10 @@ impl Check {
                         line("replay", &format!("SIM_PLAN={plan} {}", this_test()));
                         files.each(|what, path| line(what, &path.display()));
                     }
-                    Err(error) => line("files", &format!("could not be written: {error}")),
+                    Err(error) => {
+                        line("replay", &self.replay_line(verdict, &first.origin));
+                        line("files", &format!("could not be written: {error}"));
+                    }
                 }
                 match &verdict.kept {
                     Some(Ok(path)) => line("kept", &path.display()),

@@ -137,6 +137,9 @@ pub(crate) fn explain(
     let judge = |candidate: &Plan| judge_up_to(strict, candidate);
     let judge = Stoppable { judge, subject, stop: effort.stop };
     let shrunk = shrink_faults(&plan, &judge, effort.jobs, effort.bounds);
+    if shrunk.replays == 0 {
+        return Err("its bounds leave no replay for it".to_owned());
+    }
     if !shrunk.reproduced {
         let of_twin = if twin.is_some() { ", or it fails for its twin, too" } else { "" };
         return Err(format!("its plan does not fail in the same way{of_twin}:\n{plan}"));

@@ -71,6 +71,8 @@ mod story;
 #[cfg(any(test, feature = "proptest"))]
 pub mod strategies;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod verdict;
 mod words;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The folder next to a test's source in which its plans are kept.
 const CORPUS: &str = "sim-corpus";
@@ -36,7 +37,10 @@ pub fn artifacts() -> PathBuf {
     target.unwrap_or_else(|| PathBuf::from("target")).join("sim")
 }
 
-/// The name of a check as the name of a file: letters, digits, `-`, `_` and dots.
+/// How long the name of a check is in names of files, at most: file systems take 255 bytes, and more comes behind it.
+const NAME_MAX: usize = 150;
+
+/// The name of a check as the name of a file: letters, digits, `-`, `_` and dots. The rest of a very long one is a hash.
 pub(crate) fn file_name(check: &str) -> String {
     let mut name = String::with_capacity(check.len());
     for part in check.split("::").map(str::trim) {
@@ -47,7 +51,22 @@ pub(crate) fn file_name(check: &str) -> String {
             if c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '.' { c } else { '-' }
         }));
     }
-    if name.is_empty() || name.starts_with('.') { format!("check{name}") } else { name }
+    if name.is_empty() || name.starts_with('.') {
+        name.insert_str(0, "check");
+    }
+    if name.len() > NAME_MAX {
+        let hash = fnv1a(check.as_bytes());
+        name.truncate(NAME_MAX - 17);
+        name += &format!("-{hash:016x}");
+    }
+    name
+}
+
+/// A hash that is the same in every version.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// A path or another word as a shell takes it: between quotes, unless it needs none.
@@ -87,9 +106,10 @@ pub fn write_whole(
         write(&mut file)?;
         return file.flush();
     }
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".{}.tmp", std::process::id()));
-    let unfinished = PathBuf::from(unfinished);
+    // Of its own: two threads may write one file, and the last one stays.
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_file_name(format!(".{}.{number}.tmp", std::process::id()));
     let written = (|| {
         let mut file = io::BufWriter::new(fs::File::create(&unfinished)?);
         write(&mut file)?;
@@ -147,6 +167,10 @@ mod tests {
         ] {
             assert_eq!(file_name(check), file);
         }
+        let long = |end: &str| file_name(&format!("{}{end}", "x".repeat(300)));
+        assert_eq!((long("").len(), long("a").len()), (NAME_MAX, NAME_MAX));
+        assert_ne!(long("a"), long("b"));
+        assert_eq!(file_name(&"x".repeat(NAME_MAX)), "x".repeat(NAME_MAX));
     }
 
     #[test]

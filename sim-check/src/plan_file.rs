@@ -1,6 +1,7 @@
 //! A plan in a file.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use sim_net::Plan;
@@ -28,17 +29,25 @@ pub struct PlanFile {
     plan: Plan,
 }
 
+/// The largest file that is read: some hundred thousand entries. What has no end is no plan.
+const BYTES_MAX: u64 = 64 << 20;
+
 impl PlanFile {
     /// Reads a file.
     ///
     /// # Errors
     ///
-    /// One that cannot be read, that is empty, or that is no plan; in words, without its path.
+    /// One that cannot be read, that is empty or larger than 64 MiB, or that is no plan; in words, without its path.
     pub fn read(path: impl Into<PathBuf>) -> Result<Self, String> {
         let path = path.into();
-        let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        let mut text = String::new();
+        let read =
+            File::open(&path).and_then(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text));
+        if read.map_err(|error| error.to_string())? as u64 > BYTES_MAX {
+            return Err(format!("it is larger than {} MiB", BYTES_MAX >> 20));
+        }
         // A plan without entries says at least of which format it is.
-        if text.trim().is_empty() {
+        if text.trim_start_matches('\u{feff}').trim().is_empty() {
             return Err("it is empty".to_owned());
         }
         let plan = text.parse().map_err(|errors: PlanErrors| format!("\n{errors}"))?;
@@ -61,8 +70,12 @@ impl PlanFile {
         Ok(&self.plan)
     }
 
-    /// What is wrong with it if the world that it is for has these hosts.
-    pub(crate) fn check_hosts(&self, hosts: &[&str]) -> Result<(), String> {
+    /// Checks it for a world that has these hosts.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, a line for each thing.
+    pub fn check_hosts(&self, hosts: &[&str]) -> Result<(), String> {
         Plan::parse_for(&self.text, hosts).map(drop).map_err(|errors| errors.to_string())
     }
 }

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sim_net::{Plan, PropertyCount, Report, Sim};
+use sim_net::{Plan, PropertyCount, PropertyId, Report, Sim};
 
 use crate::corpus::Kept;
 use crate::determinism;
@@ -56,7 +56,7 @@ struct Done {
     events: u64,
     time: Duration,
     faults: BTreeMap<&'static str, u64>,
-    properties: BTreeMap<&'static str, PropertyCount>,
+    properties: BTreeMap<PropertyId, PropertyCount>,
     /// The plan of the corpus did not find all that it names.
     is_stale: bool,
     /// What its run tells beside that.

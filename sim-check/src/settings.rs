@@ -89,7 +89,11 @@ fn read_stop_at(
 /// A seed as people write it: decimal, or hexadecimal with `0x`.
 fn parse_seed(text: &str) -> Option<u64> {
     match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        // A sign is no digit, though it may stand before a number.
+        Some(digits) if digits.starts_with(|c: char| c.is_ascii_hexdigit()) => {
+            u64::from_str_radix(digits, 16).ok()
+        }
+        Some(_) => None,
         None => text.parse().ok(),
     }
 }
@@ -127,9 +131,9 @@ impl Settings {
         self.plan = filled("SIM_PLAN").map(PathBuf::from).or(self.plan);
         self.trace |= filled("SIM_TRACE").is_some_and(|value| value != "0");
         self.stop_at = read_stop_at(&variable)?;
-        if let (Some(at), false, None) = (self.stop_at, self.is_one_seed, &self.plan) {
+        if let (Some(_), false, None) = (self.stop_at, self.is_one_seed, &self.plan) {
             let wanted = "one run to stop, by SIM_SEED or SIM_PLAN";
-            let value = at.to_string();
+            let value = variable(STOP_AT).unwrap_or_default();
             return Err(SettingsError { variable: STOP_AT, value, wanted });
         }
         Ok(self)
@@ -162,9 +166,14 @@ mod tests {
 
     #[test]
     fn a_value_of_no_use_is_named_with_its_variable() {
-        for (variable, value) in
-            [("SIM_SEED", "seven"), ("SIM_SEEDS", "0"), ("SIM_BUDGET", "-1"), ("SIM_JOBS", "")]
-        {
+        for (variable, value) in [
+            ("SIM_SEED", "seven"),
+            ("SIM_SEED", "0x+5"),
+            ("SIM_SEED", "0x"),
+            ("SIM_SEEDS", "0"),
+            ("SIM_BUDGET", "-1"),
+            ("SIM_JOBS", ""),
+        ] {
             let error = with(&[(variable, value)]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{variable}={value:?}: give it a ")), "{error}");
         }
@@ -178,7 +187,8 @@ mod tests {
         assert_eq!(settings.stop_at, Some(StopAt::Time(Duration::from_millis(1_500))));
         for (value, wanted) in [("0", "a step"), ("1.5", "a step"), ("12", "one run to stop")] {
             let error = with(&[("SIM_STOP_AT", value)]).unwrap_err().to_string();
-            assert!(error.starts_with("SIM_STOP_AT=") && error.contains(wanted), "{error}");
+            let told = format!("SIM_STOP_AT={value:?}: give it {wanted}");
+            assert!(error.starts_with(&told), "{error}");
         }
     }
 

@@ -11,7 +11,7 @@ const LAST: usize = 2;
 const FAULTS_MAX: usize = 6;
 
 /// What a run comes down to, a line each: what went wrong, in order, and the last messages and losses of
-/// connections before the end. Lines that are left out are `..`. Of a run that is too long for one log, `beginning` has
+/// connections before the end. Where any of these are left out, a line says `..`. Of a run that is too long for one log, `beginning` has
 /// the first records.
 pub(crate) fn story(beginning: Option<&Log>, log: &Log) -> Vec<String> {
     let entries = || {
@@ -21,25 +21,24 @@ pub(crate) fn story(beginning: Option<&Log>, log: &Log) -> Vec<String> {
     let mut told: Vec<Entry> =
         entries().filter(|entry| is_fault(&entry.record)).take(FAULTS_MAX).collect();
     let room = TOLD_MAX - told.len();
-    told.extend(log.entries().rev().filter(|entry| is_message(&entry.record)).take(room));
+    let is_message = |entry: &Entry| is_message(log, &entry.record);
+    told.extend(log.entries().rev().filter(is_message).take(room));
     // Whatever was last is nearest to what failed.
     if !told.is_empty() {
         told.extend(log.entries().rev().take(LAST));
     }
     told.sort_by_key(|entry| entry.step);
     told.dedup_by_key(|entry| entry.step);
-    let mut lines = Vec::with_capacity(told.len() + 2);
-    let mut has_gap = false;
-    let mut last = 0;
+    let mut lines = Vec::with_capacity(2 * told.len());
+    let mut untold = entries().peekable();
     for entry in &told {
-        let left_out = entries().filter(|it| it.step > last && it.step < entry.step);
-        // Of a gap at the beginning or between a fault and what follows much later.
-        if !has_gap && left_out.filter(|it| is_message(&it.record)).count() > 0 {
+        let left_out = std::iter::from_fn(|| untold.next_if(|it| it.step < entry.step));
+        // All of them are gone through, to stand at the entry itself.
+        if left_out.filter(|it| is_message(it) || is_fault(&it.record)).count() > 0 {
             lines.push(format!("{:>14}", ".."));
-            has_gap = last > 0;
         }
+        untold.next();
         lines.push(log.line(entry));
-        last = entry.step;
     }
     lines
 }
@@ -64,10 +63,10 @@ fn is_fault(record: &Record) -> bool {
 }
 
 /// True if somebody heard of something here.
-fn is_message(record: &Record) -> bool {
+fn is_message(log: &Log, record: &Record) -> bool {
     match record {
         Record::Delivered(_) | Record::Refused(_) => true,
-        Record::Engine(EngineRecord::Property { holds, .. }) => !holds,
+        Record::Engine(EngineRecord::Property { .. }) => log.is_broken_property(record),
         Record::Engine(EngineRecord::Callback { callback, .. }) => {
             matches!(callback, Callback::ConnectionLost | Callback::EofReceived)
         }
@@ -119,6 +118,33 @@ pub(crate) mod tests {
         assert_eq!(drops + delivered, TOLD_MAX, "{lines:#?}");
         assert!((2..=3).contains(&drops), "{lines:#?}");
         assert_eq!(lines[0].trim(), "..");
+    }
+
+    #[test]
+    fn each_gap_is_told_and_what_need_not_hold_is_no_part_of_it() {
+        let plan: Plan = "cut a b 20s..21s\ncut a b 40s..41s\ncut a b 60s..61s".parse().unwrap();
+        let log = Sim::new(1).replay(&plan).unwrap().trace(true);
+        let log = log.run(|world: World| async move {
+            let lp = world.host("a");
+            let wishing = lp.clone();
+            lp.create_task(async move {
+                for _ in 0..1_000 {
+                    sim_core::sometimes!(false, "a wish");
+                    wishing.sleep(Duration::from_millis(100)).await;
+                }
+            });
+            sends(world).await
+        });
+        let lines = story(None, &log.log.unwrap());
+        let gap = |line: &String| line.trim() == "..";
+        let drops: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].contains("drop")).collect();
+        assert!(drops.len() >= 3, "{lines:#?}");
+        // Before the first, between any two cuts, and before the last messages.
+        assert_eq!(lines.iter().filter(|line| gap(line)).count(), 4, "{lines:#?}");
+        assert!(gap(&lines[0]) && gap(&lines[drops[drops.len() - 1] + 1]), "{lines:#?}");
+        assert!(lines.windows(2).all(|two| !gap(&two[0]) || !gap(&two[1])), "{lines:#?}");
+        assert!(lines.iter().filter(|line| line.contains("a wish")).count() <= LAST, "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("deliver")), "{lines:#?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use sim_core::{Outcome, World};
 use sim_net::plan::PlanError;
-use sim_net::{Memory, Plan, Recording, Report, Sim};
+use sim_net::{FindingKind, Memory, Plan, Recording, Report, Sim};
 
 use crate::calm::{Calm, MOMENTS_MAX};
 use crate::family::Family;
@@ -39,7 +39,7 @@ pub(crate) struct Subject<'a> {
 /// A run, with what the report does not know.
 pub(crate) struct Ran {
     pub(crate) report: Report<()>,
-    /// Where the panic was that ended it, if one did.
+    /// Where what was found panicked, if it did.
     pub(crate) place: Option<String>,
 }
 
@@ -117,7 +117,12 @@ impl<'a> Subject<'a> {
         // What panics outside of a run is no finding, and is printed.
         let listening = Listening::begin();
         let report = (self.run)(sim, &runs.memory);
-        Ran { report, place: listening.take_place() }
+        let place = report.finding().and_then(|finding| match finding.kind {
+            FindingKind::Property => finding.property.map(|claim| claim.place.to_string()),
+            FindingKind::Panic => listening.place_of(&finding.message),
+            _ => None,
+        });
+        Ran { report, place }
     }
 }
 

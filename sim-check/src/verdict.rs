@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sim_core::Time;
-use sim_net::{Bindings, Log, Plan, PropertyCount};
+use sim_core::property::PropertyKind;
+use sim_net::{Bindings, Log, Plan, PropertyCount, PropertyId};
 
 use crate::determinism::first_difference;
 use crate::explain::Explanation;
@@ -52,8 +53,8 @@ pub struct Verdict {
     /// How often each fault bit in all runs together, by its name; 0 for one that could have and
     /// never did.
     pub faults: BTreeMap<&'static str, u64>,
-    /// The properties that code came by in all runs together, by their names.
-    pub properties: BTreeMap<&'static str, PropertyCount>,
+    /// The properties that code came by in all runs together, by their names and kinds.
+    pub properties: BTreeMap<PropertyId, PropertyCount>,
     /// What should have happened sometimes and never did, in a hundred seeds at least. Nothing, if the check was
     /// [interrupted](Self::interrupted).
     pub missed: Vec<String>,
@@ -150,13 +151,13 @@ impl fmt::Display for Origin {
 pub struct Failed {
     /// What was run.
     pub origin: Origin,
-    /// What failed, in a line: the scenario's error, or the panic with its place.
+    /// What failed, in a line: the scenario's error, or the panic or the property with its place.
     pub error: String,
     /// What it is known by: failures of one signature found one thing.
     pub signature: Signature,
     /// The host on which it happened.
     pub host: String,
-    /// The virtual time.
+    /// The virtual time: of a property whose panic was taken, before the end of the run.
     pub time: Time,
     /// The run's trace hash.
     pub hash: u64,
@@ -200,7 +201,7 @@ impl Failed {
             signature: if again.is_some() { None } else { ran.signature() }
                 .unwrap_or(nondeterminism),
             host: report.finding().map_or("control", |finding| &finding.host).to_owned(),
-            time: report.time,
+            time: report.finding().map_or(report.time, |finding| finding.time),
             hash: report.hash,
             tail: report.tail.to_string(),
             difference,
@@ -263,14 +264,13 @@ impl Verdict {
         events: u64,
         time: Duration,
         faults: &BTreeMap<&'static str, u64>,
-        properties: &BTreeMap<&'static str, PropertyCount>,
+        properties: &BTreeMap<PropertyId, PropertyCount>,
     ) {
         for (name, count) in faults {
             *self.faults.entry(name).or_default() += count;
         }
-        for (&name, count) in properties {
-            let fresh = PropertyCount { held: 0, failed: 0, ..*count };
-            let sum = self.properties.entry(name).or_insert(fresh);
+        for (&property, count) in properties {
+            let sum = self.properties.entry(property).or_default();
             sum.held += count.held;
             sum.failed += count.failed;
         }
@@ -285,8 +285,13 @@ impl Verdict {
         if self.seeds < SOMETIMES_FROM || self.interrupted || !self.failures.is_empty() {
             return;
         }
-        let happened =
-            |name: &String| self.properties.get(name.as_str()).is_some_and(|count| count.held > 0);
+        // A claim that must hold is none of these, whatever its name.
+        let happened = |name: &String| {
+            self.properties.iter().any(|(&(known, kind), count)| {
+                let may = matches!(kind, PropertyKind::Sometimes | PropertyKind::Reachable);
+                may && known == name && count.held > 0
+            })
+        };
         self.missed = wanted.iter().filter(|name| !happened(name)).cloned().collect();
     }
 

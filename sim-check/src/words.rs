@@ -140,10 +140,13 @@ impl Verdict {
     }
 
     fn tell_properties(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = self
-            .properties
-            .iter()
-            .map(|(name, count)| format!("{} {name:?} {}", count.kind.name(), count.held));
+        let told = self.properties.iter().map(|((name, kind), count)| {
+            let held = format!("{} {name:?} {}", kind.name(), count.held);
+            match count.failed {
+                0 => held,
+                failed => format!("{held} of {}", count.held + failed),
+            }
+        });
         let told: Vec<String> = told.collect();
         if told.is_empty() { Ok(()) } else { write!(f, "\nproperties: {}", told.join(", ")) }
     }

@@ -13,7 +13,7 @@ use crate::arena::Key;
 use crate::conn::AnyTransport;
 use crate::current;
 use crate::datagram::DatagramHandler;
-use crate::engine::callbacks::{Action, Posted};
+use crate::engine::callbacks::{Action, Place, Posted};
 use crate::engine::report::ErrorContext;
 #[cfg(feature = "hyper")]
 use crate::hyper::IoProtocol;
@@ -169,7 +169,7 @@ impl<P: 'static, T: AnyTransport> ProtocolCell<P, T> {
 }
 
 impl<P: 'static, T: AnyTransport> Posted for ProtocolCell<P, T> {
-    fn run(&self, slot: u32) {
+    fn run(&self, slot: u32, place: Place) {
         let Some(closure) = self.take(slot) else {
             return;
         };
@@ -178,7 +178,7 @@ impl<P: 'static, T: AnyTransport> Posted for ProtocolCell<P, T> {
         core.trace(Record::Callback { connection, callback: Callback::Posted, bytes: 0 });
         if let Err(message) = core.contain(|| self.enter(closure)) {
             let context = ErrorContext::panic("Exception in callback", message);
-            core.report(context.on(connection, type_name::<P>()));
+            core.report_made(context.on(connection, type_name::<P>()), place);
         }
     }
 
@@ -191,7 +191,7 @@ impl<P: 'static, T: AnyTransport> Posted for ProtocolCell<P, T> {
 /// Where a [`Cx`] posts closures for its protocol: the protocol's cell, or, for a part that was
 /// lent out, the way through the protocol that it is a part of.
 pub(crate) trait Mailbox<P: 'static, T: AnyTransport> {
-    fn post_soon(&self, closure: PostedFn<P, T>) -> Handle;
+    fn post_soon(&self, place: Place, closure: PostedFn<P, T>) -> Handle;
     fn post_at(
         &self,
         at: Time,
@@ -206,7 +206,7 @@ pub(crate) trait Mailbox<P: 'static, T: AnyTransport> {
 }
 
 impl<P: 'static, T: AnyTransport> Mailbox<P, T> for ProtocolCell<P, T> {
-    fn post_soon(&self, closure: PostedFn<P, T>) -> Handle {
+    fn post_soon(&self, place: Place, closure: PostedFn<P, T>) -> Handle {
         let core = &self.transport.event_loop().core;
         if self.detached.get() {
             drop(closure);
@@ -214,7 +214,7 @@ impl<P: 'static, T: AnyTransport> Mailbox<P, T> for ProtocolCell<P, T> {
         }
         let mut handle = None;
         self.post(closure, |action| {
-            let queued = core.call_soon(None, action);
+            let queued = core.call_soon(place, action);
             let key = queued.key();
             handle = Some(queued);
             (key, key.is_some())
@@ -294,8 +294,8 @@ impl<P: 'static, Q: 'static, T: AnyTransport> PartMailbox<'_, P, Q, T> {
 }
 
 impl<P: 'static, Q: 'static, T: AnyTransport> Mailbox<Q, T> for PartMailbox<'_, P, Q, T> {
-    fn post_soon(&self, closure: PostedFn<Q, T>) -> Handle {
-        self.whole.post_soon(self.widen(closure))
+    fn post_soon(&self, place: Place, closure: PostedFn<Q, T>) -> Handle {
+        self.whole.post_soon(place, self.widen(closure))
     }
 
     fn post_at(
@@ -321,8 +321,8 @@ impl<P: 'static, Q: 'static, T: AnyTransport> Mailbox<Q, T> for PartMailbox<'_, 
 }
 
 impl<P: 'static, Q: 'static, T: AnyTransport> Mailbox<Q, T> for OwnedPartMailbox<P, Q, T> {
-    fn post_soon(&self, closure: PostedFn<Q, T>) -> Handle {
-        self.lent().post_soon(closure)
+    fn post_soon(&self, place: Place, closure: PostedFn<Q, T>) -> Handle {
+        self.lent().post_soon(place, closure)
     }
 
     fn post_at(

@@ -65,11 +65,12 @@ impl<'a, P: 'static, T: AnyTransport> Cx<'a, P, T> {
     }
 
     /// Runs `callback` on the protocol in the next iteration.
+    #[track_caller]
     pub fn call_soon<F>(&self, callback: F) -> Handle
     where
         F: FnOnce(&mut P, &mut Cx<'_, P, T>) + 'static,
     {
-        self.mailbox.post_soon(Box::new(callback))
+        self.mailbox.post_soon(Some(Location::caller()), Box::new(callback))
     }
 
     /// Runs `callback` on the protocol after `delay`. Dropping the timer cancels it.
@@ -99,10 +100,10 @@ impl<'a, P: 'static, T: AnyTransport> Cx<'a, P, T> {
         F: Future + 'static,
         C: FnOnce(&mut P, &mut Cx<'_, P, T>, F::Output) + 'static,
     {
-        let mailbox = self.mailbox.to_rc();
+        let (mailbox, place) = (self.mailbox.to_rc(), Some(Location::caller()));
         let task = self.event_loop().create_task(async move {
             let output = future.await;
-            mailbox.post_soon(Box::new(move |protocol, cx| then(protocol, cx, output)));
+            mailbox.post_soon(place, Box::new(move |protocol, cx| then(protocol, cx, output)));
         });
         self.mailbox.adopt(task);
     }

@@ -1,5 +1,7 @@
 //! Datagram transports.
 
+mod life;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -9,11 +11,10 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
-use crate::driver::{Readiness, Received, ReceivedUnix, SocketOption, Source, Token};
+use crate::driver::{Readiness, Received, ReceivedUnix, Source, Token};
 use crate::engine::callbacks::{Action, Place};
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
@@ -252,6 +253,17 @@ impl Drop for ReadsOn<'_> {
     }
 }
 
+/// A panic in the writer ends the run: the next one goes on with the queue, and with what depends on how full it is.
+struct WritesOn<'a>(&'a Endpoint);
+
+impl Drop for WritesOn<'_> {
+    fn drop(&mut self) {
+        if self.0.phase.get() < Phase::Losing {
+            self.0.queue_write();
+        }
+    }
+}
+
 impl Endpoint {
     pub(crate) fn new(
         lp: &Loop,
@@ -359,7 +371,7 @@ impl Endpoint {
     ) {
         let text = format!("Exception in callback protocol.{}()", callback.name());
         let context = ErrorContext::panic(text, message);
-        self.core().report(context.on(self.number, handler.protocol_name()));
+        self.core().report_made(context.on(self.number, handler.protocol_name()), self.place);
     }
 
     // Receiving: one datagram for each readiness and iteration (D-02).
@@ -444,7 +456,8 @@ impl Endpoint {
                 self.0.set(false);
             }
         }
-        if self.phase.get() < Phase::Losing {
+        // What was queued comes before the loss, as ruling 1 has it.
+        if self.phase.get() < Phase::Lost {
             self.in_error.set(true);
             let _in_error = InError(&self.in_error);
             self.call(Callback::ErrorReceived, 0, |handler| handler.error_received(error));
@@ -571,6 +584,12 @@ impl Endpoint {
             return;
         }
         self.write_queued.set(false);
+        let writes_on = WritesOn(self);
+        self.write_queue();
+        std::mem::forget(writes_on);
+    }
+
+    fn write_queue(&self) {
         let waiting = self.queue.borrow().len();
         let mut blocked = false;
         for _ in 0..waiting {
@@ -596,8 +615,7 @@ impl Endpoint {
             }
         }
         if !blocked && !self.queue.borrow().is_empty() {
-            self.write_queued.set(true);
-            self.core().push(Ready::Io { source: self.key.get(), read: false, write: true });
+            self.queue_write();
         }
         if self.paused_writing.get() && self.queued.get() <= self.limits.get().low {
             self.paused_writing.set(false);
@@ -610,110 +628,11 @@ impl Endpoint {
         }
     }
 
-    // The beginning and the end.
-
-    pub(crate) fn connection_made(&self) {
-        self.call(Callback::ConnectionMade, 0, |handler| handler.connection_made());
-        self.made.set(true);
-        if self.phase.get() == Phase::New {
-            self.phase.set(Phase::Open);
+    /// Has the next iteration write, unless it is to do so already.
+    fn queue_write(&self) {
+        if !self.write_queued.replace(true) {
+            self.core().push(Ready::Io { source: self.key.get(), read: false, write: true });
         }
-        self.rearm_read();
-        self.wake_all();
-    }
-
-    pub(crate) fn poll_made(&self, waker: &Waker) -> bool {
-        self.made.get() || self.add_waker(waker)
-    }
-
-    pub(crate) fn outcome(&self) -> Option<Option<SharedError>> {
-        self.outcome.borrow().clone()
-    }
-
-    fn add_waker(&self, waker: &Waker) -> bool {
-        self.wakers.add(waker);
-        false
-    }
-
-    fn wake_all(&self) {
-        self.wakers.wake_all();
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.phase.get() >= Phase::Closing
-    }
-
-    /// Sets a switch of the socket, as long as there is one.
-    pub(crate) fn set_option(&self, option: SocketOption) -> io::Result<()> {
-        if self.phase.get() == Phase::Lost {
-            let text = "the endpoint is closed, and has no socket any more";
-            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
-        }
-        self.core().driver.set_option(self.source, option)
-    }
-
-    pub(crate) fn close(&self) {
-        if self.is_closing() {
-            return;
-        }
-        self.control(Control::Close);
-        self.read_queued.set(false);
-        if self.queue.borrow().is_empty() {
-            self.lose();
-        } else {
-            self.phase.set(Phase::Closing);
-        }
-    }
-
-    fn abort(&self) {
-        if self.phase.get() >= Phase::Losing {
-            return;
-        }
-        self.control(Control::Abort);
-        self.queue.borrow_mut().clear();
-        self.queued.set(0);
-        self.read_queued.set(false);
-        self.lose();
-    }
-
-    fn lose(&self) {
-        self.phase.set(Phase::Losing);
-        self.core().push(Ready::Life(self.key.get(), Life::ConnectionLost));
-    }
-
-    pub(crate) fn connection_lost(&self) {
-        if self.phase.get() != Phase::Losing {
-            return;
-        }
-        self.phase.set(Phase::Lost);
-        self.call(Callback::ConnectionLost, 0, |handler| handler.connection_lost(None));
-        let core = self.core();
-        let registered = core.sources.borrow_mut().remove(self.key.get());
-        core.driver.close(self.source);
-        self.outcome.replace(Some(None));
-        let handler = self.handler.take();
-        if let Some(handler) = &handler {
-            handler.detach();
-        }
-        self.wake_all();
-        drop((handler, registered));
-    }
-
-    /// The loop is closed: no callback, the socket is closed.
-    pub(crate) fn release(&self) {
-        if self.phase.replace(Phase::Lost) == Phase::Lost {
-            return;
-        }
-        self.core().driver.close(self.source);
-        let handler = self.handler.take();
-        if let Some(handler) = &handler {
-            handler.detach();
-        }
-        let error = io::Error::new(io::ErrorKind::ConnectionAborted, "the event loop is closed");
-        self.outcome.replace(Some(Some(SharedError::new(error))));
-        self.made.set(true);
-        self.wake_all();
-        drop(handler);
     }
 }
 

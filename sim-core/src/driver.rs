@@ -53,6 +53,7 @@ use std::any::Any;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -621,6 +622,12 @@ pub trait Driver {
     fn property(&self, property: &Property) -> bool {
         let _ = property;
         true
+    }
+
+    /// Hears, after [`property`](Self::property), that one which [must hold](Property::is_broken) does not: with
+    /// what the panic says that comes next, and where the code claims it. Somebody may take that panic.
+    fn broken(&self, property: &Property, message: &str, place: &'static Location<'static>) {
+        let _ = (property, message, place);
     }
 
     /// Hears every step of the engine, in order.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -83,14 +84,30 @@ impl From<FutureError> for std::io::Error {
     }
 }
 
-/// Names a callback that [`LoopFuture::add_done_callback`] registered.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct DoneCallbackId(u64);
+/// Names a callback that [`LoopFuture::add_done_callback`] registered: one of all those of its loop's futures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DoneCallbackId {
+    number: u64,
+    /// Where the loop is. It is different in each run, and so shown to nobody.
+    lp: usize,
+}
+
+impl Hash for DoneCallbackId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+    }
+}
+
+impl fmt::Debug for DoneCallbackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DoneCallbackId").field(&self.number).finish()
+    }
+}
 
 type DoneCallback<T> = Box<dyn FnOnce(&LoopFuture<T>)>;
 
 enum Waiter<T: Clone + 'static> {
-    Callback(DoneCallback<T>),
+    Callback(DoneCallback<T>, &'static Location<'static>),
     Waker(Waker),
 }
 
@@ -107,7 +124,6 @@ struct Shared<T: Clone + 'static> {
     retrieved: Cell<bool>,
     /// Who waits, by number, in order of registration.
     waiters: RefCell<Waiters<T>>,
-    next_waiter: Cell<u64>,
     /// Where user code made it.
     place: &'static Location<'static>,
 }
@@ -152,7 +168,6 @@ impl<T: Clone + 'static> LoopFuture<T> {
             outcome: RefCell::new(None),
             retrieved: Cell::new(false),
             waiters: RefCell::default(),
-            next_waiter: Cell::new(0),
             place: Location::caller(),
         }))
     }
@@ -168,17 +183,17 @@ impl<T: Clone + 'static> LoopFuture<T> {
         self.shared.outcome.replace(Some(outcome));
         for waiter in self.shared.waiters.take().into_values() {
             match waiter {
-                Waiter::Callback(callback) => self.queue(callback),
+                Waiter::Callback(callback, place) => self.queue(callback, place),
                 Waiter::Waker(waker) => waker.wake(),
             }
         }
         Ok(())
     }
 
-    fn queue(&self, callback: DoneCallback<T>) {
+    fn queue(&self, callback: DoneCallback<T>, place: &'static Location<'static>) {
         let this = self.clone();
         let callback = Box::new(move || callback(&this));
-        drop(self.shared.lp.core.call_soon(None, Action::Call(callback)));
+        drop(self.shared.lp.core.call_soon(Some(place), Action::Call(callback)));
     }
 
     /// Gives it its value.
@@ -240,35 +255,32 @@ impl<T: Clone + 'static> LoopFuture<T> {
     }
 
     /// Queues `callback` when it is done, with the future; at once if it is (B-03, B-04).
+    #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneCallbackId {
-        let number = self.shared.next_number();
+        let core = &self.shared.lp.core;
+        let (number, place) = (core.next_waiter(), Location::caller());
         let callback: DoneCallback<T> = Box::new(callback);
         if self.done() {
-            self.queue(callback);
+            self.queue(callback, place);
         } else {
-            self.shared.waiters.borrow_mut().insert(number, Waiter::Callback(callback));
+            self.shared.waiters.borrow_mut().insert(number, Waiter::Callback(callback, place));
         }
-        DoneCallbackId(number)
+        DoneCallbackId { number, lp: core.address() }
     }
 
     /// Removes a callback; says how many that were, 0 or 1. A callback that is queued already is
-    /// not unscheduled (B-05).
+    /// not unscheduled, and one of another future is not removed (B-05).
     pub fn remove_done_callback(&self, id: DoneCallbackId) -> usize {
-        let removed = self.shared.waiters.borrow_mut().remove(id.0);
+        if id.lp != self.shared.lp.core.address() {
+            return 0;
+        }
+        let removed = self.shared.waiters.borrow_mut().remove(id.number);
         usize::from(removed.is_some())
     }
 
     /// The loop it belongs to.
     pub fn event_loop(&self) -> &Loop {
         &self.shared.lp
-    }
-}
-
-impl<T: Clone + 'static> Shared<T> {
-    fn next_number(&self) -> u64 {
-        let number = self.next_waiter.get();
-        self.next_waiter.set(number + 1);
-        number
     }
 }
 
@@ -293,7 +305,7 @@ impl<T: Clone + 'static> Future for LoopFuture<T> {
             self.waiting = None;
             return Poll::Ready(self.result());
         }
-        let number = self.waiting.unwrap_or_else(|| self.shared.next_number());
+        let number = self.waiting.unwrap_or_else(|| self.shared.lp.core.next_waiter());
         self.waiting = Some(number);
         let waiter = Waiter::Waker(cx.waker().clone());
         let old = self.shared.waiters.borrow_mut().insert(number, waiter);

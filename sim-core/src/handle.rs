@@ -61,7 +61,7 @@ pub trait HostView {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PanicPolicy {
     /// The run: the panic goes through `run_*` to its caller. The simulator's default, which makes
-    /// it a finding. A loop that is run again goes on behind that callback (contract A-18), its connection open.
+    /// it a finding. A loop that is run again goes on behind that callback (contract A-18): its connection is open, or gone if that was `connection_lost`.
     EndRun,
     /// The callback, or the connection whose protocol it was (C-32); the exception handler hears
     /// of it. The real loop's default.

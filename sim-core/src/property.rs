@@ -1,8 +1,8 @@
 //! Properties of a protocol, told by its own code: what always holds, what sometimes happens, what is
 //! reached, and what holds in the end.
 //!
-//! [`always!`](crate::always) is an assertion with a name: where it does not hold, the run fails, and
-//! failures of one name are one finding. [`sometimes!`](crate::sometimes) and
+//! [`always!`](crate::always) is an assertion with a name: where it does not hold, the run fails, whoever
+//! takes its panic, and failures of one name are one finding. [`sometimes!`](crate::sometimes) and
 //! [`reachable!`](crate::reachable) never fail a run. They say that a state worth testing came up, and a
 //! check of many runs may demand that it does: a search that never gets there proves nothing.
 //! [`eventually!`](crate::eventually) waits, after the last fault, for what must hold again by itself.
@@ -11,6 +11,7 @@
 //! the real loop and in plain unit tests, where `always!` is an assertion and the others do nothing.
 
 use std::fmt;
+use std::panic::Location;
 
 use crate::current;
 use crate::trace::Record;
@@ -41,6 +42,11 @@ pub struct Property {
 }
 
 impl PropertyKind {
+    /// True if a run fails in which it does not hold.
+    pub const fn is_demand(self) -> bool {
+        matches!(self, Self::Always | Self::Eventually)
+    }
+
     /// The name of its macro.
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,6 +62,11 @@ impl Property {
     /// What stands for its name in a trace.
     pub fn label(&self) -> u64 {
         label(self.name)
+    }
+
+    /// True if it must hold, and does not.
+    pub fn is_broken(&self) -> bool {
+        self.kind.is_demand() && !self.holds
     }
 
     /// Tells the loop whose turn it is, if there is one. False if nobody hears: the host is dead, and
@@ -85,13 +96,16 @@ pub(crate) fn label(name: &str) -> u64 {
 #[doc(hidden)]
 #[track_caller]
 pub fn meet(kind: PropertyKind, name: &'static str, holds: bool, detail: fmt::Arguments<'_>) {
-    let heard = Property { name, kind, holds }.tell();
-    let must = matches!(kind, PropertyKind::Always | PropertyKind::Eventually);
-    if must && !holds && heard {
-        match detail.as_str() {
-            Some("") => panic!("{name}"),
-            _ => panic!("{name}: {detail}"),
+    let property = Property { name, kind, holds };
+    if property.tell() && property.is_broken() {
+        let message = match detail.as_str() {
+            Some("") => name.to_owned(),
+            _ => format!("{name}: {detail}"),
+        };
+        if let Some(core) = current::core() {
+            core.driver.broken(&property, &message, Location::caller());
         }
+        panic!("{message}");
     }
 }
 
@@ -106,7 +120,8 @@ pub fn meet(kind: PropertyKind, name: &'static str, holds: bool, detail: fmt::Ar
 ///
 /// # Panics
 ///
-/// If it does not hold, which ends a simulated run as a finding.
+/// If it does not hold, which ends a simulated run as a finding. If the panic is contained or caught, the run
+/// goes on, and that is what it ends with.
 #[macro_export]
 macro_rules! always {
     ($holds:expr, $name:literal $(,)?) => {

@@ -75,6 +75,8 @@ type Handler = Rc<RefCell<dyn FnMut()>>;
 #[derive(Default)]
 struct Slot {
     handler: RefCell<Option<Handler>>,
+    /// Where it was added.
+    place: Cell<Place>,
     /// It is to run in this turn.
     is_queued: Cell<bool>,
 }
@@ -133,8 +135,10 @@ impl ReadyHandlers {
         if self.slots.core.is_closed() {
             return Err(closed_error());
         }
-        self.slots.place.set(Some(Location::caller()));
-        let replaced = self.slots.of(direction).replace(Some(Rc::new(RefCell::new(handler))));
+        let (slot, place) = (self.slots.of(direction), Some(Location::caller()));
+        slot.place.set(place);
+        self.slots.place.set(place);
+        let replaced = slot.replace(Some(Rc::new(RefCell::new(handler))));
         drop(replaced);
         Ok(())
     }
@@ -191,8 +195,10 @@ impl Slots {
             return;
         };
         self.core.trace(Record::Soon);
+        let place = slot.place.get();
         if let Err(message) = self.core.contain(|| (handler.borrow_mut())()) {
-            self.core.report(ErrorContext::panic("Exception in callback", message));
+            let context = ErrorContext::panic("Exception in callback", message);
+            self.core.report_made(context, place);
         }
     }
 

@@ -629,7 +629,7 @@ impl Listener {
                     _ => {
                         // One that lasts costs a report a turn, no more (E-30).
                         let error = SharedError::new(error);
-                        core.report(ErrorContext::error("accept() failed", error));
+                        self.report(ErrorContext::error("accept() failed", error));
                         break;
                     }
                 },
@@ -642,12 +642,12 @@ impl Listener {
     }
 
     fn retry_later(self: &Rc<Self>, key: Key, error: io::Error) {
-        let core = &self.lp.core;
         let text = "socket.accept() out of system resource";
-        core.report(ErrorContext::error(text, SharedError::new(error)));
+        self.report(ErrorContext::error(text, SharedError::new(error)));
         if self.closed.get() {
             return;
         }
+        let core = &self.lp.core;
         let (again, lp) = (Rc::downgrade(self), self.lp.clone());
         let retry = move || {
             if again.upgrade().is_some() {
@@ -684,9 +684,16 @@ impl Listener {
             Err(message) => {
                 drop(unmade);
                 let text = "Error on transport creation for incoming connection";
-                core.report(ErrorContext::panic(text, message));
+                self.report(ErrorContext::panic(text, message));
             }
         }
+    }
+
+    /// A report about the socket.
+    fn report(&self, context: ErrorContext) {
+        let context = ErrorContext { socket: Some(self.local.clone()), ..context };
+        let place = self.server().and_then(|server| server.place());
+        self.lp.core.report_made(context, place);
     }
 
     pub(crate) fn close(&self) {

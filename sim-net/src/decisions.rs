@@ -85,8 +85,6 @@ pub enum Site {
     ConnectError,
     /// How long a name server takes to answer, beyond the least.
     NameDelay,
-    /// How long a job of `run_in_executor` takes, beyond the least.
-    JobDelay,
     /// Whether the name servers fail for now: 1 if so.
     NameFailure,
     /// Whether they say that there is no such name: 1 if so.
@@ -101,6 +99,8 @@ pub enum Site {
     EarlyDeath,
     /// Whether a task is cancelled where it waits.
     TaskCancel,
+    /// How long a job of `run_in_executor` takes, beyond the least.
+    JobDelay,
 }
 
 impl Site {

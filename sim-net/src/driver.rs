@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::names::query::{Answer, gone};
 use crate::network::Network;
 use crate::plan::RESET_BOTH;
 use crate::process::Children;
+use crate::properties::Claim;
 use crate::scheduler::{CONTROL, Scheduler};
 use crate::socket_table::{Kind, SocketId, Unconnected};
 use crate::stream_faults::writes::Written;
@@ -549,8 +551,14 @@ impl Driver for HostDriver {
             return false;
         }
         self.scheduler.properties.borrow_mut().count(property);
-        self.scheduler.network().wire.trace.name(property.label(), property.name);
+        self.scheduler.network().wire.trace.name(property);
         true
+    }
+
+    fn broken(&self, property: &Property, message: &str, place: &'static Location<'static>) {
+        let claim = Claim { name: property.name, place };
+        let time = self.scheduler.now();
+        self.scheduler.properties.borrow_mut().note_broken(claim, message, &self.name, time);
     }
 
     #[inline]

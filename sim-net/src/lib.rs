@@ -147,7 +147,7 @@ pub use plane::census::{
 };
 pub use plane::exhaustive::Exhaustive;
 pub use plane::recording::Recording;
-pub use properties::PropertyCount;
+pub use properties::{Claim, PropertyCount, PropertyId};
 pub use report::{Finding, FindingKind, Report};
 pub use schedule::{Interval, Schedule};
 pub use sim::{Sim, new_loop};

@@ -11,7 +11,7 @@ use crate::leftovers::HostLeftovers;
 use crate::plan::Plan;
 use crate::plane::binding::Bindings;
 use crate::plane::census::Census;
-use crate::properties::PropertyCount;
+use crate::properties::{Claim, PropertyCount, PropertyId};
 use crate::trace::Log;
 
 /// The limit that stands for the place where a run is stopped.
@@ -46,8 +46,8 @@ pub struct Report<T> {
     /// | `hand.drop` | [`Links::discard`](crate::Links::discard) |
     /// | `stream.fin` | a process that a plan kills behind a byte of a stream |
     pub faults: BTreeMap<&'static str, u64>,
-    /// The properties that the code came by, by their names.
-    pub properties: BTreeMap<&'static str, PropertyCount>,
+    /// The properties that the code came by, by their names and kinds.
+    pub properties: BTreeMap<PropertyId, PropertyCount>,
     /// The hosts that rules about links and plans name and that the world never had.
     pub absent_hosts: Vec<String>,
     /// All packets, if [`Sim::capture`](crate::Sim::capture) asked for them.
@@ -71,6 +71,8 @@ pub struct Finding {
     pub host: String,
     /// The virtual time.
     pub time: Time,
+    /// Which property it is that does not hold, for a [`FindingKind::Property`].
+    pub property: Option<Claim>,
 }
 
 /// How a run failed.
@@ -81,7 +83,8 @@ pub enum FindingKind {
     Failure,
     /// A callback, a task or the scenario panicked.
     Panic,
-    /// A [property](sim_core::property) that must hold did not.
+    /// A [property](sim_core::property) that must hold did not. The first of a run is its finding, whatever became of
+    /// the panic and whatever went wrong later.
     Property,
     /// The scenario was done, and [something of it was still there](crate::Sim::leftovers).
     Leftover,
@@ -100,18 +103,17 @@ pub enum FindingKind {
 impl Finding {
     /// The finding for an error of a run.
     pub(crate) fn of_run(error: &RunError, host: String, time: Time) -> Self {
-        let kind = match error {
-            RunError::Panicked(_) => FindingKind::Panic,
-            RunError::Deadlock { .. } => FindingKind::Deadlock,
+        let (kind, message) = match error {
+            RunError::Panicked(message) => (FindingKind::Panic, message.clone()),
+            RunError::Deadlock { .. } => (FindingKind::Deadlock, error.to_string()),
             RunError::Limit { name: STOP_AT, bound } => {
-                let message = format!("stopped at {bound}");
-                return Self { kind: FindingKind::Stopped, message, host, time };
+                (FindingKind::Stopped, format!("stopped at {bound}"))
             }
-            RunError::Limit { .. } => FindingKind::Limit,
-            RunError::ForeignWake { .. } => FindingKind::ForeignWake,
-            _ => FindingKind::Ended,
+            RunError::Limit { .. } => (FindingKind::Limit, error.to_string()),
+            RunError::ForeignWake { .. } => (FindingKind::ForeignWake, error.to_string()),
+            _ => (FindingKind::Ended, error.to_string()),
         };
-        Self { kind, message: error.to_string(), host, time }
+        Self { kind, message, host, time, property: None }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::operator::Operator;
 use crate::plan::Plan;
 use crate::plane::binding::Bindings;
 use crate::plane::census::Census;
-use crate::properties::PropertyCount;
+use crate::properties::{PropertyCount, PropertyId};
 use crate::report::{Finding, FindingKind, Report, panic_message};
 use crate::scheduler::{CONTROL, Scheduler, Settler};
 use crate::sim::LIVENESS;
@@ -99,18 +99,21 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// What was found: the future's own error, a panic anywhere, a deadlock, a limit.
+    /// What was found: the future's own error, a panic anywhere, a deadlock, a limit. A [property](sim_core::property)
+    /// that must hold and did not comes before all of these, unless the run was
+    /// [stopped](crate::FindingKind::Stopped).
     pub fn run<F>(&self, future: F) -> Result<<F::Output as Outcome>::Value, Finding>
     where
         F: Future + 'static,
         F::Output: Outcome + 'static,
     {
-        self.contain(|| self.control().run_until_complete(future)).and_then(|ran| match ran {
+        let ran = self.contain(|| self.control().run_until_complete(future));
+        self.judged(ran.and_then(|ran| match ran {
             Ok(output) => output.into_result().map_err(|failure| {
                 self.finding(FindingKind::Failure, failure.to_string(), CONTROL)
             }),
             Err(error) => Err(Finding::of_run(&error, self.host_name(CONTROL), self.time())),
-        })
+        }))
     }
 
     /// Runs a scenario and tells everything about it. The world ends with it.
@@ -125,7 +128,7 @@ impl Simulation {
     {
         let world = self.world();
         // In its place from the start: it can be large.
-        let future = self.contain(|| Box::pin(scenario(world)));
+        let future = self.judged(self.contain(|| Box::pin(scenario(world))));
         let outcome = future.and_then(|future| self.run(future));
         let mut outcome = outcome.and_then(|value| self.wind_down().map(|()| value));
         let leftovers = if self.seeks_leftovers { self.leftovers() } else { Vec::new() };
@@ -140,7 +143,7 @@ impl Simulation {
         // Destructors of protocols run here, and those of the scenario.
         let control = self.control.take();
         for ended in [self.contain(|| self.scheduler.close()), self.contain(|| drop(control))] {
-            if let Err(finding) = ended {
+            if let Err(finding) = self.judged(ended) {
                 outcome = outcome.and(Err(finding));
             }
         }
@@ -183,6 +186,7 @@ impl Simulation {
                     message: leftovers::told(&leftovers),
                     host: first.host.clone(),
                     time: now,
+                    property: None,
                 });
             }
             let world = self.world();
@@ -223,8 +227,8 @@ impl Simulation {
         Some(census.finish(&trace.hosts, &log))
     }
 
-    /// The properties that the code of the run came by until now, by their names.
-    pub fn properties(&self) -> BTreeMap<&'static str, PropertyCount> {
+    /// The properties that the code of the run came by until now, by their names and kinds.
+    pub fn properties(&self) -> BTreeMap<PropertyId, PropertyCount> {
         self.scheduler.properties.borrow().counts().clone()
     }
 
@@ -304,14 +308,22 @@ impl Simulation {
     fn contain<T>(&self, f: impl FnOnce() -> T) -> Result<T, Finding> {
         catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
             let message = panic_message(&*payload);
-            let of_property = self.scheduler.properties.borrow().is_broken();
-            let kind = if of_property { FindingKind::Property } else { FindingKind::Panic };
-            self.finding(kind, message, self.scheduler.current())
+            self.finding(FindingKind::Panic, message, self.scheduler.current())
         })
     }
 
+    /// What a run came to. A property that was broken is what it found: its panic is this one, or was taken by somebody
+    /// before, and then what came of the run is worth nothing.
+    fn judged<T>(&self, outcome: Result<T, Finding>) -> Result<T, Finding> {
+        if matches!(&outcome, Err(found) if found.kind == FindingKind::Stopped) {
+            return outcome;
+        }
+        let broken = self.scheduler.properties.borrow_mut().take_broken();
+        broken.map_or(outcome, Err)
+    }
+
     fn finding(&self, kind: FindingKind, message: String, host: u32) -> Finding {
-        Finding { kind, message, host: self.host_name(host), time: self.time() }
+        Finding { kind, message, host: self.host_name(host), time: self.time(), property: None }
     }
 
     fn host_name(&self, index: u32) -> String {

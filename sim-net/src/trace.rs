@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use sim_core::Time;
+use sim_core::property::Property;
 use sim_core::trace::Record as EngineRecord;
 
 use self::notes::Notes;
@@ -294,12 +295,12 @@ pub(crate) struct Trace {
     /// The step that somebody waits for, who keeps a log; 0 if nobody does.
     stop: u64,
     pub(crate) hosts: Vec<Arc<str>>,
-    /// The names of properties, by what stands for them.
+    /// The properties, by what stands for their names.
     names: Names,
 }
 
-/// Names by what stands for them in records.
-type Names = BTreeMap<u64, &'static str>;
+/// Properties by what stands for their names in records: the name, and whether it must hold.
+type Names = BTreeMap<u64, (&'static str, bool)>;
 
 /// All records, with what is noted beside them.
 #[derive(Debug, Default)]
@@ -347,8 +348,9 @@ impl Trace {
     }
 
     /// What `label` stands for.
-    pub(crate) fn name(&mut self, label: u64, name: &'static str) {
-        self.names.insert(label, name);
+    pub(crate) fn name(&mut self, property: &Property) {
+        let (_, must) = self.names.entry(property.label()).or_insert((property.name, false));
+        *must |= property.kind.is_demand();
     }
 
     /// Takes a record in. Inlined, so that of a record whose kind is known only the words are made.
@@ -573,6 +575,15 @@ impl Log {
         flow.name(&self.hosts).to_string()
     }
 
+    /// True if this is the record of a property that must hold and did not. One that need only hold sometimes
+    /// is as it should be either way.
+    pub fn is_broken_property(&self, record: &Record) -> bool {
+        let Record::Engine(EngineRecord::Property { name, holds: false }) = record else {
+            return false;
+        };
+        self.names.get(name).is_some_and(|(_, must)| *must)
+    }
+
     /// What an entry says, without time, host and step.
     pub fn text(&self, entry: &Entry) -> String {
         Told(&entry.record, &self.hosts, &self.names).to_string()
@@ -645,7 +656,7 @@ impl fmt::Display for Told<'_> {
         match self.0 {
             Record::Engine(EngineRecord::Property { name, holds }) if self.2.contains_key(name) => {
                 let not = if *holds { "" } else { "NOT " };
-                write!(f, "property {:?}: {not}so", self.2[name])
+                write!(f, "property {:?}: {not}so", self.2[name].0)
             }
             Record::Engine(record) => record.fmt(f),
             Record::Turn => f.write_str("turn"),

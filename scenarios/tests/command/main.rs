@@ -262,6 +262,14 @@ fn a_plan_or_link_that_is_wrong_is_told_with_its_place() {
     assert!(unread.contains("line 1") && unread.contains("line 2"), "{unread}");
     assert!(told("scenario echo\n").contains("echo"));
     assert!(told("plan 2.0\n").contains("2.0"));
+    for empty in ["", "\n \n", "\u{feff}", "\u{feff}\n"] {
+        assert!(told(empty).contains("it is empty"), "{empty:?}");
+    }
+    assert!(fails("run rpc --plan /dev/zero", 2).contains("larger than 64 MiB"));
+    std::fs::write(&path, "seed 0x3\n").unwrap();
+    let two = fails(&format!("run rpc --seed 5 --plan {}", path.display()), 2);
+    assert!(two.contains("the plan is of seed 0x3: leave out --seed 0x5"), "{two}");
+    assert_eq!(json(&format!("run rpc --seed 3 --json --plan {}", path.display()))["seed"], 3);
     std::fs::remove_file(&path).unwrap();
     assert!(fails("run rpc --plan /does/not/exist", 2).contains("/does/not/exist"));
     assert!(fails("run rpc --link loss=200%", 2).contains("loss=200%"));
@@ -522,7 +530,7 @@ fn a_replay_is_stopped_at_a_step_or_a_time() {
     );
     for (at, more, wrong) in [
         ("never", "", "SIM_STOP_AT=\"never\": give it a step, such as 2844, or a virtual time"),
-        ("30", " --json", "SIM_STOP_AT=step 30: it is for `replay`, without --json"),
+        ("30", " --json", "SIM_STOP_AT (step 30): it is for `replay`, without --json"),
     ] {
         let (code, said, told) = stop(at, more);
         assert!(code == Some(2) && said.is_empty() && told.contains(wrong), "{told}");

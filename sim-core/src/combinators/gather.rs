@@ -123,6 +123,17 @@ impl<T: 'static> Members<T> {
         Some((place, outcome.expect("a task's output is taken once")))
     }
 
+    /// Waits for a cancellation that comes behind this step, if one does: it wins over what has ended by now, and
+    /// goes to all that has not (B-33, B-35).
+    fn yields_to_upcoming(&mut self, cx: &Context<'_>) -> bool {
+        let yields = self.ends.ready() > 0 && self.scope.is_upcoming();
+        if yields {
+            self.ends.wait(cx.waker());
+            self.scope.wait_for_upcoming(cx.waker());
+        }
+        yields
+    }
+
     fn wait<R>(&mut self, cx: &Context<'_>) -> Poll<R> {
         self.ends.wait(cx.waker());
         let ends = &self.ends;
@@ -152,7 +163,7 @@ impl<T: 'static, E: 'static> Future for Gather<T, E> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if this.members.scope.is_raised() {
+        if this.members.scope.is_raised() || this.members.yields_to_upcoming(cx) {
             return Poll::Pending;
         }
         while let Some((place, outcome)) = this.members.next() {
@@ -179,7 +190,7 @@ impl<T: 'static> Future for GatherAll<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let members = &mut self.get_mut().members;
-        if members.scope.is_raised() {
+        if members.scope.is_raised() || members.yields_to_upcoming(cx) {
             return Poll::Pending;
         }
         if !members.ends.is_done() {

@@ -248,7 +248,10 @@ impl<E: 'static> State<E> {
             self.abort();
         }
         if body.is_none() && self.children.borrow().is_empty() {
-            return self.end(exit);
+            if !exit.scope.is_upcoming() {
+                return self.end(exit);
+            }
+            exit.scope.wait_for_upcoming(cx.waker());
         }
         drop(self.waker.replace(Some(cx.waker().clone())));
         if let Some(scope) = &scope {

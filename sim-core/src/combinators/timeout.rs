@@ -11,7 +11,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use crate::arena::Key;
-use crate::engine::callbacks::{Action, Posted};
+use crate::engine::callbacks::{Action, Place, Posted};
 use crate::engine::core::Core;
 use crate::error::Elapsed;
 use crate::task::scope::{HeldScope, Scope, ScopeKind};
@@ -59,7 +59,8 @@ impl Loop {
     /// # Cancel safety
     ///
     /// A cancellation of the caller goes to what waits inside, and is never turned into
-    /// [`Elapsed`] (B-41).
+    /// [`Elapsed`] (B-41): also not when the time is up while the future cleans up for it. One that the
+    /// future caught in order to go on counts until it is [taken back](crate::Task::uncancel).
     ///
     /// ```
     /// use sim_core::testing;
@@ -193,6 +194,9 @@ impl<F: Future> Future for Timeout<F> {
     /// When polled again after it completed.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        if this.scope.is_raised() {
+            return Poll::Pending;
+        }
         let state = &this.deadline.0;
         let scope = this.scope.enter(|| ScopeKind::Deadline);
         state.begin(scope.as_ref());
@@ -211,18 +215,36 @@ impl<F: Future> Future for Timeout<F> {
                 Some(scope) => scope.poll_inside(poll),
                 None => poll(),
             };
-            if let Poll::Ready(output) = polled {
+            // The deadline wins over what comes in one step with it (B-33).
+            let is_late = || scope.as_ref().is_some_and(|scope| scope.is_cut_short());
+            if let Poll::Ready(output) = polled
+                && !is_late()
+            {
                 this.scope.end();
                 this.future.set(None);
                 state.end();
                 return Poll::Ready(Ok(output));
             }
         }
-        if state.is_elapsed() {
-            this.scope.end();
+        let is_upcoming = this.scope.is_upcoming();
+        if state.is_elapsed() && !is_upcoming {
+            let elapsed = match scope.and_then(|scope| scope.outstanding()) {
+                None => {
+                    this.scope.end();
+                    Poll::Ready(Err(state.elapsed()))
+                }
+                Some(sender) => {
+                    this.scope.raise(sender);
+                    Poll::Pending
+                }
+            };
             this.future.set(None);
             state.end();
-            return Poll::Ready(Err(state.elapsed()));
+            return elapsed;
+        }
+        if state.is_elapsed() {
+            // Who else sent one is known behind this step.
+            cx.waker().wake_by_ref();
         }
         match scope {
             Some(scope) => scope.wait(cx.waker()),
@@ -349,7 +371,7 @@ impl State {
 }
 
 impl Posted for State {
-    fn run(&self, _slot: u32) {
+    fn run(&self, _slot: u32, _place: Place) {
         self.timer.set(None);
         self.fire();
     }

@@ -20,7 +20,8 @@ pub(crate) enum Action {
 
 /// A table of typed closures, reached without its type.
 pub(crate) trait Posted {
-    fn run(&self, slot: u32);
+    /// Runs the closure, which was posted at `place`.
+    fn run(&self, slot: u32, place: Place);
     /// Forgets the closure; its destructor runs here.
     fn discard(self: Rc<Self>, slot: u32);
 }
@@ -115,15 +116,15 @@ impl Callbacks {
         });
     }
 
-    /// Takes a callback out to run it, with the deadline that it had.
+    /// Takes a callback out to run it, with the deadline that it had and where user code made it.
     #[inline]
-    pub(crate) fn take(&mut self, key: Key) -> Option<(Action, Option<Time>)> {
+    pub(crate) fn take(&mut self, key: Key) -> Option<(Action, Option<Time>, Place)> {
         let callback = self.table.remove(key)?;
         let deadline = match callback.timed {
             Timed::No => None,
             Timed::Waiting(at, _) | Timed::Due(at) => Some(at),
         };
-        Some((callback.action, deadline))
+        Some((callback.action, deadline, callback.place))
     }
 
     /// Takes a callback out for good; the deadline too, if it was still waiting for it.

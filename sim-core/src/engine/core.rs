@@ -201,6 +201,7 @@ pub(crate) struct Core {
     pub(crate) slow_callback: Cell<Duration>,
     connections: Cell<u32>,
     task_numbers: Cell<u32>,
+    waiter_numbers: Cell<u64>,
     pub(crate) reporter: Reporter,
     pub(crate) signals: SignalHandlers,
     /// How many tasks of a name were declared cancellable.
@@ -244,6 +245,7 @@ impl Core {
             reporter: Reporter::default(),
             connections: Cell::new(0),
             task_numbers: Cell::new(0),
+            waiter_numbers: Cell::new(0),
             signals: RefCell::default(),
             cancellable: RefCell::default(),
         })
@@ -375,9 +377,8 @@ impl Core {
 
     /// A handle for an action that was refused because the loop is closed (ruling 7).
     fn refuse(self: &Rc<Self>, what: &'static str, place: Place, action: Action) {
-        let created = self.place_in_debug(place);
         let text = format!("{what} on a closed event loop: dropped");
-        self.report(ErrorContext { created, ..ErrorContext::message(text) });
+        self.report_made(ErrorContext::message(text), place);
         action.discard();
     }
 
@@ -458,6 +459,17 @@ impl Core {
         self.task_numbers.get()
     }
 
+    /// A number for who waits for a future, which no other of the loop's has.
+    pub(crate) fn next_waiter(&self) -> u64 {
+        self.waiter_numbers.set(self.waiter_numbers.get() + 1);
+        self.waiter_numbers.get()
+    }
+
+    /// Where it is, which tells it from other loops as long as it lives.
+    pub(crate) fn address(self: &Rc<Self>) -> usize {
+        Rc::as_ptr(self).addr()
+    }
+
     /// The name of a task with its number among those of that name that were declared cancellable:
     /// `worker#2`.
     pub(crate) fn number_cancellable(&self, name: String) -> String {
@@ -514,6 +526,12 @@ impl Core {
         }
         self.trace(Record::Report);
         self.reporter.report(&Loop::new(Rc::clone(self)), &context);
+    }
+
+    /// A report about something that was made at `place`, which it has in debug mode.
+    pub(crate) fn report_made(self: &Rc<Self>, context: ErrorContext, place: Place) {
+        let created = self.place_in_debug(place);
+        self.report(ErrorContext { created, ..context });
     }
 
     /// A report of debug mode, about something that was made at `place`. A simulation's trace does not
@@ -584,8 +602,8 @@ impl Core {
             if !task.header().is_daemon() {
                 let name = task.header().name();
                 let text = format!("Task was destroyed but it is pending: {name}");
-                let created = self.place_in_debug(Some(task.header().place()));
-                panics.run(|| self.report(ErrorContext { created, ..ErrorContext::message(text) }));
+                let place = Some(task.header().place());
+                panics.run(|| self.report_made(ErrorContext::message(text), place));
             }
             panics.run(|| task.drop_future());
             if self.dead.get() {

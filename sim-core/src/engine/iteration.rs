@@ -368,7 +368,7 @@ fn run(core: &Rc<Core>, entry: Ready) {
 fn run_callback(core: &Rc<Core>, key: Key) {
     use super::callbacks::Action;
 
-    let Some((action, deadline)) = core.callbacks.borrow_mut().take(key) else {
+    let Some((action, deadline, place)) = core.callbacks.borrow_mut().take(key) else {
         return;
     };
     match deadline {
@@ -378,10 +378,11 @@ fn run_callback(core: &Rc<Core>, key: Key) {
     match action {
         Action::Call(callback) => {
             if let Err(message) = core.contain(callback) {
-                core.report(ErrorContext::panic("Exception in callback", message));
+                let context = ErrorContext::panic("Exception in callback", message);
+                core.report_made(context, place);
             }
         }
-        Action::Posted(table, slot) => table.run(slot),
+        Action::Posted(table, slot) => table.run(slot, place),
         Action::Wake(waker) => waker.wake(),
         Action::Step(task) => {
             if let Some(task) = core.task(task) {

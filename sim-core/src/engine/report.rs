@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::error::panic_message;
-use crate::{Loop, SharedError};
+use crate::{Address, Loop, SharedError};
 
 /// What the exception handler is told (contract A-61): asyncio's context dictionary, typed.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct ErrorContext {
     pub transport: Option<u32>,
     /// The type of the protocol it happened in.
     pub protocol: Option<&'static str>,
+    /// The address of the listening socket it happened on.
+    pub socket: Option<Address>,
     /// In debug mode: where user code made what the report is about. asyncio's `source_traceback`.
     pub created: Option<&'static Location<'static>>,
     /// The report that a failing handler was given.
@@ -71,6 +73,9 @@ impl fmt::Display for ErrorContext {
         }
         if let Some(transport) = self.transport {
             write!(f, " (transport #{transport}, {})", self.protocol.unwrap_or("no protocol"))?;
+        }
+        if let Some(socket) = &self.socket {
+            write!(f, " (socket {socket})")?;
         }
         if let Some(at) = self.created {
             write!(f, ", created at {}:{}", at.file(), at.line())?;

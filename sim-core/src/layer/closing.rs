@@ -8,6 +8,7 @@ use crate::SharedError;
 use crate::engine::report::ErrorContext;
 use crate::protocol::Eof;
 use crate::trace::{Callback, Control};
+use crate::transport::stream::Finishes;
 
 impl Layered {
     /// True from `close`, or the peer's end, on.
@@ -211,17 +212,16 @@ impl Layered {
         if self.heard.replace(Heard::Lost) == Heard::Lost {
             return;
         }
+        let stream = self.stream();
+        let error = reason.as_ref().map(SharedError::to_io);
+        // A layer above has its own loss still to tell.
+        let _finishes = self.is_top().then(|| Finishes { stream: &stream, reason });
         if let Some(above) = self.above() {
             self.trace(Callback::ConnectionLost, 0);
-            let error = reason.as_ref().map(SharedError::to_io);
             if let Err(message) = self.core().contain(|| above.connection_lost(error)) {
                 let text = "Exception in callback connection_lost";
                 self.report(ErrorContext::panic(text, message));
             }
-        }
-        // A layer above has its own loss still to tell.
-        if self.is_top() {
-            self.stream().finish(reason);
         }
     }
 

@@ -39,6 +39,15 @@ pub(super) enum Heard {
     Lost,
 }
 
+/// A panic in `connection_made` ends the run: the handshake is done all the same, and the next run goes on from there.
+struct BeginsAnyway<'a>(&'a Layered);
+
+impl Drop for BeginsAnyway<'_> {
+    fn drop(&mut self) {
+        self.0.call_soon(Layered::begin_wrapped);
+    }
+}
+
 /// The water marks of what a protocol writes; contract F-21.
 const WRITE_LIMITS: WriteBufferLimits = WriteBufferLimits { high: 512 << 10, low: 128 << 10 };
 
@@ -240,8 +249,9 @@ impl Layered {
 
     /// A report about the connection.
     pub(super) fn report(&self, context: ErrorContext) {
-        let name = self.above().map_or("no protocol", |above| above.protocol_name());
-        self.core().report(context.on(self.stream().number(), name));
+        let (stream, above) = (self.stream(), self.above());
+        let name = above.map_or("no protocol", |above| above.protocol_name());
+        self.core().report_made(context.on(stream.number(), name), stream.place());
     }
 
     pub(super) fn call_soon(&self, code: impl FnOnce(&Self) + 'static) {
@@ -393,12 +403,19 @@ impl Layered {
             self.heard.set(Heard::Made);
             if let Some(above) = self.above() {
                 self.trace(Callback::ConnectionMade, 0);
+                let anyway = BeginsAnyway(self);
                 if let Err(message) = self.core().contain(|| above.connection_made()) {
                     let text = "Exception in callback connection_made";
                     self.report(ErrorContext::panic(text, message));
                 }
+                std::mem::forget(anyway);
             }
         }
+        self.begin_wrapped();
+    }
+
+    /// The handshake is over for who waits for it, and what waits is sent and delivered.
+    fn begin_wrapped(&self) {
         self.settle_handshake(None);
         if self.state() == State::Wrapped {
             self.flush();

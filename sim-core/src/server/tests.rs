@@ -45,6 +45,8 @@ struct Fixture {
     driver: Rc<ScriptDriver>,
     server: Server,
     log: Log,
+    /// Where the server was made.
+    line: u32,
 }
 
 impl Fixture {
@@ -58,14 +60,15 @@ impl Fixture {
         let (handle, factory) = ((*lp).clone(), log.clone());
         let server = async move {
             let factory = move || Quiet(factory.clone());
-            handle.create_server(("192.0.2.1", 7000), factory).await
+            let (serving, line) = (handle.create_server(("192.0.2.1", 7000), factory), line!());
+            (serving.await.unwrap(), line)
         };
-        let server = lp.run_until_complete(server).unwrap().unwrap();
+        let (server, line) = lp.run_until_complete(server).unwrap();
         let heard = log.clone();
         lp.set_exception_handler(Some(Rc::new(move |_, context| {
             heard.0.borrow_mut().push(context.message.clone());
         })));
-        Self { lp, driver, server, log }
+        Self { lp, driver, server, log, line }
     }
 
     fn feed(&self, outcomes: &[Result<(), i32>]) {
@@ -109,6 +112,33 @@ fn a_listener_out_of_resources_rests_for_a_second() {
         assert_eq!(fixture.after(2 * MS), ["made"], "{code}");
         fixture.feed(&[Ok(())]);
         assert_eq!(fixture.after(MS), ["made"], "{code}");
+    }
+}
+
+/// E-29, E-30, A-61: such a report has the error, the socket that listens, and in debug mode where its server was made.
+#[test]
+fn a_report_of_accepting_has_the_socket() {
+    for debug in [true, false] {
+        for (code, text) in [(EMFILE, RESTS), (EPROTO, "accept() failed")] {
+            let fixture = Fixture::new();
+            let reports = fixture.lp.report_count();
+            let told: Rc<RefCell<Vec<String>>> = Rc::default();
+            let heard = Rc::clone(&told);
+            fixture.lp.set_debug(debug);
+            fixture.lp.set_slow_callback_duration(SECOND);
+            fixture.lp.set_exception_handler(Some(Rc::new(move |_, context| {
+                heard.borrow_mut().push(context.to_string());
+            })));
+            fixture.feed(&[Err(code)]);
+            fixture.after(MS);
+            let error = std::io::Error::from_raw_os_error(code);
+            let place = match debug {
+                true => format!(", created at {}:{}", file!(), fixture.line),
+                false => String::new(),
+            };
+            assert_eq!(told.take(), [format!("{text}: {error} (socket 192.0.2.1:1){place}")]);
+            assert_eq!(fixture.lp.report_count(), reports + 1);
+        }
     }
 }
 

@@ -77,7 +77,7 @@ pub use self::reader::{Lines, StreamReader};
 pub use self::writer::StreamWriter;
 use crate::address::ToHostPort;
 use crate::engine::report::ErrorContext;
-use crate::{Loop, Outcome, Server, SharedError, ToUnixAddr};
+use crate::{Loop, Outcome, Server, SharedError, ToUnixAddr, Transport};
 
 /// How many bytes a [`StreamReader`] keeps by default: 64 KiB (contract H-01).
 pub const DEFAULT_LIMIT: usize = 1 << 16;
@@ -113,7 +113,8 @@ impl Loop {
 
     /// Listens at `addr`, and runs `handler` as a task for each connection: asyncio's `start_server`.
     ///
-    /// An error of the handler goes to the exception handler, and its connection is closed (contract H-25).
+    /// An error or a panic of the handler goes to the exception handler. Its connection is closed then, and if the handler
+    /// is cancelled, whoever else has the writer (contract H-25).
     ///
     /// # Errors
     ///
@@ -152,6 +153,24 @@ impl Loop {
     }
 }
 
+/// The connection of a handler, which is closed unless that ends well: it may return an error, panic or be cancelled.
+struct ClosesUnlessWell(Option<Transport>);
+
+impl Drop for ClosesUnlessWell {
+    fn drop(&mut self) {
+        if let Some(transport) = &self.0 {
+            transport.close();
+        }
+    }
+}
+
+/// Reports the error of a handler.
+fn report_failure(transport: &Transport, error: io::Error) {
+    let message = "Unhandled exception in client_connected_cb";
+    let context = ErrorContext::error(message, SharedError::new(error));
+    transport.0.report_on(std::any::type_name::<StreamProtocol>(), context);
+}
+
 /// A factory of protocols for a server that runs `handler` as a task for each connection: what
 /// [`Loop::start_server`] gives its server, for one with options.
 ///
@@ -179,17 +198,12 @@ where
         StreamProtocol::new().on_connection(move |reader, writer| {
             let transport = writer.transport().clone();
             let lp = transport.event_loop().clone();
-            let reports = lp.clone();
+            let open = ClosesUnlessWell(Some(transport.clone()));
             let task = lp.create_named_task("stream handler", async move {
-                if let Err(error) = handler(reader, writer).await.into_result() {
-                    let error = SharedError::new(io::Error::other(error));
-                    let message = "Unhandled exception in client_connected_cb";
-                    let context = ErrorContext::error(message, error);
-                    reports.call_exception_handler(ErrorContext {
-                        transport: Some(transport.number()),
-                        ..context
-                    });
-                    transport.close();
+                let mut open = open;
+                match handler(reader, writer).await.into_result() {
+                    Ok(_) => open.0 = None,
+                    Err(error) => report_failure(&transport, io::Error::other(error)),
                 }
             });
             drop(task);

@@ -50,6 +50,7 @@ impl StreamReader {
     /// The error that the connection was lost with.
     pub async fn read(&mut self, max: usize) -> io::Result<Vec<u8>> {
         if max == 0 {
+            self.fail_if_lost()?;
             return Ok(Vec::new());
         }
         poll_fn(|cx| self.poll_some(cx)).await?;
@@ -351,7 +352,7 @@ impl AsyncRead for StreamReader {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         if buf.is_empty() {
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(self.fail_if_lost().map(|()| 0));
         }
         ready!(self.poll_some(cx))?;
         let length = self.unread().len().min(buf.len());
@@ -388,5 +389,35 @@ impl fmt::Debug for StreamReader {
             .field("limit", &self.shared.limit)
             .field("at_eof", &self.at_eof())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::stream::StreamProtocol;
+    use crate::testing;
+
+    /// H-02: what a burst took of memory is given back when it is read.
+    #[test]
+    fn a_burst_leaves_no_room_behind() {
+        const BURST: usize = 8 << 20;
+        let mut peer = testing::drive(StreamProtocol::with_limit(1_024));
+        let (mut reader, _writer) = StreamProtocol::split(&peer.conn());
+        let mut reading = Box::pin(reader.read_exact(BURST));
+        let mut fed = 0;
+        let burst = loop {
+            if let Some(read) = reading.as_mut().now_or_never() {
+                break read.unwrap();
+            }
+            peer.feed(&[b'x'; 64 * 1_024]);
+            fed += 64 * 1_024;
+        };
+        drop(reading);
+        assert_eq!((burst.len(), fed), (BURST, BURST));
+        assert!(reader.front.capacity() <= ROOM_KEPT);
+        assert!(reader.shared.room() <= ROOM_KEPT);
     }
 }

@@ -165,6 +165,12 @@ impl Shared {
         self.inbox.borrow().is_empty()
     }
 
+    /// How many bytes it has room for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.inbox.borrow().capacity()
+    }
+
     pub(super) fn await_data(&self, waker: &Waker) {
         self.reader_waits.set(true);
         let is_known = self.reader.borrow().as_ref().is_some_and(|known| known.will_wake(waker));

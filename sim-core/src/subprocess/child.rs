@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use crate::arena::Key;
 use crate::driver::{Source, Token};
+use crate::engine::FirstPanic;
 use crate::engine::callbacks::{Action, Place};
 use crate::engine::core::Core;
 use crate::engine::report::ErrorContext;
@@ -70,6 +71,25 @@ pub(crate) struct Child {
     pub(crate) wakers: Wakers,
     /// Where user code made it.
     pub(crate) place: Place,
+}
+
+/// Behind `connection_made`: who waits for the start has the child, whatever came of that.
+struct Begins<'a>(&'a Child);
+
+impl Drop for Begins<'_> {
+    fn drop(&mut self) {
+        self.0.made.set(true);
+        self.0.wake_all();
+    }
+}
+
+/// Behind `connection_lost`: everything is released, whatever came of that.
+struct Ends<'a>(&'a Child);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.end(None);
+    }
 }
 
 impl Child {
@@ -173,7 +193,7 @@ impl Child {
                 let error = SharedError::new(error);
                 let message = "the exit status of a child process is not known";
                 let context = ErrorContext::error(message, error);
-                self.core().report(ErrorContext { transport: Some(self.number), ..context });
+                self.report(context);
                 255
             }
         };
@@ -209,9 +229,8 @@ impl Child {
     fn deliver(&self, event: Event) {
         match event {
             Event::Made => {
+                let _begins = Begins(self);
                 self.call(Callback::ConnectionMade, 0, |handler| handler.connection_made());
-                self.made.set(true);
-                self.wake_all();
             }
             Event::Data(fd, data) => {
                 self.call(Callback::PipeDataReceived, data.len(), |handler| {
@@ -228,8 +247,8 @@ impl Child {
             }
             Event::Lost => {
                 if self.phase.replace(Phase::Lost) != Phase::Lost {
+                    let _ends = Ends(self);
                     self.call(Callback::ConnectionLost, 0, |handler| handler.connection_lost());
-                    self.end(None);
                 }
             }
         }
@@ -253,9 +272,14 @@ impl Child {
         self.core().trace(Record::Callback { connection, callback, bytes: bytes as u64 });
         if let Err(message) = self.core().contain(|| code(&*handler)) {
             let text = format!("Exception in callback protocol.{}()", callback.name());
-            let context = ErrorContext::panic(text, message);
-            self.core().report(context.on(self.number, handler.protocol_name()));
+            self.report(ErrorContext::panic(text, message));
         }
+    }
+
+    /// A report about the child.
+    fn report(&self, context: ErrorContext) {
+        let protocol = self.protocol_name().unwrap_or("no protocol");
+        self.core().report_made(context.on(self.number, protocol), self.place);
     }
 
     // What its parent does.
@@ -290,7 +314,10 @@ impl Child {
 
     // The end.
 
+    /// Releases everything. What user code leaves behind may panic when it is dropped, also where a panic goes through
+    /// here.
     fn end(&self, error: Option<SharedError>) {
+        let mut panics = FirstPanic::default();
         let removed = match self.key.take() {
             Some(key) => {
                 let removed = self.core().sources.borrow_mut().remove(key);
@@ -303,10 +330,11 @@ impl Child {
         self.made.set(true);
         let handler = self.handler.take();
         if let Some(handler) = &handler {
-            handler.detach();
+            panics.run(|| handler.detach());
         }
         self.wake_all();
-        drop((handler, removed));
+        panics.run(|| drop((handler, removed)));
+        panics.resume();
     }
 
     /// The loop is closed: no callback; the driver kills the child and reaps it.

@@ -2,7 +2,7 @@
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use super::scope::{HeldScope, ScopeKind, Sender};
 use super::step;
@@ -43,16 +43,27 @@ use crate::Cancelled;
 pub async fn catch_cancel<F: Future>(future: F) -> Result<F::Output, Cancelled> {
     let mut future = pin!(future);
     let mut held = HeldScope::default();
+    // Of a future that was done in a step behind which a cancellation comes, which may yet go elsewhere.
+    let mut output = None;
     poll_fn(move |cx| {
+        let mut poll = |cx: &mut Context<'_>| match output.take() {
+            Some(output) => Poll::Ready(output),
+            None => future.as_mut().poll(cx),
+        };
         let Some(scope) = held.enter(|| ScopeKind::Catch) else {
-            return future.as_mut().poll(cx).map(Ok);
+            return poll(cx).map(Ok);
         };
         if scope.cancelled().is_none()
-            && let Poll::Ready(output) = scope.poll_inside(|| future.as_mut().poll(cx))
+            && let Poll::Ready(done) = scope.poll_inside(|| poll(cx))
             && scope.cancelled().is_none()
         {
-            held.end();
-            return Poll::Ready(Ok(output));
+            if !scope.is_upcoming() {
+                held.end();
+                return Poll::Ready(Ok(done));
+            }
+            output = Some(done);
+            scope.wait_for_upcoming(cx.waker());
+            return Poll::Pending;
         }
         if let Some(sender) = scope.cancelled() {
             scope.hear();
@@ -113,7 +124,9 @@ impl Cancelled {
                 } else {
                     Sender::Request
                 };
-                header.raise(header.current_scope(), sender);
+                if !header.raise(header.current_scope(), sender) {
+                    header.doom();
+                }
             }
             Poll::Ready(())
         })

@@ -15,7 +15,7 @@ use slab::Slab;
 use super::scope::{Scope, Sender};
 use crate::arena::Key;
 use crate::driver::Suspension;
-use crate::engine::callbacks::Action;
+use crate::engine::callbacks::{Action, Place};
 use crate::engine::core::{Core, Ready};
 use crate::engine::inbox::TaskWaker;
 use crate::engine::report::ErrorContext;
@@ -50,7 +50,7 @@ pub(crate) trait Watcher {
 
 /// Who waits for a task, in order of registration.
 enum Waiter {
-    Callback(Box<dyn FnOnce()>),
+    Callback(Box<dyn FnOnce()>, Place),
     /// The await of its [`Task`](super::Task), of which there is one.
     Await(Waker),
     Watcher(Weak<dyn Watcher>, usize),
@@ -102,6 +102,9 @@ const DAEMON: u8 = 8;
 pub(super) const PASSED_ON: u8 = 16;
 /// A cancellation is to be delivered behind its next step.
 pub(super) const UPCOMING: u8 = 32;
+/// A request to cancel it has come out of all of its scopes in the step that is running: it ends so, whatever it
+/// returns there.
+pub(super) const REQUESTED: u8 = 64;
 
 impl Header {
     pub(super) fn new(
@@ -207,6 +210,11 @@ impl Header {
 
     pub(super) fn requests(&self) -> u32 {
         self.requests.get()
+    }
+
+    /// Whether a request waits for the end of the step that is running.
+    pub(super) fn cancels_itself(&self) -> bool {
+        self.is_marked(MUST_CANCEL)
     }
 
     pub(super) fn take_request_back(&self) -> u32 {
@@ -325,10 +333,27 @@ impl Header {
         self.queue_step();
     }
 
+    /// Whether one of those that were put off is wanted.
+    pub(super) fn has_upcoming(&self, wanted: impl Fn(Option<&Rc<Scope>>, Sender) -> bool) -> bool {
+        let upcoming = self.upcoming.borrow();
+        upcoming.iter().any(|(within, sender)| wanted(within.as_ref(), *sender))
+    }
+
+    /// Whether a request was put off until the step that is over, or came out of all scopes in it (B-16).
+    pub(super) fn is_requested(&self) -> bool {
+        self.is_marked(REQUESTED)
+            || self.is_marked(UPCOMING) && self.has_upcoming(|_, sender| sender == Sender::Request)
+    }
+
     /// What was put off until the step that is over.
     pub(super) fn take_upcoming(&self) -> Vec<(Option<Rc<Scope>>, Sender)> {
         self.unmark(UPCOMING);
         self.upcoming.take()
+    }
+
+    /// The number of the scope that was begun last.
+    pub(super) fn last_scope(&self) -> u64 {
+        self.scopes_begun.get()
     }
 
     pub(super) fn next_scope(&self) -> u64 {
@@ -380,11 +405,11 @@ impl Header {
 
     // Those who wait for it.
 
-    pub(super) fn call_when_done(&self, callback: Box<dyn FnOnce()>) {
+    pub(super) fn call_when_done(&self, place: Place, callback: Box<dyn FnOnce()>) {
         if self.is_done() {
-            drop(self.core.call_soon(None, Action::Call(callback)));
+            drop(self.core.call_soon(place, Action::Call(callback)));
         } else {
-            self.waiters.borrow_mut().push(Waiter::Callback(callback));
+            self.waiters.borrow_mut().push(Waiter::Callback(callback, place));
         }
     }
 
@@ -437,8 +462,8 @@ impl Header {
     pub(crate) fn tell_waiters(&self, error: Option<&TaskError>) {
         for waiter in self.waiters.take() {
             match waiter {
-                Waiter::Callback(callback) => {
-                    drop(self.core.call_soon(None, Action::Call(callback)))
+                Waiter::Callback(callback, place) => {
+                    drop(self.core.call_soon(place, Action::Call(callback)))
                 }
                 Waiter::Await(waker) => waker.wake(),
                 Waiter::Watcher(watcher, number) => {

@@ -11,6 +11,7 @@ mod tests;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -84,7 +85,8 @@ impl<T: 'static> Task<T> {
     /// [`catch_cancel`] gets it, a task that it awaits is cancelled first, and if nobody catches it
     /// the task's future is dropped. A second request before that step changes nothing. A task
     /// that has not begun never does (B-14); one that cancels itself is cancelled where it next
-    /// waits, or when it returns (B-16).
+    /// waits, or when it returns (B-16). So is one that awaits the first of several things, if one of those is
+    /// there in the step that it takes for the cancellation.
     pub fn cancel(&self) -> bool {
         self.header().cancel()
     }
@@ -174,8 +176,9 @@ impl<T: 'static> Task<T> {
     }
 
     /// Queues `callback` for when it is done; at once if it is.
+    #[track_caller]
     pub fn on_done(&self, callback: impl FnOnce() + 'static) {
-        self.header().call_when_done(Box::new(callback));
+        self.header().call_when_done(Some(Location::caller()), Box::new(callback));
     }
 
     /// Whether it is done and its output is `wanted`.
@@ -224,6 +227,11 @@ impl<T: 'static> Future for Task<T> {
         if self.join.is_raised() {
             return Poll::Pending;
         }
+        if self.header().is_done() && self.join.is_upcoming() {
+            // The output stays where it is: a cancellation wins over it (B-33).
+            self.join.wait_for_upcoming(cx.waker());
+            return Poll::Pending;
+        }
         let Poll::Ready(result) = self.poll_apart(cx) else {
             let task = self.as_any();
             if let Some(join) = self.join.enter(|| ScopeKind::Join(task)) {
@@ -239,7 +247,7 @@ impl<T: 'static> Future for Task<T> {
                 Poll::Pending
             }
             _ => {
-                self.join.end();
+                self.join.end_with_value();
                 Poll::Ready(result)
             }
         }

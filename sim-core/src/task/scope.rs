@@ -17,9 +17,13 @@
 //!    step that was to hear of it. So it is with a scope that catches and is not polled; one that is
 //!    dropped before it has heard, or before the group whose it is has ended, raises at once.
 //!
+//! Whatever is done in the step that a cancellation takes to be passed on waits for it, as far as it is a scope: the
+//! cancellation wins (B-33). A task that returns in that step is cancelled, too.
+//!
 //! Two cancellations that meet in a scope become one, that of the outer sender. So of nested
 //! deadlines that pass together the outer reports, and a request from outside is never taken for a
-//! deadline (B-41).
+//! deadline (B-41). Nor is it where a deadline passes while the one that caught a request inside it, or that of an
+//! outer scope, cleans up: what was sent further out since the deadline began goes on in its stead.
 //!
 //! [`catch_cancel`]: super::catch_cancel
 
@@ -29,7 +33,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
 use super::completions::Completions;
-use super::header::{AnyTask, Header, PASSED_ON, Watcher};
+use super::header::{AnyTask, Header, PASSED_ON, REQUESTED, UPCOMING, Watcher};
 use super::step;
 use crate::engine::core::Core;
 use crate::error::TaskError;
@@ -74,6 +78,12 @@ pub(crate) struct Scope {
     waker: RefCell<Option<Waker>>,
     /// The step in which its future was last polled; [`ELSEWHERE`] if with another waker than its task's.
     polled_in: Cell<u64>,
+    /// The step in which what is inside was done, and a cancellation was to come behind it.
+    late_in: Cell<u64>,
+    /// How many requests its task had when it began.
+    requests: u32,
+    /// The number of the last scope of its task when it sent a cancellation of its own; 0 if it did not.
+    sent: Cell<u64>,
 }
 
 /// Its future is polled by something inside its task that has wakers of its own, as sets of futures have. Such a thing
@@ -113,7 +123,17 @@ impl Scope {
             caught: Cell::new(None),
             waker: RefCell::new(None),
             polled_in: Cell::new(header.steps()),
+            late_in: Cell::new(0),
+            requests: header.requests(),
+            sent: Cell::new(0),
         })
+    }
+
+    /// Its future is polled by its task, in whatever scope that is in.
+    fn begin_poll(&self, owner: &Header) {
+        self.polled_in.set(owner.steps());
+        let moved = self.parent.replace(owner.current_scope());
+        drop(moved);
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -184,6 +204,84 @@ impl Scope {
         }
     }
 
+    /// Whether a cancellation that was put off until the step that is running has shown what is awaited concerns it,
+    /// which waited by then.
+    pub(crate) fn is_upcoming(&self) -> bool {
+        self.has_upcoming(|within, _| within.is_none_or(|outer| self.is_within(outer)))
+    }
+
+    fn has_upcoming(&self, wanted: impl Fn(Option<&Rc<Self>>, Sender) -> bool) -> bool {
+        self.place.get().is_some()
+            && self.owner.upgrade().is_some_and(|owner| {
+                let header = owner.header();
+                header.is_marked(UPCOMING) && header.is_running() && header.has_upcoming(wanted)
+            })
+    }
+
+    /// Whether its own cancellation has come back to it, or would behind the step that is running, in which what
+    /// is inside was done.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        if self.has_upcoming(|_, sender| sender == self.as_sender()) {
+            self.mark(self.as_sender());
+        }
+        self.cancelled().is_some()
+    }
+
+    /// Of a deadline that passes: a cancellation further out that was sent since it began. Whoever caught that one
+    /// inside has not let it go on yet, and never will.
+    pub(crate) fn outstanding(&self) -> Option<Sender> {
+        let owner = self.owner.upgrade()?;
+        // One that the task makes in this step reaches it where it waits next.
+        if owner.header().requests() > self.requests && !owner.header().cancels_itself() {
+            return Some(Sender::Request);
+        }
+        let mut outer = None;
+        let mut around = self.around();
+        while let Some(scope) = around {
+            if scope.sent.get() >= self.number {
+                outer = Some(scope.as_sender());
+            }
+            around = scope.around();
+        }
+        outer
+    }
+
+    /// What is inside is done, and waits for a cancellation that comes behind the step, and wins.
+    pub(crate) fn wait_for_upcoming(self: &Rc<Self>, waker: &Waker) {
+        if let Some(owner) = self.owner.upgrade() {
+            self.begin_poll(owner.header());
+            self.late_in.set(owner.header().steps());
+        }
+        self.wait(waker);
+        // In case that it goes elsewhere.
+        waker.wake_by_ref();
+    }
+
+    fn is_late(&self, owner: &Header) -> bool {
+        self.late_in.get() == owner.steps()
+    }
+
+    /// Whether it lies in the outcome of something that is done.
+    fn is_left_over(&self, owner: &Header) -> bool {
+        let mut around = self.around();
+        while let Some(scope) = around {
+            if scope.is_late(owner) {
+                return true;
+            }
+            around = scope.around();
+        }
+        false
+    }
+
+    /// Raises a cancellation that its tasks were to have, and ended too soon for.
+    fn raise_for_ended(&self, sender: Sender) {
+        self.mark(sender);
+        self.end();
+        if let Some(sender) = self.take_cancelled() {
+            self.raise(sender);
+        }
+    }
+
     /// Takes a cancellation.
     fn take(&self, sender: Sender) {
         self.mark(sender);
@@ -205,6 +303,12 @@ impl Scope {
             // Its own waker may wake nobody, as that of a set of futures that is not polled.
             owner.queue_step();
         }
+    }
+
+    /// Answers for a cancellation that it has passed on, which nobody caught as well.
+    fn answer_for_tasks(self: &Rc<Self>, owner: &Header) {
+        self.caught.set(Some(Caught { heard: owner.heard(), heard_in: HeardIn::Done }));
+        self.watch();
     }
 
     /// What it caught and its future does not know of yet.
@@ -236,7 +340,7 @@ impl Scope {
         true
     }
 
-    /// Its future is dropped: what it caught and has not dealt with goes on, as far as its sender is.
+    /// Its future is dropped: what it caught, or passed on, and nobody has dealt with goes on, as far as its sender is.
     fn abandon(&self) {
         self.end();
         let (Some(owner), Some(caught)) = (self.owner.upgrade(), self.caught.take()) else {
@@ -244,7 +348,7 @@ impl Scope {
         };
         let header = owner.header();
         let is_over = header.is_done() || header.core.is_closed() || header.core.is_dead();
-        if is_over || caught.heard != header.heard() {
+        if is_over || header.is_doomed() || caught.heard != header.heard() || self.was_swallowed() {
             return;
         }
         if let Some(sender) = self.take_cancelled().filter(|sender| self.is_within_sender(*sender))
@@ -263,6 +367,12 @@ impl Scope {
             around = scope.around();
         }
         false
+    }
+
+    /// Whether the task that it awaited ended in another way than by the cancellation (B-17).
+    fn was_swallowed(&self) -> bool {
+        let ScopeKind::Join(task) = &self.kind else { return false };
+        task.header().outcome().is_some_and(|outcome| outcome != TaskOutcome::Cancelled)
     }
 
     /// Notes that it is cancelled: of two senders, by the outer one.
@@ -331,11 +441,8 @@ impl Scope {
             }
             return;
         }
-        let goes_on = match &self.kind {
-            ScopeKind::Join(task) => task.header().outcome() == Some(TaskOutcome::Cancelled),
-            _ => true,
-        };
-        if let Some(sender) = self.take_cancelled().filter(|_| goes_on) {
+        let swallowed = self.was_swallowed();
+        if let Some(sender) = self.take_cancelled().filter(|_| !swallowed) {
             self.end();
             self.raise(sender);
         }
@@ -369,6 +476,9 @@ impl Scope {
     pub(crate) fn send_cancel(self: &Rc<Self>) {
         let sender = self.as_sender();
         let owner = self.owner.upgrade();
+        if let Some(owner) = &owner {
+            self.sent.set(owner.header().last_scope());
+        }
         if !owner.is_some_and(|owner| owner.header().deliver(Some(self), sender)) {
             self.take_itself(sender);
         }
@@ -441,9 +551,15 @@ impl Scope {
 
     /// Hands `sender`'s cancellation, which ended what this scope waited for, to the scope around.
     pub(crate) fn raise(&self, sender: Sender) {
-        if let Some(owner) = self.owner.upgrade() {
-            owner.header().raise(self.around(), sender);
+        let Some(owner) = self.owner.upgrade() else { return };
+        let header = owner.header();
+        if header.raise(self.around(), sender) {
+            return;
         }
+        if sender == Sender::Request {
+            header.mark(REQUESTED);
+        }
+        header.doom();
     }
 }
 
@@ -462,9 +578,7 @@ impl HeldScope {
         let task = step::current()?;
         match &self.scope {
             Some(scope) if scope.is_owned_by(&task) => {
-                scope.polled_in.set(task.header().steps());
-                let moved = scope.parent.replace(task.header().current_scope());
-                drop(moved);
+                scope.begin_poll(task.header());
             }
             _ => {
                 self.abandon();
@@ -478,6 +592,30 @@ impl HeldScope {
     pub(crate) fn end(&mut self) {
         if let Some(scope) = self.scope.take() {
             scope.end();
+        }
+    }
+
+    /// Ends it, as [`end`](Self::end): the task that it awaited has a value. If that was cancelled here, it has
+    /// dealt with it (B-17).
+    pub(crate) fn end_with_value(&mut self) {
+        if let Some(scope) = self.scope.take() {
+            let owner = scope.cancelled().and_then(|_| scope.owner.upgrade());
+            if let Some(owner) = owner {
+                owner.header().hear();
+            }
+            scope.end();
+        }
+    }
+
+    /// Whether a cancellation comes behind the step that is running, for what waited here by then.
+    pub(crate) fn is_upcoming(&self) -> bool {
+        self.scope.as_ref().is_some_and(|scope| scope.is_upcoming())
+    }
+
+    /// What waited here is done, and waits for such a cancellation.
+    pub(crate) fn wait_for_upcoming(&self, waker: &Waker) {
+        if let Some(scope) = &self.scope {
+            scope.wait_for_upcoming(waker);
         }
     }
 
@@ -573,8 +711,9 @@ impl Header {
     fn deliver_now(&self, within: Option<&Rc<Scope>>, sender: Sender) -> bool {
         let mut taking = self.pending_scopes();
         taking.retain(|scope| {
-            scope.takes_cancel()
+            (scope.takes_cancel() || scope.is_late(self))
                 && scope.is_awaited(self)
+                && !scope.is_left_over(self)
                 && within.is_none_or(|outer| scope.is_within(outer))
         });
         taking.sort_by_key(|scope| scope.number);
@@ -586,17 +725,20 @@ impl Header {
             }
         }
         taking.retain(|scope| !outer.contains(&scope.number));
+        let (late, taking): (Vec<_>, Vec<_>) =
+            taking.into_iter().partition(|scope| !scope.takes_cancel());
         taking.iter().for_each(|scope| scope.take(sender));
         // What is caught as well has been heard.
         let catches = |scope: &&Rc<Scope>| matches!(scope.kind, ScopeKind::Catch);
         let caught = taking.iter().filter(catches).count();
         if caught == 0 && !taking.is_empty() {
-            taking.iter().for_each(Scope::watch);
+            taking.iter().for_each(|scope| scope.answer_for_tasks(self));
             self.mark(PASSED_ON);
         } else if caught == taking.len() {
             taking.iter().for_each(|scope| scope.answer_for(self));
         }
-        !taking.is_empty()
+        late.iter().for_each(|scope| scope.raise_for_ended(sender));
+        !taking.is_empty() || !late.is_empty()
     }
 
     /// Raises the cancellations that awaits passed on which the step that is over has not polled,
@@ -616,8 +758,8 @@ impl Header {
         over.iter().for_each(|scope| scope.raise_unpolled());
     }
 
-    /// Hands a cancellation outwards, from `around` on, to the first scope that catches it.
-    pub(crate) fn raise(&self, mut around: Option<Rc<Scope>>, sender: Sender) {
+    /// Hands a cancellation outwards, from `around` on, to the first scope that catches it; false if there is none.
+    pub(super) fn raise(&self, mut around: Option<Rc<Scope>>, sender: Sender) -> bool {
         while let Some(scope) = around {
             let catches = match scope.kind {
                 ScopeKind::Catch => scope.is_awaited(self),
@@ -630,10 +772,10 @@ impl Header {
                 if matches!(scope.kind, ScopeKind::Catch) {
                     scope.answer_for(self);
                 }
-                return;
+                return true;
             }
             around = scope.around();
         }
-        self.doom();
+        false
     }
 }

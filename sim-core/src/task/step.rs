@@ -87,8 +87,10 @@ pub(crate) fn step(core: &Rc<Core>, key: Key) {
             let dropped = inside(core, &task, || task.drop_future());
             end_panicked(core, task, panic, dropped.err());
         }
-        // A task that cancelled itself and then returned is cancelled (B-16).
-        Ok(true) if cancelled_itself => complete(core, task, Err(TaskError::Cancelled)),
+        // A task that was cancelled and then returned without having heard of it is cancelled (B-16).
+        Ok(true) if cancelled_itself || header.is_requested() => {
+            complete(core, task, Err(TaskError::Cancelled))
+        }
         Ok(true) => complete(core, task, Ok(())),
         Ok(false) if header.is_doomed() => end_cancelled(core, task),
         Ok(false) => {

@@ -21,6 +21,7 @@ use crate::Address;
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
 use crate::driver::{READ_MAX, Read, Readiness, Source, Token};
+use crate::engine::FirstPanic;
 use crate::engine::callbacks::Place;
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::report::ErrorContext;
@@ -120,6 +121,18 @@ impl Drop for Begins<'_> {
         stream.rearm_read();
         stream.look_for_reader();
         stream.wake_all();
+    }
+}
+
+/// Behind `connection_lost`: everything is released, whatever came of that.
+pub(crate) struct Finishes<'a> {
+    pub(crate) stream: &'a Rc<Stream>,
+    pub(crate) reason: Option<SharedError>,
+}
+
+impl Drop for Finishes<'_> {
+    fn drop(&mut self) {
+        self.stream.finish(self.reason.take());
     }
 }
 
@@ -449,7 +462,7 @@ impl Stream {
             self.trace(Callback::ConnectionMade, 0);
             if let Err(message) = self.core().contain(|| handler.connection_made()) {
                 let context = ErrorContext::panic("Exception in callback connection_made", message);
-                self.core().report(context.on(self.number, handler.protocol_name()));
+                self.report(&*handler, context);
             }
         }
     }
@@ -511,19 +524,21 @@ impl Stream {
             return lowest.connection_lost(reason);
         }
         let reason = reason.map(SharedError::new);
+        let error = reason.as_ref().map(SharedError::to_io);
+        let _finishes = Finishes { stream: self, reason };
         if let Some(handler) = self.handler() {
             self.trace(Callback::ConnectionLost, 0);
-            let error = reason.as_ref().map(SharedError::to_io);
             if let Err(message) = self.core().contain(|| handler.connection_lost(error)) {
                 let context = ErrorContext::panic("Exception in callback connection_lost", message);
-                self.core().report(context.on(self.number, handler.protocol_name()));
+                self.report(&*handler, context);
             }
         }
-        self.finish(reason);
     }
 
-    /// Releases everything, after `connection_lost` has returned (C-12).
+    /// Releases everything, after `connection_lost` has returned (C-12). What user code leaves behind may panic when it
+    /// is dropped, also where a panic goes through here.
     pub(crate) fn finish(self: &Rc<Self>, reason: Option<SharedError>) {
+        let mut panics = FirstPanic::default();
         self.loss_is_layers.set(false);
         let core = self.core();
         let registered = core.sources.borrow_mut().remove(self.key.get());
@@ -531,14 +546,15 @@ impl Stream {
         self.outcome.replace(Outcome::Lost(reason));
         let handler = self.handler.take();
         if let Some(handler) = &handler {
-            handler.detach();
+            panics.run(|| handler.detach());
         }
         if let Some(server) = &self.server {
             server.detach(self.number);
         }
         self.buffer.take();
         self.wake_all();
-        drop((handler, registered));
+        panics.run(|| drop((handler, registered)));
+        panics.resume();
     }
 
     /// Closes the socket; with a reset if what was written is cut short (ruling 9).

@@ -7,7 +7,6 @@ use crate::decisions::{Entity, NameHash};
 use crate::flow::Flow;
 use crate::packet::{Body, Packet};
 use crate::plan::{EventId, FlowName, Near, SegmentClass};
-use crate::socket_table::SocketId;
 use crate::tcp::segment::Seq;
 use crate::trace::PacketKind;
 
@@ -184,8 +183,6 @@ impl FlowPackets {
         let place = match (class, &packet.body) {
             (PacketClass::Icmp, _) => ordinal,
             (PacketClass::Syn | PacketClass::SynAck, _) => 0,
-            // Nobody's: it says nothing of where the stream is.
-            (PacketClass::Reset, _) if packet.from == SocketId::NONE => 0,
             (PacketClass::Ack, Body::Tcp(segment)) => {
                 peer.map_or(0, |peer| unwrap(self.acknowledged, segment.ack.since(peer)))
             }

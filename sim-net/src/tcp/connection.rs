@@ -468,6 +468,14 @@ impl Connection {
         seq.since(self.send.iss)
     }
 
+    /// A sequence number of the other end relative to its initial one, for traces; `None` before it is known.
+    pub(crate) fn peer_offset(&self, seq: Seq) -> Option<u32> {
+        let Receiver { nxt, ended, received, .. } = &self.receive;
+        // A SYN, what came, and a FIN.
+        let next = (*received as u32).wrapping_add(1 + u32::from(*ended));
+        (self.state != State::SynSent).then(|| next.wrapping_add(seq.since(*nxt)))
+    }
+
     /// What remains of the connection in TIME-WAIT.
     pub(crate) fn remains(&self) -> Remains {
         Remains { snd_nxt: self.send.nxt, rcv_nxt: self.receive.nxt, stamps: self.stamps }

@@ -661,6 +661,8 @@ impl Network {
         let Some(path) = self.path(host, packet.source.ip) else {
             return;
         };
+        let asks = self.sockets.get_stream(packet.from);
+        let offset = asks.and_then(|it| it.connection.peer_offset(answer.seq)).unwrap_or(0);
         let reply = Packet {
             source: packet.target,
             target: packet.source,
@@ -668,7 +670,7 @@ impl Network {
             from: SocketId::NONE,
             to: packet.from,
             flow: packet.flow.reversed(),
-            offset: 0,
+            offset,
             number: 0,
             body: Body::Tcp(answer),
         };

@@ -4,7 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use sim_core::{Failure, Time, World};
-use sim_net::{DropReason, LinkRule, Links, PacketKind, PacketRecord, Record, Report, Sim};
+use sim_net::plan::SegmentClass;
+use sim_net::{
+    DropReason, LinkRule, Links, Message, PacketKind, PacketRecord, Plan, Record, Report, Sim,
+};
 
 use crate::protocols::{Echo, Recorder, ms};
 
@@ -166,4 +169,37 @@ fn the_reasons_of_drops_stand_in_the_log() {
     });
     let expected = [(PacketKind::Syn, DropReason::Loss), (PacketKind::SynAck, DropReason::Loss)];
     assert_eq!(drops.take(2).collect::<Vec<_>>(), expected);
+}
+
+/// A host that has let a connection go answers what comes late where the peer has heard it last: that is what
+/// traces, and plans, say of the reset.
+#[test]
+fn the_reset_of_a_host_without_the_connection_has_its_place() {
+    async fn aborts(world: World) -> io::Result<()> {
+        let (a, b) = (world.host("a"), world.host("b"));
+        let _server = b.create_server(SERVER, || Recorder::saying(b"hello")).await?;
+        let conn = a.create_connection(SERVER, Recorder::default).await?;
+        a.sleep(ms(100)).await;
+        assert_eq!(conn.with(|it, _| it.data.len()), 5);
+        // These are on their way when the server crashes.
+        for byte in 0..3 {
+            conn.transport().write(&[byte]);
+            a.sleep(ms(1)).await;
+        }
+        a.sleep(ms(100)).await;
+        Ok(())
+    }
+    let crash = Plan::new().crash(ms(125), "b", ms(1));
+    let report = sim("latency=10ms").census(true).plan(&crash).unwrap().run(aborts);
+    let log = report.log.as_ref().unwrap();
+    let resets = log.entries().filter_map(|entry| match entry.record {
+        Record::Sent(packet) if packet.kind == PacketKind::Reset => Some(packet.offset),
+        _ => None,
+    });
+    assert_eq!(resets.collect::<Vec<u32>>(), [6, 6, 6]);
+    let census = report.census.as_ref().unwrap();
+    let named = census.packets().filter(|it| it.message == Message::Segment(SegmentClass::Reset));
+    let names: Vec<String> = named.map(|it| it.event.to_string()).collect();
+    assert_eq!(names, ["", " 2nd", " 3rd"].map(|nth| format!("a@1←b:80#1 rst 6{nth}")));
+    report.unwrap();
 }

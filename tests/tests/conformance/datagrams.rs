@@ -271,6 +271,47 @@ both_loops! {
         Ok(())
     }
 
+    /// D-07, D-09: the error of a send comes before the loss, also where the callback or the step that sent goes on to
+    /// close or to abort the endpoint.
+    async fn an_error_of_sending_comes_before_the_loss(world: World) -> io::Result<()> {
+        type End = fn(&DatagramTransport);
+        for end in [DatagramTransport::close as End, DatagramTransport::abort] {
+            let (log, receiver) = (Log::new(), bind(&world, quiet()).await?);
+            let recorder = DatagramRecorder::new(&log).on_datagram(move |cx, _, _| {
+                cx.send_to(&vec![0; LARGEST + 1], None).unwrap();
+                end(cx.transport());
+            });
+            let sender = connect(&world, recorder).await?;
+            send(&receiver, b"go", sender.transport().sockname())?;
+            sender.closed().await?;
+            assert_eq!(log.text(), format!("CM DG(go) {TOO_LONG} CL(None)"));
+
+            let log = Log::new();
+            let sender = connect(&world, DatagramRecorder::new(&log)).await?;
+            send(&sender, &vec![0; LARGEST + 1], None)?;
+            end(sender.transport());
+            sender.closed().await?;
+            assert_eq!(log.text(), format!("CM {TOO_LONG} CL(None)"));
+
+            // An error that `error_received` causes comes a turn later, and so does the loss.
+            let log = Log::new();
+            let again = log.clone();
+            let recorder = DatagramRecorder::new(&log).on_error(move |cx| {
+                if again.count(TOO_LONG) == 1 {
+                    cx.send_to(&vec![0; LARGEST + 1], None).unwrap();
+                    end(cx.transport());
+                }
+            });
+            let sender = connect(&world, recorder).await?;
+            send(&sender, &vec![0; LARGEST + 1], None)?;
+            sender.closed().await?;
+            assert_eq!(log.text(), format!("CM {TOO_LONG} {TOO_LONG} CL(None)"));
+            receiver.transport().close();
+            receiver.closed().await?;
+        }
+        Ok(())
+    }
+
     /// D-07: an address that may not be sent to is an error of `error_received`, not of the call.
     async fn an_unreachable_address_is_an_error_of_the_network(world: World) -> io::Result<()> {
         let log = Log::new();

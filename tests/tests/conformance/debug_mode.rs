@@ -8,15 +8,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sim_core::stream::StreamProtocol;
-use sim_core::{ErrorContext, EventLoop, Failure, Loop, Server, Task, ToHostPort, World};
+use sim_core::subprocess::{SubprocessProtocol, SubprocessTransport};
+use sim_core::{Conn, Cx, ErrorContext, EventLoop, Failure, Loop, Server, Task, ToHostPort, World};
 use tests::datagram_recorder::DatagramRecorder;
 use tests::harness::only;
-use tests::programs::install;
+use tests::programs::{TALK, install};
 use tests::recorder::{Log, Recorder};
 use tests::{both_bare_loops, both_loops};
 
 use crate::connected::{ADDRESS, serve_one};
 use crate::loops::{ms, run_a_turn};
+use crate::tls::Sides;
 
 type Contexts = Rc<RefCell<Vec<ErrorContext>>>;
 
@@ -172,6 +174,35 @@ both_bare_loops! {
         assert!(contexts.borrow().is_empty(), "it was told when it happened");
     }
 
+    /// A-60, A-61, B-06: a callback that panics says where it was scheduled; outside debug mode it does not.
+    fn a_callback_that_panics_says_where_it_was_scheduled(make: Make) {
+        for debug in [true, false] {
+            let lp = make.containing_loop();
+            let contexts = debugging(&lp);
+            lp.set_debug(debug);
+            let (future, task) = (lp.create_future::<()>(), lp.create_task(async {}));
+            let soon = (lp.call_soon(|| panic!("soon")), here()).1;
+            future.set_result(()).unwrap();
+            let late = (future.add_done_callback(|_| panic!("late")), here()).1;
+            let pending = lp.create_future::<()>();
+            let done = (pending.add_done_callback(|_| panic!("done")), here()).1;
+            pending.set_result(()).unwrap();
+            let (_timer, timed) = (lp.call_later(ms(0), || panic!("timed")), here());
+            task.on_done(|| panic!("task")); let ended = here();
+            run_a_turn(&lp);
+            task.on_done(|| panic!("over")); let over = here();
+            run_a_turn(&lp);
+            let lines =
+                [("soon", soon), ("late", late), ("done", done), ("timed", timed), ("task", ended), ("over", over)];
+            let expected = lines.map(|(panic, line)| {
+                let text = format!("Exception in callback: panicked: {panic}");
+                if debug { format!("{text}, created at {}:{line}", file!()) } else { text }
+            });
+            let told: Vec<String> = contexts.take().iter().map(ErrorContext::to_string).collect();
+            assert_eq!(told, expected);
+        }
+    }
+
     /// B-07: in debug mode a task's error that nobody took is reported when the task is dropped, with where it
     /// was made.
     fn an_error_of_a_task_that_nobody_took_is_reported(make: Make) {
@@ -270,6 +301,152 @@ both_bare_loops! {
         assert!(!server.is_serving());
         // That the second callback was refused is logged: the handler would hear of itself for ever.
         assert_eq!(told.get(), 2, "the server, and the callback that was refused");
+    }
+}
+
+both_loops! {
+    contain;
+
+    /// A-61, C-32, C-86: what a protocol's panic is about is its connection: the report has the transport, the protocol,
+    /// and where the connection was made, or the server that accepted it.
+    async fn a_protocols_panic_says_where_its_connection_was_made(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let contexts = debugging(&server);
+        let client_contexts = debugging(&client);
+        let accepted = server.create_future();
+        let announced = accepted.clone();
+        let factory = move || {
+            let recorder = Recorder::new(&Log::new()).announce(announced.clone());
+            recorder.on_data(|_, _| panic!("data")).on_lost(|_| panic!("lost"))
+        };
+        let (serving, served) = (server.create_server(ADDRESS, factory), here());
+        let server = serving.await?;
+        let subject = Recorder::new(&Log::new()).on_made(|_| panic!("made"));
+        let (connecting, made) = (client.create_connection(ADDRESS, || subject), here());
+        let conn = connecting.await?;
+        let peer: Conn<Recorder> = accepted.await.map_err(io::Error::other)?;
+        let numbers = (conn.transport().number(), peer.transport().number());
+        let posted = conn.with(|_, cx| (cx.call_soon(|_, _| panic!("soon")), here()).1);
+        let timed = conn.with(|this, cx| {
+            let (timer, line) = (cx.call_later(ms(0), |_, _| panic!("timed")), here());
+            timer.detach();
+            assert!(this.data.is_empty());
+            line
+        });
+        world.settle().await;
+        let spawned = conn.with(|_, cx| (cx.spawn(async {}, |_, _, ()| panic!("spawned")), here()).1);
+        world.settle().await;
+        conn.transport().write(b"data");
+        world.settle().await;
+        let text = |text: &str, panic: &str, number: u32, line: u32| {
+            let protocol = std::any::type_name::<Recorder>();
+            format!("{text}: panicked: {panic} (transport #{number}, {protocol}), created at {}:{line}", file!())
+        };
+        let by_client = [
+            text("Exception in callback connection_made", "made", numbers.0, made),
+            text("Exception in callback", "soon", numbers.0, posted),
+            text("Exception in callback", "timed", numbers.0, timed),
+            text("Exception in callback", "spawned", numbers.0, spawned),
+        ];
+        let by_server = [
+            text("Fatal error: protocol.data_received() call failed.", "data", numbers.1, served),
+            text("Exception in callback connection_lost", "lost", numbers.1, served),
+        ];
+        // On the real loop both hosts share one, and its handler is the client's.
+        let told = |contexts: &Contexts| contexts.take().iter().map(ErrorContext::to_string).collect::<Vec<_>>();
+        let told = [told(&client_contexts), told(&contexts)].concat();
+        assert_eq!(told, [&by_client[..], &by_server].concat());
+        drop(server);
+        Ok(())
+    }
+
+    /// A-61, F-24: the same of a connection over TLS.
+    async fn a_panic_over_tls_says_where_its_connection_was_made(world: World) -> io::Result<()> {
+        let sides = Sides::of(&world);
+        let serving = sides.server.server().tls(&sides.acceptor);
+        let server = serving.bind(ADDRESS, || Recorder::new(&Log::new())).await?;
+        let contexts = debugging(&sides.client);
+        let subject = Recorder::new(&Log::new()).on_made(|_| panic!("made"));
+        let (connecting, line) = (sides.client.connection(), here());
+        let conn = connecting.tls(&sides.connector, "server").connect(ADDRESS, || subject).await?;
+        let (number, protocol) = (conn.transport().number(), std::any::type_name::<Recorder>());
+        assert_eq!(
+            only(contexts.take()).to_string(),
+            format!(
+                "Exception in callback connection_made: panicked: made \
+                 (transport #{number}, {protocol}), created at {}:{line}",
+                file!(),
+            )
+        );
+        server.close();
+        Ok(())
+    }
+
+    /// A-61: the same of a child process.
+    async fn a_childs_panic_says_where_it_was_started(world: World) -> io::Result<()> {
+        struct Stumbles;
+        impl SubprocessProtocol for Stumbles {
+            fn process_exited(&mut self, _: &mut Cx<'_, Self, SubprocessTransport>) {
+                panic!("exited");
+            }
+        }
+        install(&world);
+        let lp = world.host("host");
+        let contexts = debugging(&lp);
+        let (starting, line) = (lp.subprocess_shell(TALK), here());
+        let child = starting.connect(|| Stumbles).await?;
+        child.transport().close();
+        child.closed().await?;
+        let (number, protocol) = (child.transport().number(), std::any::type_name::<Stumbles>());
+        assert_eq!(
+            only(contexts.take()).to_string(),
+            format!(
+                "Exception in callback protocol.process_exited(): panicked: exited \
+                 (transport #{number}, {protocol}), created at {}:{line}",
+                file!(),
+            )
+        );
+        Ok(())
+    }
+
+    /// A-61, D-18: the same of an endpoint.
+    async fn an_endpoints_panic_says_where_it_was_made(world: World) -> io::Result<()> {
+        let lp = world.host("server");
+        let contexts = debugging(&lp);
+        let recorder = DatagramRecorder::new(&Log::new()).on_made(|_| panic!("made"));
+        let (binding, line) = (lp.create_datagram_endpoint(Some(ADDRESS.to_host_port()), None, || recorder), here());
+        let endpoint = binding.await?;
+        let (number, protocol) = (endpoint.transport().number(), std::any::type_name::<DatagramRecorder>());
+        assert_eq!(
+            only(contexts.take()).to_string(),
+            format!(
+                "Exception in callback protocol.connection_made(): panicked: made \
+                 (transport #{number}, {protocol}), created at {}:{line}",
+                file!(),
+            )
+        );
+        Ok(())
+    }
+
+    /// C-19, A-61: the report of a factory that panics has the socket that listens, and where the server was made;
+    /// outside debug mode it is reported as well (ruling 2).
+    async fn a_factorys_panic_says_where_the_server_was_made(world: World) -> io::Result<()> {
+        for debug in [true, false] {
+            let lp = world.host("server");
+            let contexts = debugging(&lp);
+            lp.set_debug(debug);
+            let factory = || -> Recorder { panic!("no protocol") };
+            let (serving, line) = (lp.create_server(ADDRESS, factory), here());
+            let server = serving.await?;
+            let at = server.sockets()[0];
+            let conn = world.host("client").create_connection(ADDRESS, || Recorder::new(&Log::new())).await?;
+            let _ = conn.closed().await;
+            let text = "Error on transport creation for incoming connection: panicked: no protocol";
+            let place = if debug { format!(", created at {}:{line}", file!()) } else { String::new() };
+            assert_eq!(only(contexts.take()).to_string(), format!("{text} (socket {at}){place}"));
+            server.close();
+        }
+        Ok(())
     }
 }
 

@@ -126,6 +126,29 @@ both_bare_loops! {
         assert_eq!(log.entries(), ["kept", "queued already"]);
     }
 
+    /// B-05: an id removes its own callback, never what waits for another future, be it of another loop.
+    fn an_id_of_another_future_removes_nothing(make: Make) {
+        let (lp, other_lp, log) = (make.new_loop(), make.new_loop(), Log::new());
+        let (future, awaited, called) = (lp.create_future(), lp.create_future(), lp.create_future());
+        let id = note_done(&future, &log, "own");
+        let waits = awaited.clone();
+        let task = lp.create_task(async move { waits.await.unwrap() });
+        run_a_turn(&lp);
+        note_done(&called, &log, "another's");
+        let far = other_lp.create_future();
+        let far_id = note_done(&far, &log, "another loop's");
+        assert_ne!(id, far_id);
+        for other in [&awaited, &called, &far] {
+            assert_eq!(other.remove_done_callback(id), 0);
+            other.set_result(7).unwrap();
+        }
+        run_a_turn(&other_lp);
+        run_a_turn(&lp);
+        assert_eq!((log.text().as_str(), task.done()), ("another loop's another's", true));
+        assert_eq!(future.remove_done_callback(far_id), 0);
+        assert_eq!(future.remove_done_callback(id), 1);
+    }
+
     /// B-06: a callback that panics is reported, and the others run.
     fn a_panic_in_a_callback_costs_that_callback(make: Make) {
         let (lp, log) = (make.containing_loop(), Log::new());

@@ -11,6 +11,7 @@ mod connecting;
 mod connection;
 mod datagrams;
 mod debug_mode;
+mod ended_runs;
 mod extra_info;
 mod flow;
 mod futures;

@@ -14,6 +14,7 @@ use tests::datagram_recorder::DatagramRecorder;
 use tests::recorder::Log;
 use tests::sim_only;
 
+use crate::loops::panic_of;
 use crate::serving::{Heard, PLACE};
 
 /// What a queued datagram counts beside its payload.
@@ -284,6 +285,42 @@ fn a_send_inside_error_received_goes_last() {
     peer.take(10);
     assert_eq!((log.text().as_str(), sent(&mut peer).as_str()), ("CM EX(os 90)", "2 instead"));
     assert_eq!(size(&peer), 0);
+}
+
+/// A-18, D-16: a datagram whose error ended the run by a panic has left the queue: the next run tries those behind it,
+/// and ends the pause, without another word of the network.
+// on: engine
+#[test]
+fn the_queue_goes_on_behind_a_panic_that_ended_the_run() {
+    const MARK: usize = 2 * (1 + HEADER);
+    let log = Log::new();
+    let recorder = DatagramRecorder::new(&log).on_error(|_| panic!("error"));
+    let mut peer = drive(recorder, 0, MARK, MARK);
+    peer.conn().transport().event_loop().set_panic_policy(PanicPolicy::EndRun);
+    for data in [b"1", b"2", b"3"] {
+        send(&mut peer, data);
+    }
+    assert_eq!(panic_of(|| peer.fail_next_send(90)), "error");
+    peer.settle();
+    assert_eq!((log.text().as_str(), size(&peer)), ("CM PW EX(os 90) RW", MARK));
+    peer.take(2);
+    assert_eq!(sent(&mut peer), "2 3");
+}
+
+/// A-18, D-13: an endpoint that is closed while datagrams wait ends behind a panic in `resume_writing` that ended the
+/// run.
+// on: engine
+#[test]
+fn a_closing_endpoint_ends_behind_a_panic_that_ended_the_run() {
+    let log = Log::new();
+    let recorder = DatagramRecorder::new(&log).on_resume(|_| panic!("resume"));
+    let mut peer = drive(recorder, 0, 0, 0);
+    peer.conn().transport().event_loop().set_panic_policy(PanicPolicy::EndRun);
+    send(&mut peer, b"last");
+    peer.with(|_, cx| cx.close());
+    assert_eq!(panic_of(|| peer.take(1)), "resume");
+    peer.settle();
+    assert_eq!((log.text().as_str(), sent(&mut peer).as_str()), ("CM PW RW CL(None)", "last"));
 }
 
 /// D-07: errors of receiving go to `error_received`, in order with the datagrams; would-block and

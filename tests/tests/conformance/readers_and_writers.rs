@@ -17,6 +17,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use sim_core::driver::{Driver, Next};
 use sim_core::{EventLoop, Loop, Serving, Socket};
 use tests::alone::end_of;
+use tests::harness::only;
 use tests::recorder::{Log, Recorder};
 use tests::socket_path::SocketPath;
 use tests::{real_only, sim_only};
@@ -528,21 +529,27 @@ fn what_is_always_ready_is_refused() {
 fn a_panic_costs_one_call() {
     let (lp, _driver, stream, mut peer) = watched();
     let (heard, log) = (Heard::by(&lp), Log::new());
+    lp.set_debug(true);
     peer.write_all(b"ready").unwrap();
     let mut calls = 0;
     let own = log.clone();
-    stream
-        .add_reader(move |_| {
-            calls += 1;
-            assert!(calls > 1, "the first call panics");
-            own.push("reader");
-        })
-        .unwrap();
+    let panics_once = move |_: &Stream| {
+        calls += 1;
+        assert!(calls > 1, "the first call panics");
+        own.push("reader");
+    };
+    let (added, line) = (stream.add_reader(panics_once), line!());
+    added.unwrap();
     stream.add_writer(writes(&log, "writer")).unwrap();
     run_turns(&lp, &log, 2);
     assert_eq!(log.text(), "turn writer turn reader writer");
-    assert_eq!(heard.messages(), ["Exception in callback"]);
-    assert_eq!(heard.panics(), ["the first call panics"]);
+    assert_eq!(
+        only(heard.take()).to_string(),
+        format!(
+            "Exception in callback: panicked: the first call panics, created at {}:{line}",
+            file!()
+        )
+    );
 }
 
 /// G-50: a closed loop forgets the handlers and takes no more; the descriptor is still its owner's. A

@@ -30,6 +30,11 @@ impl Heard {
         heard
     }
 
+    /// Takes the reports so far.
+    pub(crate) fn take(&self) -> Vec<ErrorContext> {
+        self.0.take()
+    }
+
     /// The messages so far.
     pub(crate) fn messages(&self) -> Vec<String> {
         self.0.borrow().iter().map(|context| context.message.clone()).collect()

@@ -270,6 +270,9 @@ both_loops! {
         assert_eq!(writer.wait_closed().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         let reset = io::ErrorKind::ConnectionReset;
         assert_eq!(reader.read(1).await.unwrap_err().kind(), reset);
+        assert_eq!(reader.read(0).await.unwrap_err().kind(), reset);
+        assert_eq!(AsyncReadExt::read(&mut reader, &mut []).await.unwrap_err().kind(), reset);
+        assert_eq!(io::Error::from(reader.read_exact(0).await.unwrap_err()).kind(), reset);
         assert_eq!(reader.read_to_end().await.unwrap_err().kind(), reset);
         assert_eq!(io::Error::from(reader.read_exact(1).await.unwrap_err()).kind(), reset);
         assert_eq!(io::Error::from(reader.read_exact_into(&mut [0]).await.unwrap_err()).kind(), reset);

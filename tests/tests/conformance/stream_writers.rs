@@ -1,18 +1,20 @@
 //! Writing to streams, and serving them (H.2).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::io::AsyncWriteExt;
-use sim_core::stream::{Duplex, StreamReader, StreamWriter, serving};
-use sim_core::{World, WriteBufferLimits};
+use sim_core::stream::{Duplex, StreamProtocol, StreamReader, StreamWriter, serving};
+use sim_core::{Cancelled, ErrorContext, World, WriteBufferLimits};
 use tests::both_loops;
+use tests::harness::only;
 use tests::recorder::Log;
 use tests::socket_path::SocketPath;
 
 use crate::loops::reports_of;
+use crate::serving::Heard;
 use crate::stream_readers::{Streamed, is_ready, streamed};
 
 /// More than the buffers of both ends take.
@@ -26,6 +28,46 @@ async fn filled(world: &World) -> io::Result<Streamed> {
     world.settle().await;
     assert!(!stream.writer.transport().is_writable());
     Ok(stream)
+}
+
+both_loops! {
+    contain;
+
+    /// H-25: the connection of a handler that fails, panics or is cancelled is closed, whoever has its writer.
+    async fn a_handler_that_does_not_end_well_takes_its_connection_along(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let heard = Heard::by(&server);
+        let kept: Rc<RefCell<Vec<StreamWriter>>> = Rc::default();
+        let keeps = Rc::clone(&kept);
+        let handler = move |mut reader: StreamReader, writer| {
+            keeps.borrow_mut().push(writer);
+            async move {
+                match &*reader.read_line().await? {
+                    b"fail\n" => Err(io::Error::other("as asked")),
+                    b"panic\n" => panic!("as asked"),
+                    _ => Cancelled::default().raise::<io::Result<()>>().await,
+                }
+            }
+        };
+        let listening = server.start_server(("server", 0), handler).await?;
+        for how in ["fail", "panic", "cancel"] {
+            let (mut reader, writer) = client.open_connection(listening.sockets()[0]).await?;
+            writer.write(format!("{how}\n").as_bytes());
+            let rest = client.timeout(Duration::from_secs(60), reader.read_to_end()).await;
+            assert_eq!(rest.expect(how)?, b"");
+        }
+        let numbers: Vec<u32> = kept.take().iter().map(|writer| writer.transport().number()).collect();
+        let reports = heard.take();
+        assert_eq!(numbers.len(), 3);
+        assert_eq!(
+            reports.iter().map(ErrorContext::to_string).collect::<Vec<_>>(),
+            [
+                format!("Unhandled exception in client_connected_cb: as asked (transport #{}, {})", numbers[0], std::any::type_name::<StreamProtocol>()),
+                "Exception in task: panicked: as asked (task stream handler)".to_owned(),
+            ],
+        );
+        Ok(())
+    }
 }
 
 both_loops! {
@@ -211,6 +253,25 @@ both_loops! {
             assert_eq!(reader.read_to_end().await?, answer.as_bytes());
         }
         assert_eq!(reports.text(), "Unhandled exception in client_connected_cb");
+        Ok(())
+    }
+
+    /// H-25: a handler that ends well leaves its connection to whoever has the writer.
+    async fn a_handler_that_ends_well_leaves_its_connection_open(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let kept: Rc<RefCell<Vec<StreamWriter>>> = Rc::default();
+        let keeps = Rc::clone(&kept);
+        let handler = move |_, writer| {
+            keeps.borrow_mut().push(writer);
+            async { io::Result::Ok(()) }
+        };
+        let listening = server.start_server(("server", 0), handler).await?;
+        let (mut reader, _writer) = client.open_connection(listening.sockets()[0]).await?;
+        world.settle().await;
+        let writer = only(kept.take());
+        writer.write(b"later");
+        assert_eq!(reader.read_exact(5).await?, b"later");
+        assert!(!writer.is_closing());
         Ok(())
     }
 

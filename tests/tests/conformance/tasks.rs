@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::future::pending;
 use std::rc::Rc;
 
-use sim_core::{Task, TaskError, catch_cancel};
+use futures::future::select;
+use sim_core::combinators::{TaskGroup, gather, gather_all};
+use sim_core::{Loop, Task, TaskError, catch_cancel};
 use tests::both_bare_loops;
 use tests::recorder::Log;
 
-use crate::awaiting::{run, sleeper, swallower, tidy, turns};
+use crate::awaiting::{open, run, sleeper, swallower, tidy, turns};
 use crate::loops::{ms, note, reports_of, run_a_turn, run_for};
 
 both_bare_loops! {
@@ -291,7 +293,7 @@ both_bare_loops! {
     /// B-20: the current task is known in steps alone, and tasks that are done are not listed.
     fn the_current_task_is_known_in_its_steps(make: Make) {
         let (lp, log) = (make.new_loop(), Log::new());
-        let named = |lp: &sim_core::Loop| lp.current_task().unwrap_or_else(|| "none".to_owned());
+        let named = |lp: &Loop| lp.current_task().unwrap_or_else(|| "none".to_owned());
         let (handle, seen) = ((*lp).clone(), log.clone());
         let task = lp.create_named_task("short", async move { seen.push(named(&handle)) });
         let (handle, seen) = ((*lp).clone(), log.clone());
@@ -360,5 +362,118 @@ both_bare_loops! {
         run_a_turn(&lp);
         assert_eq!(log.entries(), ["caught", "value"]);
         assert!(plain.cancelled());
+    }
+
+    /// B-13, B-16, B-33, B-35: so it does when the last step of the task that is awaited is queued by then, however
+    /// it is awaited. Nothing behind the await runs.
+    fn a_cancellation_wins_over_an_awaited_task_that_is_about_to_end(make: Make) {
+        for around in Around::ALL {
+            run(make, async move |lp| {
+                let (log, gate) = (Log::new(), lp.create_future::<()>());
+                let (opens, ended) = (gate.clone(), log.clone());
+                let inner = lp.create_task(async move {
+                    opens.await.map_err(drop)?;
+                    ended.push("ended");
+                    Ok(())
+                });
+                let (handle, behind) = (lp.clone(), log.clone());
+                let task = lp.create_task(async move {
+                    around.wait_for(&handle, inner, &behind).await;
+                    behind.push("went on");
+                });
+                turns(&lp, 2).await;
+                // Its last step is queued, and comes before any of the one that is cancelled.
+                open(&gate);
+                assert!(task.cancel());
+                assert_eq!(task.await, Err(TaskError::Cancelled), "{around:?}");
+                let caught: &[&str] = if around == Around::Catch { &["ended", "caught"] } else { &["ended"] };
+                assert_eq!(log.entries(), caught, "{around:?}");
+            });
+        }
+    }
+
+    /// B-13, B-16: a task that waits for the first of several things, and returns in the step that was to show which
+    /// tasks it awaits, is cancelled; if it waits again, it is cancelled there.
+    fn a_cancellation_wins_over_whatever_comes_first(make: Make) {
+        for goes_on in [false, true] {
+            run(make, async move |lp| {
+                let gate = lp.create_future::<()>();
+                let worker = swallower(&lp, &Log::new(), "worker");
+                let opens = gate.clone();
+                let task = lp.create_task(async move {
+                    drop(select(worker, opens).await);
+                    if goes_on {
+                        pending::<()>().await;
+                    }
+                });
+                turns(&lp, 2).await;
+                open(&gate);
+                assert!(task.cancel());
+                assert_eq!(task.await, Err(TaskError::Cancelled));
+            });
+        }
+        // What catches it gets it, and not a value.
+        run(make, async |lp| {
+            let gate = lp.create_future::<()>();
+            let worker = swallower(&lp, &Log::new(), "worker");
+            let task = lp.create_task(catch_cancel(select(worker, gate.clone())));
+            turns(&lp, 2).await;
+            open(&gate);
+            assert!(task.cancel());
+            assert!(task.await.unwrap().is_err());
+        });
+    }
+
+    /// B-35: a gathering whose first task is about to fail cancels the others all the same.
+    fn a_gathering_that_is_about_to_fail_is_cancelled_as_a_whole(make: Make) {
+        run(make, async |lp| {
+            let gate = lp.create_future::<()>();
+            let opens = gate.clone();
+            let fails = lp.create_task(async move { opens.await.map_err(drop).and(Err::<(), ()>(())) });
+            let log = Log::new();
+            let other = tidy::<Result<(), ()>>(&lp, &log, "tidied");
+            let task = lp.create_task(gather([fails, other]));
+            turns(&lp, 2).await;
+            open(&gate);
+            assert!(task.cancel());
+            assert!(matches!(task.await, Err(TaskError::Cancelled)));
+            turns(&lp, 4).await;
+            assert_eq!(log.text(), "tidied");
+        });
+    }
+}
+
+/// What is around the await of a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Around {
+    Nothing,
+    Gather,
+    GatherAll,
+    Timeout,
+    Group,
+    Catch,
+}
+
+impl Around {
+    const ALL: [Self; 6] =
+        [Self::Nothing, Self::Gather, Self::GatherAll, Self::Timeout, Self::Group, Self::Catch];
+
+    async fn wait_for(self, lp: &Loop, task: Task<Result<(), ()>>, log: &Log) {
+        match self {
+            Self::Nothing => drop(task.await),
+            Self::Gather => drop(gather([task]).await),
+            Self::GatherAll => drop(gather_all([task]).await),
+            Self::Timeout => drop(lp.timeout(ms(10_000), task).await),
+            Self::Group => {
+                let body = async |_: TaskGroup<()>| task.await.unwrap_or(Ok(()));
+                drop(lp.task_group(body).await);
+            }
+            Self::Catch => {
+                if let Err(cancelled) = catch_cancel(task).await {
+                    log.push("caught");
+                    cancelled.raise().await
+                }
+            }
+        }
     }
 }

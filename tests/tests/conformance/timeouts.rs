@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::future::{pending, ready};
 use std::rc::Rc;
 
-use sim_core::combinators::Deadline;
+use sim_core::combinators::{Deadline, gather_all};
 use sim_core::{Task, TaskError, catch_cancel};
 use tests::both_bare_loops;
 use tests::recorder::Log;
 
-use crate::awaiting::{run, sleeper, swallower, tidy, tidying, turns};
+use crate::awaiting::{gated, open, run, sleeper, swallower, tidy, tidying, turns};
 use crate::loops::{ms, run_a_turn, run_for};
 
 both_bare_loops! {
@@ -175,6 +175,110 @@ both_bare_loops! {
         }
         assert_eq!(log.entries(), ["expired", "cancelled"]);
         assert!(target.borrow().as_ref().unwrap().cancelled());
+    }
+
+    /// B-41: so it does when the deadline passes while the body still cleans up for it.
+    fn a_deadline_does_not_swallow_a_cancellation_that_its_body_cleans_up_for(make: Make) {
+        run(make, async |lp| {
+            let (handle, log) = (lp.clone(), Log::new());
+            let inner = log.clone();
+            let task = lp.create_task(async move {
+                let late = handle.timeout(ms(5), async move {
+                    catch_cancel(pending::<()>()).await.unwrap_err();
+                    inner.push("cleans up");
+                    pending::<()>().await;
+                });
+                late.await
+            });
+            turns(&lp, 1).await;
+            assert!(task.cancel());
+            assert_eq!(task.await, Err(TaskError::Cancelled));
+            assert_eq!(log.text(), "cleans up");
+        });
+        // Taken back, it is nothing that the deadline knows of.
+        run(make, async |lp| {
+            let handle = lp.clone();
+            let task = lp.create_task(async move {
+                handle.timeout(ms(50), async {
+                    catch_cancel(pending::<()>()).await.unwrap_err();
+                    pending::<()>().await;
+                }).await.is_err()
+            });
+            turns(&lp, 1).await;
+            assert!(task.cancel());
+            assert_eq!(task.uncancel(), 0);
+            assert_eq!(task.await, Ok(true));
+        });
+    }
+
+    /// B-41: of two deadlines the outer one reports, if it passed while the inner one waited, and the body still
+    /// cleans up for it when the inner one passes.
+    fn a_deadline_does_not_swallow_an_outer_one_that_its_body_cleans_up_for(make: Make) {
+        run(make, async |lp| {
+            let cleans_up = async || {
+                catch_cancel(pending::<()>()).await.unwrap_err();
+                pending::<()>().await;
+            };
+            let handle = lp.clone();
+            let nested = lp.timeout(ms(5), async {
+                let _late = handle.timeout(ms(15), cleans_up()).await;
+                "went on"
+            });
+            assert!(nested.await.is_err());
+            // A deadline that begins after the outer one has passed is an ordinary one.
+            let handle = lp.clone();
+            let nested = lp.timeout(ms(5), async {
+                catch_cancel(pending::<()>()).await.unwrap_err();
+                handle.timeout(ms(5), pending::<()>()).await.is_err()
+            });
+            assert_eq!(nested.await, Ok(true));
+        });
+    }
+
+    /// B-33, B-41: so it does when what the deadline has cancelled is about to end.
+    fn a_cancellation_from_outside_wins_over_a_deadline_that_is_being_delivered(make: Make) {
+        run(make, async |lp| {
+            let (handle, log, gate) = (lp.clone(), Log::new(), lp.create_future::<()>());
+            let (cleaning, opens) = (log.clone(), gate.clone());
+            let worker = lp.create_task(async move {
+                let cancelled = catch_cancel(pending::<()>()).await.unwrap_err();
+                cleaning.push("cleans up");
+                opens.await.unwrap();
+                cancelled.raise::<()>().await
+            });
+            let waits = log.clone();
+            let task = lp.create_task(async move {
+                waits.push(match handle.timeout(ms(1), gather_all([worker])).await {
+                    Ok(_) => "value",
+                    Err(_) => "elapsed",
+                });
+            });
+            while log.text() != "cleans up" {
+                lp.sleep(ms(1)).await;
+            }
+            open(&gate);
+            assert!(task.cancel());
+            assert_eq!(task.await, Err(TaskError::Cancelled));
+            assert_eq!(log.entries(), ["cleans up"]);
+        });
+    }
+
+    /// B-33: a deadline that passes when the last step of the task that it is around is queued has passed.
+    fn a_deadline_wins_over_an_awaited_task_that_is_about_to_end(make: Make) {
+        run(make, async |lp| {
+            for gathers in [false, true] {
+                let gate = lp.create_future::<()>();
+                let worker = gated(&lp, &Log::new(), &gate, "value");
+                turns(&lp, 1).await;
+                // Far enough for both to be armed before it, on a busy machine, too.
+                let at = lp.time() + ms(50);
+                lp.call_at(at, move || open(&gate)).detach();
+                let limit = lp.timeout_at(at, async move {
+                    if gathers { drop(gather_all([worker]).await) } else { drop(worker.await) }
+                });
+                assert!(limit.await.is_err(), "{gathers}");
+            }
+        });
     }
 
     /// B-41: a body that catches a cancellation from outside and raises it passes all timeouts.

@@ -130,11 +130,12 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
     let properties: Map<String, Value> = verdict
         .properties
         .iter()
-        .map(|(name, count)| {
-            let told = json!({
-                "kind": count.kind.name(), "held": count.held, "failed": count.failed,
-            });
-            ((*name).to_owned(), told)
+        .map(|((name, kind), count)| {
+            let claims = verdict.properties.keys().filter(|(other, _)| other == name).count();
+            let of_several = (claims > 1).then(|| format!("{name} ({})", kind.name()));
+            let key = of_several.unwrap_or_else(|| (*name).to_owned());
+            let (kind, held, failed) = (kind.name(), count.held, count.failed);
+            (key, json!({ "kind": kind, "held": held, "failed": failed }))
         })
         .collect();
     let mut line = json!({

@@ -1,6 +1,7 @@
 //! What the command logs: `tracing` events, with the time and host of the loop they come from.
 
 use std::fmt;
+use std::io::IsTerminal as _;
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
@@ -27,7 +28,11 @@ pub(crate) fn install() -> Result<(), String> {
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned());
     let targets: Targets =
         wanted.parse().map_err(|error| format!("RUST_LOG={wanted:?}: {error}"))?;
-    let lines = tracing_subscriber::fmt::layer().with_timer(LoopTime).with_writer(|| Logged);
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_timer(LoopTime)
+        .with_ansi(std::io::stderr().is_terminal() && !is_plain)
+        .with_writer(|| Logged);
     tracing_subscriber::registry().with(lines).with(targets).init();
     Ok(())
 }

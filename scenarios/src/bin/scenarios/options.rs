@@ -24,7 +24,8 @@ pub(crate) enum Command {
 pub(crate) struct Run {
     pub(crate) name: String,
     pub(crate) on: LoopKind,
-    pub(crate) seed: u64,
+    /// The seed; without one, the plan's or 0.
+    pub(crate) seed: Option<u64>,
     pub(crate) json: bool,
     pub(crate) trace: bool,
     /// Where to write the packets.
@@ -147,10 +148,6 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, cla
 
 fn command_line() -> clap::Command {
     let json = || flag("json", "Prints JSON");
-    let seed = |id: &'static str, help: &'static str| {
-        let arg = Arg::new(id).long(id).value_name("N").default_value("0");
-        arg.value_parser(parse_seed).help(help)
-    };
     let name = || Arg::new("name").value_name("NAME").required(true).help("The scenario");
     clap::Command::new("scenarios")
         .about("Runs protocols in a simulated world or on real sockets, unchanged")
@@ -170,7 +167,13 @@ fn command_line() -> clap::Command {
                         .value_parser(PossibleValuesParser::new(["sim", "real"]))
                         .help("In the simulator, or on real sockets over loopback"),
                 )
-                .arg(seed("seed", "The simulation's seed, decimal or 0x.."))
+                .arg(
+                    Arg::new("seed")
+                        .long("seed")
+                        .value_name("N")
+                        .value_parser(parse_seed)
+                        .help("The simulation's seed, decimal or 0x.. [default: the plan's, or 0]"),
+                )
                 .arg(flag("trace", "Prints what happened, step by step, to standard error (sim)"))
                 .arg(
                     Arg::new("pcap")
@@ -222,7 +225,14 @@ fn command_line() -> clap::Command {
                         .value_parser(value_parser!(u64).range(1..))
                         .help("How many seeds"),
                 )
-                .arg(seed("first-seed", "The first of them, decimal or 0x.."))
+                .arg(
+                    Arg::new("first-seed")
+                        .long("first-seed")
+                        .value_name("N")
+                        .default_value("0")
+                        .value_parser(parse_seed)
+                        .help("The first of them, decimal or 0x.."),
+                )
                 .arg(count("jobs").help("How many threads [default: one per core]"))
                 .arg(flag("calm", "Without the scenario's own faults"))
                 .arg(
@@ -335,10 +345,9 @@ fn count(name: &'static str) -> Arg {
 
 /// A seed: decimal, or hexadecimal with `0x`.
 fn parse_seed(text: &str) -> Result<u64, String> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    };
+    let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
+    // What a number may begin with, otherwise.
+    let parsed = u64::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'));
     parsed.ok_or_else(|| "a seed is a number of 64 bits, decimal or 0x..".to_owned())
 }
 
@@ -347,7 +356,7 @@ fn run(options: &ArgMatches) -> Run {
     Run {
         name: required(options, "name"),
         on: if real { LoopKind::Real } else { LoopKind::Sim },
-        seed: required(options, "seed"),
+        seed: options.get_one("seed").copied(),
         json: options.get_flag("json"),
         trace: options.get_flag("trace"),
         pcap: options.get_one("pcap").cloned(),
@@ -441,6 +450,8 @@ mod tests {
             "run",
             "run echo --loop maybe",
             "run echo --seed seven",
+            "run echo --seed +5",
+            "run echo --seed 0x+5",
             "run echo --sede 7",
             "check",
             "check echo --seeds 0",

@@ -52,7 +52,7 @@ where
     F::Output: Outcome + 'static,
 {
     if options.how != How::AsIs || options.json {
-        let told = format!("SIM_STOP_AT={at}: it is for `replay`, without --json");
+        let told = format!("SIM_STOP_AT ({at}): it is for `replay`, without --json");
         return Err(Trouble::usage(told));
     }
     let wrong = |error| Trouble::usage(format!("{}: {error}", file.path().display()));

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use sim_check::{Timeline, check, quoted, write_whole};
+use sim_check::{PlanFile, Timeline, check, quoted, write_whole};
 use sim_core::Scenario;
-use sim_net::{Bindings, LinkRule, Plan, Recording, Report};
+use sim_net::{Bindings, LinkRule, Recording, Report};
 
 use crate::check::{all_written, bound_and_unbound, profile, workload};
 use crate::options::{LoopKind, Run};
@@ -69,14 +69,15 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     {
         check = check.profile(profile(mix)?);
     }
-    let plan = options.plan.as_deref().map(read).transpose()?;
-    let parsed = plan.as_ref().map(|(path, text)| {
-        let plan: Plan = text.parse().map_err(|error| in_plan(path, error))?;
-        plan.check_scenario(scenario.name()).map_err(|error| in_plan(path, error))?;
-        Ok((path, plan))
-    });
-    let parsed = parsed.transpose()?;
-    let seed = parsed.as_ref().and_then(|(_, plan)| plan.seed).unwrap_or(options.seed);
+    let file = options.plan.as_deref().map(|path| read(path, scenario.name())).transpose()?;
+    let plan = file.as_ref().map(PlanFile::plan);
+    let seed = match (plan.and_then(|plan| plan.seed), options.seed) {
+        (Some(of_plan), Some(wanted)) if of_plan != wanted => {
+            let hint = format!("the plan is of seed {of_plan:#x}: leave out --seed {wanted:#x}");
+            return Err(Trouble::usage(hint));
+        }
+        (of_plan, wanted) => of_plan.or(wanted).unwrap_or_default(),
+    };
     let mut sim = check.simulation(seed, run);
     let mut named: Vec<String> = Vec::new();
     for link in &options.links {
@@ -85,8 +86,8 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         named.extend(rule.hosts().map(str::to_owned));
         sim = sim.link(rule);
     }
-    if let Some((path, plan)) = &parsed {
-        sim = sim.replay(plan).map_err(|error| in_plan(path, error))?;
+    if let Some(file) = &file {
+        sim = sim.replay(file.plan()).map_err(|error| in_plan(file.path(), error))?;
     }
     if options.record.is_some() {
         sim = sim.record(Recording::new());
@@ -94,8 +95,8 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     let keep_log = options.trace || options.timeline.is_some();
     let report = sim.trace(keep_log).capture(options.pcap.is_some()).run(run);
     let hosts: Vec<&str> = report.hosts().collect();
-    if let Some((path, text)) = &plan {
-        Plan::parse_for(text, &hosts).map_err(|error| in_plan(path, error))?;
+    if let Some(file) = &file {
+        file.check_hosts(&hosts).map_err(|error| in_plan(file.path(), format!("\n{error}")))?;
     }
     // Faults of the scenario may be about hosts that the seed's world does not have.
     if let Some(absent) = report.absent_hosts.iter().find(|host| named.contains(host)) {
@@ -106,7 +107,7 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
     let mut unwritten = Vec::new();
     if let Some(path) = &options.timeline {
         let mut timeline = picture(options, seed, &report);
-        if let Some((_, plan)) = &parsed {
+        if let Some(plan) = plan {
             timeline = timeline.plan(plan);
         }
         unwritten.extend(write(path, |mut file| timeline.write_html(&mut file)).err());
@@ -128,22 +129,23 @@ fn simulate(scenario: &Scenario, options: &Run) -> Result<Ran, Trouble> {
         unwritten.extend(write(path, |file| write!(file, "{recording}")).err());
     }
     let time = report.time.since_epoch();
-    let bindings = plan.is_some().then_some(report.bindings);
+    let bindings = file.is_some().then_some(report.bindings);
     let Report { events, hash, faults, .. } = report;
     Ok(Ran { error, time, events, hash: Some(hash), faults, seed, bindings, unwritten })
 }
 
-/// The text of a plan, with its path.
-fn read(path: &Path) -> Result<(&Path, String), Trouble> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok((path, text)),
-        Err(error) => Err(Trouble::usage(format!("--plan {}: {error}", path.display()))),
-    }
+/// The plan in a file, if it is for the scenario of this name.
+fn read(path: &Path, name: &str) -> Result<PlanFile, Trouble> {
+    let file = PlanFile::read(path).map_err(|error| in_plan(path, error))?;
+    file.plan().check_scenario(name).map_err(|error| in_plan(path, error))?;
+    Ok(file)
 }
 
-/// What is wrong with a plan, a line for each thing.
-fn in_plan(path: &Path, errors: impl std::fmt::Display) -> Trouble {
-    Trouble::usage(format!("--plan {}:\n{errors}", path.display()))
+/// What is wrong with a plan.
+fn in_plan(path: &Path, error: impl std::fmt::Display) -> Trouble {
+    let error = error.to_string();
+    let space = if error.starts_with('\n') { "" } else { " " };
+    Trouble::usage(format!("--plan {}:{space}{error}", path.display()))
 }
 
 /// The run as a picture.
@@ -163,12 +165,17 @@ fn picture<'a, T>(options: &Run, seed: u64, report: &'a Report<T>) -> Timeline<'
     timeline.note(replay)
 }
 
-/// Writes a file whole, or says why it could not.
+/// Writes a file whole, or says why it could not. A reader of a stream that goes away is no trouble.
 fn write(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), String> {
-    write_whole(path, content).map_err(|error| format!("{}: {error}", path.display()))
+    match write_whole(path, content) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("{}: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn run_real(scenario: &Scenario) -> Ran {
@@ -222,9 +229,9 @@ fn print_text(options: &Run, ran: &Ran) {
         ),
         None => say!("{name}: {outcome}, {time:.6?} real, {events} events"),
     }
-    if !ran.faults.is_empty() {
-        let counts: Vec<_> =
-            ran.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let bit = ran.faults.iter().filter(|(_, count)| **count > 0);
+    let counts: Vec<_> = bit.map(|(name, count)| format!("{name} {count}")).collect();
+    if !counts.is_empty() {
         say!("faults that bit: {}", counts.join(", "));
     }
     if let Some(bindings) = &ran.bindings {

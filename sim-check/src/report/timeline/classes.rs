@@ -1,7 +1,7 @@
 //! What kinds of records a reader can ask for.
 
 use sim_core::trace::Record as EngineRecord;
-use sim_net::Record;
+use sim_net::{Log, Record};
 
 /// A kind of records. The page knows them by their number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -27,8 +27,9 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub(super) fn of(record: &Record) -> Self {
+    pub(super) fn of(log: &Log, record: &Record) -> Self {
         match record {
+            record if log.is_broken_property(record) => Self::Report,
             Record::Sent(_) => Self::Sent,
             Record::Delivered(_) => Self::Delivered,
             Record::Dropped(..) => Self::Dropped,
@@ -49,7 +50,7 @@ impl Class {
                 EngineRecord::TaskPolled { .. }
                 | EngineRecord::TaskDone { .. }
                 | EngineRecord::TaskCancelled { .. } => Self::Task,
-                EngineRecord::Report | EngineRecord::Property { holds: false, .. } => Self::Report,
+                EngineRecord::Report => Self::Report,
                 EngineRecord::Mark { .. } | EngineRecord::Property { .. } => Self::Mark,
                 _ => Self::Turn,
             },

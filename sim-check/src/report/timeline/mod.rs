@@ -233,7 +233,7 @@ impl Events {
             self.times.push(since as i64);
         }
         self.hosts.push(u64::from(entry.host));
-        self.shapes.push(self.wording.add(Class::of(&entry.record), &log.text(entry)));
+        self.shapes.push(self.wording.add(Class::of(log, &entry.record), &log.text(entry)));
     }
 }
 

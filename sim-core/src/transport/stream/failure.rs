@@ -15,6 +15,16 @@ use crate::transport::Medium;
 const EIO: i32 = 5;
 
 impl Stream {
+    /// A report about a callback of a protocol's.
+    pub(super) fn report(&self, handler: &dyn StreamHandler, context: ErrorContext) {
+        self.report_on(handler.protocol_name(), context);
+    }
+
+    /// A report about the connection.
+    pub(crate) fn report_on(&self, protocol: &'static str, context: ErrorContext) {
+        self.core().report_made(context.on(self.number, protocol), self.place());
+    }
+
     /// Runs a callback whose failure costs the connection (C-32).
     pub(super) fn guard<R>(
         self: &Rc<Self>,
@@ -38,8 +48,7 @@ impl Stream {
         message: Arc<str>,
     ) {
         let text = format!("Fatal error: protocol.{}() call failed.", callback.name());
-        let context = ErrorContext::panic(text, Arc::clone(&message));
-        self.core().report(context.on(self.number, handler.protocol_name()));
+        self.report(handler, ErrorContext::panic(text, Arc::clone(&message)));
         let error = CallbackPanicked { callback: callback.name(), message };
         self.cut_short(io::Error::other(error));
     }
@@ -47,8 +56,7 @@ impl Stream {
     /// Runs `pause_writing` or `resume_writing`, whose failure is only reported (C-86).
     pub(super) fn flow_guard(&self, text: &str, handler: &dyn StreamHandler, code: impl FnOnce()) {
         if let Err(message) = self.core().contain(code) {
-            let context = ErrorContext::panic(text, message);
-            self.core().report(context.on(self.number, handler.protocol_name()));
+            self.report(handler, ErrorContext::panic(text, message));
         }
     }
 
@@ -64,9 +72,8 @@ impl Stream {
     pub(super) fn fail_with(self: &Rc<Self>, error: io::Error) {
         let shared = SharedError::new(error);
         if shared.get().get_ref().is_some() {
-            let name = self.handler().map_or("no protocol", |handler| handler.protocol_name());
             let context = ErrorContext::error("Fatal error on transport", shared.clone());
-            self.core().report(context.on(self.number, name));
+            self.report_on(self.protocol_name().unwrap_or("no protocol"), context);
         }
         self.cut_short(shared.to_io());
     }
@@ -90,10 +97,9 @@ impl Stream {
     pub(super) fn read_failed(&self, error: io::Error) {
         if self.medium == Medium::ReadPipe && error.raw_os_error() != Some(EIO) {
             let shared = SharedError::new(error);
-            let name = self.handler().map_or("no protocol", |handler| handler.protocol_name());
             let text = "Fatal read error on pipe transport";
-            let context = ErrorContext::error(text, shared.clone()).on(self.number, name);
-            self.core().report(context);
+            let context = ErrorContext::error(text, shared.clone());
+            self.report_on(self.protocol_name().unwrap_or("no protocol"), context);
             return self.force_close(Some(shared.to_io()));
         }
         self.force_close(Some(error));
@@ -177,16 +183,20 @@ mod tests {
         assert!(transport.0.buffer.borrow().capacity() <= super::super::writing::BUFFER_KEPT_MAX);
     }
 
+    /// A protocol that panics when there is room again.
+    struct Stumbles;
+
+    impl Protocol for Stumbles {
+        fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {}
+
+        fn resume_writing(&mut self, _: &mut Cx<'_, Self>) {
+            panic!("on purpose");
+        }
+    }
+
     /// A-18, C-09: a panic in `resume_writing` that ends the run does not cost a closing connection its end.
     #[test]
     fn a_closing_connection_ends_behind_a_panic_that_ended_the_run() {
-        struct Stumbles;
-        impl Protocol for Stumbles {
-            fn data_received(&mut self, _: &mut Cx<'_, Self>, _: &[u8]) {}
-            fn resume_writing(&mut self, _: &mut Cx<'_, Self>) {
-                panic!("on purpose");
-            }
-        }
         const SENT: usize = 1 << 20;
         let mut peer = testing::drive_with_window(Stumbles, 0);
         peer.event_loop().set_panic_policy(PanicPolicy::EndRun);
@@ -197,5 +207,19 @@ mod tests {
         assert!(!peer.is_lost());
         peer.settle();
         assert!(!peer.is_reset() && matches!(peer.lost(), Some(None)));
+    }
+
+    /// A-18, C-72: nor the output of an open one its end.
+    #[test]
+    fn an_output_ends_behind_a_panic_that_ended_the_run() {
+        const SENT: usize = 1 << 20;
+        let mut peer = testing::drive_with_window(Stumbles, 0);
+        peer.event_loop().set_panic_policy(PanicPolicy::EndRun);
+        peer.transport().write(&vec![b'x'; SENT]);
+        peer.settle();
+        peer.transport().write_eof();
+        assert!(catch_unwind(AssertUnwindSafe(|| peer.take(SENT))).is_err());
+        peer.settle();
+        assert!(peer.is_eof_written() && !peer.is_lost());
     }
 }

@@ -22,13 +22,18 @@ fn length(pieces: &[IoSlice<'_>]) -> usize {
 }
 
 /// A panic in `resume_writing` ends the run: a connection that waits for the end of its output has come to it.
-struct EndsAnyway<'a>(&'a Stream);
+struct EndsAnyway<'a>(&'a Rc<Stream>);
 
 impl Drop for EndsAnyway<'_> {
     fn drop(&mut self) {
         let stream = self.0;
-        if stream.phase.get() == Phase::Closing && stream.buffer.borrow().is_empty() {
+        if stream.phase.get() >= Phase::Losing || !stream.buffer.borrow().is_empty() {
+            return;
+        }
+        if stream.phase.get() == Phase::Closing {
             stream.lose(None);
+        } else if stream.eof_written.get() {
+            stream.shutdown_write();
         }
     }
 }
