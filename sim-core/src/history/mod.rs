@@ -62,7 +62,6 @@ mod convergence;
 mod delivery;
 mod leadership;
 mod queue;
-mod record;
 mod register;
 mod search;
 mod session;
@@ -80,7 +79,6 @@ pub use self::convergence::Replicas;
 pub use self::delivery::{Deliveries, Promise, Sending};
 pub use self::leadership::Leaders;
 pub use self::queue::{Queue, QueueInput};
-use self::record::RecordId;
 pub use self::register::{Register, RegisterInput};
 pub use self::search::{check, check_within};
 pub use self::session::{Begun, Guarantee, Sessions};
@@ -124,10 +122,11 @@ pub trait Model {
     }
 }
 
-/// An operation of a history. Those of one history are in the order of their calls.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// An operation of a history that has not ended. It ends once: what is said of its end consumes it.
+#[derive(Debug)]
 pub struct Call {
-    record: RecordId,
+    /// That of its history.
+    identity: Rc<()>,
     index: usize,
 }
 
@@ -161,7 +160,8 @@ pub struct Operation<I, O> {
 pub struct History<I, O>(Rc<RefCell<Recorded<I, O>>>);
 
 struct Recorded<I, O> {
-    id: RecordId,
+    /// What is handed out knows by it whose it is.
+    identity: Rc<()>,
     operations: Vec<Operation<I, O>>,
     /// The processes whose last operation has not returned.
     open: BTreeSet<u64>,
@@ -205,7 +205,7 @@ impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
     /// Nothing was asked yet.
     pub fn new() -> Self {
         Self(Rc::new(RefCell::new(Recorded {
-            id: RecordId::new(),
+            identity: Rc::new(()),
             operations: Vec::new(),
             open: BTreeSet::new(),
             steps: 0,
@@ -226,21 +226,20 @@ impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
         recorded.steps += 1;
         let (called, time) = (recorded.steps, anomaly::now());
         recorded.operations.push(Operation { process, input, called, time, ended: Ended::Maybe });
-        Call { record: recorded.id, index: recorded.operations.len() - 1 }
+        Call { identity: Rc::clone(&recorded.identity), index: recorded.operations.len() - 1 }
     }
 
     /// It was answered.
     ///
     /// # Panics
     ///
-    /// If it was answered before or has failed, or is an operation of another history: a verdict about what was
-    /// recorded wrongly would be wrong.
+    /// If it is an operation of another history: a verdict about what was recorded wrongly would be wrong.
     #[track_caller]
     pub fn returns(&self, call: Call, output: O) {
         let mut recorded = self.0.borrow_mut();
-        let at = recorded.steps + 1;
-        recorded.end(call, Ended::Ok(output, at));
-        recorded.steps = at;
+        recorded.steps += 1;
+        let at = recorded.steps;
+        recorded.end(&call, Ended::Ok(output, at));
     }
 
     /// It did not happen, for sure.
@@ -250,7 +249,7 @@ impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
     /// As [`returns`](Self::returns).
     #[track_caller]
     pub fn fails(&self, call: Call) {
-        self.0.borrow_mut().end(call, Ended::Failed);
+        self.0.borrow_mut().end(&call, Ended::Failed);
     }
 
     /// The operations, in the order of their calls.
@@ -259,13 +258,12 @@ impl<I: Clone + Debug, O: Clone + Debug> History<I, O> {
     }
 }
 
-impl<I: Debug, O: Debug> Recorded<I, O> {
+impl<I, O> Recorded<I, O> {
     #[track_caller]
-    fn end(&mut self, call: Call, ended: Ended<O>) {
-        assert!(call.record == self.id, "History: the operation is one of another history");
+    fn end(&mut self, call: &Call, ended: Ended<O>) {
+        let is_own = Rc::ptr_eq(&call.identity, &self.identity);
+        assert!(is_own, "History: the operation is one of another history");
         let operation = &mut self.operations[call.index];
-        let is_open = matches!(operation.ended, Ended::Maybe);
-        assert!(is_open, "History: the operation has ended before: {operation}");
         operation.ended = ended;
         self.open.remove(&operation.process);
     }

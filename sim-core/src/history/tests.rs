@@ -1,7 +1,5 @@
 //! Histories whose verdict is known, and random ones against a search without any shortcut.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use proptest::prelude::*;
 
 use super::search::check_by_search;
@@ -123,30 +121,6 @@ fn a_process_has_one_operation_at_a_time() {
     let history = Registered::new();
     write(&history, 1, 7);
     write(&history, 1, 8);
-}
-
-/// The verdict about a write that is read, and about what comes behind, would be another.
-#[test]
-fn an_operation_ends_once() {
-    let ends: [fn(&Registered, Call); 2] =
-        [|history, call| history.returns(call, 0), |history, call| history.fails(call)];
-    for (first, second) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-        let history = Registered::new();
-        let call = write(&history, 1, 7);
-        ends[first](&history, call);
-        let twice = catch_unwind(AssertUnwindSafe(|| ends[second](&history, call)));
-        let text = *twice.unwrap_err().downcast::<String>().unwrap();
-        assert!(
-            text.starts_with("History: the operation has ended before: 1.. process 1"),
-            "{text}"
-        );
-        // Nothing has become of it: the process is free, and its next operation the next step.
-        let next = write(&history, 1, 8);
-        history.returns(next, 0);
-        let [one, other] = &history.operations()[..] else { panic!("two operations") };
-        let at = one.returned().unwrap_or(one.called);
-        assert_eq!((other.called, other.returned()), (at + 1, Some(at + 2)));
-    }
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn a_signal_of_a_plan_is_over_when_the_faults_are() {
     assert_eq!(report.unwrap(), (2, true));
 }
 
-/// G-43, signal(7): while a process gets no turns, a standard signal is pending at most once, however often it is sent;
+/// G-43: while a process gets no turns, a standard signal is pending at most once, however often it is sent;
 /// each of another number, and of a realtime number, is another one.
 #[test]
 fn a_signal_is_pending_once() {
