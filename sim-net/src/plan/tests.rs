@@ -82,7 +82,7 @@ fn the_example_of_the_documentation_is_a_plan() {
     let example = docs.skip_while(|line| *line != " ```text").skip(1);
     let example: Vec<&str> = example.take_while(|line| *line != " ```").collect();
     let plan: Plan = example.join("\n").parse().unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(plan.entries.len(), 22);
+    assert_eq!(plan.entries.len(), 23);
 }
 
 #[test]
