@@ -750,7 +750,7 @@ fn check_keeps_the_plan_of_a_failure_in_its_corpus() {
 
 #[test]
 fn a_failure_of_a_plan_of_the_corpus_tells_all_of_it_and_its_file() {
-    let corpus = folder("told");
+    let corpus = folder("corpus-failure");
     let found = |more: &str| -> Value {
         let line = format!("check Z05 {more} --json --corpus {}", corpus.display());
         serde_json::from_str(text(&run(&line).stdout)).expect("it is JSON")
