@@ -87,6 +87,7 @@ impl Loop {
     /// assert_eq!(lp.run_until_complete(sum)?, Ok(500_500));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn run_in_executor<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,

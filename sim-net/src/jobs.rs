@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::decisions::{Entity, Site};
-use crate::link::{Latency, Probability};
+use crate::decisions::Site;
+use crate::link::Latency;
 use crate::network::Network;
 use crate::plan::FaultSite;
-use crate::plane::question::{Question, Subject};
-use crate::trace::Record;
 
 /// How long jobs take, unless somebody says otherwise.
 const SHORTEST: Duration = Duration::from_micros(10);
@@ -50,33 +48,7 @@ impl Network {
         let ordinal = given.1;
         given.1 += 1;
         let latency = self.jobs.latency.clone();
-        let is_planned = self.wire.is_planned();
-        if !latency.varies() && !is_planned {
-            return latency.least();
-        }
         let of = format!("{}@{incarnation}/executor", self.wire.trace.hosts[host as usize]);
-        let entity = Entity::named(&of);
-        let asked = Question {
-            host,
-            site: Site::JobDelay,
-            fault: FaultSite::JobDelay,
-            // Asked each time: how likely it is says the distribution.
-            likely: Probability::ALWAYS,
-            entity,
-            ordinal,
-            subject: Subject::Draw(&of, entity, ordinal),
-        };
-        let value = if is_planned {
-            self.choice_of_plan(&asked).unwrap_or(0)
-        } else {
-            latency.beyond_least(self.wire.decisions.at(Site::JobDelay, entity, ordinal))
-        };
-        if latency.varies() || value > 0 {
-            self.record(host, Record::Draw { site: Site::JobDelay, value });
-        }
-        if value > 0 {
-            self.note_stream_fault(asked.fault, asked.subject, value);
-        }
-        latency.least() + Duration::from_nanos(value)
+        self.draw_latency(&latency, (Site::JobDelay, FaultSite::JobDelay), host, &of, ordinal)
     }
 }

@@ -1,6 +1,7 @@
 //! What the integration tests of the workspace share.
 
 pub mod alone;
+pub mod cases;
 pub mod coverage;
 pub mod datagram_recorder;
 pub mod echo;

@@ -16,13 +16,12 @@ use super::zone::{Zone, said_of};
 use super::{NameFault, Resolver};
 use crate::agenda::Event;
 use crate::bell::Bell;
-use crate::decisions::{Entity, Site};
+use crate::decisions::Site;
 use crate::link::Probability;
 use crate::missed::Missed;
 use crate::network::Network;
 use crate::plan::FaultSite;
-use crate::plane::question::{self as decided, Subject};
-use crate::trace::Record;
+use crate::plane::question::Question as Asking;
 
 /// How long a host waits for an answer before it asks again (`RES_TIMEOUT`).
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -331,7 +330,7 @@ impl Network {
         if self.may_befall_names() {
             for fault in NameFault::ALL {
                 let sites = (fault.site(), fault.fault_site());
-                self.offer_call(&asked(sites, host, &of, ordinal, Probability::NEVER), 1);
+                self.offer_call(&Asking::of_draw(sites, host, &of, ordinal, Probability::NEVER), 1);
             }
         }
     }
@@ -348,7 +347,8 @@ impl Network {
         }
         NameFault::ALL.into_iter().find(|fault| {
             let likely = self.name_service.config.likely(*fault);
-            let asked = asked((fault.site(), fault.fault_site()), host, of, ordinal, likely);
+            let sites = (fault.site(), fault.fault_site());
+            let asked = Asking::of_draw(sites, host, of, ordinal, likely);
             self.offer_call(&asked, 1);
             self.ask(&asked, |_| 1).is_some()
         })
@@ -357,40 +357,8 @@ impl Network {
     /// How long the answer takes.
     fn draw_name_delay(&mut self, host: u32, of: &str, ordinal: u64) -> Duration {
         let latency = self.name_service.config.latency.clone();
-        let sites = (Site::NameDelay, FaultSite::NameDelay);
-        // Asked each time: how likely it is says the distribution.
-        let asked = asked(sites, host, of, ordinal, Probability::ALWAYS);
-        let is_planned = self.wire.is_planned();
-        if !latency.varies() && !is_planned {
-            return latency.least();
-        }
-        let value = if is_planned {
-            self.choice_of_plan(&asked).unwrap_or(0)
-        } else {
-            let entity = Entity::named(of);
-            latency.beyond_least(self.wire.decisions.at(Site::NameDelay, entity, ordinal))
-        };
-        if latency.varies() || value > 0 {
-            self.record(host, Record::Draw { site: Site::NameDelay, value });
-        }
-        if value > 0 {
-            self.note_stream_fault(asked.fault, asked.subject, value);
-        }
-        latency.least() + Duration::from_nanos(value)
+        self.draw_latency(&latency, (Site::NameDelay, FaultSite::NameDelay), host, of, ordinal)
     }
-}
-
-/// What is asked about question number `ordinal` of those that draws call `of`.
-fn asked(
-    (site, fault): (Site, FaultSite),
-    host: u32,
-    of: &str,
-    ordinal: u64,
-    likely: Probability,
-) -> decided::Question<'_> {
-    let entity = Entity::named(of);
-    let subject = Subject::Draw(of, entity, ordinal);
-    decided::Question { host, site, fault, likely, entity, ordinal, subject }
 }
 
 // Answers.

@@ -1,10 +1,11 @@
 //! What a site is asked, and who answers: the seed or the plan.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::decisions::{Entity, Site};
 use crate::flow::Flow;
-use crate::link::Probability;
+use crate::link::{Latency, Probability};
 use crate::network::Network;
 use crate::plan::{EventId, FaultSite, SegmentClass};
 use crate::plane::census::OfferedCall;
@@ -40,7 +41,51 @@ pub(crate) struct Question<'a> {
     pub(crate) subject: Subject<'a>,
 }
 
+impl<'a> Question<'a> {
+    /// What is asked about number `ordinal` of the draws of a host that are called `of`.
+    pub(crate) fn of_draw(
+        (site, fault): (Site, FaultSite),
+        host: u32,
+        of: &'a str,
+        ordinal: u64,
+        likely: Probability,
+    ) -> Self {
+        let entity = Entity::named(of);
+        let subject = Subject::Draw(of, entity, ordinal);
+        Self { host, site, fault, likely, entity, ordinal, subject }
+    }
+}
+
 impl Network {
+    /// How long something takes that is no packet: a time of `latency`, or by a plan the least and what the plan says.
+    pub(crate) fn draw_latency(
+        &mut self,
+        latency: &Latency,
+        sites: (Site, FaultSite),
+        host: u32,
+        of: &str,
+        ordinal: u64,
+    ) -> Duration {
+        let is_planned = self.wire.is_planned();
+        if !latency.varies() && !is_planned {
+            return latency.least();
+        }
+        // Asked each time: how likely it is says the distribution.
+        let asked = Question::of_draw(sites, host, of, ordinal, Probability::ALWAYS);
+        let value = if is_planned {
+            self.choice_of_plan(&asked).unwrap_or(0)
+        } else {
+            latency.beyond_least(self.wire.decisions.at(asked.site, asked.entity, ordinal))
+        };
+        if latency.varies() || value > 0 {
+            self.record(host, Record::Draw { site: asked.site, value });
+        }
+        if value > 0 {
+            self.note_stream_fault(asked.fault, asked.subject, value);
+        }
+        latency.least() + Duration::from_nanos(value)
+    }
+
     /// Asks for a fault: its value, if it happens. Only then is it recorded and counted. `value` makes
     /// one of what is left of a draw.
     pub(crate) fn ask(

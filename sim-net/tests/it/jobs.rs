@@ -106,3 +106,14 @@ fn a_crash_takes_the_jobs_of_its_host() {
     report.unwrap();
     assert_eq!(done.load(Ordering::Relaxed), 1);
 }
+
+/// A job that nobody awaits is left over at the end, and who gave it away is named.
+#[test]
+fn a_job_that_is_not_done_is_told_with_its_place() {
+    let sim = Sim::new(1).leftovers(true).executor(Duration::from_secs(1));
+    let report = sim.run(|world| async move {
+        drop(world.host("a").run_in_executor(|| ()).unwrap());
+    });
+    let told = report.outcome.unwrap_err().to_string();
+    assert!(told.contains("it/jobs.rs"), "{told}");
+}

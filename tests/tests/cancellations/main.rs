@@ -13,24 +13,12 @@
 mod play;
 mod tree;
 
-use std::env;
-
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
+use proptest::test_runner::TestRunner;
+use tests::cases;
 
 /// How many trees are played unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 20_000;
-
-fn config() -> ProptestConfig {
-    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = CASES;
-    }
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(0);
-    }
-    config
-}
 
 /// B-13, B-16, B-17, B-33, B-35, B-39, B-41: whatever a task awaits, a cancellation ends it, and what it awaited; a
 /// deadline that has passed is one, and in time.
@@ -38,7 +26,7 @@ fn config() -> ProptestConfig {
 #[test]
 fn no_cancellation_is_lost_in_any_tree() {
     let holds = |case| play::holds(&case).map_err(TestCaseError::fail);
-    if let Err(failure) = TestRunner::new(config()).run(&tree::cases(), holds) {
+    if let Err(failure) = TestRunner::new(cases::fixed(CASES)).run(&tree::cases(), holds) {
         panic!("{failure}");
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use real_net::{MioDriver, new_loop_and_driver};
 use rustix::net::sockopt::set_socket_linger;
 use sim_core::driver::Driver;
-use sim_core::{EventLoop, PipeEnd, PipeReader, PipeWriter, Socket};
+use sim_core::{Conn, EventLoop, PipeEnd, PipeReader, PipeWriter, Socket};
 use tests::recorder::{Log, Recorder};
 use tests::socket_path::SocketPath;
 
@@ -129,18 +129,23 @@ fn an_end_to_write_to_outlasts_what_is_said_back() {
     assert_eq!((&heard, &*log.text()), (b"heard", "CM"));
 }
 
+/// A socket as the writing end of a pipe, on a loop of its own.
+fn written_to(near: impl Into<OwnedFd>) -> (EventLoop, Conn<Recorder>, Log) {
+    let (lp, driver) = new_loop();
+    let writer = PipeWriter::from_source(&lp, driver.adopt_pipe(near, PipeEnd::Write).unwrap());
+    let (handle, log) = ((*lp).clone(), Log::new());
+    let own = log.clone();
+    let connect = async move { handle.connect_write_pipe(writer, || Recorder::new(&own)).await };
+    let conn = lp.run_until_complete(connect).unwrap().unwrap();
+    (lp, conn, log)
+}
+
 /// G-04: whoever will say nothing more, of a socket that is written to, still reads: its half-close is no end.
 // on: real
 #[test]
 fn an_end_to_write_to_outlasts_a_half_close() {
     fn exchange(near: impl Into<OwnedFd>, mut peer: impl Read, half_close: impl FnOnce()) {
-        let (lp, driver) = new_loop();
-        let writer = PipeWriter::from_source(&lp, driver.adopt_pipe(near, PipeEnd::Write).unwrap());
-        let (handle, log) = ((*lp).clone(), Log::new());
-        let own = log.clone();
-        let connect =
-            async move { handle.connect_write_pipe(writer, || Recorder::new(&own)).await };
-        let conn = lp.run_until_complete(connect).unwrap().unwrap();
+        let (lp, conn, log) = written_to(near);
         conn.transport().write(b"first");
         run_for(&lp, ms(20));
         half_close();
@@ -166,13 +171,7 @@ fn an_end_to_write_to_outlasts_a_half_close() {
 #[test]
 fn an_end_to_write_to_ends_with_its_reader() {
     fn end(near: impl Into<OwnedFd>, go: impl FnOnce()) -> String {
-        let (lp, driver) = new_loop();
-        let writer = PipeWriter::from_source(&lp, driver.adopt_pipe(near, PipeEnd::Write).unwrap());
-        let (handle, log) = ((*lp).clone(), Log::new());
-        let own = log.clone();
-        let connect =
-            async move { handle.connect_write_pipe(writer, || Recorder::new(&own)).await };
-        let _conn = lp.run_until_complete(connect).unwrap().unwrap();
+        let (lp, _conn, log) = written_to(near);
         go();
         run_for(&lp, ms(20));
         log.text()

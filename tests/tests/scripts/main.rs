@@ -20,12 +20,12 @@ mod script;
 mod strategy;
 mod tame;
 
-use std::env;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
+use proptest::test_runner::TestRunner;
 use sim_net::Sim;
+use tests::cases;
 
 use play::{Over, Seen, play};
 use script::Script;
@@ -34,20 +34,9 @@ use script::Script;
 const CASES: u32 = 512;
 const LATENCY: std::ops::Range<Duration> = Duration::from_micros(500)..Duration::from_micros(1500);
 
-fn config() -> ProptestConfig {
-    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = CASES;
-    }
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(0);
-    }
-    config
-}
-
 #[track_caller]
 fn for_all_scripts(holds: impl Fn(&Script) -> Result<(), String>) {
-    let ran = TestRunner::new(config())
+    let ran = TestRunner::new(cases::fixed(CASES))
         .run(&strategy::scripts(), |script| holds(&script).map_err(TestCaseError::fail));
     if let Err(failure) = ran {
         panic!("{failure}");
