@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use sim_core::combinators::{TaskFailure, Timeout, gather};
 use sim_core::{Failure, Loop, Task, TaskError, World};
 
@@ -16,22 +17,29 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 ///
 /// A [`Violation`] that names `what` was waited for.
-pub async fn within<F: Future>(lp: &Loop, what: &str, future: F) -> Result<F::Output, Violation> {
-    told(what, lp.timeout(PATIENCE, future)).await
+pub fn within<F: Future>(
+    lp: &Loop,
+    what: &str,
+    future: F,
+) -> impl Future<Output = Result<F::Output, Violation>> {
+    told(what, lp.timeout(PATIENCE, future))
 }
 
 /// The same on the scenario's own clock, which goes on when a host dies.
-pub(crate) async fn within_world<F: Future>(
+pub(crate) fn within_world<F: Future>(
     world: &World,
     what: &str,
     future: F,
-) -> Result<F::Output, Violation> {
-    told(what, world.timeout(PATIENCE, future)).await
+) -> impl Future<Output = Result<F::Output, Violation>> {
+    told(what, world.timeout(PATIENCE, future))
 }
 
-async fn told<F: Future>(what: &str, waiting: Timeout<F>) -> Result<F::Output, Violation> {
-    let missed = |_| Violation::new(format!("{what} did not happen within {PATIENCE:?}"));
-    waiting.await.map_err(missed)
+// No `async fn`: its future would have the other one in it twice, and that of who waits for it twice again.
+fn told<F: Future>(
+    what: &str,
+    waiting: Timeout<F>,
+) -> impl Future<Output = Result<F::Output, Violation>> {
+    waiting.map_err(move |_| Violation::new(format!("{what} did not happen within {PATIENCE:?}")))
 }
 
 /// Waits for every task, each within [`PATIENCE`], and hands on the first failure as soon as it is there.

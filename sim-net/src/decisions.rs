@@ -259,7 +259,7 @@ impl Entity {
 }
 
 /// A name that is hashed while it is spelled, so that no string is built.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct NameHash(u64);
 
 impl NameHash {

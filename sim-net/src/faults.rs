@@ -26,8 +26,10 @@ pub(crate) const BY_HAND: &str = "hand.drop";
 /// Counters by the name of the fault. A fault that could have happened and did not counts 0.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    /// A dozen at most, which a look at each finds faster than a tree; what is asked for often comes to the front.
-    counts: Vec<(&'static str, u64)>,
+    /// Those that are drawn, in the order of [`Site::ALL`].
+    drawn: [Option<u64>; Site::ALL.len()],
+    /// The others, of which there are a dozen at most: a look at each finds one faster than a tree.
+    others: Vec<(&'static str, u64)>,
 }
 
 impl Faults {
@@ -41,18 +43,58 @@ impl Faults {
         *self.counter(name) += 1;
     }
 
+    /// What is drawn at this site can happen from now on.
+    pub(crate) fn enable_drawn(&mut self, site: Site) {
+        self.drawn[site as usize].get_or_insert(0);
+    }
+
+    /// What is drawn at this site happened.
+    #[inline]
+    pub(crate) fn count_drawn(&mut self, site: Site) {
+        *self.drawn[site as usize].get_or_insert(0) += 1;
+    }
+
     fn counter(&mut self, name: &'static str) -> &mut u64 {
-        let place = self.counts.iter().position(|&(known, _)| known == name);
+        if let Some(site) = Site::ALL.into_iter().find(|site| site.name() == name) {
+            return self.drawn[site as usize].get_or_insert(0);
+        }
+        let place = self.others.iter().position(|&(known, _)| known == name);
         let place = place.unwrap_or_else(|| {
-            self.counts.push((name, 0));
-            self.counts.len() - 1
+            self.others.push((name, 0));
+            self.others.len() - 1
         });
-        let nearer = place.saturating_sub(1);
-        self.counts.swap(place, nearer);
-        &mut self.counts[nearer].1
+        &mut self.others[place].1
     }
 
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.counts.iter().copied().collect()
+        let drawn = Site::ALL.into_iter().zip(self.drawn);
+        let drawn = drawn.filter_map(|(site, count)| Some((site.name(), count?)));
+        drawn.chain(self.others.iter().copied()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_counted_once_by_whichever_name() {
+        let mut faults = Faults::default();
+        faults.enable(LOSS);
+        faults.enable_drawn(Site::PacketLoss);
+        faults.enable_drawn(Site::ShortWrite);
+        faults.count(LOSS);
+        faults.count_drawn(Site::PacketLoss);
+        faults.count(MTU);
+        faults.enable(MTU);
+        let counts = [(MTU, 1), (LOSS, 2), (Site::ShortWrite.name(), 0)];
+        assert_eq!(faults.counts(), counts.into());
+    }
+
+    #[test]
+    fn every_site_has_its_place() {
+        for (place, site) in Site::ALL.into_iter().enumerate() {
+            assert_eq!(site as usize, place, "{}", site.name());
+        }
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Host {
     /// What Unix sockets are bound to.
     pub(crate) unix: Names,
     pub(crate) flows: FlowCounts,
+    /// What the names of its process's calls begin with: `name@incarnation/`.
+    pub(crate) calls: NameHash,
     /// How many ephemeral ports it has drawn.
     pub(crate) ports_drawn: u64,
     /// Its ranks among hosts that are ready at the same instant.
@@ -160,6 +162,7 @@ impl Host {
             number,
             incarnation,
             entity: entity(name, incarnation),
+            calls: calls_of(name, incarnation),
             tcp: memory.tcp,
             connections: memory.connections,
             time_waits: TimeWaits::default(),
@@ -249,6 +252,7 @@ impl Host {
     pub(crate) fn begin_incarnation(&mut self, name: &str) {
         self.incarnation += 1;
         self.entity = entity(name, self.incarnation);
+        self.calls = calls_of(name, self.incarnation);
         self.flows.clear();
         self.unix.begin_incarnation();
         self.ports_drawn = 0;
@@ -258,9 +262,20 @@ impl Host {
 
 /// What a host's own draws are keyed by: `name@incarnation`.
 fn entity(name: &str, incarnation: u16) -> Entity {
+    incarnation_of(name, incarnation).finish()
+}
+
+/// What the names of the calls of a host's process begin with.
+pub(crate) fn calls_of(name: &str, incarnation: u16) -> NameHash {
+    let mut hash = incarnation_of(name, incarnation);
+    hash.text("/");
+    hash
+}
+
+fn incarnation_of(name: &str, incarnation: u16) -> NameHash {
     let mut hash = NameHash::new();
     hash.text(name);
     hash.text("@");
     hash.number(u32::from(incarnation));
-    hash.finish()
+    hash
 }

@@ -131,6 +131,11 @@ impl Wire {
         self.plane.as_ref().is_some_and(|plane| plane.decides(self.now))
     }
 
+    /// True if what befalls the run is written down.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.plane.as_ref().is_some_and(|plane| plane.recorder.is_some())
+    }
+
     pub(crate) fn flow_entity(&self, flow: Flow) -> Entity {
         flow.entity(&self.trace.hosts)
     }

@@ -147,10 +147,13 @@ impl Connecting {
         };
         let first_count = self.interleave.unwrap_or(usize::from(self.happy_eyeballs.is_some()));
         let remotes = if first_count > 0 { interleave(&remotes, first_count) } else { remotes };
-        let attempts = remotes.into_iter().map(|remote| self.attempt(remote, locals.as_deref()));
+        let attempt = |remote| self.attempt(remote, locals.as_deref());
         let connected = match self.happy_eyeballs {
-            Some(delay) => staggered(&self.lp, delay, attempts).await,
-            None => one_by_one(attempts).await,
+            Some(delay) => {
+                // Not in the future of those that never need it.
+                Box::pin(staggered(&self.lp, delay, remotes.into_iter().map(attempt))).await
+            }
+            None => one_by_one(remotes, attempt).await,
         };
         self.start(connected.map_err(combine)?, factory).await
     }
@@ -255,11 +258,12 @@ impl Connecting {
 
 /// Makes one attempt after another (E-04).
 async fn one_by_one<T>(
-    attempts: impl Iterator<Item = impl Future<Output = io::Result<T>>>,
+    remotes: Vec<SocketAddr>,
+    attempt: impl AsyncFn(SocketAddr) -> io::Result<T>,
 ) -> Result<T, Vec<io::Error>> {
     let mut errors = Vec::new();
-    for attempt in attempts {
-        match attempt.await {
+    for remote in remotes {
+        match attempt(remote).await {
             Ok(value) => return Ok(value),
             Err(error) => errors.push(error),
         }

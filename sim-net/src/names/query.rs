@@ -163,7 +163,7 @@ impl Network {
     pub(crate) fn set_resolver(&mut self, config: Resolver) {
         for fault in NameFault::ALL {
             if !config.likely(fault).is_never() {
-                self.wire.faults.enable(fault.site().name());
+                self.wire.faults.enable_drawn(fault.site());
             }
         }
         self.name_service.config = config;
@@ -171,7 +171,7 @@ impl Network {
 
     /// The fault of a plan with this number begins to befall the questions of a host.
     pub(crate) fn begin_name_fault(&mut self, number: u32, host: &str, fault: NameFault) {
-        self.wire.faults.enable(fault.site().name());
+        self.wire.faults.enable_drawn(fault.site());
         self.name_service.scheduled.push((number, host.to_owned(), fault));
     }
 
@@ -288,7 +288,7 @@ impl Network {
         let ordered = self.name_service.ordered(asking, &name);
         let fault = match ordered {
             Some(fault) => {
-                self.wire.faults.count(fault.site().name());
+                self.wire.faults.count_drawn(fault.site());
                 Some(fault)
             }
             None => self.draw_name_fault(host, &of, ordinal),

@@ -1,5 +1,6 @@
 //! What a site is asked, and who answers: the seed or the plan.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::plane::census::OfferedCall;
 use crate::plane::moment;
 use crate::plane::passage::schedule;
 use crate::plane::stream_name::StreamName;
+use crate::stream_faults::calls::CallName;
 use crate::trace::Record;
 use crate::wire::Wire;
 
@@ -25,7 +27,24 @@ pub(crate) enum Subject<'a> {
     /// The opening of a connection by this flow.
     Opening(Flow, Entity),
     /// A call, or something on a disk, by the key of its draw.
-    Draw(&'a str, Entity, u64),
+    Draw(DrawName<'a>, Entity, u64),
+}
+
+/// What draws that are no packet's and no stream's are called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DrawName<'a> {
+    Text(&'a str),
+    /// Spelled where somebody wants it: most are hashed only.
+    Call(&'a CallName<'a>),
+}
+
+impl fmt::Display for DrawName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Call(call) => call.fmt(f),
+        }
+    }
 }
 
 /// What a site is asked.
@@ -51,7 +70,7 @@ impl<'a> Question<'a> {
         likely: Probability,
     ) -> Self {
         let entity = Entity::named(of);
-        let subject = Subject::Draw(of, entity, ordinal);
+        let subject = Subject::Draw(DrawName::Text(of), entity, ordinal);
         Self { host, site, fault, likely, entity, ordinal, subject }
     }
 }
@@ -127,7 +146,7 @@ impl Network {
     pub(crate) fn happens(&mut self, question: &Question<'_>, value: u64) -> u64 {
         let Question { host, site, fault, .. } = *question;
         self.record(host, Record::Draw { site, value });
-        self.wire.faults.count(site.name());
+        self.wire.faults.count_drawn(site);
         self.note_stream_fault(fault, question.subject, value);
         value
     }
@@ -177,7 +196,7 @@ fn event(subject: Subject<'_>, fault: FaultSite, hosts: &[Arc<str>]) -> EventId 
             transmission: 1,
         },
         Subject::Draw(entity, _, ordinal) => {
-            EventId::Draw { site: fault.name().to_owned(), entity: entity.to_owned(), ordinal }
+            EventId::Draw { site: fault.name().to_owned(), entity: entity.to_string(), ordinal }
         }
     }
 }

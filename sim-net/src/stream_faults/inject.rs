@@ -6,7 +6,7 @@ use std::time::Duration;
 use sim_core::Time;
 
 use super::{Boundary, StreamFaults};
-use crate::decisions::{Entity, RecentDraws, Site, below};
+use crate::decisions::{Decisions, Draws, Entity, RecentDraws, Site, below};
 use crate::faults::Faults;
 use crate::network::Network;
 use crate::plane::stream_name::StreamName;
@@ -35,9 +35,10 @@ pub(super) struct Injected {
     pub(super) out: Entity,
     pub(super) inward: Entity,
     pub(super) boundary: Option<Boundary>,
-    /// How many boundaries there were, and before which byte read the next one is.
-    pub(super) boundaries: u64,
-    pub(super) next_boundary: u64,
+    /// What places them, how many there were, and before which byte read the next one is.
+    boundary_draws: Draws,
+    boundaries: u64,
+    next_boundary: u64,
     /// Bytes read.
     pub(super) read: u64,
     /// Where writes ended that are not read yet: the peer's, by bytes written, in order.
@@ -76,7 +77,7 @@ impl Injection {
         ];
         for (site, likely) in kinds {
             if !likely.is_never() {
-                faults.enable(site.name());
+                faults.enable_drawn(site);
             }
         }
         Self { config, is_on: !config.are_none(), ..Self::default() }
@@ -90,8 +91,9 @@ impl Injection {
         }
     }
 
+    /// What is known of a stream already.
     #[inline]
-    fn get_mut(&mut self, id: SocketId) -> Option<&mut Injected> {
+    pub(super) fn get_mut(&mut self, id: SocketId) -> Option<&mut Injected> {
         let (known, injected) = self.streams.get_mut(id.slot())?.as_mut()?;
         (*known == id).then_some(injected)
     }
@@ -105,12 +107,13 @@ impl Injection {
 }
 
 impl Injected {
-    fn new(name: StreamName, out: Entity, inward: Entity, boundary: Option<Boundary>) -> Self {
+    fn new(name: StreamName, out: Entity, inward: Entity) -> Self {
         Self {
             name,
             out,
             inward,
-            boundary,
+            boundary: None,
+            boundary_draws: Draws::new(Site::ReadBoundary, inward),
             boundaries: 0,
             next_boundary: 0,
             read: 0,
@@ -131,8 +134,22 @@ impl Injected {
         }
     }
 
+    /// How many bytes lie before the next boundary.
+    #[inline]
+    pub(super) fn stretch_left(&mut self, decisions: &Decisions) -> u64 {
+        if self.boundary.is_none() {
+            return u64::MAX;
+        }
+        if self.read >= self.next_boundary {
+            self.boundaries += 1;
+            let draw = self.boundary_draws.at(decisions, self.boundaries);
+            self.next_boundary = self.read.saturating_add(self.stretch(draw));
+        }
+        self.next_boundary - self.read
+    }
+
     /// How long the next stretch of a stream is up to a boundary, given a draw.
-    pub(super) fn stretch(&self, draw: u64) -> u64 {
+    fn stretch(&self, draw: u64) -> u64 {
         match self.boundary {
             None => u64::MAX,
             Some(Boundary::Byte | Boundary::Drawn) => 1,
@@ -178,12 +195,6 @@ impl Network {
         Some((host, self.injection.get_mut(id)?))
     }
 
-    /// What is known of a stream that was asked about a moment ago, by the same call of its application.
-    #[inline]
-    pub(super) fn injected_before(&mut self, id: SocketId) -> Option<&mut Injected> {
-        self.injection.get_mut(id)
-    }
-
     /// Begins to know of a stream; `None` if the socket is none.
     #[cold]
     fn begin_injection(&mut self, id: SocketId) -> Option<()> {
@@ -201,10 +212,12 @@ impl Network {
         let hosts = &self.wire.trace.hosts;
         let (out, inward) = (name.entity(hosts), name.clone().reversed().entity(hosts));
         let StreamFaults { boundaries, boundary, .. } = self.injection.config;
-        let rest = (!self.wire.is_planned())
-            .then(|| self.injection.recent.at(&self.wire.decisions, Site::ReadBoundary, inward, 0))
-            .map(|draw| boundaries.rest(draw));
-        let boundary = rest.flatten().map(|rest| match (boundary, below(rest, 5)) {
+        let mut injected = Injected::new(name, out, inward);
+        if self.wire.is_planned() {
+            return injected;
+        }
+        let rest = boundaries.rest(injected.boundary_draws.at(&self.wire.decisions, 0));
+        injected.boundary = rest.map(|rest| match (boundary, below(rest, 5)) {
             (Boundary::Drawn, 0) => Boundary::Byte,
             (Boundary::Drawn, 1) => Boundary::Every(1 + below(rest << 3, 64) as u32),
             (Boundary::Drawn, 2) => Boundary::Every(1_448),
@@ -212,7 +225,7 @@ impl Network {
             (Boundary::Drawn, _) => Boundary::Writes,
             (chosen, _) => chosen,
         });
-        Injected::new(name, out, inward, boundary)
+        injected
     }
 }
 
@@ -234,7 +247,8 @@ mod tests {
         let flow = crate::flow::Flow::new((0, 1), (1, 7000), 1, false);
         let entity = Entity::named("it");
         let writes = Some(Boundary::Writes);
-        let mut injected = Injected::new(StreamName::Tcp(flow), entity, entity, writes);
+        let mut injected = Injected::new(StreamName::Tcp(flow), entity, entity);
+        injected.boundary = writes;
         injected.writes.extend((1..=WRITES).map(|n| 10 * n));
         for read in 0..10 * WRITES {
             if read % 10 == 5 {

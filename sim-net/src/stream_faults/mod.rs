@@ -4,7 +4,7 @@
 //! Every one of them is something that a kernel may do at any time, or a middlebox; none edits the
 //! bytes. A protocol that minds is wrong.
 
-mod calls;
+pub(crate) mod calls;
 pub(crate) mod inject;
 mod reads;
 pub(crate) mod writes;

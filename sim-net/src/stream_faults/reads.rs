@@ -18,61 +18,60 @@ use crate::trace::Record;
 /// For how long news of data wait for more at most, if nothing says for how long.
 const HELD_NEWS_MAX: Duration = Duration::from_secs(1);
 
-impl Network {
-    /// How many bytes wait to be read.
-    fn available(&self, id: SocketId) -> usize {
-        self.sockets.get(id).map_or(0, |socket| socket.kind.available())
-    }
+/// What the next read of a socket may get.
+struct NextRead {
+    /// How many bytes wait.
+    available: usize,
+    /// How many bytes there are up to the next boundary, whether they have come or not.
+    most: usize,
+    /// The host that reads, if something is known of the stream.
+    reader: Option<u32>,
+}
 
-    /// How many bytes the next read may get.
-    fn readable_now(&mut self, id: SocketId) -> u64 {
+impl Network {
+    /// What the next read of a socket may get.
+    fn next_read(&mut self, id: SocketId) -> NextRead {
+        let available = self.sockets.get(id).map_or(0, |socket| socket.kind.available());
         let is_planned = self.wire.is_planned();
-        let Some((_, injected)) = self.injected(id) else { return u64::MAX };
-        let (read, inward) = (injected.read, injected.inward);
-        if is_planned {
+        let Some((host, injected)) = self.injected(id) else {
+            return NextRead { available, most: usize::MAX, reader: None };
+        };
+        let stretch = if is_planned {
+            let (read, inward) = (injected.read, injected.inward);
             let claims = self.wire.plane.as_mut().map(|plane| plane.claims());
             let next = claims
                 .and_then(|it| it.first_place((inward, FaultSite::Boundary), read + 1..=u64::MAX));
-            return next.map_or(u64::MAX, |next| next - read);
-        }
-        if injected.boundary.is_none() {
-            return u64::MAX;
-        }
-        if read < injected.next_boundary {
-            return injected.next_boundary - read;
-        }
-        injected.boundaries += 1;
-        let ordinal = injected.boundaries;
-        let Self { wire, injection, .. } = self;
-        let draw = injection.recent.at(&wire.decisions, Site::ReadBoundary, inward, ordinal);
-        let Some(injected) = self.injected_before(id) else { return u64::MAX };
-        let stretch = injected.stretch(draw);
-        injected.next_boundary = read.saturating_add(stretch);
-        injected.next_boundary - read
+            next.map_or(u64::MAX, |next| next - read)
+        } else {
+            let Self { wire, injection, .. } = self;
+            injection.get_mut(id).map_or(u64::MAX, |it| it.stretch_left(&wire.decisions))
+        };
+        let most = usize::try_from(stretch).unwrap_or(usize::MAX);
+        NextRead { available, most, reader: Some(host) }
     }
 
-    /// Notes what a read got; behind a boundary there is more in a later turn.
-    fn note_read(&mut self, id: SocketId, bytes: usize, is_cut: bool) {
-        if let Some((host, injected)) = self.injected(id) {
-            let before = injected.read;
-            injected.advance(bytes);
-            let (read, inward) = (injected.read, injected.inward);
-            let name = is_cut.then(|| injected.name.clone().reversed());
-            if bytes > 0 {
-                self.reach(host, inward, read);
-                self.pass_boundaries(inward, before, read);
-            }
-            if let Some(name) = name {
-                let (site, fault) = (Site::ReadBoundary, FaultSite::Boundary);
-                let subject = Subject::Place(&name, inward, read);
-                self.record(host, Record::Draw { site, value: 1 });
-                self.wire.faults.count(site.name());
-                self.note_stream_fault(fault, subject, 1);
-            }
+    /// Notes what a host's read got; behind a boundary there is more in a later turn.
+    fn note_read(&mut self, id: SocketId, host: u32, bytes: usize, is_cut: bool) {
+        let Some(injected) = self.injection.get_mut(id) else { return };
+        let before = injected.read;
+        injected.advance(bytes);
+        let (read, inward) = (injected.read, injected.inward);
+        if bytes > 0 {
+            self.reach(host, inward, read);
+            self.pass_boundaries(inward, before, read);
         }
-        if is_cut {
-            self.notify_now(id, Ready::READABLE);
+        if !is_cut {
+            return;
         }
+        self.record(host, Record::Draw { site: Site::ReadBoundary, value: 1 });
+        self.wire.faults.count_drawn(Site::ReadBoundary);
+        if self.wire.is_recorded()
+            && let Some(injected) = self.injection.get_mut(id)
+        {
+            let name = injected.name.clone().reversed();
+            self.note_stream_fault(FaultSite::Boundary, Subject::Place(&name, inward, read), 1);
+        }
+        self.notify_now(id, Ready::READABLE);
     }
 
     /// The reader of a stream has come from one place to another: the plan's boundaries there are
@@ -93,23 +92,27 @@ impl Network {
         id: SocketId,
         buffer: &mut Vec<u8>,
     ) -> io::Result<Read> {
-        let available = self.available(id);
-        let wanted = (available as u64).min(self.readable_now(id)).min(READ_MAX as u64) as usize;
+        let NextRead { available, most, reader } = self.next_read(id);
+        let wanted = available.min(most).min(READ_MAX);
         lengthen(buffer, wanted);
         let read = self.tcp_read(id, &mut buffer[..wanted.max(usize::from(available == 0))]);
         let bytes = read?;
         let is_cut = bytes > 0 && bytes < available;
-        self.note_read(id, bytes, is_cut && bytes < READ_MAX);
+        if let Some(host) = reader {
+            self.note_read(id, host, bytes, is_cut && bytes < READ_MAX);
+        }
         Ok(Read { bytes, more: bytes == READ_MAX && is_cut })
     }
 
     /// [`tcp_read`](Self::tcp_read) up to the next boundary.
     #[cold]
     pub(crate) fn read_to_boundary(&mut self, id: SocketId, buf: &mut [u8]) -> io::Result<usize> {
-        let available = self.available(id);
-        let most = (buf.len() as u64).min(self.readable_now(id)) as usize;
-        let bytes = self.tcp_read(id, &mut buf[..most])?;
-        self.note_read(id, bytes, bytes > 0 && bytes < available && bytes < buf.len());
+        let NextRead { available, most, reader } = self.next_read(id);
+        let wanted = most.min(buf.len());
+        let bytes = self.tcp_read(id, &mut buf[..wanted])?;
+        if let Some(host) = reader {
+            self.note_read(id, host, bytes, bytes > 0 && bytes < available && bytes < buf.len());
+        }
         Ok(bytes)
     }
 

@@ -103,7 +103,8 @@ async fn use_store(
     mut rng: Rng,
 ) -> Result<(), Failure> {
     for batch in 0..batches {
-        let (key, value) = (format!("key:{user}:{batch}"), format!("{:016x}", rng.next_u64()));
+        let (key, value) =
+            (format!("key:{user}:{batch}"), format!("{:08x}", rng.next_u64() as u32));
         let asked = write_and_read(&lp, &pool, &key, &value, &mut rng);
         let replies = within(&lp, "a batch", asked).await?;
         let expected = [Value::Simple("OK".into()), Value::Bulk(Some(value.into()))];
