@@ -26,8 +26,9 @@ pub(crate) const BY_HAND: &str = "hand.drop";
 /// Counters by the name of the fault. A fault that could have happened and did not counts 0.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    /// Those that are drawn, in the order of [`Site::ALL`].
-    drawn: [Option<u64>; Site::ALL.len()],
+    /// Those that are drawn, in the order of [`Site::ALL`], and a bit for each that can happen.
+    drawn: [u64; Site::ALL.len()],
+    drawable: u32,
     /// The others, of which there are a dozen at most: a look at each finds one faster than a tree.
     others: Vec<(&'static str, u64)>,
 }
@@ -45,18 +46,20 @@ impl Faults {
 
     /// What is drawn at this site can happen from now on.
     pub(crate) fn enable_drawn(&mut self, site: Site) {
-        self.drawn[site as usize].get_or_insert(0);
+        self.drawable |= 1 << site as u32;
     }
 
     /// What is drawn at this site happened.
     #[inline]
     pub(crate) fn count_drawn(&mut self, site: Site) {
-        *self.drawn[site as usize].get_or_insert(0) += 1;
+        self.enable_drawn(site);
+        self.drawn[site as usize] += 1;
     }
 
     fn counter(&mut self, name: &'static str) -> &mut u64 {
         if let Some(site) = Site::ALL.into_iter().find(|site| site.name() == name) {
-            return self.drawn[site as usize].get_or_insert(0);
+            self.enable_drawn(site);
+            return &mut self.drawn[site as usize];
         }
         let place = self.others.iter().position(|&(known, _)| known == name);
         let place = place.unwrap_or_else(|| {
@@ -67,9 +70,14 @@ impl Faults {
     }
 
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let drawn = Site::ALL.into_iter().zip(self.drawn);
-        let drawn = drawn.filter_map(|(site, count)| Some((site.name(), count?)));
-        drawn.chain(self.others.iter().copied()).collect()
+        let mut counts: BTreeMap<_, _> = self.others.iter().copied().collect();
+        let mut left = self.drawable;
+        while left > 0 {
+            let place = left.trailing_zeros() as usize;
+            counts.insert(Site::ALL[place].name(), self.drawn[place]);
+            left &= left - 1;
+        }
+        counts
     }
 }
 

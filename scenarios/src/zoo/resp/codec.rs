@@ -1,5 +1,6 @@
 //! Commands and replies on a stream of bytes: RESP, as Redis speaks it.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
@@ -13,9 +14,9 @@ const END: &[u8] = b"\r\n";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// A word, such as `OK`.
-    Simple(String),
+    Simple(Cow<'static, str>),
     /// What went wrong.
-    Error(String),
+    Error(Cow<'static, str>),
     /// A string; `None` where there is none.
     Bulk(Option<Vec<u8>>),
     /// Several: a command.
@@ -38,17 +39,27 @@ impl Value {
             Self::Simple(word) => put(out, b'+', word.as_bytes()),
             Self::Error(text) => put(out, b'-', text.as_bytes()),
             Self::Bulk(None) => put(out, b'$', b"-1"),
-            Self::Bulk(Some(bytes)) => {
-                put_count(out, b'$', bytes.len());
-                out.extend_from_slice(bytes);
-                out.extend_from_slice(END);
-            }
+            Self::Bulk(Some(bytes)) => put_string(out, bytes),
             Self::Array(values) => {
                 put_count(out, b'*', values.len());
                 values.iter().for_each(|value| value.encode(out));
             }
         }
     }
+}
+
+/// Appends the bytes of a command of these parts to `out`.
+pub fn encode_command(parts: &[&str], out: &mut Vec<u8>) {
+    put_count(out, b'*', parts.len());
+    for part in parts {
+        put_string(out, part.as_bytes());
+    }
+}
+
+fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, b'$', bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(END);
 }
 
 /// Appends a line.
@@ -75,10 +86,10 @@ fn put_digits(out: &mut Vec<u8>, number: usize) {
 /// there is no more.
 ///
 /// ```
-/// use scenarios::zoo::resp::{Decoder, Value};
+/// use scenarios::zoo::resp::{Decoder, Value, encode_command};
 ///
 /// let mut bytes = Vec::new();
-/// Value::command(&["GET", "key"]).encode(&mut bytes);
+/// encode_command(&["GET", "key"], &mut bytes);
 /// assert_eq!(bytes, b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n");
 /// let mut decoder = Decoder::default();
 /// decoder.feed(&bytes);
@@ -176,8 +187,8 @@ impl<'a> Rest<'a> {
         let Some(line) = self.line()? else { return Ok(None) };
         let (kind, text) = line.split_at_checked(1).ok_or(ValueError)?;
         let value = match kind {
-            "+" => Value::Simple(text.to_owned()),
-            "-" => Value::Error(text.to_owned()),
+            "+" => Value::Simple(text.to_owned().into()),
+            "-" => Value::Error(text.to_owned().into()),
             "$" => match Self::number(text, BYTES_MAX)? {
                 Some(bytes) => match self.bulk(bytes)? {
                     Some(string) => string,

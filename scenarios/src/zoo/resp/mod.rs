@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use sim_core::{Failure, FaultMix, Loop, Rng, Scenario, World};
 
-pub use self::codec::{Decoder, Value, ValueError};
+pub use self::codec::{Decoder, Value, ValueError, encode_command};
 use self::pool::Pool;
 use self::server::{Server, Store};
 use crate::ending::Ending;
@@ -121,7 +121,7 @@ async fn write_and_read(
     value: &str,
     rng: &mut Rng,
 ) -> Vec<Value> {
-    let commands = [Value::command(&["SET", key, value]), Value::command(&["GET", key])];
+    let commands = [&["SET", key, value][..], &["GET", key]];
     loop {
         if let Ok(Ok(replies)) = lp.timeout(BATCH_MAX, pool.ask(&commands)).await {
             return replies;

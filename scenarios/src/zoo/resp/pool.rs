@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sim_core::{Conn, Cx, Loop, LoopFuture, Protocol};
 
-use super::codec::{Decoder, Value};
+use super::codec::{Decoder, Value, encode_command};
 use super::{Bug, PORT};
 
 /// How long a connection may take to be made.
@@ -44,7 +44,7 @@ impl Pool {
     /// # Cancel safety
     ///
     /// Commands of a batch that is dropped may have been executed. Its replies are nobody's.
-    pub(super) async fn ask(&self, commands: &[Value]) -> Result<Vec<Value>, Unanswered> {
+    pub(super) async fn ask(&self, commands: &[&[&str]]) -> Result<Vec<Value>, Unanswered> {
         let lease = self.lease().await.ok_or(Unanswered)?;
         let replies = lease.conn.with(|connection, cx| connection.ask(cx, commands));
         replies.await.unwrap_or(Err(Unanswered))
@@ -103,12 +103,12 @@ impl Connection {
     fn ask(
         &mut self,
         cx: &Cx<'_, Self>,
-        commands: &[Value],
+        commands: &[&[&str]],
     ) -> LoopFuture<Result<Vec<Value>, Unanswered>> {
         let waiting = cx.event_loop().create_future();
         (self.wanted, self.waiting) = (commands.len(), Some(waiting.clone()));
         let mut bytes = Vec::with_capacity(BATCH_BYTES);
-        commands.iter().for_each(|command| command.encode(&mut bytes));
+        commands.iter().for_each(|command| encode_command(command, &mut bytes));
         cx.write(&bytes);
         if cx.is_closing() {
             self.settle(Err(Unanswered));
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn replies_are_given_out_when_all_of_them_are_there() {
         let mut peer = testing::drive(Connection::default());
-        let commands = [Value::command(&["GET", "a"]), Value::command(&["GET", "b"])];
+        let commands = [&["GET", "a"][..], &["GET", "b"]];
         let coming = peer.with(|connection, cx| connection.ask(cx, &commands));
         peer.feed(b"$1\r\n1\r\n$");
         assert!(!coming.done());
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn who_gives_up_leaves_something_owed() {
         let mut peer = testing::drive(Connection::default());
-        let commands = [Value::command(&["GET", "a"])];
+        let commands = [&["GET", "a"][..]];
         let coming = peer.with(|connection, cx| connection.ask(cx, &commands));
         assert!(peer.with(|connection, _| connection.forget()));
         peer.feed(b"$1\r\n1\r\n");
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn the_end_of_the_connection_leaves_the_outcome_unknown() {
         let mut peer = testing::drive(Connection::default());
-        let commands = [Value::command(&["GET", "a"])];
+        let commands = [&["GET", "a"][..]];
         let coming = peer.with(|connection, cx| connection.ask(cx, &commands));
         peer.feed_eof();
         assert_eq!(coming.result().unwrap(), Err(Unanswered));

@@ -16,31 +16,33 @@ pub(super) type Store = Rc<RefCell<BTreeMap<Vec<u8>, Vec<u8>>>>;
 pub(super) struct Server {
     store: Store,
     decoder: Decoder,
+    /// What the commands of a read are answered with.
+    replies: Vec<u8>,
 }
 
 impl Server {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, decoder: Decoder::default() }
+        Self { store, ..Self::default() }
     }
 
-    fn execute(&self, command: &Value) -> Value {
+    fn execute(&self, command: Value) -> Value {
         let Value::Array(parts) = command else {
-            return Value::Error("ERR that is no command".to_owned());
+            return Value::Error("ERR that is no command".into());
         };
-        let parts: Vec<&[u8]> = parts
-            .iter()
-            .filter_map(|part| match part {
-                Value::Bulk(Some(bytes)) => Some(&bytes[..]),
-                _ => None,
-            })
-            .collect();
-        match parts[..] {
-            [b"SET", key, value] => {
-                self.store.borrow_mut().insert(key.to_vec(), value.to_vec());
-                Value::Simple("OK".to_owned())
+        let mut parts = parts.into_iter().map(|part| match part {
+            Value::Bulk(bytes) => bytes,
+            _ => None,
+        });
+        let mut part = || parts.next().flatten();
+        match (part().as_deref(), part(), part(), part()) {
+            (Some(b"SET"), Some(key), Some(value), None) => {
+                self.store.borrow_mut().insert(key, value);
+                Value::Simple("OK".into())
             }
-            [b"GET", key] => Value::Bulk(self.store.borrow().get(key).cloned()),
-            _ => Value::Error("ERR unknown command".to_owned()),
+            (Some(b"GET"), Some(key), None, None) => {
+                Value::Bulk(self.store.borrow().get(&key).cloned())
+            }
+            _ => Value::Error("ERR unknown command".into()),
         }
     }
 }
@@ -48,16 +50,16 @@ impl Server {
 impl Protocol for Server {
     fn data_received(&mut self, cx: &mut Cx<'_, Self>, data: &[u8]) {
         self.decoder.feed(data);
-        let mut replies = Vec::new();
         loop {
             match self.decoder.poll() {
-                Ok(Some(command)) => self.execute(&command).encode(&mut replies),
+                Ok(Some(command)) => self.execute(command).encode(&mut self.replies),
                 Ok(None) => break,
                 Err(_) => return cx.abort(),
             }
         }
-        if !replies.is_empty() {
-            cx.write(&replies);
+        if !self.replies.is_empty() {
+            cx.write(&self.replies);
+            self.replies.clear();
         }
     }
 }
