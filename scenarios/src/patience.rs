@@ -12,7 +12,7 @@ use crate::Violation;
 /// The longest that a scenario waits for any one thing. Generous: reaching it is a finding.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What `future` yields, if it does within [`PATIENCE`] on the clock of `lp`.
+/// What `future` yields, if it does within [`PATIENCE`] of this call on the clock of `lp`.
 ///
 /// # Errors
 ///

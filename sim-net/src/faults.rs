@@ -33,6 +33,8 @@ pub(crate) struct Faults {
     others: Vec<(&'static str, u64)>,
 }
 
+const _: () = assert!(Site::ALL.len() <= u32::BITS as usize, "each has a bit");
+
 impl Faults {
     /// The fault can happen from now on.
     pub(crate) fn enable(&mut self, name: &'static str) {
