@@ -25,12 +25,12 @@ impl Network {
     pub(crate) fn accept_error(&mut self, listener: SocketId, host: u32) -> Option<io::Error> {
         let errors = [EMFILE, ENFILE, ENOBUFS];
         let likely = self.injection.config.accept_errors;
-        let what = match &self.sockets.get(listener)?.kind {
+        let call = match &self.sockets.get(listener)?.kind {
             Kind::Listener(listener) => Call::Accept(listener.local().port),
             Kind::Unix(socket) => Call::AcceptUnix(socket.local()),
             _ => return None,
         };
-        let name = self.name_of_calls(host, what);
+        let name = self.name_of_calls(host, call);
         self.call_error(host, (Site::AcceptError, FaultSite::Emfile, likely), &name, errors)
     }
 
@@ -79,13 +79,11 @@ impl Network {
         suspension: Suspension,
         ordinal: u64,
     ) -> bool {
-        let name = self.name_of_calls(
-            host,
-            match suspension {
-                Suspension::Waiting => Call::Waiting(task),
-                Suspension::Woken => Call::Woken(task),
-            },
-        );
+        let call = match suspension {
+            Suspension::Waiting => Call::Waiting(task),
+            Suspension::Woken => Call::Woken(task),
+        };
+        let name = self.name_of_calls(host, call);
         let (site, fault, entity) = (Site::TaskCancel, FaultSite::Cancel, name.entity);
         let likely = self.injection.config.cancellations;
         if !likely.is_never() {
