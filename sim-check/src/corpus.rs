@@ -1,7 +1,7 @@
 //! Plans that failed once, kept as files, replayed before anything else.
 //!
-//! Each plan is a file of its own, `NAME.ID.plan` in the folder of the corpus, where `NAME` is the
-//! check's. A file that is none is named, passed over and left alone.
+//! Each plan is a file of its own, `NAME.ID.plan` in the folder of the corpus (`NAME.ID-2.plan` if that is something
+//! else), where `NAME` is the check's. A file that is none is named, passed over and left alone.
 
 use std::fs;
 use std::io;
@@ -64,12 +64,20 @@ impl Corpus {
         PlanFile::read(path)?.for_check(&self.check).cloned()
     }
 
-    /// Keeps a plan, and says where. One that is there already is left as it is.
+    /// Keeps a plan, and says where. One that is there already is left as it is, and so is a file of its name that is
+    /// something else: then the plan is beside it.
     pub(crate) fn keep(&self, plan: &Plan) -> io::Result<PathBuf> {
-        let path = self.folder.join(format!("{}.{}.plan", self.name, plan.id()));
-        if !path.exists() {
-            places::write_whole(&path, |file| write!(file, "{plan}"))?;
+        let (name, id) = (&self.name, plan.id());
+        let mut path = self.folder.join(format!("{name}.{id}.plan"));
+        let mut number = 1;
+        while fs::symlink_metadata(&path).is_ok() {
+            if PlanFile::read(&path).is_ok_and(|file| file.plan() == plan) {
+                return Ok(path);
+            }
+            number += 1;
+            path = self.folder.join(format!("{name}.{id}-{number}.plan"));
         }
+        places::write_whole(&path, |file| write!(file, "{plan}"))?;
         Ok(path)
     }
 }
@@ -77,6 +85,26 @@ impl Corpus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_is_kept_beside_a_file_of_its_name_that_is_another() {
+        let corpus = Corpus::new(folder("beside"), "a");
+        let plan = Plan::new().scenario("a").seed(7);
+        let first = corpus.keep(&plan).unwrap();
+        let mut taken = first.clone();
+        for (number, content) in [(2, &b"\xff\xfe"[..]), (3, b"plan 1.0\nscenario a\n")] {
+            fs::write(&taken, content).unwrap();
+            let path = corpus.keep(&plan).unwrap();
+            assert_eq!(path, folder("beside").join(format!("a.{}-{number}.plan", plan.id())));
+            assert_eq!(corpus.keep(&plan).unwrap(), path);
+            assert_eq!(fs::read(&taken).unwrap(), content);
+            taken = path;
+        }
+        // One that somebody has written a remark in is the same plan.
+        fs::write(&first, format!("{plan}# why\n")).unwrap();
+        assert_eq!(corpus.keep(&plan).unwrap(), first);
+        fs::remove_dir_all(corpus.folder).unwrap();
+    }
 
     fn folder(name: &str) -> PathBuf {
         places::artifacts().join(format!("test-{name}-{}", std::process::id()))

@@ -314,7 +314,7 @@ impl Scheduler {
         }
     }
 
-    /// Has what stands befall a host that has just been made: cuts and links at once, and what stops it behind the
+    /// Has what stands befall a host that has just been made: cuts, links and lookups at once, and what stops it behind the
     /// turn in which it was made, so that it can be given what it is for.
     pub(crate) fn befall(self: &Rc<Self>, name: &str) {
         let mut order: Vec<usize> = (0..self.orders.faults.borrow().len()).collect();
@@ -336,9 +336,10 @@ impl Scheduler {
                     wire.agenda.push(wire.now, Event::Order(Standing::order(index, false)));
                     continue;
                 }
-                // Whoever has the name is concerned as it is.
-                Condition::Names { .. } => {}
-                Condition::Cut(_) | Condition::Slow { .. } | Condition::Link { .. } => {
+                Condition::Cut(_)
+                | Condition::Slow { .. }
+                | Condition::Names { .. }
+                | Condition::Link { .. } => {
                     let cut = self.make_so(index, condition);
                     self.orders.faults.borrow_mut()[index].cut = cut;
                 }
@@ -394,6 +395,9 @@ impl Scheduler {
                 if let Some(host) = self.index_of(host) {
                     self.count("host.clock");
                     self.network().step_wall_clock(host, *step_nanos);
+                } else {
+                    // Nobody's clock is to be set back at the end of all faults.
+                    self.orders.faults.borrow_mut()[index].state = State::Over;
                 }
             }
         }
@@ -472,10 +476,7 @@ impl Scheduler {
         let entry = self.orders.faults.borrow()[index].entry;
         let mut network = self.network();
         let is_there = |name: &&str| network.host_named(name).is_some();
-        // Who has a name later is concerned, too.
-        let is_of_names =
-            matches!(fault.action, Action::Interval { condition: Condition::Names { .. }, .. });
-        let all = is_of_names || fault.hosts().iter().all(is_there);
+        let all = fault.hosts().iter().all(is_there);
         let Network { wire, names, .. } = &mut *network;
         if let Some(plane) = wire.plane.as_mut() {
             if all {
@@ -534,9 +535,9 @@ impl Scheduler {
                 }
             }
             Condition::Names { host, fault } => {
-                // Whoever has the name later is concerned, too.
-                self.index_of(host);
-                self.network().begin_name_fault(index as u32, host, *fault);
+                if self.index_of(host).is_some() {
+                    self.network().begin_name_fault(index as u32, host, *fault);
+                }
             }
             Condition::Link { from, to, is_mutual, link } => {
                 let both = self.index_of(from).is_some() & self.index_of(to).is_some();

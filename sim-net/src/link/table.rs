@@ -9,12 +9,13 @@ use slab::Slab;
 use super::chance::Odds;
 use super::lane::Lane;
 use super::rate::Gate;
-use super::{Link, LinkRule, MTU, Oversize, Rate};
+use super::{Chance, Link, LinkRule, MTU, Oversize, Rate};
 use crate::decisions::Entity;
 use crate::faults::{Faults, QUEUE};
 use crate::flow::Flow;
 use crate::packet::Packet;
 use crate::partition::Cuts;
+use crate::plan::FaultSite;
 use crate::socket_table::SocketId;
 
 /// How many packets jams hold in a world.
@@ -34,7 +35,8 @@ pub(crate) struct LinkTable {
     /// What chance does to the packets of all links, where these are alike, nothing else could happen to a
     /// packet, and the run has no plane.
     pub(crate) odds: Option<Odds>,
-    /// Some link is more than a delay, or differs from the others.
+    /// Some link is more than a delay, or differs from the others, or a packet is held back for later ones: those
+    /// are counted whatever links are by then.
     pub(crate) differs: bool,
     /// Counts the changes, of links and of who has which address, so that sockets notice them.
     pub(crate) version: u32,
@@ -314,14 +316,21 @@ impl LinkTable {
         let (least, spread) = plain.unwrap_or_default();
         (self.least, self.spread) = (u64::try_from(least.as_nanos()).unwrap_or(u64::MAX), spread);
         let (sent, arrived) = self.watched.unwrap_or_default();
-        let stops_arrivals = !(self.cuts.is_empty() && self.downlinks.is_empty());
-        let alike = self.pairs.is_empty() && self.uplinks.is_empty();
-        self.differs = plain.is_none() || stops_arrivals || !alike;
+        let (stops_arrivals, alike) = (self.stops_arrivals(), self.are_alike());
+        self.differs = plain.is_none() || stops_arrivals || !alike || self.holds_back();
         self.judges_arrivals = stops_arrivals || arrived;
         self.is_special = self.differs || sent;
         let has_plane = self.watched.is_some();
         let is_left_to_chance = plain.is_none() && alike && !stops_arrivals && !has_plane;
         self.odds = if is_left_to_chance { self.everywhere.odds() } else { None };
+    }
+
+    fn stops_arrivals(&self) -> bool {
+        !(self.cuts.is_empty() && self.downlinks.is_empty())
+    }
+
+    fn are_alike(&self) -> bool {
+        self.pairs.is_empty() && self.uplinks.is_empty()
     }
 
     // What holds for a packet.
@@ -334,6 +343,19 @@ impl LinkTable {
     /// The link from one host to another.
     pub(super) fn link(&self, from: u32, to: u32) -> &Rc<Link> {
         self.pairs.get(&(from, to)).unwrap_or(&self.everywhere)
+    }
+
+    /// True if a link does this by chance to packets from one host to another: once the faults of a run are over, if it
+    /// does so for good.
+    pub(crate) fn does_by_chance(&self, from: u32, to: u32, site: FaultSite) -> bool {
+        let chance = match site {
+            FaultSite::Loss => Chance::Loss,
+            FaultSite::Duplicate => Chance::Duplicate,
+            FaultSite::Corrupt => Chance::Corrupt,
+            FaultSite::Reorder => Chance::Reorder,
+            _ => return false,
+        };
+        !self.link(from, to).chance(chance).is_never()
     }
 
     /// True if the packets from one host to another all take the same time, whatever they are.
@@ -424,6 +446,9 @@ impl LinkTable {
         self.held_back_serial = self.held_back_serial.wrapping_add(1);
         let serial = self.held_back_serial;
         let slot = self.held_back.insert(HeldBack { serial, packet, arrival, left }) as u32;
+        if !self.differs {
+            self.look_again();
+        }
         HeldBackKey { slot, serial }
     }
 
@@ -443,6 +468,10 @@ impl LinkTable {
             return None;
         }
         let held = self.held_back.remove(slot);
+        let is_bare = self.are_alike() && !self.stops_arrivals();
+        if is_bare && !self.holds_back() && self.everywhere.plain().is_some() {
+            self.look_again();
+        }
         Some((held.packet, held.arrival))
     }
 

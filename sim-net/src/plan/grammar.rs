@@ -49,6 +49,7 @@ impl From<Mistake> for Problem {
 
 /// Reads a plan, each line on its own.
 pub(super) fn parse(text: &str) -> Parsed {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parsed = Parsed::default();
     let mut is_first = true;
     for (number, line) in (1..).zip(text.lines()) {

@@ -476,7 +476,6 @@ impl FromStr for Plan {
     /// Reads the text form. All errors are told, not the first alone. The mark that some editors put
     /// before a text in UTF-8 is passed over.
     fn from_str(text: &str) -> Result<Self, PlanErrors> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         grammar::parse(text).into_result()
     }
 }

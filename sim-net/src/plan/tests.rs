@@ -261,7 +261,8 @@ fn another_major_format_is_refused_with_both_named() {
 #[test]
 fn the_mark_of_an_editor_before_a_plan_is_passed_over() {
     let plan: Plan = "plan 1.0\nkill a at 1s\n".parse().unwrap();
-    assert_eq!("\u{feff}plan 1.0\nkill a at 1s\n".parse(), Ok(plan));
+    assert_eq!("\u{feff}plan 1.0\nkill a at 1s\n".parse(), Ok(plan.clone()));
+    assert_eq!(Plan::parse_for("\u{feff}plan 1.0\nkill a at 1s\n", &["a"]), Ok(plan));
     let errors = "\u{feff}plan 1.0\nkil a at 1s\n".parse::<Plan>().unwrap_err().to_string();
     assert!(errors.contains("line 2, column 1"), "{errors}");
     assert!("plan 1.0\n\u{feff}kill a at 1s\n".parse::<Plan>().is_err());

@@ -406,18 +406,19 @@ impl Claims {
             || self.near_candidates(flow, event).next().is_some()
     }
 
-    /// What the entries of a flow do to a packet, which they take. After the faults of a run only
-    /// its environment is left (`is_calm`).
+    /// What the entries of a flow do to a packet, which they take, of what may befall it. After the faults of a run
+    /// that is little; its environment is left then, too.
     pub(crate) fn choose(
         &mut self,
         flow: &FlowClaims,
         event: &PacketEvent,
-        is_calm: bool,
+        may_befall: impl Fn(FaultSite) -> bool,
         hosts: &[Arc<str>],
     ) -> Chosen {
         let mut chosen = Chosen::default();
-        let may =
-            |chosen: &Chosen, site| !chosen.has(site) && (!is_calm || site == FaultSite::Delay);
+        let may = |chosen: &Chosen, site| {
+            !chosen.has(site) && (site == FaultSite::Delay || may_befall(site))
+        };
         for &number in flow.exact.get(&event.key()).into_iter().flatten() {
             let Some(&Deviation { site, value, .. }) = self.deviation(number) else { continue };
             if self.is_free(number) && may(&chosen, site) {

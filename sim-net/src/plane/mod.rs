@@ -151,11 +151,6 @@ impl Plane {
         self.is_planned && self.until.is_none_or(|until| now < until)
     }
 
-    /// True if a plan may hold packets back, whatever links do.
-    pub(crate) fn holds_back(&self, now: Time) -> bool {
-        self.decides(now) && !self.is_calm
-    }
-
     /// The faults of the run are over: nothing new is injected.
     pub(crate) fn calm(&mut self) {
         self.is_calm = true;
@@ -255,8 +250,11 @@ impl Plane {
     pub(crate) fn tie_group(&mut self, host: u32, now: Time, hosts: &[Arc<str>]) -> Option<u32> {
         self.groups.fit(&self.environment, now, hosts);
         let group = self.groups.of_host.get(host as usize).copied().flatten()?;
+        let name = &hosts[host as usize];
         for (environment, number) in &self.environment {
-            if is_of_ties(environment, now) && names(&environment.scope, &hosts[host as usize]) {
+            let is_about =
+                || names(&environment.scope, name) && are_there(&environment.scope, hosts);
+            if is_of_ties(environment, now) && is_about() {
                 self.claims.bind(*number as usize);
             }
         }
@@ -322,6 +320,15 @@ fn is_of_ties(environment: &Environment, now: Time) -> bool {
 fn names(scope: &Scope, host: &str) -> bool {
     match scope {
         Scope::Pair(a, b) | Scope::Link { from: a, to: b } => a == host || b == host,
+        Scope::Flow(_) => false,
+    }
+}
+
+/// True if both hosts that a scope of ties names are in the world.
+fn are_there(scope: &Scope, hosts: &[Arc<str>]) -> bool {
+    let is_there = |name: &String| hosts.iter().any(|host| **host == **name);
+    match scope {
+        Scope::Pair(a, b) | Scope::Link { from: a, to: b } => is_there(a) && is_there(b),
         Scope::Flow(_) => false,
     }
 }

@@ -132,10 +132,7 @@ impl Wire {
         pool: &mut Pool,
     ) -> Fate {
         let passage = self.begin_passage(from, watch, &mut packet, mss);
-        // Where a plan holds packets back, they wait for this one to go by.
-        let holds = || self.plane.as_ref().is_some_and(|plane| plane.holds_back(self.now));
-        let is_bare = !self.links.differs && (lane.held_back.is_empty() || !holds());
-        if is_bare && passage.chosen.is_none_or(|chosen| chosen.is_harmless()) {
+        if !self.links.differs && passage.chosen.is_none_or(|chosen| chosen.is_harmless()) {
             return self.send_plain(from, packet, lane, last_arrival, &passage);
         }
         self.pass_one(from, packet, lane, last_arrival, pool, passage)
@@ -143,7 +140,7 @@ impl Wire {
 
     /// Shows a packet to whoever decides or looks on.
     fn begin_passage(&mut self, from: u32, watch: Watch, packet: &mut Packet, mss: u32) -> Passage {
-        let Self { plane, trace, agenda, now, .. } = self;
+        let Self { plane, trace, agenda, links, now, .. } = self;
         let (hosts, now) = (&trace.hosts, *now);
         let Some(plane) = plane.as_deref_mut() else { return Passage::default() };
         let decides = plane.decides(now);
@@ -168,7 +165,9 @@ impl Wire {
                 recorder.last_packet(from, now, &event);
             }
             if decides && let Some(own) = flows[watch.flow as usize].claims.as_deref() {
-                let chosen = claims.choose(own, &event, *is_calm, hosts);
+                let to = packet.to_host;
+                let may_befall = |site| !*is_calm || links.does_by_chance(from, to, site);
+                let chosen = claims.choose(own, &event, may_befall, hosts);
                 passage.chosen = Some(chosen);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sim_core::Time;
 
+use super::are_there;
 use super::packets::PacketEvent;
 use crate::flow::Flow;
 use crate::plan::{
@@ -264,6 +265,7 @@ impl Recorder {
         let all = all.filter(|(it, _)| base.until.is_none_or(|until| it.from < until));
         let (mut ties, jitter): (Vec<_>, Vec<_>) =
             all.partition(|(it, _)| it.stream == Stream::Ties);
+        ties.retain(|(it, _)| are_there(&it.scope, hosts));
         let mut left = Vec::new();
         for (environment, _) in jitter.into_iter().filter(|(_, is_bound)| *is_bound) {
             let is_within = |(flow, jitter): &(&Flow, &Jitter)| {

@@ -3,6 +3,8 @@
 //! Takes a few seeds of each scenario; `REPLAY_SEEDS=1000 cargo test --release -p tests --test
 //! replays` takes a thousand.
 
+mod scheduled;
+
 use sim_check::Profile;
 use sim_core::{FaultMix, Scenario};
 use sim_net::plan::{Entry, Environment, Scope, Stream};
