@@ -14,7 +14,7 @@ use crate::agenda::{Event, Place};
 use crate::buffer::{Payload, Pool};
 use crate::capture::icmp::read_quote;
 use crate::decisions::{Draws, Site};
-use crate::errno::{self, EINVAL, EOPNOTSUPP};
+use crate::errno::{self, EINVAL, ENETUNREACH, EOPNOTSUPP};
 use crate::flow::Flow;
 use crate::host::{Host, HostMemory};
 use crate::jobs::Jobs;
@@ -235,6 +235,20 @@ impl Network {
             Route::Loopback => Some(self.wire.path_between(from, from)),
             Route::Host(number) => Some(self.wire.path_out(from, self.host_numbered(number))),
             Route::Many | Route::None => None,
+        }
+    }
+
+    /// The path from an address of a host, if its socket has one, to another address. What comes from a
+    /// loopback address leaves no host: Linux refuses to send it over IPv4, and drops it where it arrives over
+    /// IPv6 (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3).
+    pub(crate) fn path_from(&self, from: u32, own: Option<Ip>, to: Ip) -> io::Result<Path> {
+        let path = self.path(from, to).ok_or_else(|| errno::os(ENETUNREACH))?;
+        if path.host == Some(from) || !own.is_some_and(Ip::is_loopback) {
+            return Ok(path);
+        }
+        match to.family() {
+            Family::V4 => Err(errno::os(EINVAL)),
+            Family::V6 => Ok(self.wire.path_out(from, None)),
         }
     }
 

@@ -25,8 +25,10 @@ use crate::socket_table::{Kind, Ready, SocketId};
 use crate::trace::{DropReason, Record};
 use crate::wire::{Path, Wire};
 
-/// The largest payload: 65535 less the headers of IPv4 and UDP.
-const PAYLOAD_MAX: usize = 65_507;
+/// The largest payload: 65535 less the headers of IPv4 and UDP; over IPv6, whose header does not count, less the
+/// latter.
+const PAYLOAD_MAX_V4: usize = 65_507;
+const PAYLOAD_MAX_V6: usize = 65_527;
 /// Bytes that wait unread (`net.core.rmem_default`).
 const RECEIVE_BUFFER: usize = 212_992;
 /// What a datagram costs of a buffer beyond its payload (a socket buffer's `truesize`).
@@ -112,6 +114,12 @@ impl Datagrams {
 
     pub(crate) fn family(&self) -> Family {
         self.family
+    }
+
+    /// How long a datagram may be.
+    #[inline]
+    fn payload_max(&self) -> usize {
+        if self.family == Family::V4 { PAYLOAD_MAX_V4 } else { PAYLOAD_MAX_V6 }
     }
 
     /// How long the next datagram is.
@@ -264,6 +272,9 @@ impl Network {
         let target = if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
         let remote = Endpoint::new(target, remote.port);
         let bound = self.udp_source(id, host)?;
+        if !remote.ip.is_to_many() {
+            self.path_from(host, Some(bound.ip), remote.ip)?;
+        }
         let source = self.source_endpoint(host, bound, remote.ip);
         let Some(socket) = self.sockets.datagrams(id) else {
             return Ok(());
@@ -302,7 +313,7 @@ impl Network {
         if is_special || !socket.peers.knows_way_to(remote, wire.links.version) {
             return self.udp_send_anywhere(id, host, data, remote);
         }
-        if data.len() > PAYLOAD_MAX {
+        if data.len() > socket.payload_max() {
             return Err(errno::os(EMSGSIZE));
         }
         if socket.is_full(data.len()) {
@@ -332,7 +343,7 @@ impl Network {
         if remote.port == 0 {
             return Err(errno::os(EINVAL));
         }
-        if data.len() > PAYLOAD_MAX {
+        if data.len() > socket.payload_max() {
             return Err(errno::os(EMSGSIZE));
         }
         if remote.ip.is_to_many() {
@@ -346,7 +357,7 @@ impl Network {
             None => self.udp_source(id, host)?,
         };
         let target = if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
-        let path = self.path(host, target).ok_or_else(|| errno::os(ENETUNREACH))?;
+        let path = self.path_from(host, Some(local.ip), target)?;
         let size = data.len() as u32 + udp_headers(target);
         if self.wire.links.refuses(host, path.host, size) {
             self.wire.faults.count(faults::MTU);

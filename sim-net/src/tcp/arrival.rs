@@ -83,7 +83,8 @@ impl Connection {
 
     #[cold]
     fn on_unexpected(&mut self, segment: &mut Segment, now: Time, pool: &mut Pool) {
-        let has = |flag| segment.flags.has(flag);
+        let flags = segment.flags;
+        let has = |flag| flags.has(flag);
         match self.state {
             State::Closed => return,
             State::SynSent => return self.on_segment_in_syn_sent(segment, now, pool),
@@ -177,6 +178,10 @@ impl Connection {
         let theirs = u32::from(syn.syn.mss).saturating_sub(TIMESTAMPS - options).max(1);
         let mss = (self.config.mss + options).min(theirs);
         self.send.mss = mss;
+        if self.config.train <= self.config.mss {
+            // No trains: what leaves as one is one segment, which the peer takes.
+            self.config.train = mss;
+        }
         self.send.sack = self.config.sack && syn.syn.sack;
         // Without SACK the answer to a probe would say nothing (RFC 8985 §7.1).
         self.send.loss_probes = self.config.loss_probes && self.send.sack;
@@ -202,13 +207,17 @@ impl Connection {
     }
 
     /// PAWS: false if a segment is an old duplicate by its timestamp (RFC 7323 §5.3). A reset and
-    /// an acknowledgement that was merely overtaken are let through.
-    fn is_fresh(&self, segment: &Segment, now: Time) -> bool {
+    /// an acknowledgement that was merely overtaken are let through; what time it was there says nothing.
+    fn is_fresh(&self, segment: &mut Segment, now: Time) -> bool {
+        if segment.flags.has(Flags::RST) || self.stamps.is_recent(segment, self.heard_at, now) {
+            return true;
+        }
         let is_overtaken =
             segment.len() == 0 && segment.seq == self.receive.nxt && segment.ack == self.send.una;
-        segment.flags.has(Flags::RST)
-            || is_overtaken
-            || self.stamps.is_recent(segment, self.heard_at, now)
+        if is_overtaken {
+            segment.timestamps = None;
+        }
+        is_overtaken
     }
 
     /// The first check (RFC 9293 §3.10.7.4): some of it lies in the window. As Linux, it counts the

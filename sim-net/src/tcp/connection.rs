@@ -175,14 +175,15 @@ impl Connection {
         self.receive.available() as u64 + u64::from(self.receive.ended)
     }
 
-    /// Reads at least a byte. `Ok(Some(0))` is the end of the stream, `Ok(None)` nothing yet.
+    /// Reads at least a byte, if there is room for one. `Ok(Some(0))` is the end of the stream then, `Ok(None)`
+    /// nothing yet.
     pub(crate) fn read(
         &mut self,
         buf: &mut [u8],
         now: Time,
         pool: &mut Pool,
     ) -> Result<Option<usize>, i32> {
-        if self.receive.available() > 0 && !buf.is_empty() {
+        if self.receive.available() > 0 {
             return Ok(Some(self.receive.read(buf, now, pool)));
         }
         // After the peer's FIN an error is the writer's (L-66).
@@ -233,8 +234,12 @@ impl Connection {
         self.enter_closed(pool);
     }
 
+    /// A writer that found no room may find some in a larger buffer.
     pub(crate) fn set_send_limit(&mut self, limit: BufferSize) {
         self.send.set_limit(limit);
+        if self.send.take_unblocked() {
+            self.signals = self.signals.with(Ready::WRITABLE);
+        }
     }
 
     pub(crate) fn set_receive_limit(&mut self, limit: BufferSize) {

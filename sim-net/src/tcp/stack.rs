@@ -19,7 +19,7 @@ use crate::agenda::{Event, LazyTimer, Place};
 use crate::buffer::LARGE;
 use crate::errno::{
     self, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EALREADY, ECONNREFUSED, EHOSTUNREACH, EINVAL,
-    EISCONN, ENETUNREACH, ENOTCONN,
+    EISCONN, ENOTCONN,
 };
 use crate::host::Host;
 use crate::missed::Missed;
@@ -213,8 +213,8 @@ impl Network {
         // Connecting to the wildcard means the host itself.
         let target = if remote.ip.is_any() { self.source_for(host, remote.ip) } else { remote.ip };
         let remote = Endpoint::new(target, remote.port);
-        let path = self.path(host, remote.ip).ok_or_else(|| errno::os(ENETUNREACH))?;
         let bound = local.is_some();
+        let path = self.path_from(host, local.map(|local| local.ip), remote.ip)?;
         let local = self.tcp_local_for(host, local, remote)?;
         if self.host(host).connections.contains(&(local, remote)) {
             return Err(errno::os(EADDRNOTAVAIL));
@@ -383,9 +383,12 @@ impl Network {
             }
             Kind::Listener(listener) => {
                 let waiting = std::mem::take(&mut listener.waiting);
-                let local = listener.local;
+                let (local, half_open) = (listener.local, listener.half_open);
                 self.host(host).tcp.remove(local.port, id);
                 self.sockets.remove(id);
+                if half_open > 0 {
+                    self.tcp_forget_half_open(id, host);
+                }
                 // They were completed and nobody will accept them (E-25, L-61).
                 waiting.into_iter().for_each(|child| self.tcp_close(child, host, true));
             }
@@ -400,6 +403,20 @@ impl Network {
             }
             Kind::Datagrams(_) | Kind::Unix(_) | Kind::Notice(_) => {
                 debug_assert!(false, "what is no TCP socket has its own close");
+            }
+        }
+    }
+
+    /// A listener is gone, and so is what it knew of handshakes: what still comes to them is refused.
+    #[cold]
+    fn tcp_forget_half_open(&mut self, listener: SocketId, host: u32) {
+        for id in self.sockets.of_host(host) {
+            let child = self.sockets.get_stream(id).filter(|it| it.parent == Some(listener));
+            let Some(pair) = child.map(|it| (it.local, it.remote)) else { continue };
+            self.host(host).connections.remove(&pair);
+            let removed = self.sockets.remove(id);
+            if let Some(Socket { kind: Kind::Stream(stream), .. }) = removed {
+                self.streams.put(stream, &mut self.pool);
             }
         }
     }

@@ -125,7 +125,7 @@ impl Connection {
         let retries = if self.orphan { self.config.orphan_retries } else { self.config.retries };
         let is_over = match user_timeout {
             Some(limit) => between(self.probed_since, now) >= limit,
-            None => self.probes > retries,
+            None => self.probes > retries || self.orphan && self.has_asked_enough(),
         };
         if is_over {
             self.time_out(pool);
@@ -136,6 +136,12 @@ impl Connection {
             self.send.alarm_at = self.send.alarm_at.min(after(self.probed_since, limit));
         }
         self.probe_pending = true;
+    }
+
+    /// True if an orphan has asked long enough for a window, answers or not, for its probes to be as rare as can be.
+    fn has_asked_enough(&self) -> bool {
+        let backoff = self.send.backoff;
+        backoff >= self.config.orphan_retries && self.send.rtt.backed_off(backoff) >= RTO_MAX
     }
 
     /// Counts a probe; an answer to the last has the count begin anew.
@@ -177,7 +183,7 @@ impl Connection {
         let idle = nanos(keepalive.idle);
         let silent = between(self.heard_at, now);
         // What is unacknowledged has a ladder of its own (L-94).
-        if self.send.flights.out > 0 || self.send.unsent() > 0 {
+        if self.send.flights.out > 0 || self.send.is_pending() {
             self.due = after(now, idle);
             return;
         }

@@ -203,3 +203,16 @@ fn the_reset_of_a_host_without_the_connection_has_its_place() {
     assert_eq!(names, ["", " 2nd", " 3rd"].map(|nth| format!("a@1←b:80#1 rst 6{nth}")));
     report.unwrap();
 }
+
+/// RFC 9293 §3.7.1: a segment is no larger than its peer takes, so that one that takes little is reached through
+/// a black hole for more.
+#[test]
+fn a_peer_that_takes_little_gets_no_more() {
+    let links = ["a->b: mtu=700/silent", "b->a: mtu=600"];
+    let sim = links
+        .iter()
+        .fold(Sim::new(1).trace(true), |sim, link| sim.link(link.parse::<LinkRule>().unwrap()));
+    let report = sim.run(|world| echo(world, 20_000));
+    assert_eq!(arrived(&report).iter().map(|it| it.1.bytes).max(), Some(548));
+    assert_eq!(report.unwrap(), 20_000);
+}

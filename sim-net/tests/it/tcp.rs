@@ -479,3 +479,91 @@ fn late_icmp_about_a_connect_that_failed_is_nobodys() {
     });
     assert_eq!(report.unwrap(), io::ErrorKind::TimedOut);
 }
+
+/// What 127.0.0.1 sends leaves no host: Linux refuses to (`EINVAL`). From `::1` it is sent, and nobody takes it.
+#[test]
+fn a_socket_at_a_loopback_address_reaches_its_own_host_alone() {
+    let seen = run(|world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let own = client.create_server(("", 7000), || Echo).await?;
+        let _far = server.create_server(("", 7000), || Echo).await?;
+        let mut seen = Vec::new();
+        for (kind, family, to) in [
+            (SocketKind::Stream, Family::V4, "10.0.0.1:7000"),
+            (SocketKind::Datagram, Family::V4, "10.0.0.1:7000"),
+            (SocketKind::Stream, Family::V6, "[fd00::1]:7000"),
+            (SocketKind::Stream, Family::V4, "10.0.0.2:7000"),
+            (SocketKind::Stream, Family::V6, "[fd00::2]:7000"),
+        ] {
+            let mut socket = Socket::open(&client, kind, family)?;
+            let from = if family == Family::V4 { "127.0.0.1:0" } else { "[::1]:0" };
+            socket.bind(from.parse().unwrap())?;
+            let error = socket.connect(to.parse().unwrap()).await.err();
+            seen.push(error.map(|error| error.kind()));
+        }
+        drop(own);
+        Ok(seen)
+    });
+    let invalid = Some(io::ErrorKind::InvalidInput);
+    assert_eq!(seen, [invalid, invalid, Some(io::ErrorKind::TimedOut), None, None]);
+}
+
+/// A connection whose handshake is not done goes with its listener, as on Linux: the SYN that comes again is
+/// refused.
+#[test]
+fn a_listener_takes_its_half_open_connections_with_it() {
+    let link: LinkRule = "server->client: loss=packets(1)".parse().unwrap();
+    let report = Sim::new(1).link(link).run(|world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let listener = server.create_server(SERVER, || Echo).await?;
+        let _later = server.call_later(ms(500), move || listener.close());
+        let error = client.create_connection(SERVER, Recorder::default).await.err();
+        io::Result::Ok((error.map(|error| error.kind()), client.time()))
+    });
+    let (error, at) = report.unwrap();
+    assert_eq!(error, Some(io::ErrorKind::ConnectionRefused));
+    // The first refusal is lost as well, and the next SYN comes a second later.
+    assert_eq!(at.since_epoch(), ms(2_002));
+}
+
+/// A write that waits for room goes on when the send buffer is made larger, though the peer reads nothing.
+#[test]
+fn a_larger_send_buffer_lets_a_write_go_on() {
+    let (before, after) = run(|world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let mut listener = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+        listener.bind(server.getaddrinfo(SERVER).await?[0])?;
+        listener.listen(1)?;
+        let mut near = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        near.set_option(SocketOption::SendBuffer(4_096))?;
+        near.connect(listener.local_addr()?).await?;
+        let (near, _far) = (Rc::new(near), listener.accept().await?);
+        let writes = Rc::clone(&near);
+        let task = client.create_task(async move { writes.send_all(&[7; 200_000]).await });
+        client.sleep(Duration::from_secs(10)).await;
+        let before = task.done();
+        near.set_option(SocketOption::SendBuffer(200_000))?;
+        client.sleep(ms(1)).await;
+        Ok((before, task.done()))
+    });
+    assert_eq!((before, after), (false, true));
+}
+
+/// A read into no room is done as soon as something waits, and takes none of it.
+#[test]
+fn a_read_of_nothing_takes_nothing() {
+    let got = run(|world| async move {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let mut listener = Socket::open(&server, SocketKind::Stream, Family::V4)?;
+        listener.bind(server.getaddrinfo(SERVER).await?[0])?;
+        listener.listen(1)?;
+        let mut near = Socket::open(&client, SocketKind::Stream, Family::V4)?;
+        near.connect(listener.local_addr()?).await?;
+        let (far, _) = listener.accept().await?;
+        far.send_all(b"hi").await?;
+        let nothing = client.timeout(Duration::from_secs(9), near.recv(0)).await;
+        assert_eq!(nothing.expect("something waits")?, b"");
+        near.recv(100).await
+    });
+    assert_eq!(got, b"hi");
+}

@@ -303,3 +303,53 @@ fn a_socket_notices_that_a_link_has_changed() {
     assert_eq!(received, [(1, 1), (1_200, 1), (1, 17), (1_200, 17), (1, 21), (1, 32), (1_200, 32)]);
     assert_eq!(errors, 1);
 }
+
+/// Over IPv6 a datagram is larger by the IPv4 header that it does not have: 65535 less the header of UDP.
+#[test]
+fn a_datagram_over_ipv6_has_a_largest_size() {
+    let (lengths, errors) = Sim::new(1)
+        .run(|world| async move {
+            let (server, client) = (world.host("server"), world.host("client"));
+            let sink = server.datagram().local(("fd00::1", 9)).bind(Datagrams::default).await?;
+            let far = client.datagram().remote(("fd00::1", 9));
+            let conn = far.bind(Datagrams::default).await?;
+            for length in [65_528, 65_527, 65_528, 65_527] {
+                conn.transport().send_to(&vec![1; length], None)?;
+            }
+            client.sleep(ms(10)).await;
+            let lengths =
+                sink.with(|it, _| it.received.iter().map(|r| r.0.len()).collect::<Vec<_>>());
+            let errors = conn
+                .with(|it, _| it.errors.iter().map(io::Error::raw_os_error).collect::<Vec<_>>());
+            io::Result::Ok((lengths, errors))
+        })
+        .unwrap();
+    assert_eq!((lengths.as_slice(), errors.as_slice()), (&[65_527; 2][..], &[Some(90); 2][..]));
+}
+
+/// What 127.0.0.1 sends leaves no host: Linux refuses to (`EINVAL`). From `::1` it is sent, and nobody takes it.
+#[test]
+fn a_datagram_from_a_loopback_address_leaves_no_host() {
+    let (kinds, received) = Sim::new(1)
+        .run(|world| async move {
+            let (server, client) = (world.host("server"), world.host("client"));
+            let (mut sinks, mut kinds) = (Vec::new(), Vec::new());
+            for (own, any, far) in
+                [("127.0.0.1", "0.0.0.0", "10.0.0.1:9"), ("::1", "::", "[fd00::1]:9")]
+            {
+                sinks.push(server.datagram().local((any, 9)).bind(Datagrams::default).await?);
+                let conn = client.datagram().local((own, 9)).bind(Datagrams::default).await?;
+                conn.transport().send_to(b"out", Some(far.parse().unwrap()))?;
+                client.sleep(ms(10)).await;
+                kinds.extend(
+                    conn.with(|it, _| it.errors.iter().map(io::Error::kind).collect::<Vec<_>>()),
+                );
+                sinks.push(conn);
+            }
+            let received =
+                sinks.iter().map(|sink| sink.with(|it, _| it.received.len())).sum::<usize>();
+            io::Result::Ok((kinds, received))
+        })
+        .unwrap();
+    assert_eq!((kinds.as_slice(), received), (&[io::ErrorKind::InvalidInput][..], 0));
+}

@@ -278,3 +278,21 @@ fn time_wait_answers_a_repeated_fin() {
     assert!(waits.holds(names, Time::from_nanos(again.as_nanos() - 1)), "its time began anew");
     assert!(!waits.holds(names, again));
 }
+
+/// Linux's `tcp_probe_timer`: an orphan whose peer keeps its window closed is given up when its probes are two
+/// minutes apart, however well they are answered. What is open goes on asking.
+#[test]
+fn an_orphan_is_given_up_if_its_peer_never_reads() {
+    for closes in [true, false] {
+        let mut pair = Pair::connected();
+        pair.write(0, &[1; 20_000]);
+        pair.run(secs(1));
+        if closes {
+            pair.close(0);
+        }
+        pair.run(secs(300));
+        assert_ne!(pair.states()[0], State::Closed);
+        pair.run(secs(100));
+        assert_eq!(pair.states()[0] == State::Closed, closes);
+    }
+}

@@ -183,3 +183,18 @@ fn options_are_used_only_if_both_offer_them() {
     let sizes: Vec<u32> = pair.sent(1, 0).map(|sent| sent.bytes).collect();
     assert_eq!(sizes, [0, 1_460, 1_460, 80]);
 }
+
+/// RFC 9293 §3.7.1: no segment carries more than its peer takes, whatever the sender's own path does.
+#[test]
+fn a_segment_is_as_large_as_the_smaller_of_both_ends_takes() {
+    for [first, second] in [[1_448, 536], [536, 1_448]] {
+        let config = |mss| Config { mss, train: mss, ..LINUX };
+        let mut pair = Pair::new(config(first), config(second));
+        pair.run(secs(1));
+        for end in 0..2 {
+            pair.write(end, &[7; 20_000]);
+        }
+        assert_eq!(pair.run_reading(secs(10)), [20_000; 2]);
+        assert_eq!(pair.log.iter().map(|sent| sent.bytes).max(), Some(536));
+    }
+}

@@ -291,3 +291,21 @@ fn a_lower_mtu_cuts_what_is_on_its_way() {
     assert_eq!(pair.counters(0).timeouts, 0);
     assert!(pair.end(0).send.congestion.window >= window);
 }
+
+/// RFC 7323 §4.3: TS.Recent never goes back, though an acknowledgement that another has overtaken is heard.
+#[test]
+fn an_overtaken_acknowledgement_sets_no_timestamp_back() {
+    let mut pair = Pair::connected();
+    pair.run(secs(1));
+    pair.write(0, b"asked");
+    pair.run_reading(secs(1));
+    let now = pair.now;
+    let newest = pair.end(0).stamps.option(now).map(|stamps| stamps.echo);
+    let peer = pair.end(1);
+    let (seq, ack) = (peer.send.nxt, peer.receive.nxt);
+    let timestamps = peer.stamps.option(Time::ZERO + (now.since_epoch() - ms(1_500)));
+    assert!(timestamps.map(|stamps| stamps.value) < newest);
+    pair.deliver(0, Segment { timestamps, ..Segment::bare(seq, ack, 9_000, Flags::ACK) });
+    assert_eq!(pair.end(0).send.wnd, 9_000, "it was heard");
+    assert_eq!(pair.end(0).stamps.option(now).map(|stamps| stamps.echo), newest);
+}

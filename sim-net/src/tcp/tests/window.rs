@@ -289,3 +289,21 @@ fn trains_can_be_forbidden_during_a_connection() {
     assert_eq!(pair.run_reading(secs(10))[1], 20_000);
     assert!(pair.sent(0, from).all(|sent| sent.bytes <= 1_448), "{pair:?}");
 }
+
+/// Keepalive is silent while a FIN waits for room in the peer's window, as it is with data.
+#[test]
+fn keepalive_is_silent_while_a_fin_waits() {
+    let keepalive = Some(sim_core::Keepalive { idle: secs(2), interval: secs(1), count: 3 });
+    let mut pair = Pair::new(Config { keepalive, ..CONFIG }, CONFIG);
+    pair.run(DELAY * 3);
+    assert_eq!(pair.write(0, &[1; 10_000]), 10_000);
+    pair.run(secs(1));
+    assert_eq!(pair.counters(0).acknowledged, 10_000);
+    pair.shutdown(0);
+    let from = pair.log.len();
+    pair.run(secs(60));
+    let told = pair.sent(0, from).map(Sent::millis).collect::<Vec<_>>();
+    assert!(told.len() < 10, "the window is asked for at {told:?}");
+    assert_eq!(pair.run_reading(secs(120))[1], 10_000);
+    assert_eq!(pair.states(), [State::FinWait2, State::CloseWait]);
+}
