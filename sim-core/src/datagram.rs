@@ -236,8 +236,6 @@ pub(crate) struct Endpoint {
     paused_writing: Cell<bool>,
     pause_undelivered: Cell<bool>,
     dropped_sends: Cell<u32>,
-    /// `error_received` is running.
-    in_error: Cell<bool>,
     outcome: RefCell<Option<Option<SharedError>>>,
     pub(crate) wakers: Wakers,
     /// Where user code made it.
@@ -298,7 +296,6 @@ impl Endpoint {
             paused_writing: Cell::new(false),
             pause_undelivered: Cell::new(false),
             dropped_sends: Cell::new(0),
-            in_error: Cell::new(false),
             outcome: RefCell::new(None),
             wakers: Wakers::default(),
             place,
@@ -451,16 +448,16 @@ impl Endpoint {
     }
 
     pub(crate) fn deliver_error(&self, error: io::Error) {
-        struct InError<'a>(&'a Cell<bool>);
+        struct InError<'a>(&'a Cell<bool>, bool);
         impl Drop for InError<'_> {
             fn drop(&mut self) {
-                self.0.set(false);
+                self.0.set(self.1);
             }
         }
         // What was queued comes before the loss, as ruling 1 has it.
         if self.phase.get() < Phase::Lost {
-            self.in_error.set(true);
-            let _in_error = InError(&self.in_error);
+            let in_error = &self.core().in_error;
+            let _in_error = InError(in_error, in_error.replace(true));
             self.call(Callback::ErrorReceived, 0, |handler| handler.error_received(error));
         }
     }
@@ -529,11 +526,11 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Tells an error of sending right after the callback that sent; one of a send inside
-    /// `error_received` a turn later, or a protocol that always tries again would keep the loop
-    /// (D-09, ruling 1).
+    /// Tells an error of sending right after the callback that sent; one of a send inside an
+    /// `error_received`, be it of another endpoint, a turn later, or protocols that always try again
+    /// would keep the loop (D-09, ruling 1).
     fn tell_error(self: &Rc<Self>, error: io::Error) {
-        if !self.in_error.get() {
+        if !self.core().in_error.get() {
             return self.core().push_flow(Flow::Error(Rc::clone(self), error));
         }
         let endpoint = Rc::clone(self);

@@ -196,6 +196,8 @@ pub(crate) struct Core {
     pub(crate) current_task: RefCell<Option<Rc<dyn AnyTask>>>,
     pub(super) woken: RefCell<Vec<Woken>>,
     pub(super) flow: RefCell<VecDeque<Flow>>,
+    /// An `error_received` is running.
+    pub(crate) in_error: Cell<bool>,
     /// What every callback costs, if it costs anything.
     callback_cost: Cell<Duration>,
     pub(crate) slow_callback: Cell<Duration>,
@@ -226,6 +228,7 @@ impl Core {
             batch_left: Cell::new(0),
             woken: RefCell::new(tables.woken),
             flow: RefCell::new(tables.flow),
+            in_error: Cell::new(false),
             callbacks: RefCell::new(tables.callbacks),
             tasks: RefCell::new(tables.tasks),
             sources: RefCell::new(tables.sources),

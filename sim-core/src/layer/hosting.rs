@@ -39,6 +39,29 @@ pub(super) enum Heard {
     Lost,
 }
 
+/// A panic of the layer itself takes the connection along: nothing can be sent or received without it.
+struct FallsWith<'a>(&'a Layered);
+
+impl Drop for FallsWith<'_> {
+    fn drop(&mut self) {
+        self.0.end(io::Error::other("the layer of the connection panicked"), true);
+    }
+}
+
+/// A panic of the protocol's ends the run: the next one goes on with what waits, and with the end.
+pub(super) struct GoesOn<'a>(pub(super) &'a Layered);
+
+impl Drop for GoesOn<'_> {
+    fn drop(&mut self) {
+        if !self.0.pump_queued.replace(true) {
+            self.0.call_soon(|this| {
+                this.pump();
+                this.go_on_closing();
+            });
+        }
+    }
+}
+
 /// A panic in `connection_made` ends the run: the handshake is done all the same, and the next run goes on from there.
 struct BeginsAnyway<'a>(&'a Layered);
 
@@ -180,7 +203,9 @@ impl Layered {
     /// Lets the layer work; `None` if it is at work, or there is none any more.
     pub(super) fn work<R>(&self, code: impl FnOnce(&mut dyn Layer) -> R) -> Option<R> {
         let mut session = self.session.take()?;
+        let falls = FallsWith(self);
         let result = code(&mut *session);
+        std::mem::forget(falls);
         if self.state.get() != State::Unwrapped {
             self.session.replace(Some(session));
         }
@@ -346,10 +371,12 @@ impl Layered {
         if self.state() != State::Handshake || self.has_session() || self.below_is_closing() {
             return;
         }
+        let falls = FallsWith(self);
         let options = self.factory.options();
         self.options.set(options);
         let stream = self.stream();
         let made = options.check().and_then(|()| self.factory.make(&stream.lp, stream.number()));
+        std::mem::forget(falls);
         match made {
             Ok(session) => drop(self.session.replace(Some(session))),
             Err(error) => return self.handshake_failed(error, false),
@@ -419,7 +446,9 @@ impl Layered {
         self.settle_handshake(None);
         if self.state() == State::Wrapped {
             self.flush();
+            let anyway = BeginsAnyway(self);
             self.judge_resume();
+            std::mem::forget(anyway);
         }
         self.call_soon(|this| this.call_soon(Self::pump));
     }

@@ -45,7 +45,8 @@ use crate::Transport;
 ///
 /// *Plain* is what the protocol reads and writes, *below* is what travels. Nothing here waits or
 /// calls back. The host asks for [`take_output`](Self::take_output) at first, and after each
-/// [`receive`](Self::receive) and [`close`](Self::close).
+/// [`receive`](Self::receive) and [`close`](Self::close). One that panics, or whose factory does,
+/// takes its connection along.
 ///
 /// ```
 /// use sim_core::layer::{Layer, LayerFactory};

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::Layered;
-use super::hosting::State;
+use super::hosting::{GoesOn, State};
 use crate::engine::report::ErrorContext;
 use crate::error::CallbackPanicked;
 use crate::trace::{Callback, Control};
@@ -13,6 +13,21 @@ use crate::transport::stream::StreamHandler;
 const READ_HIGH: usize = 256 << 10;
 /// And goes on at this much.
 const READ_LOW: usize = 64 << 10;
+
+/// What waits for the protocol while it is delivered. What is left stays.
+struct Waiting<'a> {
+    layer: &'a Layered,
+    plain: Vec<u8>,
+    delivered: usize,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // A layer that came to lie upon this one while it delivered has taken nothing of this.
+        self.plain.drain(..self.delivered);
+        self.layer.plain.replace(std::mem::take(&mut self.plain));
+    }
+}
 
 impl Layered {
     /// Bytes came from below.
@@ -98,6 +113,12 @@ impl Layered {
 
     /// Delivers what waits, as far as the protocol wants it, and the end behind it.
     fn pump_now(&self) {
+        let goes_on = GoesOn(self);
+        self.pump_all();
+        std::mem::forget(goes_on);
+    }
+
+    fn pump_all(&self) {
         while self.delivers() && !self.below_is_closing() && !self.pump_queued.get() {
             if !self.plain.borrow().is_empty() {
                 self.deliver();
@@ -144,27 +165,29 @@ impl Layered {
 
     /// Hands what was opened to the protocol, as far as it takes it.
     pub(super) fn deliver(&self) {
-        let mut plain = self.plain.take();
-        let mut delivered = 0;
-        while delivered < plain.len() && self.delivers() {
+        let mut waiting = Waiting { layer: self, plain: self.plain.take(), delivered: 0 };
+        while waiting.delivered < waiting.plain.len() && self.delivers() {
             let Some(above) = self.above() else {
                 break;
             };
-            let rest = &plain[delivered..];
+            let rest = &waiting.plain[waiting.delivered..];
             if above.is_buffered() {
-                delivered += self.fill(&*above, rest);
+                let bytes = self.fill(&*above, rest);
+                waiting.delivered += bytes;
+                if bytes > 0 {
+                    self.trace(Callback::BufferUpdated, bytes);
+                    self.guard(Callback::BufferUpdated, || above.buffer_updated(bytes));
+                }
             } else {
+                // Counted before: a panic that ends the run costs what it is about.
+                waiting.delivered = waiting.plain.len();
                 self.trace(Callback::DataReceived, rest.len());
                 self.guard(Callback::DataReceived, || above.data_received(rest));
-                delivered = plain.len();
             }
         }
-        // A layer that came to lie upon this one while it delivered has taken nothing of this.
-        plain.drain(..delivered);
-        self.plain.replace(plain);
     }
 
-    /// Copies into the buffer of a buffered protocol; says how much (C-50, C-56).
+    /// Copies into the buffer of a buffered protocol, which is to be told; says how much (C-50, C-56).
     fn fill(&self, above: &dyn StreamHandler, rest: &[u8]) -> usize {
         self.trace(Callback::GetBuffer, 0);
         let mut copy = |buffer: &mut [u8]| {
@@ -183,11 +206,7 @@ impl Layered {
         let lent =
             self.guard(Callback::GetBuffer, || above.with_buffer(rest.len(), &mut copy)).flatten();
         match lent {
-            Some(Ok(bytes)) => {
-                self.trace(Callback::BufferUpdated, bytes);
-                self.guard(Callback::BufferUpdated, || above.buffer_updated(bytes));
-                bytes
-            }
+            Some(Ok(bytes)) => bytes,
             Some(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
                 self.fail(error);
                 0

@@ -20,7 +20,7 @@ use crate::transport::stream::Stream;
 /// # Errors
 ///
 /// `ConnectionReset` if the peer left, `ConnectionAborted` if it took too long or this side closed the
-/// connection, `InvalidData` for what the layer itself objects to.
+/// connection, `InvalidData` for what the layer itself objects to, `Other` if the layer panicked.
 #[must_use = "dropping it aborts the connection"]
 pub struct Upgrade {
     /// The stream stays alive as long as its handshake is waited for.

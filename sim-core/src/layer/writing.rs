@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use super::Layered;
-use super::hosting::{Heard, State};
+use super::hosting::{GoesOn, Heard, State};
 use crate::engine::iteration::drain_flow;
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::Flow;
@@ -158,11 +158,13 @@ impl Layered {
         let Some(above) = self.above() else {
             return;
         };
+        let goes_on = GoesOn(self);
         self.trace(Callback::ResumeWriting, 0);
         if let Err(message) = self.core().contain(|| above.resume_writing()) {
             self.report(ErrorContext::panic("protocol.resume_writing() failed", message));
         }
         drain_flow(&self.core());
+        std::mem::forget(goes_on);
     }
 
     pub(crate) fn is_writing_paused(&self) -> bool {

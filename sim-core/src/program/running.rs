@@ -17,6 +17,9 @@ use crate::stream::StreamProtocol;
 use crate::transport::Medium;
 use crate::{Conn, Loop, Signal, Transport, WriteBufferLimits};
 
+/// The first signal of which each that is sent counts (`SIGRTMIN` of the kernel).
+const REALTIME: i32 = 32;
+
 /// How a program that panicked exits, as Rust's do.
 const PANICKED: i32 = 101;
 
@@ -154,12 +157,19 @@ fn environment(launch: &Launch) -> BTreeMap<String, String> {
 impl Process {
     fn signal(self: &Rc<Self>, signal: Signal) {
         if signal == Signal::CONT && self.stopped.replace(false) {
-            let pending = self.pending.take();
+            // It takes back the stops that are pending (signal(7)).
+            let mut pending = self.pending.take();
+            pending.retain(|signal| signal.default_action() != DefaultAction::Stop);
             pending.into_iter().for_each(|signal| self.signal(signal));
             self.wake();
         }
         if self.stopped.get() && signal != Signal::KILL {
-            return self.pending.borrow_mut().push(signal);
+            // A standard signal is pending once, however often it comes.
+            let mut pending = self.pending.borrow_mut();
+            if signal.number() >= REALTIME || !pending.contains(&signal) {
+                pending.push(signal);
+            }
+            return;
         }
         if let Some(callback) = self.signals.get(signal) {
             let process = Rc::clone(self);

@@ -1,7 +1,10 @@
 //! D: datagram endpoints, on the network.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
 
 use sim_core::driver::Family;
 use sim_core::{Conn, DatagramTransport, TaskError, ToHostPort, World};
@@ -143,6 +146,37 @@ both_loops! {
         world.settle().await;
         assert_eq!(log.text(), "CM CL(None)");
         bind(&world, quiet()).await.map(drop)
+    }
+
+    /// A-24, D-09: two endpoints, each of which sends over the other when a send fails, leave turns to others.
+    async fn endpoints_that_send_for_each_other_leave_turns_to_others(world: World) -> io::Result<()> {
+        let (lp, tries, turns) = (world.host("server"), Rc::new(Cell::new(1_000)), Rc::new(Cell::new(0)));
+        let ends: Rc<RefCell<Vec<DatagramTransport>>> = Rc::default();
+        for other in [1, 0] {
+            let (ends, tries) = (Rc::clone(&ends), Rc::clone(&tries));
+            let own = Rc::clone(&ends);
+            let recorder = quiet().on_error(move |_| {
+                if tries.get() > 0 {
+                    tries.set(tries.get() - 1);
+                    ends.borrow()[other].send_to(&[0; LARGEST + 1], None).unwrap();
+                }
+            });
+            let endpoint = lp.datagram().remote(PLACE).bind(|| recorder).await?;
+            own.borrow_mut().push(endpoint.transport().clone());
+        }
+        ends.borrow()[0].send_to(&[0; LARGEST + 1], None)?;
+        let (host, counter, left) = (lp.clone(), Rc::clone(&turns), Rc::clone(&tries));
+        let counts = lp.create_task(async move {
+            while left.get() > 0 {
+                counter.set(counter.get() + 1);
+                host.sleep(Duration::ZERO).await;
+            }
+        });
+        counts.await.expect("it ends");
+        assert!(turns.get() > 100, "1000 errors in {} turns", turns.get());
+        ends.borrow().iter().for_each(DatagramTransport::close);
+        ends.take();
+        Ok(())
     }
 
     /// D-02: every datagram is one callback, whole, up to the largest that there is; the sender's

@@ -8,7 +8,8 @@ use std::time::Duration;
 use scenarios::certificates::Authority;
 use sim_core::subprocess::{SubprocessProtocol, SubprocessTransport};
 use sim_core::{
-    Conn, Cx, DatagramProtocol, DatagramTransport, EventLoop, PanicPolicy, Protocol, Server, Timer,
+    BufferedProtocol, Conn, Cx, DatagramProtocol, DatagramTransport, EventLoop, PanicPolicy,
+    Protocol, Server, Timer, WriteBufferLimits,
 };
 use tests::both_bare_loops;
 use tests::recorder::{Log, Recorder};
@@ -180,6 +181,98 @@ both_bare_loops! {
         assert_eq!(server.connection_count(), 0);
         lp.run_until_complete(client.closed()).unwrap().unwrap();
         assert_eq!((near.text().as_str(), far.text().as_str()), ("CM CL", "CM DR CL"));
+    }
+
+    /// A-18, F-12, F-16: nor does one in `resume_writing`, `data_received` or `eof_received` over TLS leave anything half
+    /// done: what was written before the close is sent, and what came with the peer's goodbye has its end behind it.
+    fn data_over_tls_goes_on_behind_panics(make: Make) {
+        const SENT: usize = 4 << 20;
+        for (callback, near_text) in [
+            ("RW", "CM PW RW CL(None)"),
+            ("DR", "CM DR ER CL(None)"),
+            ("ER", "CM DR ER CL(None)"),
+        ] {
+            let (lp, near, far) = (ending(make.new_loop()), Log::new(), Log::new());
+            let mut authority = Authority::of(&lp);
+            let (acceptor, connector) = (authority.acceptor("server"), authority.connector());
+            let (handle, log) = ((*lp).clone(), far.clone());
+            let speak = move || Recorder::new(&log).on_made(move |cx| {
+                if callback != "RW" {
+                    cx.write(b"words");
+                    cx.close();
+                }
+            });
+            let listen = async move {
+                let server = handle.server().tls(&acceptor).bind(("127.0.0.1", 0), speak).await?;
+                let at = server.sockets()[0];
+                let stumble = move |here| assert_ne!(callback, here, "on purpose");
+                let recorder = Recorder::new(&near)
+                    .on_made(|cx| cx.pause_reading())
+                    .on_data(move |_, _| stumble("DR"))
+                    .on_eof(move |_| stumble("ER"))
+                    .on_resume(move |_| stumble("RW"));
+                let connecting = handle.connection().tls(&connector, "server");
+                let conn = connecting.connect(at, || recorder).await?;
+                // Its end has come, too.
+                while callback != "RW" && far.count("CM") == 0 {
+                    handle.sleep(ms(1)).await;
+                }
+                handle.sleep(ms(20)).await;
+                Ok::<_, io::Error>((server, conn, near, far))
+            };
+            let (server, conn, near, far) = lp.run_until_complete(listen).unwrap().unwrap();
+            if callback == "RW" {
+                let limits = WriteBufferLimits::from_high(0);
+                conn.transport().set_write_buffer_limits(limits).unwrap();
+                conn.transport().write(&vec![b'x'; SENT]);
+                lp.call_soon({
+                    let transport = conn.transport().clone();
+                    move || transport.close()
+                });
+            } else {
+                conn.transport().resume_reading();
+            }
+            run_into_a_panic(&lp);
+            let lost = lp.run_until_complete(conn.closed()).unwrap();
+            assert!(lost.is_ok(), "{callback}: {lost:?} {near:?} {far:?}");
+            assert_eq!(near.text(), near_text, "{callback}");
+            drop(server);
+        }
+    }
+
+    /// A-18, F-32: a panic in `buffer_updated` over TLS costs what it is about, and what is behind that is delivered.
+    fn a_buffer_over_tls_is_filled_on_behind_a_panic(make: Make) {
+        #[derive(Default)]
+        struct Small([u8; 2], Vec<u8>);
+        impl BufferedProtocol for Small {
+            fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+                cx.pause_reading();
+            }
+            fn get_buffer(&mut self, _: &mut Cx<'_, Self>, _: usize) -> &mut [u8] {
+                &mut self.0
+            }
+            fn buffer_updated(&mut self, _: &mut Cx<'_, Self>, bytes: usize) {
+                self.1.extend(&self.0[..bytes]);
+                assert_ne!(self.1, b"wo", "on purpose");
+            }
+        }
+        let lp = ending(make.new_loop());
+        let mut authority = Authority::of(&lp);
+        let (acceptor, connector) = (authority.acceptor("server"), authority.connector());
+        let handle = (*lp).clone();
+        let connect = async move {
+            let speak = || Recorder::new(&Log::new()).on_made(|cx| cx.write(b"words"));
+            let server = handle.server().tls(&acceptor).bind(("127.0.0.1", 0), speak).await?;
+            let connecting = handle.connection().tls(&connector, "server");
+            let conn = connecting.connect(server.sockets()[0], Small::default).await?;
+            handle.sleep(ms(20)).await;
+            Ok::<_, io::Error>((server, conn))
+        };
+        let (_server, conn) = lp.run_until_complete(connect).unwrap().unwrap();
+        conn.transport().resume_reading();
+        run_into_a_panic(&lp);
+        run_for(&lp, ms(50));
+        assert_eq!(conn.with(|small, _| small.1.clone()), b"words");
     }
 
     /// A-18, D-01, D-13: an endpoint is there for who waits for it behind a panic in its `connection_made`, and is

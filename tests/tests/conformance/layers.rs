@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use sim_core::Loop;
-use sim_core::layer::{Layer, LayerFactory};
+use sim_core::layer::{Layer, LayerFactory, LayerOptions};
 use tests::both_loops;
 use tests::recorder::{Log, Recorder};
 
@@ -58,6 +58,110 @@ struct Inversion;
 impl LayerFactory for Inversion {
     fn make(&self, _: &Loop, _: u32) -> io::Result<Box<dyn Layer>> {
         Ok(Box::<Inverted>::default())
+    }
+}
+
+/// A layer that panics in one of its calls.
+#[derive(Clone, Copy)]
+struct Stumbling(&'static str);
+
+struct StumblingLayer(&'static str, Inverted);
+
+impl LayerFactory for Stumbling {
+    fn make(&self, _: &Loop, _: u32) -> io::Result<Box<dyn Layer>> {
+        assert_ne!(self.0, "make", "on purpose");
+        Ok(Box::new(StumblingLayer(self.0, Inverted::default())))
+    }
+
+    fn options(&self) -> LayerOptions {
+        assert_ne!(self.0, "options", "on purpose");
+        LayerOptions::default()
+    }
+}
+
+impl Layer for StumblingLayer {
+    fn receive(&mut self, below: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
+        assert_ne!(self.0, "receive", "on purpose");
+        self.1.receive(below, plain)
+    }
+
+    fn send(&mut self, plain: &[u8], below: &mut Vec<u8>) -> io::Result<()> {
+        assert_ne!(self.0, "send", "on purpose");
+        self.1.send(plain, below)
+    }
+
+    fn take_output(&mut self, below: &mut Vec<u8>) {
+        assert_ne!(self.0, "output", "on purpose");
+        self.1.take_output(below);
+    }
+
+    fn is_handshaking(&self) -> bool {
+        false
+    }
+
+    fn close(&mut self) {
+        assert_ne!(self.0, "close", "on purpose");
+        self.1.close();
+    }
+
+    fn is_closed_by_peer(&self) -> bool {
+        self.1.is_closed_by_peer()
+    }
+}
+
+both_loops! { contain;
+    /// F-03, F-29: a layer that panics before its handshake is over is one that fails: who waits for it gets an error.
+    async fn a_layer_that_panics_in_its_handshake_fails(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        for place in ["make", "options", "output"] {
+            let (near, far) = (Log::new(), Log::new());
+            let listening = {
+                let log = far.clone();
+                server.create_server(("server", 0), move || Recorder::new(&log)).await?
+            };
+            let at = ("server", listening.sockets()[0].port());
+            let connecting = client.connection().layer(Stumbling(place));
+            let connected = world.timeout(Duration::from_secs(5), connecting.connect(at, || Recorder::new(&near))).await;
+            let error = connected.expect("nobody waits for ever").unwrap_err();
+            assert_eq!((error.kind(), near.text()), (io::ErrorKind::Other, String::new()), "{place}");
+            let conn = client.create_connection(at, || Recorder::new(&near)).await?;
+            let upgrade = conn.transport().start_layer(Stumbling(place), &[]);
+            let upgraded = world.timeout(Duration::from_secs(5), upgrade).await.expect("nobody waits for ever");
+            assert_eq!(upgraded.unwrap_err().kind(), io::ErrorKind::Other, "{place}");
+            assert_eq!(conn.closed().await.unwrap_err().kind(), io::ErrorKind::Other);
+            assert_eq!(near.text(), "CM CL(Other)");
+            until(&world, "the end", || far.count("CM") == far.text().matches("CL").count()).await;
+        }
+        Ok(())
+    }
+
+    /// F-24, F-33: one that panics later takes its connection along, wherever it is at work: nothing can be sent or
+    /// received without it.
+    async fn a_layer_that_panics_later_takes_its_connection_along(world: World) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        for place in ["receive", "send", "close"] {
+            let (near, far) = (Log::new(), Log::new());
+            let log = far.clone();
+            let speak = move || Recorder::new(&log).on_made(|cx| cx.write(b"words"));
+            let listening = server.create_server(("server", 0), speak).await?;
+            let connecting = client.connection().layer(Stumbling(place));
+            let at = ("server", listening.sockets()[0].port());
+            let conn = connecting.connect(at, || Recorder::new(&near).on_made(|cx| cx.pause_reading())).await?;
+            world.settle().await;
+            world.sleep(Duration::from_millis(20)).await;
+            let transport = conn.transport().clone();
+            match place {
+                // It is opened in the next turn.
+                "receive" => transport.resume_reading(),
+                "send" => drop(client.call_soon(move || transport.write(b"x"))),
+                _ => drop(client.call_soon(move || transport.close())),
+            }
+            let lost = world.timeout(Duration::from_secs(5), conn.closed()).await.expect("it ends");
+            assert_eq!(lost.unwrap_err().kind(), io::ErrorKind::Other, "{place}");
+            assert_eq!(near.text(), "CM CL(Other)", "{place}");
+            until(&world, "the end", || far.text().contains("CL")).await;
+        }
+        Ok(())
     }
 }
 

@@ -214,6 +214,18 @@ both_loops! {
         Ok(())
     }
 
+    /// G-32: a child that was stopped twice goes on when it is told to once.
+    async fn a_child_that_was_stopped_twice_goes_on(world: World) -> io::Result<()> {
+        let lp = host(&world);
+        let mut child = lp.create_subprocess_shell(POLITE).await?;
+        assert_eq!(child.stdout.as_mut().unwrap().read_line().await?, b"ready\n");
+        for signal in [Signal::STOP, Signal::STOP, Signal::CONT, Signal::TERM] {
+            child.send_signal(signal)?;
+        }
+        assert_eq!(child.wait().await?, 7);
+        Ok(())
+    }
+
     /// G-25: closing closes the pipes and kills the child; the loss comes when that is reaped, and once.
     async fn closing_kills_what_still_runs(world: World) -> io::Result<()> {
         let (lp, log) = (host(&world), Log::new());

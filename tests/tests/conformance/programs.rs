@@ -91,6 +91,36 @@ sim_only! {
         Ok(())
     }
 
+    /// G-32: a signal that comes several times to a process that stands still is pending once, and `SIGCONT` takes back the
+    /// stops that are pending: as the kernel does it.
+    async fn what_is_pending_is_so_once(world: World) -> io::Result<()> {
+        let (lp, heard) = (world.host("host"), Rc::new(Cell::new(0)));
+        let counter = Rc::clone(&heard);
+        world.program("count", move |process: ProcessContext| {
+            let counter = Rc::clone(&counter);
+            async move {
+                process.add_signal_handler(Signal::USR1, move || counter.set(counter.get() + 1)).unwrap();
+                process.event_loop().sleep(Duration::from_secs(60)).await;
+                0
+            }
+        });
+        let child = lp.create_subprocess_exec("count", [""; 0]).await?;
+        lp.sleep(ms(5)).await;
+        for signal in [Signal::STOP, Signal::USR1, Signal::TSTP, Signal::USR1, Signal::STOP] {
+            child.send_signal(signal)?;
+        }
+        lp.sleep(ms(5)).await;
+        child.send_signal(Signal::CONT)?;
+        lp.sleep(ms(5)).await;
+        assert_eq!(heard.get(), 1);
+        let realtime = Signal::new(34)?;
+        for signal in [Signal::STOP, realtime, Signal::CONT] {
+            child.send_signal(signal)?;
+        }
+        assert_eq!(child.wait().await?, -34);
+        Ok(())
+    }
+
     /// G-32, G-22: a program that is killed drops what it had, and its pipes end.
     async fn a_killed_program_drops_what_it_had(world: World) -> io::Result<()> {
         struct Noted(Rc<Cell<bool>>);
