@@ -24,7 +24,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::shrink::Bounds;
 use crate::stop::Stopped;
 use crate::subject::{self, Runs, Simulate, Subject};
-use crate::verdict::{Origin, Verdict};
+use crate::verdict::{Failed, Origin, Verdict};
 
 /// The latency of a check's links: some jitter, so that arrivals differ in order between seeds.
 const LATENCY: std::ops::Range<Duration> = Duration::from_micros(500)..Duration::from_micros(1500);
@@ -321,12 +321,18 @@ impl Check {
         let Some(first) = verdict.failures.first() else { return };
         let jobs = self.settings.threads_for(u64::MAX);
         let stop = self.stop.as_deref();
-        match explain::explain(subject, twin, first, &Effort { jobs, bounds: self.bounds, stop }) {
+        let effort = Effort { jobs, bounds: self.bounds, stop };
+        let (explanation, met) = explain::explain(subject, twin, first, &effort);
+        let is_new = !matches!(first.origin, Origin::Kept(..));
+        let is_known =
+            |it: &Failed| verdict.failures.iter().any(|known| known.signature == it.signature);
+        let met = met.into_iter().filter(|failed| !is_known(failed));
+        verdict.met = met.map(|failed| self.keep_met(failed)).collect();
+        match explanation {
             Ok(explanation) => {
                 let is_told = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
                 verdict.interrupted |= is_told && !explanation.shrunk.is_minimal;
                 let explanation = self.named(explanation);
-                let is_new = !matches!(first.origin, Origin::Kept(..));
                 if let Some(folder) = self.corpus.as_ref().filter(|_| is_new) {
                     let corpus = Corpus::new(folder.clone(), &self.name);
                     let kept = corpus.keep(&explanation.shrunk.plan);
@@ -337,6 +343,20 @@ impl Check {
             }
             Err(why) => verdict.unexplained = Some(why),
         }
+    }
+
+    /// Keeps the plan of a failure that came up while another was made small, if there is a corpus and it can be
+    /// written there; else the plan is in the failure alone.
+    fn keep_met(&self, mut failed: Failed) -> Failed {
+        if let Some(plan) = failed.origin.plan() {
+            let plan = plan.clone().scenario(&self.name);
+            let corpus = self.corpus.as_ref().map(|it| Corpus::new(it.clone(), &self.name));
+            failed.origin = match corpus.map(|corpus| corpus.keep(&plan)) {
+                Some(Ok(path)) => Origin::Kept(path, plan),
+                _ => Origin::Met(plan),
+            };
+        }
+        failed
     }
 
     fn judge(&self, subject: &Subject<'_>) -> Verdict {
@@ -508,7 +528,7 @@ impl Check {
         let path = match origin {
             Origin::Seed(seed) => return Ok(format!("SIM_SEED={seed}")),
             Origin::Kept(path, _) => path.clone(),
-            Origin::Single(plan) => {
+            Origin::Single(plan) | Origin::Met(plan) => {
                 let plan = plan.clone().scenario(&self.name);
                 Corpus::new(places::artifacts(), &self.name).keep(&plan)?
             }
@@ -552,6 +572,12 @@ impl Check {
                     Some(Err(error)) => line("kept", &format!("not: {error}")),
                     None => {}
                 }
+            }
+        }
+        for met in &verdict.met {
+            match self.replay_of(&met.origin) {
+                Ok(how) => line("met", &format!("{how} {}", this_test())),
+                Err(error) => line("met", &format!("its plan could not be written: {error}")),
             }
         }
         text

@@ -1,7 +1,7 @@
 //! What a failure comes down to: its plan, made small, run once more for people to look at.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sim_core::Time;
 use sim_net::plan::{Entry, Workload};
@@ -20,6 +20,8 @@ const ABLATED_MAX: usize = 12;
 
 /// How many single faults are tried for a failure that seems to need more than one.
 const SINGLES_MAX: usize = 4_000;
+/// How many kinds of other failures are kept that come up meanwhile.
+const MET_MAX: usize = 10;
 /// How many records of a run are kept to be looked at: of a longer one the last.
 const RECORDS_MAX: u64 = 200_000;
 /// The largest plan of which every entry must befall the twin, too. In a larger one the two part early,
@@ -85,9 +87,39 @@ pub(crate) struct Effort<'a> {
     pub(crate) stop: Option<&'a AtomicBool>,
 }
 
+/// What failed in another way while a plan was made small: a plan of each kind.
+#[derive(Default)]
+struct Met(Mutex<Vec<(Signature, Plan)>>);
+
+impl Met {
+    /// Keeps a plan, if it is the first of its kind, or the shortest.
+    fn note(&self, plan: &Plan, signature: &Signature) {
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = met.iter_mut().find(|(known, _)| known == signature) {
+            if plan.entries.len() < known.entries.len() {
+                *known = plan.clone();
+            }
+        } else if met.len() < MET_MAX {
+            met.push((signature.clone(), plan.clone()));
+        }
+    }
+
+    /// Runs each once more, for people to look at.
+    fn failures(self, subject: &Subject<'_>) -> Vec<Failed> {
+        let met = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failures = met.into_iter().filter_map(|(_, plan)| {
+            let ran = subject.run(&subject.replay(&plan).ok()?, &Runs::default());
+            ran.report.finding()?;
+            Some(Failed::new(Origin::Met(plan), &ran, None))
+        });
+        failures.collect()
+    }
+}
+
 /// A judge that may be told to stop.
 struct Stoppable<'a, F> {
     judge: F,
+    met: &'a Met,
     subject: &'a Subject<'a>,
     stop: Option<&'a AtomicBool>,
 }
@@ -103,28 +135,42 @@ impl<F: Fn(&Plan) -> Trial + Sync> Judge for Stoppable<'_, F> {
         report.census.map(|census| census.workload().to_vec()).unwrap_or_default()
     }
 
+    fn met(&self, plan: &Plan, otherwise: &Signature) {
+        self.met.note(plan, otherwise);
+    }
+
     fn is_over(&self) -> bool {
         self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 }
 
-/// Looks into a failure.
-///
-/// # Errors
-///
-/// Why that cannot be done, in words.
+/// Looks into a failure: what it comes down to, or in words why that cannot be said; and what else failed meanwhile,
+/// each in a way of its own. With a twin everything that fails for the one alone is the bug.
 pub(crate) fn explain(
     subject: &Subject<'_>,
     twin: Option<&Subject<'_>>,
     failed: &Failed,
     effort: &Effort<'_>,
+) -> (Result<Explanation, String>, Vec<Failed>) {
+    let met = Met::default();
+    let explanation = make_small(subject, twin, failed, effort, &met);
+    (explanation, met.failures(subject))
+}
+
+/// Makes the plan of a failure small, and runs it.
+fn make_small(
+    subject: &Subject<'_>,
+    twin: Option<&Subject<'_>>,
+    failed: &Failed,
+    effort: &Effort<'_>,
+    met: &Met,
 ) -> Result<Explanation, String> {
     if !failed.is_deterministic() {
         return Err("it cannot be replayed: two runs of it differ".to_owned());
     }
     let plan = match &failed.origin {
         Origin::Seed(seed) => recorded(subject, *seed)?,
-        Origin::Single(plan) | Origin::Kept(_, plan) => plan.clone(),
+        Origin::Single(plan) | Origin::Kept(_, plan) | Origin::Met(plan) => plan.clone(),
     };
     // All entries of plans with so many faults must bind; of none, if there is no such number.
     let judge_up_to = |strict: Option<usize>, candidate: &Plan| {
@@ -135,7 +181,7 @@ pub(crate) fn explain(
     let lenient = faults <= SMALL && !judge_up_to(Some(SMALL), &plan).interesting;
     let strict = if lenient { faults.checked_sub(1) } else { Some(SMALL) };
     let judge = |candidate: &Plan| judge_up_to(strict, candidate);
-    let judge = Stoppable { judge, subject, stop: effort.stop };
+    let judge = Stoppable { judge, met, subject, stop: effort.stop };
     let shrunk = shrink_faults(&plan, &judge, effort.jobs, effort.bounds);
     if shrunk.replays == 0 {
         return Err("its bounds leave no replay for it".to_owned());
@@ -226,9 +272,12 @@ fn judge(
     let Ok(sim) = subject.replay(plan) else { return Trial::default() };
     let ran = subject.run(&sim, &runs);
     // What fails for the mutant and not for the twin is the bug, whatever it looks like.
-    let mut interesting = match twin {
-        Some(_) => ran.report.outcome.is_err(),
-        None => ran.signature().as_ref() == Some(signature),
+    let (mut interesting, otherwise) = match twin {
+        Some(_) => (ran.report.outcome.is_err(), None),
+        None => match ran.signature() {
+            Some(own) if own == *signature => (true, None),
+            otherwise => (false, otherwise),
+        },
     };
     let mut events = ran.report.events;
     let unbound = unbound(&ran);
@@ -241,7 +290,7 @@ fn judge(
         });
         interesting = passes;
     }
-    Trial { interesting, unbound, events }
+    Trial { interesting, unbound, events, otherwise }
 }
 
 /// The entries that bound to nothing in a run, by their place in the plan.

@@ -44,6 +44,9 @@ pub struct Verdict {
     pub explanation: Option<Explanation>,
     /// Why it was not, if it was tried.
     pub unexplained: Option<String>,
+    /// What failed in ways of their own while the first failure was made small: bugs that no run of the check found, as it
+    /// seems, one plan each. With a corpus these are [kept](Origin::Kept), too. None, if a twin says what the bug is.
+    pub met: Vec<Failed>,
     /// Where the plan of a new failure was kept, or why it was not; `None` without a corpus.
     pub kept: Option<Result<PathBuf, String>>,
     /// How many records the runs had together.
@@ -111,6 +114,8 @@ pub enum Origin {
     Single(Plan),
     /// A plan that was kept, with its file.
     Kept(PathBuf, Plan),
+    /// A plan that was tried while another failure was made small.
+    Met(Plan),
 }
 
 impl Origin {
@@ -118,7 +123,9 @@ impl Origin {
     pub fn seed(&self) -> u64 {
         match self {
             Self::Seed(seed) => *seed,
-            Self::Single(plan) | Self::Kept(_, plan) => plan.seed.unwrap_or_default(),
+            Self::Single(plan) | Self::Kept(_, plan) | Self::Met(plan) => {
+                plan.seed.unwrap_or_default()
+            }
         }
     }
 
@@ -126,7 +133,7 @@ impl Origin {
     pub fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Seed(_) => None,
-            Self::Single(plan) | Self::Kept(_, plan) => Some(plan),
+            Self::Single(plan) | Self::Kept(_, plan) | Self::Met(plan) => Some(plan),
         }
     }
 }
@@ -141,6 +148,14 @@ impl fmt::Display for Origin {
                 None => write!(f, "seed {} and no fault", self.seed()),
             },
             Self::Kept(path, _) => write!(f, "the plan {}", path.display()),
+            Self::Met(plan) => {
+                let (seed, count) = (self.seed(), plan.entries.len());
+                write!(
+                    f,
+                    "seed {seed} and {count} {}",
+                    if count == 1 { "entry" } else { "entries" }
+                )
+            }
         }
     }
 }
@@ -230,6 +245,7 @@ impl Verdict {
             failed: 0,
             explanation: None,
             unexplained: None,
+            met: Vec::new(),
             kept: None,
             events: 0,
             time: Duration::ZERO,

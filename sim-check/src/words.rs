@@ -72,6 +72,10 @@ impl Verdict {
         if let Some(why) = &self.unexplained {
             write!(f, "\nnot made small: {why}")?;
         }
+        for met in &self.met {
+            let error = met.error.lines().next().unwrap_or_default();
+            write!(f, "\nmet while it was made small: {error} ({})", met.origin)?;
+        }
         if self.failures.len() > 1 {
             let others = self.failures[1..].iter().take(OTHERS_MAX);
             let others: Vec<String> = others.map(|failed| failed.origin.to_string()).collect();

@@ -310,6 +310,7 @@ fn check_prints_a_line_of_json_for_each_scenario() {
             "failures",
             "faults",
             "interrupted",
+            "met",
             "missed",
             "properties",
             "scenario",

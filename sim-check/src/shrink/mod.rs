@@ -35,6 +35,7 @@ use sim_net::plan::Entry;
 use sim_net::{OfferedWorkload, Plan};
 
 use self::trials::{Make, Trials};
+use crate::signature::Signature;
 
 /// How many entries are tried alone.
 const ALONE_MAX: usize = 1_000;
@@ -49,6 +50,12 @@ pub trait Judge: Sync {
     fn workload(&self, plan: &Plan) -> Vec<OfferedWorkload> {
         let _ = plan;
         Vec::new()
+    }
+
+    /// Hears of a plan that failed in [another way](Trial::otherwise): a bug of its own, as it seems. Only what counts is
+    /// told, in the order of the candidates, whatever the number of threads. Nothing is done with it by default.
+    fn met(&self, plan: &Plan, otherwise: &Signature) {
+        let _ = (plan, otherwise);
     }
 
     /// True if nobody waits for more: the shrinker ends with what it has, as at a bound, once the plan
@@ -73,6 +80,8 @@ pub struct Trial {
     pub unbound: Vec<usize>,
     /// How many events the run had.
     pub events: u64,
+    /// What it failed with, if that is not what is looked for.
+    pub otherwise: Option<Signature>,
 }
 
 /// How much a shrinker may do.

@@ -31,7 +31,7 @@ fn needs(lines: &[&str]) -> impl Fn(&Plan) -> Trial + Sync {
     move |plan: &Plan| {
         let text = plan.to_string();
         let has = |line: &String| text.lines().any(|found| found.starts_with(line.as_str()));
-        Trial { interesting: lines.iter().all(has), unbound: Vec::new(), events: 1 }
+        Trial { interesting: lines.iter().all(has), events: 1, ..Trial::default() }
     }
 }
 
@@ -86,7 +86,7 @@ fn what_does_not_bind_is_gone_without_being_asked_about() {
             .collect();
         asked.fetch_add(u64::from(!unbound.is_empty()), Ordering::Relaxed);
         let interesting = plan.to_string().contains("data 1\n");
-        Trial { interesting, unbound, events: 1 }
+        Trial { interesting, unbound, events: 1, otherwise: None }
     };
     let shrunk = shrink(&large(40), &judge, 1, Bounds::default());
     assert_eq!(shrunk.plan.to_string(), "plan 1.0\ndrop a@1→b:7000#1 data 1\n");
@@ -179,6 +179,7 @@ fn candidates_are_made_when_they_are_judged_and_not_before() {
             interesting: plan.entries == whole.entries[10..11],
             unbound: vec![0],
             events: 1,
+            otherwise: None,
         };
         let mut trials = Trials::new(&judge, jobs, Bounds::default());
         let (found, trial) = trials.first_interesting(300, &make).unwrap();

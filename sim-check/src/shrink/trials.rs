@@ -95,9 +95,13 @@ impl<'a> Trials<'a> {
                     // Nobody asks what did not bind in it.
                     trial.unbound = Vec::new();
                 }
+                let otherwise = trial.otherwise.take();
                 if !self.known.contains_key(&key) {
                     self.spent.replays += 1;
                     self.spent.events += trial.events;
+                    if let Some(otherwise) = otherwise {
+                        self.judge.met(&make(begin + offset), &otherwise);
+                    }
                     self.known.insert(key, trial.clone());
                 }
                 if trial.interesting {

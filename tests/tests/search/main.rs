@@ -8,6 +8,7 @@
 
 mod keeping;
 mod leaks;
+mod meeting;
 mod nesting;
 mod replaying;
 mod shrinking;

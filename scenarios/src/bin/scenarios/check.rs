@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 use sim_check::{
-    CorpusVerdict, Explanation, Files, Origin, Profile, Replayed, Scale, Verdict, quoted,
+    CorpusVerdict, Explanation, Failed, Files, Origin, Profile, Replayed, Scale, Verdict, quoted,
     write_whole,
 };
 use sim_core::FaultMix;
@@ -102,26 +102,8 @@ pub(crate) fn profile(mix: &FaultMix) -> Result<Profile, Trouble> {
 
 /// A verdict as JSON; `plan` is where the plan of its explanation is.
 pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
-    let failures: Vec<_> = verdict
-        .failures
-        .iter()
-        .map(|failed| {
-            json!({
-                "seed": failed.seed(),
-                "error": failed.error,
-                "signature": failed.signature.as_str(),
-                "fault": fault(&failed.origin),
-                "file": match &failed.origin {
-                    Origin::Kept(path, _) => Some(path.display().to_string()),
-                    _ => None,
-                },
-                "host": failed.host,
-                "time_ns": failed.time.as_nanos(),
-                "trace_hash": format!("{:016x}", failed.hash),
-                "deterministic": failed.is_deterministic(),
-            })
-        })
-        .collect();
+    let failures: Vec<_> = verdict.failures.iter().map(failure).collect();
+    let met: Vec<_> = verdict.met.iter().map(failure).collect();
     let coverage: Map<String, Value> = verdict
         .coverage
         .iter()
@@ -143,6 +125,7 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
         "seeds": verdict.seeds,
         "failed": verdict.failed,
         "failures": failures,
+        "met": met,
         "events": verdict.events,
         "time_ns": nanos(verdict.time),
         "wall_ns": nanos(verdict.wall),
@@ -214,6 +197,24 @@ pub(crate) fn bound_and_unbound(bindings: &Bindings) -> (Value, Value) {
     (bound.map(told).collect(), unbound.map(told).collect())
 }
 
+/// A run that failed, as JSON.
+fn failure(failed: &Failed) -> Value {
+    json!({
+        "seed": failed.seed(),
+        "error": failed.error,
+        "signature": failed.signature.as_str(),
+        "fault": fault(&failed.origin),
+        "file": match &failed.origin {
+            Origin::Kept(path, _) => Some(path.display().to_string()),
+            _ => None,
+        },
+        "host": failed.host,
+        "time_ns": failed.time.as_nanos(),
+        "trace_hash": format!("{:016x}", failed.hash),
+        "deterministic": failed.is_deterministic(),
+    })
+}
+
 /// The entries of a plan about the workload, as JSON.
 pub(crate) fn workload(bindings: &Bindings) -> Value {
     let entries = bindings.iter().filter(|(entry, _)| entry.is_workload());
@@ -226,7 +227,7 @@ pub(crate) fn workload(bindings: &Bindings) -> Value {
 fn fault(origin: &Origin) -> Option<String> {
     let entries: Vec<String> = origin.plan()?.entries.iter().map(Entry::to_string).collect();
     match origin {
-        Origin::Kept(..) => Some(entries.join("; ")),
+        Origin::Kept(..) | Origin::Met(_) => Some(entries.join("; ")),
         _ => entries.last().cloned(),
     }
 }
@@ -252,23 +253,10 @@ fn print_text(verdict: &Verdict, files: Option<&Result<Files, String>>, calm: bo
         (Some(Ok(files)), _) => {
             say!("replay    scenarios replay {}{calm}", quoted(files.plan.display()));
         }
-        (_, Some(first)) => match (&first.origin, first.origin.plan()) {
-            (Origin::Kept(path, _), _) => {
-                say!("replay    scenarios replay {}{calm}", quoted(path.display()));
-            }
-            // It is in no file: here is what to put into one.
-            (_, Some(plan)) => {
-                say!("replay    scenarios replay FILE{calm}, with this plan in it:");
-                say!("{}", plan.clone().scenario(&verdict.name));
-            }
-            (_, None) => {
-                let faults = if calm.is_empty() { " --faults" } else { "" };
-                let Verdict { name, .. } = verdict;
-                say!("replay    scenarios run {name} --seed {}{faults} --trace", first.seed());
-            }
-        },
+        (_, Some(first)) => print_replay("replay", verdict, first, calm),
         (_, None) => {}
     }
+    verdict.met.iter().for_each(|met| print_replay("met", verdict, met, calm));
     if let Some(files) = files {
         print_files(files);
     }
@@ -276,5 +264,24 @@ fn print_text(verdict: &Verdict, files: Option<&Result<Files, String>>, calm: bo
         Some(Ok(path)) => say!("kept      {}", path.display()),
         Some(Err(error)) => say!("kept      not: {error}"),
         None => {}
+    }
+}
+
+/// Says how a run is run again.
+fn print_replay(what: &str, verdict: &Verdict, failed: &Failed, calm: &str) {
+    match (&failed.origin, failed.origin.plan()) {
+        (Origin::Kept(path, _), _) => {
+            say!("{what:<9} scenarios replay {}{calm}", quoted(path.display()));
+        }
+        // It is in no file: here is what to put into one.
+        (_, Some(plan)) => {
+            say!("{what:<9} scenarios replay FILE{calm}, with this plan in it:");
+            say!("{}", plan.clone().scenario(&verdict.name));
+        }
+        (_, None) => {
+            let faults = if calm.is_empty() { " --faults" } else { "" };
+            let Verdict { name, .. } = verdict;
+            say!("{what:<9} scenarios run {name} --seed {}{faults} --trace", failed.seed());
+        }
     }
 }

@@ -101,6 +101,7 @@ impl<F: Fn(&mut Run<'_>) -> bool + Sync> Judge for Scenario<F> {
             interesting,
             unbound: places.filter(|place| !run.bound.contains(place)).collect(),
             events: 1,
+            otherwise: None,
         }
     }
 
