@@ -50,11 +50,14 @@ pub enum Family {
     EarlyDeath,
     /// Tasks that were declared [`cancellable`](sim_core::Task::cancellable) are cancelled where they wait.
     Cancel,
+    /// Packets take one, two, three or four times the least: so many arrive at one instant, and which host goes first is
+    /// drawn. Schedules, too. It is no fault, and none of a calm run to be looked for.
+    Ties,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Drop,
         Self::Duplicate,
         Self::Corrupt,
@@ -76,6 +79,7 @@ impl Family {
         Self::SpawnError,
         Self::EarlyDeath,
         Self::Cancel,
+        Self::Ties,
     ];
 
     /// Its name, as [`FaultMix::streams`](sim_core::FaultMix::streams) and plans have it.
@@ -102,6 +106,7 @@ impl Family {
             Self::SpawnError => "spawn",
             Self::EarlyDeath => "early-death",
             Self::Cancel => "cancel",
+            Self::Ties => "ties",
         }
     }
 

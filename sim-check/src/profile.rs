@@ -23,7 +23,7 @@ use crate::family::Family;
 /// when, whom and for how long, up to them.
 ///
 /// A seed that 16 divides is a *storm*, and so is the first that a check runs by default: all families at once, but
-/// those that have a time ([`Family::Cut`], [`Family::Crash`], [`Family::Pause`]), at full strength. Links do what they
+/// [`Family::Ties`] and those that have a time ([`Family::Cut`], [`Family::Crash`], [`Family::Pause`]), at full strength. Links do what they
 /// do at most (where nothing bounds them, 5 % of everything), reads have a few bytes, a fifth of what arrives is held up,
 /// and each twelfth write, accept or connect ends badly.
 ///
@@ -65,6 +65,9 @@ const LENGTH_MAX: Duration = Duration::from_secs(30);
 const HOLD_UP_MAX: Duration = Duration::from_millis(500);
 /// How much longer a packet takes in a schedule, at most, beyond what it takes anyway.
 const DELAY_MAX: Duration = Duration::from_millis(200);
+/// Of how many lengths packets are in a schedule of ties, and the least that one is longer than another.
+const TIED_LENGTHS: u32 = 4;
+const TIED_STEP_MIN: Duration = Duration::from_micros(100);
 /// The families that have a time, from a calm run or before a bound.
 const TIMED: [Family; 3] = [Family::Cut, Family::Crash, Family::Pause];
 /// One seed in so many is a storm.
@@ -210,6 +213,14 @@ impl Profile {
                 link.latency(Latency::from(least..least + longest))
             });
         }
+        if on.contains(&Family::Ties) {
+            sim = sim.each_link(|link| {
+                let least = link.least_delay();
+                let step = least.max(TIED_STEP_MIN);
+                let lengths = (0..TIED_LENGTHS).map(|steps| least + step * steps);
+                link.latency(Latency::table(lengths).expect("it is not empty"))
+            });
+        }
         let streams = streams(&on, is_storm, &mut rng(seed, "streams"));
         sim = sim.map_stream_faults(|own| own.or(streams));
         let drawn = self.plan(&on, seed, calm);
@@ -225,19 +236,19 @@ impl Profile {
     /// The families that a seed has.
     pub(crate) fn families_of(&self, seed: u64) -> BTreeSet<Family> {
         if self.is_storm(seed) {
-            return self.untimed().collect();
+            return self.of_storms().collect();
         }
         self.draw_families(&mut rng(seed, "families"))
     }
 
     /// True if everything befalls a seed that has no time of its own, as often as it may.
     fn is_storm(&self, seed: u64) -> bool {
-        seed.is_multiple_of(STORM_EVERY) && self.untimed().next().is_some()
+        seed.is_multiple_of(STORM_EVERY) && self.of_storms().next().is_some()
     }
 
-    /// The families that are no faults with a time.
-    fn untimed(&self) -> impl Iterator<Item = Family> + '_ {
-        self.families().filter(|family| !TIMED.contains(family))
+    /// The families that are no faults with a time, and leave packets a length of their own.
+    fn of_storms(&self) -> impl Iterator<Item = Family> + '_ {
+        self.families().filter(|family| !TIMED.contains(family) && *family != Family::Ties)
     }
 
     /// When all faults end in a run of a seed's simulation under `plan`: the same for all that the seed drew and for

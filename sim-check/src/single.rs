@@ -163,6 +163,7 @@ impl Maker<'_> {
             Family::SpawnError => self.calls(FaultSite::Spawn),
             Family::EarlyDeath => self.calls(FaultSite::EarlyDeath),
             Family::Cancel => self.cancellations(),
+            Family::Ties => Offer::new(Vec::new(), 0, 0),
         }
     }
 

@@ -92,7 +92,8 @@ impl<'a> Subject<'a> {
     /// How to write down a seed's run so that its plan can be replayed.
     pub(crate) fn recording(&self, seed: u64) -> Recording {
         // Where delays are not those of the check's own links, each packet's is written down.
-        let odd = self.profile.families_of(seed).contains(&Family::Delay);
+        let on = self.profile.families_of(seed);
+        let odd = on.contains(&Family::Delay) || on.contains(&Family::Ties);
         if odd { Recording::new().split_all() } else { Recording::new() }
     }
 

@@ -13,5 +13,6 @@ mod nesting;
 mod replaying;
 mod shrinking;
 mod stopping;
+mod ties;
 mod unrelated;
 mod workload;
