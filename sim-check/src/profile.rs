@@ -22,10 +22,10 @@ use crate::family::Family;
 /// What may befall the worlds of a check. The values are bounds: each seed draws which families are on, how often,
 /// when, whom and for how long, up to them.
 ///
-/// A seed that 16 divides is a *storm*, and so is the first that a check runs by default: all families at once, but
-/// [`Family::Ties`] and those that have a time ([`Family::Cut`], [`Family::Crash`], [`Family::Pause`]), at full strength. Links do what they
-/// do at most (where nothing bounds them, 5 % of everything), reads have a few bytes, a fifth of what arrives is held up,
-/// and each twelfth write, accept or connect ends badly.
+/// A seed that 16 divides is a *storm*, and so is the first that a check runs by default: all families at once, at
+/// full strength, but [`Family::Ties`] and those that have a time ([`Family::Cut`], [`Family::Crash`],
+/// [`Family::Pause`]). Links do what they do at most (where nothing bounds them, 5 % of everything), reads have a few
+/// bytes, a fifth of what arrives is held up, and each twelfth write, accept or connect ends badly.
 ///
 /// ```
 /// use sim_check::{Family, Profile, check};

@@ -5,10 +5,20 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use sim_core::{Cx, DatagramProtocol, DatagramTransport, Loop, Time};
+use sim_core::{Conn, Cx, DatagramProtocol, DatagramTransport, Loop, Time};
 use sim_net::{LinkRule, Sim};
 
 use crate::protocols::{Datagrams, Name, endpoint, ms, udp_echo};
+
+/// How long the datagrams were that one endpoint received, and the numbers of the errors that another was told.
+fn what_came(
+    sink: &Conn<Datagrams, DatagramTransport>,
+    sender: &Conn<Datagrams, DatagramTransport>,
+) -> (Vec<usize>, Vec<Option<i32>>) {
+    let lengths = sink.with(|it, _| it.received.iter().map(|r| r.0.len()).collect());
+    let errors = sender.with(|it, _| it.errors.iter().map(io::Error::raw_os_error).collect());
+    (lengths, errors)
+}
 
 const ANY: Option<Name> = None;
 
@@ -47,7 +57,7 @@ fn a_connected_endpoint_hears_of_a_closed_port() {
             let _late = endpoint(&server, target, ANY, Datagrams::default).await?;
             one.transport().send_to(b"y", None)?;
             client.sleep(ms(10)).await;
-            let errors = |conn: &sim_core::Conn<Datagrams, _>| {
+            let errors = |conn: &Conn<Datagrams, _>| {
                 conn.with(|it, _| it.errors.iter().map(io::Error::kind).collect::<Vec<_>>())
             };
             io::Result::Ok((errors(&one), errors(&other)))
@@ -71,7 +81,7 @@ fn a_broadcast_comes_from_its_sender_everywhere() {
             let everybody = "10.255.255.255:7000".parse().unwrap();
             endpoints[0].transport().send_to(b"all", Some(everybody))?;
             world.settle().await;
-            let source = |conn: &sim_core::Conn<Datagrams, _>| {
+            let source = |conn: &Conn<Datagrams, _>| {
                 conn.with(|it, _| it.received.iter().map(|(_, from, _)| *from).collect::<Vec<_>>())
             };
             io::Result::Ok(endpoints.iter().flat_map(source).collect::<Vec<_>>())
@@ -92,11 +102,7 @@ fn a_datagram_has_a_largest_size() {
             conn.transport().send_to(&[1; 65_508], None)?;
             conn.transport().send_to(&[1; 65_507], None)?;
             client.sleep(ms(10)).await;
-            let lengths =
-                sink.with(|it, _| it.received.iter().map(|r| r.0.len()).collect::<Vec<_>>());
-            let errors = conn
-                .with(|it, _| it.errors.iter().map(io::Error::raw_os_error).collect::<Vec<_>>());
-            io::Result::Ok((lengths, errors))
+            io::Result::Ok(what_came(&sink, &conn))
         })
         .unwrap();
     assert_eq!((lengths.as_slice(), errors.as_slice()), (&[65_507][..], &[Some(90)][..]));
@@ -317,11 +323,7 @@ fn a_datagram_over_ipv6_has_a_largest_size() {
                 conn.transport().send_to(&vec![1; length], None)?;
             }
             client.sleep(ms(10)).await;
-            let lengths =
-                sink.with(|it, _| it.received.iter().map(|r| r.0.len()).collect::<Vec<_>>());
-            let errors = conn
-                .with(|it, _| it.errors.iter().map(io::Error::raw_os_error).collect::<Vec<_>>());
-            io::Result::Ok((lengths, errors))
+            io::Result::Ok(what_came(&sink, &conn))
         })
         .unwrap();
     assert_eq!((lengths.as_slice(), errors.as_slice()), (&[65_527; 2][..], &[Some(90); 2][..]));

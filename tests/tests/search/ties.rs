@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sim_check::{Check, Family, Profile, check};
 use sim_core::{Cx, DatagramProtocol, DatagramTransport, World};
-use std::net::SocketAddr;
 
 /// Notes when it heard something, and that it did.
 struct Listener {
