@@ -8,7 +8,7 @@ use sim_net::plan::{Entry, Workload};
 use sim_net::{Bound, Census, Log, OfferedWorkload, Plan, Report, Sim};
 
 use crate::shrink::{
-    Bounds, Judge, Shrunk, Trial, first_interesting, shrink_faults, shrink_workload,
+    Bounds, Judge, Offered, Shrunk, Trial, first_interesting, shrink_faults, shrink_workload,
 };
 use crate::signature::Signature;
 use crate::story::story;
@@ -129,10 +129,10 @@ impl<F: Fn(&Plan) -> Trial + Sync> Judge for Stoppable<'_, F> {
         (self.judge)(plan)
     }
 
-    fn workload(&self, plan: &Plan) -> Vec<OfferedWorkload> {
-        let Ok(sim) = self.subject.replay(plan) else { return Vec::new() };
+    fn offered(&self, plan: &Plan) -> Offered {
+        let Ok(sim) = self.subject.replay(plan) else { return Offered::default() };
         let report = self.subject.run(&sim.census(true), &Runs::default()).report;
-        report.census.map(|census| census.workload().to_vec()).unwrap_or_default()
+        report.census.as_ref().map(Offered::from).unwrap_or_default()
     }
 
     fn met(&self, plan: &Plan, otherwise: &Signature) {

@@ -52,6 +52,7 @@ mod calm;
 mod check;
 mod corpus;
 mod determinism;
+mod draws;
 mod explain;
 mod family;
 mod files;

@@ -17,6 +17,7 @@ use sim_net::plan::{Entry, PlanError, Problem};
 use sim_net::{Boundary, Chance, Latency, Link, LinkError, Plan, Probability, Sim, StreamFaults};
 
 use crate::calm::AskCalm;
+use crate::draws::{LENGTH_MAX, LIKELY_MAX, length, log_uniform_likely, outage, rng};
 use crate::family::Family;
 
 /// What may befall the worlds of a check. The values are bounds: each seed draws which families are on, how often,
@@ -55,12 +56,6 @@ pub struct Profile {
     within: Option<Duration>,
 }
 
-/// The bounds of a probability, in billionths, drawn log-uniformly: 10⁻⁴ to 0.3.
-const LIKELY_MIN: u32 = 100_000;
-const LIKELY_MAX: u32 = 300_000_000;
-/// The bounds of a duration, drawn log-uniformly.
-const LENGTH_MIN: Duration = Duration::from_millis(1);
-const LENGTH_MAX: Duration = Duration::from_secs(30);
 /// For how long a stream's faults hold things up, at most.
 const HOLD_UP_MAX: Duration = Duration::from_millis(500);
 /// How much longer a packet takes in a schedule, at most, beyond what it takes anyway.
@@ -342,7 +337,7 @@ impl Profile {
             let mut rng = rng(seed, "cuts");
             for _ in 0..rng.below(u64::from(self.cuts) + 1) {
                 let host = &calm.hosts[rng.below(calm.hosts.len() as u64) as usize];
-                let (at, lasts) = (moment(&mut rng), length(&mut rng, self.cut_for));
+                let (at, lasts) = (moment(&mut rng), outage(&mut rng, self.cut_for, &calm.timers));
                 plan = plan.isolate(at, host.as_str(), lasts);
             }
         }
@@ -362,7 +357,8 @@ impl Profile {
             times.sort_unstable();
             for at in times {
                 let host = mortals[rng.below(mortals.len() as u64) as usize].as_str();
-                let (at, lasts) = (at.max(free_from), length(&mut rng, self.down_for));
+                let lasts = outage(&mut rng, self.down_for, &calm.timers);
+                let at = at.max(free_from);
                 plan = match family {
                     Family::Crash => plan.crash(at, host, lasts),
                     _ => plan.pause(at, host, lasts),
@@ -458,41 +454,6 @@ fn streams(on: &BTreeSet<Family>, is_storm: bool, rng: &mut Rng) -> StreamFaults
         };
     }
     faults
-}
-
-/// The random numbers of a seed for one purpose: one more of another purpose moves none of these.
-fn rng(seed: u64, purpose: &str) -> Rng {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..8 + purpose.len()].copy_from_slice(purpose.as_bytes());
-    key[31] = 1;
-    Rng::from_seed(key)
-}
-
-/// Billionths from [`LIKELY_MIN`] to `most`, log-uniform, by a random number.
-fn log_uniform_likely(random: u64, most: u32) -> u32 {
-    log_uniform(random, u64::from(LIKELY_MIN.min(most)), u64::from(most)) as u32
-}
-
-/// A length up to `most`, log-uniform.
-fn length(rng: &mut Rng, most: Duration) -> Duration {
-    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let least = nanos(LENGTH_MIN.min(most)).max(1);
-    Duration::from_nanos(log_uniform(rng.next_u64(), least, nanos(most).max(least)))
-}
-
-/// A number from `least` to `most`, log-uniform to the step of a power of two and uniform within it: in
-/// integers, so that it is the same on every platform.
-fn log_uniform(random: u64, least: u64, most: u64) -> u64 {
-    if least >= most {
-        return most;
-    }
-    let (low, high) = (u64::from(least.ilog2()), u64::from(most.ilog2()));
-    let power = low + (((random >> 32) * (high - low + 1)) >> 32);
-    let begin = (1_u64 << power).max(least);
-    let end = (1_u64 << power).saturating_mul(2).min(most);
-    let within = (u128::from(random as u32) * (u128::from(end.saturating_sub(begin)) + 1)) >> 32;
-    begin + within as u64
 }
 
 #[cfg(test)]
@@ -732,17 +693,5 @@ mod tests {
         static EMPTY: LazyLock<Calm> = LazyLock::new(Calm::default);
         let all = Profile::swarm().families;
         assert_eq!(Profile::swarm().plan(&all, 7, &|| &EMPTY), Plan::new());
-    }
-
-    #[test]
-    fn log_uniform_numbers_stay_in_their_range_and_reach_both_ends() {
-        for (least, most) in [(1, 1), (1, 2), (3, 1_000), (100_000, 300_000_000), (5, u64::MAX)] {
-            let mut rng = rng(1, "test");
-            let all: Vec<u64> =
-                (0..20_000).map(|_| log_uniform(rng.next_u64(), least, most)).collect();
-            assert!(all.iter().all(|number| (least..=most).contains(number)));
-            assert!(*all.iter().min().unwrap() <= least.saturating_mul(2));
-            assert!(*all.iter().max().unwrap() >= most / 2);
-        }
     }
 }

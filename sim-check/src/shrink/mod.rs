@@ -10,7 +10,7 @@
 //! | nothing | the plan without any entry: a failure that needs no fault |
 //! | alone | one entry and nothing else: what goes wrong after it may hide that it is enough |
 //! | spans | without all entries of a kind, of a host, of a flow; then without halves, quarters, .. of what is left, down to single entries (delta debugging: Zeller and Hildebrandt, 2002) |
-//! | values | entries that say less: shorter, rounder, at one end instead of both |
+//! | values | entries that say less: shorter, rounder, at one end instead of both; stops of hosts as early as they can be |
 //! | sizes | what [`World::size`](sim_core::World::size) draws: all at their least, each at its least, and what must be larger by bisection |
 //! | operations | without all that [`World::ops`](sim_core::World::ops) makes, without halves, quarters, .. of it, down to single ones |
 //!
@@ -22,6 +22,7 @@
 //! whoever was ready first. So any number of threads gives the same plan. What is judged once is
 //! remembered. Candidates are made when they are judged: there are as many plans at a time as threads.
 
+mod earlier;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -29,10 +30,12 @@ mod trials;
 mod values;
 mod workload;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use sim_core::Time;
 use sim_net::plan::Entry;
-use sim_net::{OfferedWorkload, Plan};
+use sim_net::{Census, OfferedWorkload, Plan};
 
 use self::trials::{Make, Trials};
 use crate::signature::Signature;
@@ -45,11 +48,11 @@ pub trait Judge: Sync {
     /// Runs a plan.
     fn judge(&self, plan: &Plan) -> Trial;
 
-    /// What of the workload of a plan's run can be made smaller; see
-    /// [`Census::workload`](sim_net::Census::workload). Nothing by default: then nothing is tried.
-    fn workload(&self, plan: &Plan) -> Vec<OfferedWorkload> {
+    /// What a plan's run has that could be less, or be met by a fault earlier. Nothing by default: then nothing of the
+    /// kind is tried.
+    fn offered(&self, plan: &Plan) -> Offered {
         let _ = plan;
-        Vec::new()
+        Offered::default()
     }
 
     /// Hears of a plan that failed in [another way](Trial::otherwise): a bug of its own, as it seems. Only what counts is
@@ -82,6 +85,36 @@ pub struct Trial {
     pub events: u64,
     /// What it failed with, if that is not what is looked for.
     pub otherwise: Option<Signature>,
+}
+
+/// What a plan's run has that a smaller plan could have less of, or meet earlier.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Offered {
+    /// What the scenario asked for of its workload, in order.
+    pub workload: Vec<OfferedWorkload>,
+    /// When each host did something, by its name and in order: at those moments a fault may meet it.
+    pub turns: BTreeMap<String, Vec<Time>>,
+}
+
+impl Offered {
+    fn is_empty(&self) -> bool {
+        self.workload.is_empty() && self.turns.is_empty()
+    }
+}
+
+impl From<&Census> for Offered {
+    fn from(census: &Census) -> Self {
+        let mut turns: BTreeMap<u32, Vec<Time>> = BTreeMap::new();
+        for turn in census.turns() {
+            let times = turns.entry(turn.host).or_default();
+            if times.last() != Some(&turn.time) {
+                times.push(turn.time);
+            }
+        }
+        let named = |(host, times)| (census.host(host).to_string(), times);
+        let turns = turns.into_iter().map(named).collect();
+        Self { workload: census.workload().to_vec(), turns }
+    }
 }
 
 /// How much a shrinker may do.
@@ -316,7 +349,7 @@ impl Shrinker<'_> {
     fn make_simpler(&mut self) {
         let mut place = 0;
         while place < self.faults() {
-            let simpler = values::simpler(&self.best.entries[place]);
+            let simpler = self.simpler(place);
             let count = self.faults();
             let with = |best: &Plan, n: usize| {
                 let mut plan = best.clone();
@@ -326,6 +359,18 @@ impl Shrinker<'_> {
             if self.try_first(simpler.len(), &with).is_none() || self.faults() < count {
                 place += 1;
             }
+        }
+    }
+
+    /// Entries that say less than the one in this place, the simplest first.
+    fn simpler(&mut self, place: usize) -> Vec<Entry> {
+        let Self { best, trials } = self;
+        let entry = &best.entries[place];
+        let Some((host, _)) = earlier::stop(entry) else { return values::simpler(entry, true) };
+        match trials.offered(&without(best, &[place])).turns.get(host) {
+            // As early as it can be is worth more than round.
+            Some(turns) => [earlier::earlier(entry, turns), values::simpler(entry, false)].concat(),
+            None => values::simpler(entry, true),
         }
     }
 

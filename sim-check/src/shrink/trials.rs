@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use sim_net::{OfferedWorkload, Plan};
+use sim_net::Plan;
 
-use super::{Bounds, Judge, Trial};
+use super::{Bounds, Judge, Offered, Trial};
 use crate::jobs;
 
 /// The judge, what it has said, and how much more it may be asked.
@@ -18,8 +18,8 @@ pub(super) struct Trials<'a> {
     bounds: Bounds,
     spent: Bounds,
     known: BTreeMap<Key, Trial>,
-    /// The plan that was asked for its workload last, and that.
-    workload: Option<(Key, Vec<OfferedWorkload>)>,
+    /// The plan that was asked for what it offers last, and that.
+    offered: Option<(Key, Arc<Offered>)>,
 }
 
 /// What a plan is remembered by: 128 bits of hash, so that what was judged takes no more memory the larger the plans.
@@ -40,7 +40,7 @@ impl<'a> Trials<'a> {
     pub(super) fn new(judge: &'a dyn Judge, jobs: usize, bounds: Bounds) -> Self {
         let (jobs, known) = (jobs.max(1), BTreeMap::new());
         let spent = Bounds { replays: 0, events: 0 };
-        Self { judge, jobs, bounds, spent, known, workload: None }
+        Self { judge, jobs, bounds, spent, known, offered: None }
     }
 
     /// What was done that counted.
@@ -55,22 +55,22 @@ impl<'a> Trials<'a> {
         is_bound || self.spent.replays > 0 && self.judge.is_over()
     }
 
-    /// What of the workload of a plan that was judged can be made smaller; nothing once a bound is reached. If there
-    /// is something, it took a replay to know.
-    pub(super) fn workload(&mut self, plan: &Plan) -> Vec<OfferedWorkload> {
+    /// What the run of a plan that was judged offers; nothing once a bound is reached. If there is something, it took a
+    /// replay to know.
+    pub(super) fn offered(&mut self, plan: &Plan) -> Arc<Offered> {
         let key = key(plan);
-        if let Some((_, offered)) = self.workload.as_ref().filter(|(known, _)| *known == key) {
-            return offered.clone();
+        if let Some((_, offered)) = self.offered.as_ref().filter(|(known, _)| *known == key) {
+            return Arc::clone(offered);
         }
         if self.is_spent() {
-            return Vec::new();
+            return Arc::default();
         }
-        let offered = self.judge.workload(plan);
+        let offered = Arc::new(self.judge.offered(plan));
         if !offered.is_empty() {
             self.spent.replays += 1;
             self.spent.events += self.known.get(&key).map_or(0, |trial| trial.events);
         }
-        self.workload = Some((key, offered.clone()));
+        self.offered = Some((key, Arc::clone(&offered)));
         offered
     }
 

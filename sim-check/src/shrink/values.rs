@@ -39,10 +39,10 @@ const TIMES: [Duration; 19] = {
 /// Numbers as people say them.
 const NUMBERS: [u64; 12] = [1, 2, 3, 4, 5, 8, 10, 16, 32, 64, 128, 1_000];
 
-/// Entries that say less than this one, the simplest first.
-pub(super) fn simpler(entry: &Entry) -> Vec<Entry> {
+/// Entries that say less than this one, the simplest first. Times of faults are made rounder if that is wanted.
+pub(super) fn simpler(entry: &Entry, rounds: bool) -> Vec<Entry> {
     match entry {
-        Entry::Fault(fault) => faults(fault).into_iter().map(Entry::Fault).collect(),
+        Entry::Fault(fault) => faults(fault, rounds).into_iter().map(Entry::Fault).collect(),
         Entry::Deviation(deviation) => {
             deviations(deviation).into_iter().map(Entry::Deviation).collect()
         }
@@ -99,7 +99,7 @@ fn deviations(deviation: &Deviation) -> Vec<Deviation> {
     values.into_iter().map(|value| Deviation { value, ..deviation.clone() }).collect()
 }
 
-fn faults(fault: &Fault) -> Vec<Fault> {
+fn faults(fault: &Fault, rounds: bool) -> Vec<Fault> {
     let mut simpler = Vec::new();
     if fault.is_permanent {
         simpler.push(Fault { is_permanent: false, ..fault.clone() });
@@ -129,9 +129,11 @@ fn faults(fault: &Fault) -> Vec<Fault> {
             simpler.push(Fault { action: Action::Moment(incident), ..fault.clone() });
         }
     }
-    if let Start::At(time) = fault.start {
+    if let (true, Start::At(time)) = (rounds, &fault.start) {
         simpler.extend(
-            rounder(time).into_iter().map(|time| Fault { start: Start::At(time), ..fault.clone() }),
+            rounder(*time)
+                .into_iter()
+                .map(|time| Fault { start: Start::At(time), ..fault.clone() }),
         );
     }
     simpler

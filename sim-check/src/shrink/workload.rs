@@ -26,10 +26,10 @@ struct Size {
 impl Shrinker<'_> {
     /// Makes sizes smaller, and leaves operations out.
     pub(super) fn make_workload_smaller(&mut self) {
-        let sizes = sizes(&self.trials.workload(&self.best));
+        let sizes = sizes(&self.trials.offered(&self.best).workload);
         self.make_sizes_smaller(&sizes);
         // How many operations there are may depend on the sizes.
-        for (name, count) in operations(&self.trials.workload(&self.best)) {
+        for (name, count) in operations(&self.trials.offered(&self.best).workload) {
             self.leave_out_operations(&name, count);
         }
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use sim_net::plan::{Entry, Workload};
 use sim_net::{OfferedWorkload, Plan};
 
-use crate::shrink::{Bounds, Judge, Shrunk, Trial, shrink};
+use crate::shrink::{Bounds, Judge, Offered, Shrunk, Trial, shrink};
 
 /// A run of a scenario: what it asks for, and which entries of the plan found something.
 struct Run<'p> {
@@ -105,8 +105,8 @@ impl<F: Fn(&mut Run<'_>) -> bool + Sync> Judge for Scenario<F> {
         }
     }
 
-    fn workload(&self, plan: &Plan) -> Vec<OfferedWorkload> {
-        self.run(plan).1.offered
+    fn offered(&self, plan: &Plan) -> Offered {
+        Offered { workload: self.run(plan).1.offered, ..Offered::default() }
     }
 }
 
