@@ -107,10 +107,9 @@ impl Met {
     /// Runs each once more, for people to look at.
     fn failures(self, subject: &Subject<'_>) -> Vec<Failed> {
         let met = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let failures = met.into_iter().filter_map(|(_, plan)| {
+        let failures = met.into_iter().filter_map(|(before, plan)| {
             let ran = subject.run(&subject.replay(&plan).ok()?, &Runs::default());
-            ran.report.finding()?;
-            Some(Failed::new(Origin::Met(plan), &ran, None))
+            Some(Failed::once_more(Origin::Tried(plan), &ran, &before))
         });
         failures.collect()
     }
@@ -157,6 +156,14 @@ pub(crate) fn explain(
     (explanation, met.failures(subject))
 }
 
+/// What a further failure comes down to: the run of its small plan. Nothing, if that cannot be said.
+pub(crate) fn small(subject: &Subject<'_>, failed: &Failed, effort: &Effort<'_>) -> Option<Failed> {
+    let explanation = make_small(subject, None, failed, effort, &Met::default()).ok()?;
+    let plan = explanation.shrunk.plan;
+    let ran = subject.run(&subject.replay(&plan).ok()?, &Runs::default());
+    Some(Failed::new(Origin::Tried(plan), &ran, None))
+}
+
 /// Makes the plan of a failure small, and runs it.
 fn make_small(
     subject: &Subject<'_>,
@@ -170,7 +177,7 @@ fn make_small(
     }
     let plan = match &failed.origin {
         Origin::Seed(seed) => recorded(subject, *seed)?,
-        Origin::Single(plan) | Origin::Kept(_, plan) | Origin::Met(plan) => plan.clone(),
+        Origin::Single(plan) | Origin::Kept(_, plan) | Origin::Tried(plan) => plan.clone(),
     };
     // All entries of plans with so many faults must bind; of none, if there is no such number.
     let judge_up_to = |strict: Option<usize>, candidate: &Plan| {
@@ -313,7 +320,7 @@ fn show(
     let (beginning, Ran { report, place }) = looked_at(subject, sim, &runs);
     let workload = scales(&shrunk.plan, report.census.as_ref());
     let Some(finding) = report.finding() else {
-        return Err("it does not fail when it is looked at".to_owned());
+        return Err("NOT DETERMINISTIC: its small plan fails once and succeeds once".to_owned());
     };
     let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
     let fails = |plan: &Plan| judge(subject, twin, plan, signature, false).interesting;

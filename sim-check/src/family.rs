@@ -3,6 +3,7 @@
 use std::fmt;
 
 use sim_net::Chance;
+use sim_net::plan::FaultSite;
 
 /// A family of faults.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -112,6 +113,34 @@ impl Family {
 
     pub(crate) fn with_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|family| family.name() == name)
+    }
+
+    /// The name under which reports count how often it bit; none of what is no fault but another schedule.
+    pub(crate) fn counter(self) -> Option<&'static str> {
+        let site = match self {
+            Self::Delay | Self::Ties => return None,
+            Self::Cut => return Some("partition.drop"),
+            Self::Crash => return Some("host.crash"),
+            Self::Pause => return Some("host.pause"),
+            Self::Drop => FaultSite::Loss,
+            Self::Duplicate => FaultSite::Duplicate,
+            Self::Corrupt => FaultSite::Corrupt,
+            Self::Reorder => FaultSite::Reorder,
+            Self::Boundary => FaultSite::Boundary,
+            Self::ShortWrite => FaultSite::ShortWrite,
+            Self::Coalesce => FaultSite::Coalesce,
+            Self::Stall => FaultSite::Stall,
+            Self::DelayFin => FaultSite::DelayFin,
+            Self::Spurious => FaultSite::Spurious,
+            Self::Reset => FaultSite::Reset,
+            Self::AcceptReset => FaultSite::AcceptReset,
+            Self::AcceptError => FaultSite::Emfile,
+            Self::ConnectError => FaultSite::Connect,
+            Self::SpawnError => FaultSite::Spawn,
+            Self::EarlyDeath => FaultSite::EarlyDeath,
+            Self::Cancel => FaultSite::Cancel,
+        };
+        Some(site.name())
     }
 
     /// The chance that links have of it, if it is one.

@@ -274,7 +274,12 @@ impl Profile {
             10..20 => [one(rng)].into(),
             20..80 => all.iter().copied().filter(|_| rng.ratio(1, 2)).collect(),
             80..95 => self.families.clone(),
-            _ => [one(rng), one(rng)].into(),
+            _ => {
+                let first = one(rng);
+                let others: Vec<Family> = all.iter().copied().filter(|&it| it != first).collect();
+                let second = rng.below(others.len().max(1) as u64) as usize;
+                [Some(first), others.get(second).copied()].into_iter().flatten().collect()
+            }
         }
     }
 
@@ -512,6 +517,8 @@ mod tests {
         };
         assert!((70..130).contains(&count(|families| families == 0)));
         assert!((70..150).contains(&count(|families| families == 1)));
+        assert!((30..70).contains(&count(|families| families == 2)));
+        assert!((560..640).contains(&count(|families| (3..Family::ALL.len()).contains(&families))));
         assert!((110..190).contains(&count(|families| families == Family::ALL.len())));
     }
 

@@ -26,8 +26,13 @@ use crate::subject::{Runs, Subject};
 use crate::turns::{Cut, Turns};
 use crate::verdict::{Failed, Origin, Replayed, Verdict};
 
-/// One in so many seeds is run twice, from the second on, and the two runs are held against each other.
+/// The first seed is run twice, and one in so many from the second on, and the two runs are held against each other.
 const PAIRED: u64 = 16;
+
+/// How often two runs with logs are to say where a seed goes otherwise.
+const LOCATED_TRIES: usize = 3;
+/// How many seeds are asked, at most, whether a fault that never bit befell one of them.
+const ASKED_MAX: u64 = 1_000;
 
 /// What a check runs.
 pub(crate) struct Search<'a> {
@@ -47,6 +52,17 @@ enum Case<'a> {
     Kept(&'a Kept, &'a Plan),
     Seed(u64),
     Single(Plan),
+}
+
+/// When a case is run a second time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// If it fails.
+    IfItFails,
+    /// In any case, without a log: the first run is to be quick.
+    ToCompare,
+    /// In any case, with the logs of both.
+    WithLogs,
 }
 
 /// What came of one.
@@ -135,6 +151,12 @@ impl<'a> Gathering<'a> {
             if let Err(error) = &kept.plan {
                 self.verdict.corpus.unreadable.push((kept.path.clone(), error.clone()));
             }
+        }
+        let Search { subject, settings, .. } = self.search;
+        let seeds = (0..self.verdict.seeds.min(ASKED_MAX))
+            .map(|number| settings.first_seed.wrapping_add(number));
+        for counter in subject.counters(seeds) {
+            self.verdict.faults.entry(counter).or_default();
         }
         let known = self.search.singles.get();
         self.verdict.coverage = known.map(|all| all.coverage(self.singles)).unwrap_or_default();
@@ -286,42 +308,52 @@ impl<'a> Search<'a> {
             }
         };
         let is_seed = matches!(case, Case::Seed(_));
-        let paired = match case {
-            Case::Seed(seed) => {
-                let number = seed.wrapping_sub(self.settings.first_seed);
-                number % PAIRED == 1 || self.settings.seeds == 1
-            }
-            Case::Single(_) | Case::Kept(..) => false,
+        let again = match case {
+            Case::Seed(seed) => match seed.wrapping_sub(self.settings.first_seed) {
+                0 => Again::ToCompare,
+                number if number % PAIRED == 1 => Again::WithLogs,
+                _ => Again::IfItFails,
+            },
+            Case::Single(_) | Case::Kept(..) => Again::IfItFails,
         };
         match sim {
-            Ok(sim) => Done { is_seed, ..self.run_twice(&sim, origin, paired, runs) },
+            Ok(sim) => Done { is_seed, ..self.run_twice(&sim, origin, again, runs) },
             // A plan that says what no run can carry out binds to nothing.
             Err(_) => Done { is_seed, is_stale: true, ..Done::default() },
         }
     }
 
     /// Runs a case; twice if it fails, or is one of those that are held to be repeatable.
-    fn run_twice(&self, sim: &Sim, origin: Origin, paired: bool, runs: &Runs) -> Done {
+    fn run_twice(&self, sim: &Sim, origin: Origin, again: Again, runs: &Runs) -> Done {
         let kept;
-        let sim = if paired {
+        let sim = if again == Again::WithLogs {
             kept = sim.clone().trace_first(determinism::RECORDS_MAX);
             &kept
         } else {
             sim
         };
         let ran = self.subject.run(sim, runs);
-        let again = (paired || ran.report.outcome.is_err())
-            .then(|| determinism::run_elsewhere(self.subject, sim));
+        let run_again = again != Again::IfItFails || ran.report.outcome.is_err();
+        let second = run_again.then(|| determinism::run_elsewhere(self.subject, sim));
         let mut failed = None;
-        let differs = again.as_ref().is_some_and(|again| {
+        let differs = second.as_ref().is_some_and(|second| {
             // The last line of a scenario leaves no record of how it ended.
-            let ends_otherwise = again.signature() != ran.signature();
-            again.report.hash != ran.report.hash || ends_otherwise
+            let ends_otherwise = second.signature() != ran.signature();
+            second.report.hash != ran.report.hash || ends_otherwise
         });
+        if differs && again == Again::ToCompare && ran.report.outcome.is_ok() {
+            // Two more runs say where they part, unless these happen to be alike.
+            for _ in 0..LOCATED_TRIES {
+                let located = self.run_twice(sim, origin.clone(), Again::WithLogs, runs);
+                if located.failed.is_some() {
+                    return located;
+                }
+            }
+        }
         let is_kept = matches!(origin, Origin::Kept(..));
         if differs || ran.report.outcome.is_err() {
-            let again = again.filter(|_| differs);
-            failed = Some(Failed::new(origin, &ran, again.as_ref()));
+            let second = second.filter(|_| differs);
+            failed = Some(Failed::new(origin, &ran, second.as_ref()));
         }
         let hosts = is_kept.then(|| ran.report.hosts().map(str::to_owned).collect());
         let Report { events, time, faults, properties, bindings, log, .. } = ran.report;

@@ -30,6 +30,8 @@ const LONG: Duration = Duration::from_secs(3);
 pub(crate) struct Singles {
     /// What befalls the calm run itself.
     own: Plan,
+    /// The calm run fails: it is all there is to run, and needs no fault.
+    calm_fails: bool,
     entries: Vec<(Family, Entry)>,
     /// How many each family has in all.
     totals: Vec<(Family, u64)>,
@@ -71,23 +73,29 @@ impl Singles {
                 None => false,
             });
         }
-        Self { own, entries: all, totals }
+        Self { own, calm_fails: false, entries: all, totals }
+    }
+
+    /// Those of a calm run that fails: that run, and nothing else.
+    pub(crate) fn of_none(own: Plan) -> Self {
+        Self { own, calm_fails: true, ..Self::default() }
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + usize::from(self.calm_fails)
     }
 
     /// The plan of number `index`.
     pub(crate) fn plan(&self, index: usize) -> Plan {
-        self.own.clone().with(self.entries[index].1.clone())
+        let own = self.own.clone();
+        if self.calm_fails { own } else { own.with(self.entries[index].1.clone()) }
     }
 
     /// What the first `done` of them cover.
     pub(crate) fn coverage(&self, done: usize) -> Vec<Coverage> {
         let of = |&(family, total): &(Family, u64)| {
-            let done = self.entries[..done].iter().filter(|(of, _)| *of == family).count();
+            let done = self.entries.iter().take(done).filter(|(of, _)| *of == family).count();
             Coverage { family, done: done as u64, total }
         };
         self.totals.iter().map(of).collect()

@@ -78,6 +78,17 @@ impl<'a> Subject<'a> {
         if self.profile.is_calm() { sim } else { self.profile.applied(sim, seed, &|| self.calm()) }
     }
 
+    /// The counters of the families that befall one of these seeds at least.
+    pub(crate) fn counters(
+        &self,
+        seeds: impl Iterator<Item = u64> + Clone,
+    ) -> impl Iterator<Item = &'static str> {
+        let befalls = move |family: &Family| {
+            seeds.clone().any(|seed| self.profile.families_of(seed).contains(family))
+        };
+        self.profile.families().filter(befalls).filter_map(Family::counter)
+    }
+
     /// The simulation of a plan: links as they are when nothing befalls them, and what the plan says.
     pub(crate) fn replay(&self, plan: &Plan) -> Result<Sim, PlanError> {
         let seed = plan.seed.unwrap_or_default();
@@ -97,7 +108,7 @@ impl<'a> Subject<'a> {
         if odd { Recording::new().split_all() } else { Recording::new() }
     }
 
-    /// The single faults of a calm run.
+    /// The single faults of a calm run; the calm run itself, if it fails.
     pub(crate) fn singles(&self, seed: u64) -> Singles {
         let own = match (self.simulate)(seed).planned() {
             Some(own) if !self.profile.is_calm() => own.clone().seed(seed),
@@ -106,9 +117,9 @@ impl<'a> Subject<'a> {
         let sim = self.replay(&own).expect("what a run from a seed takes can be replayed");
         let report = self.run(&sim.census(true), &Runs::default()).report;
         match (report.census, &report.outcome) {
-            // Of a run that fails by itself there is nothing to look for.
             (Some(census), Ok(())) => Singles::new(self.profile, own, &census, &self.calm().timers),
-            _ => Singles::default(),
+            // What fails by itself needs no fault.
+            _ => Singles::of_none(own),
         }
     }
 

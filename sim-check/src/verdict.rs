@@ -15,7 +15,7 @@ use crate::signature::Signature;
 use crate::single::Coverage;
 use crate::subject::Ran;
 
-/// From how many seeds on what must happen sometimes is missed.
+/// From how many seeds on what must happen sometimes is missed, and a fault that never bites is odd.
 const SOMETIMES_FROM: u64 = 100;
 /// So many failures are kept, the first ones,
 pub(crate) const FAILURES_KEPT: usize = 100;
@@ -47,6 +47,9 @@ pub struct Verdict {
     /// What failed in ways of their own while the first failure was made small: bugs that no run of the check found, as it
     /// seems, one plan each. With a corpus these are [kept](Origin::Kept), too. None, if a twin says what the bug is.
     pub met: Vec<Failed>,
+    /// What the first few further kinds of failures come down to, a small plan each. With a corpus these are
+    /// [kept](Origin::Kept), too.
+    pub others: Vec<Failed>,
     /// Where the plan of a new failure was kept, or why it was not; `None` without a corpus.
     pub kept: Option<Result<PathBuf, String>>,
     /// How many records the runs had together.
@@ -114,8 +117,8 @@ pub enum Origin {
     Single(Plan),
     /// A plan that was kept, with its file.
     Kept(PathBuf, Plan),
-    /// A plan that was tried while another failure was made small.
-    Met(Plan),
+    /// A plan that was tried while a failure was made small.
+    Tried(Plan),
 }
 
 impl Origin {
@@ -123,7 +126,7 @@ impl Origin {
     pub fn seed(&self) -> u64 {
         match self {
             Self::Seed(seed) => *seed,
-            Self::Single(plan) | Self::Kept(_, plan) | Self::Met(plan) => {
+            Self::Single(plan) | Self::Kept(_, plan) | Self::Tried(plan) => {
                 plan.seed.unwrap_or_default()
             }
         }
@@ -133,7 +136,7 @@ impl Origin {
     pub fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Seed(_) => None,
-            Self::Single(plan) | Self::Kept(_, plan) | Self::Met(plan) => Some(plan),
+            Self::Single(plan) | Self::Kept(_, plan) | Self::Tried(plan) => Some(plan),
         }
     }
 }
@@ -148,7 +151,7 @@ impl fmt::Display for Origin {
                 None => write!(f, "seed {} and no fault", self.seed()),
             },
             Self::Kept(path, _) => write!(f, "the plan {}", path.display()),
-            Self::Met(plan) => {
+            Self::Tried(plan) => {
                 let (seed, count) = (self.seed(), plan.entries.len());
                 write!(
                     f,
@@ -223,6 +226,18 @@ impl Failed {
         }
     }
 
+    /// A run of what has failed before: it is not deterministic, unless it fails in the same way.
+    pub(crate) fn once_more(origin: Origin, ran: &Ran, before: &Signature) -> Self {
+        let now = ran.signature();
+        let mut failed = Self::new(origin, ran, None);
+        if now.as_ref() != Some(before) {
+            let told = now.map_or("it succeeds".to_owned(), |now| now.to_string());
+            failed.difference = Some(format!("- {before}\n+ {told}"));
+            failed.signature = Signature::nondeterminism();
+        }
+        failed
+    }
+
     /// The seed of everything that is left to one.
     pub fn seed(&self) -> u64 {
         self.origin.seed()
@@ -246,6 +261,7 @@ impl Verdict {
             explanation: None,
             unexplained: None,
             met: Vec::new(),
+            others: Vec::new(),
             kept: None,
             events: 0,
             time: Duration::ZERO,
@@ -314,6 +330,14 @@ impl Verdict {
     /// True when no run failed, and nothing was missed that should have happened.
     pub fn is_green(&self) -> bool {
         self.failures.is_empty() && self.missed.is_empty()
+    }
+
+    /// True if there were faults that could have bitten, and none ever did in a hundred seeds: it is worth no more than a
+    /// calm check.
+    pub fn is_idle(&self) -> bool {
+        self.seeds >= SOMETIMES_FROM
+            && !self.faults.is_empty()
+            && self.faults.values().all(|&count| count == 0)
     }
 
     /// The faults that could have bitten and never did.

@@ -35,7 +35,7 @@ impl Verdict {
         let Self { name, seeds, events, time, wall, .. } = self;
         let cut = self.cut();
         match &self.replayed {
-            Some(_) => write!(f, "{name}: green under the plan")?,
+            Some(replayed) => write!(f, "{name}: green under the plan, {}", replayed.bindings)?,
             None => write!(f, "{name}: green on {seeds} seeds")?,
         }
         write!(f, " ({events} events, {time:.1?} virtual, {wall:.1?}{cut})")?;
@@ -89,6 +89,10 @@ impl Verdict {
                 let least = if self.may_miss_kinds() { "at least " } else { "" };
                 write!(f, "\n{least}{} different failures: {}", kinds.len(), kinds.join("; "))?;
             }
+        }
+        for other in &self.others {
+            let error = other.error.lines().next().unwrap_or_default();
+            write!(f, "\nanother failure, made small: {error} ({})", other.origin)?;
         }
         if self.replayed.is_some() {
             write!(f, "\nthe run of the plan failed ({wall:.1?})")?;

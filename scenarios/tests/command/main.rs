@@ -312,6 +312,7 @@ fn check_prints_a_line_of_json_for_each_scenario() {
             "interrupted",
             "met",
             "missed",
+            "others",
             "properties",
             "scenario",
             "seeds",

@@ -13,6 +13,7 @@ mod nesting;
 mod replaying;
 mod shrinking;
 mod stopping;
+mod telling;
 mod ties;
 mod unrelated;
 mod workload;

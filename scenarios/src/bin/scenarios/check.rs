@@ -104,6 +104,7 @@ pub(crate) fn profile(mix: &FaultMix) -> Result<Profile, Trouble> {
 pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
     let failures: Vec<_> = verdict.failures.iter().map(failure).collect();
     let met: Vec<_> = verdict.met.iter().map(failure).collect();
+    let others: Vec<_> = verdict.others.iter().map(failure).collect();
     let coverage: Map<String, Value> = verdict
         .coverage
         .iter()
@@ -126,6 +127,7 @@ pub(crate) fn to_json(verdict: &Verdict, plan: Option<&Path>) -> Value {
         "failed": verdict.failed,
         "failures": failures,
         "met": met,
+        "others": others,
         "events": verdict.events,
         "time_ns": nanos(verdict.time),
         "wall_ns": nanos(verdict.wall),
@@ -227,7 +229,7 @@ pub(crate) fn workload(bindings: &Bindings) -> Value {
 fn fault(origin: &Origin) -> Option<String> {
     let entries: Vec<String> = origin.plan()?.entries.iter().map(Entry::to_string).collect();
     match origin {
-        Origin::Kept(..) | Origin::Met(_) => Some(entries.join("; ")),
+        Origin::Kept(..) | Origin::Tried(_) => Some(entries.join("; ")),
         _ => entries.last().cloned(),
     }
 }
@@ -257,6 +259,7 @@ fn print_text(verdict: &Verdict, files: Option<&Result<Files, String>>, calm: bo
         (_, None) => {}
     }
     verdict.met.iter().for_each(|met| print_replay("met", verdict, met, calm));
+    verdict.others.iter().for_each(|other| print_replay("other", verdict, other, calm));
     if let Some(files) = files {
         print_files(files);
     }
