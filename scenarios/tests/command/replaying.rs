@@ -20,7 +20,10 @@ fn entries_that_do_not_bind_are_named() {
     let plan = half_bound("unbound");
     let said = printed(&format!("replay {plan}"));
     assert!(said.contains(&format!("\nunbound: {UNBOUND}\n")), "{said}");
-    assert!(said.starts_with("rpc: green under the plan, bound 1 of 2 (") && !said.contains("earlier"), "{said}");
+    assert!(
+        said.starts_with("rpc: green under the plan, bound 1 of 2 (") && !said.contains("earlier"),
+        "{said}"
+    );
     for how in ["replay", "explain"] {
         let told = json(&format!("{how} {plan} --json"));
         assert_eq!((&told["bound"], &told["unbound"]), (&array!([BOUND]), &array!([UNBOUND])));

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | [`check`] | a history is linearizable, by any [`Model`] | a search, at worst exponential |
 //! | [`check`] with [`Register`], [`Set`], [`Queue`] | the same | *n* log *n*, where values differ |
+//! | [`Ledger`] | bytes, credit or money are neither lost nor made on the way | the logarithm of the holders, each |
 //! | [`Deliveries`] | messages are delivered exactly once, in order | *n* log *n* |
 //! | [`Leaders`] | a term has one leader at most | *n* log *n* |
 //! | [`Replicas`] | all hold the same in the end | *n* log *n* |
@@ -58,6 +59,7 @@
 //! ```
 
 mod anomaly;
+mod conservation;
 mod convergence;
 mod delivery;
 mod leadership;
@@ -75,6 +77,7 @@ use std::fmt::{self, Debug};
 use std::rc::Rc;
 
 pub use self::anomaly::{Anomaly, Deed};
+pub use self::conservation::Ledger;
 pub use self::convergence::Replicas;
 pub use self::delivery::{Deliveries, Promise, Sending};
 pub use self::leadership::Leaders;
