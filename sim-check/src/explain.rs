@@ -211,26 +211,26 @@ fn with_one_fault(
     judge: &dyn Judge,
     &Effort { jobs, bounds, .. }: &Effort<'_>,
 ) -> Shrunk {
-    if shrunk.plan.faults().count() < 2 || judge.is_over() {
+    let left = bounds.without(shrunk.spent());
+    if shrunk.plan.faults().count() < 2 || left.is_none() || judge.is_over() {
         return shrunk;
     }
     let singles = subject.singles(shrunk.plan.seed.unwrap_or_default());
     let count = singles.len().min(SINGLES_MAX);
     let plan = |index: usize| singles.plan(index);
-    let left = Bounds { replays: bounds.replays.saturating_sub(shrunk.replays), ..bounds };
-    let (found, done) = first_interesting(count, &plan, judge, jobs, left);
-    let (replays, events) = (shrunk.replays + done.replays, shrunk.events + done.events);
-    match found {
-        Some(index) => {
-            let simpler = shrink_faults(&plan(index), judge, jobs, bounds);
-            let (replays, events) = (replays + simpler.replays, events + simpler.events);
-            if simpler.plan.faults().count() < shrunk.plan.faults().count() {
-                Shrunk { before: shrunk.before, replays, events, ..simpler }
-            } else {
-                Shrunk { replays, events, ..shrunk }
-            }
-        }
-        None => Shrunk { replays, events, ..shrunk },
+    // What there is to be tried took a replay to know.
+    let looked = Bounds { replays: u64::from(count > 0), events: 0 };
+    let (found, tried) = first_interesting(count, &plan, judge, jobs, left.without(looked));
+    let shrunk = shrunk.and_spent(looked).and_spent(tried);
+    let Some(index) = found else { return shrunk };
+    let left = bounds.without(shrunk.spent());
+    let simpler = shrink_faults(&plan(index), judge, jobs, left);
+    let shrunk = shrunk.and_spent(simpler.spent());
+    if simpler.plan.faults().count() < shrunk.plan.faults().count() {
+        // It fails, though there may be no replay left to see it once more.
+        Shrunk { plan: simpler.plan, is_minimal: simpler.is_minimal, ..shrunk }
+    } else {
+        shrunk
     }
 }
 
@@ -240,14 +240,13 @@ fn with_less_to_do(
     judge: &dyn Judge,
     &Effort { jobs, bounds, .. }: &Effort<'_>,
 ) -> Shrunk {
-    let Shrunk { before, replays, events, is_minimal, .. } = shrunk;
-    let left = bounds.without(Bounds { replays, events });
-    if !is_minimal || left.replays == 0 || left.events == 0 || judge.is_over() {
+    let left = bounds.without(shrunk.spent());
+    if !shrunk.is_minimal || left.is_none() || judge.is_over() {
         return Shrunk { is_minimal: false, ..shrunk };
     }
     let smaller = shrink_workload(&shrunk.plan, judge, jobs, left);
-    let (replays, events) = (replays + smaller.replays, events + smaller.events);
-    Shrunk { before, replays, events, ..smaller }
+    let shrunk = shrunk.and_spent(smaller.spent());
+    Shrunk { plan: smaller.plan, is_minimal: smaller.is_minimal, ..shrunk }
 }
 
 /// Looks into the failure of a plan that is small already.

@@ -135,6 +135,11 @@ impl Bounds {
             events: events.saturating_sub(done.events),
         }
     }
+
+    /// True if it leaves nothing to be done.
+    pub(crate) fn is_none(self) -> bool {
+        self.replays == 0 || self.events == 0
+    }
 }
 
 impl Default for Bounds {
@@ -160,6 +165,18 @@ pub struct Shrunk {
     pub is_minimal: bool,
     /// False if the plan that was given is not interesting itself.
     pub reproduced: bool,
+}
+
+impl Shrunk {
+    /// What it took.
+    pub(crate) fn spent(&self) -> Bounds {
+        Bounds { replays: self.replays, events: self.events }
+    }
+
+    /// The same, when it took so much more.
+    pub(crate) fn and_spent(self, Bounds { replays, events }: Bounds) -> Self {
+        Self { replays: self.replays + replays, events: self.events + events, ..self }
+    }
 }
 
 /// Shrinks `plan` by the answers of `judge`, on `jobs` threads.

@@ -50,9 +50,7 @@ impl<'a> Trials<'a> {
 
     /// True if a bound is reached, or the judge is not to be asked any more.
     pub(super) fn is_spent(&self) -> bool {
-        let Bounds { replays, events } = self.bounds.without(self.spent);
-        let is_bound = replays == 0 || events == 0;
-        is_bound || self.spent.replays > 0 && self.judge.is_over()
+        self.bounds.without(self.spent).is_none() || self.spent.replays > 0 && self.judge.is_over()
     }
 
     /// What the run of a plan that was judged offers; nothing once a bound is reached. If there is something, it took a

@@ -1,15 +1,19 @@
 //! Failures of the zoo, made small: to what is known to be enough, on any number of threads.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use scenarios::zoo::{Specimen, specimens};
-use sim_check::{Profile, Verdict, check};
-use sim_core::World;
+use sim_check::shrink::{Bounds, Shrunk};
+use sim_check::{Check, Family, Origin, Profile, Verdict, check};
+use sim_core::{Cx, DatagramProtocol, DatagramTransport, FaultMix, World};
+use sim_net::plan::{Deviation, Entry, FaultSite};
 
 fn found(specimen: &Specimen, jobs: usize) -> Verdict {
     let (mutant, twin) = ((specimen.mutant)(), (specimen.twin)());
@@ -91,5 +95,144 @@ fn a_crash_is_moved_to_the_earliest_turn_behind_which_it_does_the_same() {
         let one = small(1);
         assert_eq!(one.0, early, "{late}");
         assert_eq!(one, small(2), "{late}");
+    }
+}
+
+/// When each datagram came, by the number in it.
+type Heard = Rc<RefCell<BTreeMap<u8, Duration>>>;
+
+struct Listener(Heard);
+
+impl DatagramProtocol for Listener {
+    fn datagram_received(
+        &mut self,
+        cx: &mut Cx<'_, Self, DatagramTransport>,
+        data: &[u8],
+        _from: SocketAddr,
+    ) {
+        let now = cx.event_loop().time().since_epoch();
+        self.0.borrow_mut().entry(data[0]).or_insert(now);
+    }
+}
+
+const DATAGRAMS: u8 = 40;
+const APART: Duration = Duration::from_millis(20);
+
+/// Sends so many datagrams from `from` to `a`, one behind the other, and says when each came.
+async fn heard(world: World) -> io::Result<BTreeMap<u8, Duration>> {
+    let heard = Heard::default();
+    let (from, a) = (world.host("from"), world.host("a"));
+    let _listening = a.datagram().local(("a", 7000)).bind(|| Listener(Rc::clone(&heard))).await?;
+    let to = from.getaddrinfo(("a", 7000)).await?[0];
+    let sender = from.datagram().local(("from", 7000)).bind(|| Listener(Heard::default())).await?;
+    for number in 0..DATAGRAMS {
+        sender.transport().send_to(&[number], Some(to))?;
+        world.sleep(APART).await;
+    }
+    world.sleep(Duration::from_secs(1)).await;
+    Ok(heard.take())
+}
+
+/// What a check's failure came down to, the same on one thread and on two.
+fn came_down_to(check: impl Fn(usize) -> Verdict) -> Shrunk {
+    let [one, two] = [1, 2].map(|jobs| {
+        let verdict = check(jobs);
+        assert!(matches!(verdict.failures[0].origin, Origin::Seed(_)), "{verdict}");
+        verdict.explanation.as_ref().unwrap_or_else(|| panic!("{verdict}")).shrunk.clone()
+    });
+    assert_eq!(one, two);
+    one
+}
+
+/// A check whose seeds lose much, and cut hosts off.
+fn lossy(seeds: u64, jobs: usize) -> Check {
+    let profile = lossy_profile();
+    check("lossy").seeds(seeds).jobs(jobs).singles(false).stop_at_first(true).profile(profile)
+}
+
+fn lossy_profile() -> Profile {
+    const MIX: FaultMix = FaultMix::new("latency=1ms,loss=50%")
+        .cuts(1, Duration::from_secs(3))
+        .within(Duration::from_secs(1));
+    Profile::of(&MIX).expect("it is a link")
+}
+
+async fn three_in_a_row(world: World) -> io::Result<()> {
+    let heard = heard(world).await?;
+    let is_lost = |number: u8| !heard.contains_key(&number);
+    // Between the others some must have come, or whatever cuts them off for long would do.
+    let is_wrong = (10..DATAGRAMS - 12).any(|first| (first..first + 3).all(is_lost));
+    if is_wrong { Err(io::Error::other("three in a row are lost")) } else { Ok(()) }
+}
+
+/// No loss of three is needed for it, and none of two does: a single cut is simpler, and nothing that the seed did.
+#[test]
+fn several_faults_become_the_single_one_that_does_the_same() {
+    let shrunk = came_down_to(|jobs| lossy(50, jobs).verdict(three_in_a_row));
+    assert!(shrunk.is_minimal && shrunk.before > 3, "{shrunk}");
+    let line = shrunk.plan.entries[0].to_string();
+    assert!(shrunk.plan.entries.len() == 1, "{}", shrunk.plan);
+    assert!(line.starts_with("isolate ") || line.starts_with("cut "), "{line}");
+}
+
+/// The search for a single fault takes its replays from the same bounds, and so does making that one small.
+#[test]
+fn no_more_is_replayed_than_the_bounds_allow() {
+    let shrunk = |replays: u64, events: u64| {
+        let bounds = Bounds { replays, events };
+        let verdict = lossy(50, 1).shrink_bounds(bounds).verdict(three_in_a_row);
+        verdict.explanation.unwrap_or_else(|| panic!("a replay is left")).shrunk
+    };
+    let whole = shrunk(u64::MAX, u64::MAX);
+    assert!(whole.is_minimal && whole.plan.entries.len() == 1, "{whole}");
+    let mut singles = 0;
+    for replays in 1..=whole.replays {
+        let bounded = shrunk(replays, u64::MAX);
+        assert!(bounded.replays <= replays, "{replays}: {bounded}");
+        assert!(!bounded.is_minimal, "{replays}: {bounded}");
+        singles += u64::from(bounded.plan.entries.len() == 1);
+    }
+    assert!(singles > 1, "what is found with the last replay counts");
+    // The last run that counts may go beyond what is left, and no other may follow.
+    let most = whole.events / whole.replays * 3;
+    for part in 1..10 {
+        let bounded = shrunk(u64::MAX, whole.events * part / 10);
+        assert!(bounded.events <= whole.events * part / 10 + most, "{part}: {bounded}");
+    }
+}
+
+/// Fails if all of these are lost, under losses alone: a cut would do.
+fn lost(numbers: &'static [u8], jobs: usize) -> Verdict {
+    lost_in(losses_alone(2_000, jobs), numbers)
+}
+
+fn losses_alone(seeds: u64, jobs: usize) -> Check {
+    lossy(seeds, jobs).profile(lossy_profile().without(Family::Cut))
+}
+
+fn lost_in(check: Check, numbers: &'static [u8]) -> Verdict {
+    check.verdict(move |world: World| async move {
+        let heard = heard(world).await?;
+        match numbers.iter().any(|number| heard.contains_key(number)) {
+            true => Ok(()),
+            false => Err(io::Error::other("all that matters is lost")),
+        }
+    })
+}
+
+/// No fewer do, no single fault does, and nothing else is left.
+#[test]
+fn so_many_lost_datagrams_as_it_takes_are_what_is_left() {
+    for numbers in [&[3_u8, 9, 30][..], &[3, 9, 21, 30]] {
+        let shrunk = came_down_to(|jobs| lost(numbers, jobs));
+        assert!(shrunk.is_minimal, "{shrunk}");
+        let drops = shrunk.plan.entries.iter().map(|entry| match entry {
+            Entry::Deviation(Deviation { site: FaultSite::Loss, near: Some(near), .. }) => {
+                near.ordinal
+            }
+            other => panic!("{other}"),
+        });
+        let expected: Vec<u64> = numbers.iter().map(|&number| u64::from(number)).collect();
+        assert_eq!(drops.collect::<Vec<u64>>(), expected, "{}", shrunk.plan);
     }
 }
