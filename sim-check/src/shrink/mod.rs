@@ -13,10 +13,11 @@
 //! | values | entries that say less: shorter, rounder, at one end instead of both; stops of hosts as early as they can be |
 //! | sizes | what [`World::size`](sim_core::World::size) draws: all at their least, each at its least, and what must be larger by bisection |
 //! | operations | without all that [`World::ops`](sim_core::World::ops) makes, without halves, quarters, .. of it, down to single ones |
+//! | just enough | of times and counts for which nothing round is enough, the least in two digits |
 //!
-//! A fault less is worth more than any smaller workload. So sizes and operations come when the other passes find
-//! nothing more, and faults once more when they have changed anything. What a plan says of the workload is no
-//! entry that counts: neither before nor after.
+//! A fault less is worth more than any smaller workload. So sizes and operations come when the passes before them find
+//! nothing more, and faults once more when they have changed anything. The last pass makes nothing fewer, so it
+//! comes when all others are through. What a plan says of the workload is no entry that counts: neither before nor after.
 //!
 //! Candidates of a pass are judged in parallel, and the first in order that is interesting is accepted,
 //! whoever was ready first. So any number of threads gives the same plan. What is judged once is
@@ -282,6 +283,11 @@ impl Shrinker<'_> {
         loop {
             let before = self.best.clone();
             self.make_workload_smaller();
+            if self.best == before {
+                self.make_simpler(|shrinker, place| {
+                    values::just_enough(&shrinker.best.entries[place])
+                });
+            }
             if self.best == before || self.trials.is_spent() {
                 return;
             }
@@ -298,7 +304,7 @@ impl Shrinker<'_> {
             let before = self.best.clone();
             self.take_out_spans();
             self.take_out_windows();
-            self.make_simpler();
+            self.make_simpler(Self::simpler);
             if self.best == before && !self.keep_one() || self.trials.is_spent() {
                 return;
             }
@@ -362,11 +368,11 @@ impl Shrinker<'_> {
         }
     }
 
-    /// Makes each entry simpler, as far as it goes.
-    fn make_simpler(&mut self) {
+    /// Makes each entry simpler, as far as it goes. `simpler` says of the entry in a place what is, the simplest first.
+    fn make_simpler(&mut self, simpler: fn(&mut Self, usize) -> Vec<Entry>) {
         let mut place = 0;
         while place < self.faults() {
-            let simpler = self.simpler(place);
+            let simpler = simpler(self, place);
             let count = self.faults();
             let with = |best: &Plan, n: usize| {
                 let mut plan = best.clone();

@@ -115,9 +115,38 @@ fn values_become_short_round_and_one_sided() {
         _ => false,
     };
     let delay = "delay a@1→b:7000#1 data 1 +37219us";
-    assert_eq!(shrunk(delay, &long), delay, "37 ms are less than 50");
+    assert_eq!(shrunk(delay, &long), "delay a@1→b:7000#1 data 1 +32ms", "just enough");
     let delay = shrunk("delay a@1→b:7000#1 data 1 +372191us", &long);
     assert_eq!(delay, "delay a@1→b:7000#1 data 1 +50ms");
+}
+
+#[test]
+fn what_needs_more_than_a_round_time_has_just_enough() {
+    let shrunk = |text: &str, needed: Duration| {
+        let judge = |plan: &Plan| {
+            let lasts = match plan.entries.first() {
+                Some(Entry::Deviation(deviation)) => deviation.delay(),
+                Some(Entry::Fault(fault)) => Some(fault.length().unwrap_or(Duration::MAX)),
+                _ => None,
+            };
+            Trial { interesting: lasts.is_some_and(|it| it >= needed), ..Trial::default() }
+        };
+        let shrunk = shrink(&plan(text), &judge, 1, Bounds::default());
+        (shrunk.plan.entries[0].to_string(), shrunk.replays)
+    };
+    let us = Duration::from_micros;
+    let late = "delay a@1→b:7000#1 data 1 +37219us";
+    let (small, replays) = shrunk(late, us(20_500));
+    assert_eq!(small, "delay a@1→b:7000#1 data 1 +22ms");
+    assert!(replays < 25, "{replays}");
+    assert_eq!(shrunk(late, us(37_000)).0, late, "nothing shorter is enough");
+    let down = |text: &str| shrunk(text, us(20_500_000)).0;
+    assert_eq!(down("crash a 1s for 29s"), "crash a 1s for 22s");
+    assert_eq!(down("cut a->b 1s for 21s"), "cut a->b 1s..22s");
+    assert_eq!(down("cut a->b 1s.. permanent"), "cut a->b 1s..61s");
+    let copy = "duplicate a@1→b:7000#1 data 1 +37219us";
+    assert_eq!(shrunk(copy, us(20_500)).0, "duplicate a@1→b:7000#1 data 1 +22ms");
+    assert_eq!(shrunk(copy, us(0)).0, "duplicate a@1→b:7000#1 data 1");
 }
 
 #[test]

@@ -39,12 +39,48 @@ const TIMES: [Duration; 19] = {
 /// Numbers as people say them.
 const NUMBERS: [u64; 12] = [1, 2, 3, 4, 5, 8, 10, 16, 32, 64, 128, 1_000];
 
+/// How many values between two of a table are tried, at most.
+const BETWEEN_MAX: u64 = 20;
+
+/// Numbers that are less than one, the least first, by a table of those that people say.
+type Less = fn(u64, &[u64]) -> Vec<u64>;
+
+/// Those of the table.
+fn rounder(value: u64, table: &[u64]) -> Vec<u64> {
+    table.iter().copied().take_while(|&it| it < value).collect()
+}
+
+/// For one that is not of the table some between it and the largest there that is less: from that on in tenths of it. So
+/// they have two digits.
+fn between(value: u64, table: &[u64]) -> Vec<u64> {
+    let Some(&last) = table.iter().rfind(|&&it| it < value) else { return Vec::new() };
+    if table.contains(&value) {
+        return Vec::new();
+    }
+    let step = (last / 10).max(1);
+    (1..=BETWEEN_MAX).map(|steps| last + steps * step).take_while(|&it| it < value).collect()
+}
+
+/// Times that are less than `time`.
+fn shorter(time: Duration, less: Less) -> impl Iterator<Item = Duration> {
+    less(nanos(time), &TIMES.map(nanos)).into_iter().map(Duration::from_nanos)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Entries that say less than this one, the simplest first. Times of faults are made rounder if that is wanted.
 pub(super) fn simpler(entry: &Entry, rounds: bool) -> Vec<Entry> {
     match entry {
         Entry::Fault(fault) => faults(fault, rounds).into_iter().map(Entry::Fault).collect(),
         Entry::Deviation(deviation) => {
-            deviations(deviation).into_iter().map(Entry::Deviation).collect()
+            let ends = match (deviation.site, deviation.value) {
+                (FaultSite::Reset, RESET_BOTH) => vec![RESET_SENDER, RESET_RECEIVER],
+                _ => Vec::new(),
+            };
+            let values = [ends, lower(deviation, rounder)].concat();
+            with_values(deviation, values)
         }
         Entry::Clock(clock) => {
             let mut simpler = Vec::new();
@@ -69,34 +105,55 @@ fn half(clock: &sim_net::plan::Clock) -> (i64, i64) {
     (clock.offset_nanos / 2, clock.drift_ppb / 2)
 }
 
-fn deviations(deviation: &Deviation) -> Vec<Deviation> {
-    let value = deviation.value;
-    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let shorter = |least: u64| {
-        let times = TIMES.iter().map(|&time| nanos(time) + least);
-        times.take_while(|&time| time < value).collect::<Vec<u64>>()
-    };
-    let values: Vec<u64> = match deviation.site {
+/// Entries that have just enough of what this one has more of than it takes, the least first: of times and counts, where
+/// nothing rounder does.
+pub(super) fn just_enough(entry: &Entry) -> Vec<Entry> {
+    match entry {
+        Entry::Deviation(deviation) => with_values(deviation, lower(deviation, between)),
+        Entry::Fault(fault) => {
+            let Action::Interval { condition, length } = &fault.action else { return Vec::new() };
+            let costs = cheaper(condition, between).into_iter().map(|cheaper| (cheaper, *length));
+            let lengths = length.into_iter().flat_map(|length| shorter(*length, between));
+            let lengths = lengths.map(|length| (condition.clone(), Some(length)));
+            let with = |(condition, length)| {
+                let action = Action::Interval { condition, length };
+                Entry::Fault(Fault { action, ..fault.clone() })
+            };
+            costs.chain(lengths).map(with).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Values of a deviation that are less than its own, if less is simpler.
+fn lower(deviation: &Deviation, less: Less) -> Vec<u64> {
+    let (value, times) = (deviation.value, TIMES.map(nanos));
+    match deviation.site {
         FaultSite::Delay
         | FaultSite::Stall
         | FaultSite::DelayFin
         | FaultSite::NameDelay
-        | FaultSite::JobDelay => shorter(0),
+        | FaultSite::JobDelay => less(value, &times),
         // 1 is a copy at once, or news that wait for what comes next; 1 + n has a time of n nanoseconds.
         FaultSite::Duplicate | FaultSite::Coalesce => {
-            if value > 1 {
-                [vec![1], shorter(1)].concat()
-            } else {
-                Vec::new()
-            }
+            let at_once = (value > 1).then_some(1);
+            let delayed = less(value.saturating_sub(1), &times).into_iter().map(|it| it + 1);
+            at_once.into_iter().chain(delayed).collect()
         }
-        FaultSite::Reset if value == RESET_BOTH => vec![RESET_SENDER, RESET_RECEIVER],
-        FaultSite::Reorder | FaultSite::ShortWrite => {
-            NUMBERS.iter().copied().take_while(|&number| number < value).collect()
-        }
+        FaultSite::Reorder | FaultSite::ShortWrite => less(value, &NUMBERS),
         _ => Vec::new(),
-    };
-    values.into_iter().map(|value| Deviation { value, ..deviation.clone() }).collect()
+    }
+}
+
+fn with_values(deviation: &Deviation, values: Vec<u64>) -> Vec<Entry> {
+    let with = |value| Entry::Deviation(Deviation { value, ..deviation.clone() });
+    values.into_iter().map(with).collect()
+}
+
+/// What costs less than a condition that costs something.
+fn cheaper(condition: &Condition, less: Less) -> Vec<Condition> {
+    let Condition::Slow { host, cost } = condition else { return Vec::new() };
+    shorter(*cost, less).map(|cost| Condition::Slow { host: host.clone(), cost }).collect()
 }
 
 fn faults(fault: &Fault, rounds: bool) -> Vec<Fault> {
@@ -115,12 +172,11 @@ fn faults(fault: &Fault, rounds: bool) -> Vec<Fault> {
             let action = Action::Interval { condition, length: *length };
             simpler.push(Fault { action, ..fault.clone() });
         }
-        let least = |time: &Duration| *time >= Duration::from_millis(1);
-        for time in TIMES.into_iter().filter(least) {
-            if length.is_none_or(|length| time < length) {
-                let action = Action::Interval { condition: condition.clone(), length: Some(time) };
-                simpler.push(Fault { action, ..fault.clone() });
-            }
+        let times =
+            length.map_or_else(|| TIMES.to_vec(), |length| shorter(length, rounder).collect());
+        for time in times.into_iter().filter(|&time| time >= Duration::from_millis(1)) {
+            let action = Action::Interval { condition: condition.clone(), length: Some(time) };
+            simpler.push(Fault { action, ..fault.clone() });
         }
     }
     if let Action::Moment(Incident::ClockStep { host, step_nanos }) = &fault.action {
@@ -131,7 +187,7 @@ fn faults(fault: &Fault, rounds: bool) -> Vec<Fault> {
     }
     if let (true, Start::At(time)) = (rounds, &fault.start) {
         simpler.extend(
-            rounder(*time)
+            rounder_times(*time)
                 .into_iter()
                 .map(|time| Fault { start: Start::At(time), ..fault.clone() }),
         );
@@ -146,10 +202,7 @@ fn conditions(condition: &Condition) -> Vec<Condition> {
         Condition::Crash { host, changes_address: true } => {
             return vec![Condition::Crash { host: host.clone(), changes_address: false }];
         }
-        Condition::Slow { host, cost } => {
-            let lower = TIMES.into_iter().take_while(|time| time < cost);
-            return lower.map(|cost| Condition::Slow { host: host.clone(), cost }).collect();
-        }
+        Condition::Slow { .. } => return cheaper(condition, rounder),
         Condition::Link { from, to, is_mutual: true, link } => {
             let one_way = |from: &String, to: &String| Condition::Link {
                 from: from.clone(),
@@ -187,7 +240,7 @@ fn conditions(condition: &Condition) -> Vec<Condition> {
 }
 
 /// Times near this one that people would rather say, the roundest first.
-fn rounder(time: Time) -> Vec<Time> {
+fn rounder_times(time: Time) -> Vec<Time> {
     let nanos = time.as_nanos();
     let units = [1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000];
     let mut times = Vec::new();
