@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sim_core::Time;
-use sim_net::plan::{Entry, Workload};
-use sim_net::{Bound, Census, Log, OfferedWorkload, Plan, Report, Sim};
+use sim_net::plan::{Entry, Environment, Workload};
+use sim_net::{Bound, Census, Log, OfferedWorkload, Plan, Recording, Report, Sim};
 
 use crate::shrink::{
     Bounds, Judge, Offered, Shrunk, Trial, first_interesting, shrink_faults, shrink_workload,
@@ -132,6 +132,12 @@ impl<F: Fn(&Plan) -> Trial + Sync> Judge for Stoppable<'_, F> {
         let Ok(sim) = self.subject.replay(plan) else { return Offered::default() };
         let report = self.subject.run(&sim.census(true), &Runs::default()).report;
         report.census.as_ref().map(Offered::from).unwrap_or_default()
+    }
+
+    fn split(&self, plan: &Plan, environment: &[Environment]) -> Option<Plan> {
+        let split = environment.iter().cloned().fold(Recording::new(), Recording::split);
+        let sim = self.subject.replay(plan).ok()?.record(split);
+        self.subject.run(&sim, &Runs::default()).report.recording
     }
 
     fn met(&self, plan: &Plan, otherwise: &Signature) {

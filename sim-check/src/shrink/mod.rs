@@ -11,6 +11,7 @@
 //! | alone | one entry and nothing else: what goes wrong after it may hide that it is enough |
 //! | spans | without all entries of a kind, of a host, of a flow; then without halves, quarters, .. of what is left, down to single entries (delta debugging: Zeller and Hildebrandt, 2002) |
 //! | values | entries that say less: shorter, rounder, at one end instead of both; stops of hosts as early as they can be |
+//! | environment | what is left to the seed (the jitter of a link) said packet by packet, if that takes no more entries |
 //! | sizes | what [`World::size`](sim_core::World::size) draws: all at their least, each at its least, and what must be larger by bisection |
 //! | operations | without all that [`World::ops`](sim_core::World::ops) makes, without halves, quarters, .. of it, down to single ones |
 //! | just enough | of times and counts for which nothing round is enough, the least in two digits |
@@ -24,6 +25,7 @@
 //! remembered. Candidates are made when they are judged: there are as many plans at a time as threads.
 
 mod earlier;
+mod environment;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -35,7 +37,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use sim_core::Time;
-use sim_net::plan::Entry;
+use sim_net::plan::{Entry, Environment};
 use sim_net::{Census, OfferedWorkload, Plan};
 
 use self::trials::{Make, Trials};
@@ -54,6 +56,13 @@ pub trait Judge: Sync {
     fn offered(&self, plan: &Plan) -> Offered {
         let _ = plan;
         Offered::default()
+    }
+
+    /// The plan with `environment`, of its entries, said choice by choice: an entry for each packet that took longer. Its
+    /// run is the same. `None` by default, and if that cannot be said: then it stays as it is.
+    fn split(&self, plan: &Plan, environment: &[Environment]) -> Option<Plan> {
+        let _ = (plan, environment);
+        None
     }
 
     /// Hears of a plan that failed in [another way](Trial::otherwise): a bug of its own, as it seems. Only what counts is
@@ -303,9 +312,12 @@ impl Shrinker<'_> {
         loop {
             let before = self.best.clone();
             self.take_out_spans();
-            self.take_out_windows();
+            self.take_out_windows(usize::MAX);
             self.make_simpler(Self::simpler);
-            if self.best == before && !self.keep_one() || self.trials.is_spent() {
+            if self.trials.is_spent() {
+                return;
+            }
+            if self.best == before && !self.keep_one() && !self.split_environment() {
                 return;
             }
         }
@@ -346,8 +358,9 @@ impl Shrinker<'_> {
         }
     }
 
-    /// Takes out halves of what is left, quarters, and so on to single entries.
-    fn take_out_windows(&mut self) {
+    /// Takes out halves of what is left, quarters, and so on to single entries; no smaller ones when `most` of a size are
+    /// needed and more.
+    fn take_out_windows(&mut self, most: usize) {
         let mut size = self.faults().div_ceil(2);
         while size > 0 && self.faults() > 1 {
             let mut done = 0;
@@ -363,6 +376,9 @@ impl Shrinker<'_> {
                     Some(index) => done += index * size,
                     None => break,
                 }
+            }
+            if self.faults().div_ceil(size) > most {
+                return;
             }
             size = if size == 1 { 0 } else { size.div_ceil(2).min(size - 1) };
         }

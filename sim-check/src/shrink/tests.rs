@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sim_net::Plan;
-use sim_net::plan::{Action, Condition, Entry, Fault};
+use sim_net::plan::{Action, Condition, Entry, Environment, Fault};
 
 use super::trials::{Trials, key};
-use super::{Bounds, Trial, shrink};
+use super::{Bounds, Judge, Trial, shrink};
 
 fn plan(text: &str) -> Plan {
     text.parse().unwrap_or_else(|errors| panic!("{text}: {errors}"))
@@ -233,6 +233,80 @@ fn plans_that_differ_in_anything_are_remembered_apart() {
     assert_eq!(keys.len(), texts.len());
     assert!(texts.iter().all(|text| keys.contains(&key(&plan(text)))));
     assert!(keys.iter().all(|[one, other]| one != other));
+}
+
+/// A run in which so many packets came late that a plan leaves to its seed, each by a time of its own; and which fails if
+/// some of these do.
+struct Jittered {
+    packets: u64,
+    late: Vec<u64>,
+}
+
+impl Jittered {
+    fn delay(packet: u64) -> String {
+        format!(
+            "delay a@1→b:7/udp#1 dgram {packet:#018x} +{}us near {packet} len 1",
+            2_000 + packet
+        )
+    }
+
+    fn shrunk(&self, text: &str) -> Vec<String> {
+        let [one, two] = [1, 2].map(|jobs| shrink(&plan(text), self, jobs, Bounds::default()));
+        assert_eq!(one, two);
+        assert!(one.reproduced && one.is_minimal && one.replays < 150, "{one}");
+        one.plan.entries.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Judge for Jittered {
+    fn judge(&self, plan: &Plan) -> Trial {
+        let text = plan.to_string();
+        let is_left = text.contains("jitter a->b");
+        let mut comes_late = self
+            .late
+            .iter()
+            .map(|packet| is_left || text.contains(&format!("dgram {packet:#018x}")));
+        let interesting = comes_late.all(|late| late) && text.contains("kill b");
+        Trial { interesting, events: 1, ..Trial::default() }
+    }
+
+    fn split(&self, plan: &Plan, environment: &[Environment]) -> Option<Plan> {
+        let kept = plan.entries.iter().filter(|entry| match entry {
+            Entry::Environment(left) => !environment.contains(left),
+            _ => true,
+        });
+        let mut text: String = kept.map(|entry| format!("{entry}\n")).collect();
+        if environment.iter().any(|it| it.to_string() == "jitter a->b") {
+            text.extend((0..self.packets).map(|packet| Self::delay(packet) + "\n"));
+        }
+        Some(self::plan(&text))
+    }
+}
+
+#[test]
+fn what_is_left_to_the_seed_is_said_packet_by_packet_where_that_takes_no_more_lines() {
+    let text = "jitter a->b\nkill b at 1s\njitter b->a\n";
+    let one = Jittered { packets: 400, late: vec![137] };
+    let delay = "delay a@1→b:7/udp#1 dgram 0x0000000000000089 +1us near 137 len 1";
+    assert_eq!(one.shrunk(text), ["kill b at 1s", delay]);
+    // Two lines say no more than one.
+    let two = Jittered { packets: 400, late: vec![5, 137] };
+    assert_eq!(two.shrunk(text), ["jitter a->b", "kill b at 1s"]);
+    let all = Jittered { packets: 400, late: (0..400).collect() };
+    assert_eq!(all.shrunk(text), ["jitter a->b", "kill b at 1s"]);
+}
+
+#[test]
+fn a_bound_may_end_it_while_it_looks_into_the_jitter() {
+    let judge = Jittered { packets: 400, late: vec![137] };
+    let text = plan("jitter a->b\nkill b at 1s\njitter b->a\n");
+    for replays in 1..40 {
+        let bounds = Bounds { replays, ..Bounds::default() };
+        let [one, two] = [1, 3].map(|jobs| shrink(&text, &judge, jobs, bounds));
+        assert_eq!(one, two);
+        assert!(one.replays <= replays && judge.judge(&one.plan).interesting, "{one}");
+        assert!(one.plan.entries.len() <= 3, "{}", one.plan);
+    }
 }
 
 proptest! {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use sim_net::Plan;
+use sim_net::plan::Environment;
 
 use super::{Bounds, Judge, Offered, Trial};
 use crate::jobs;
@@ -70,6 +71,18 @@ impl<'a> Trials<'a> {
         }
         self.offered = Some((key, Arc::clone(&offered)));
         offered
+    }
+
+    /// The plan with what it leaves to the seed said packet by packet, which took a replay; `None` once a bound is
+    /// reached, or if there is no such plan.
+    pub(super) fn split(&mut self, plan: &Plan, environment: &[Environment]) -> Option<Plan> {
+        if self.is_spent() {
+            return None;
+        }
+        let split = self.judge.split(plan, environment)?;
+        self.spent.replays += 1;
+        self.spent.events += self.known.get(&key(plan)).map_or(0, |trial| trial.events);
+        Some(split)
     }
 
     /// The first of `count` candidates, in their order, that is interesting, with what came of it; `None` if there

@@ -144,6 +144,30 @@ fn came_down_to(check: impl Fn(usize) -> Verdict) -> Shrunk {
     one
 }
 
+async fn one_comes_late(world: World) -> io::Result<()> {
+    let heard = heard(world).await?;
+    let took = heard[&17] - APART * 17;
+    if took < Duration::from_millis(7) { Ok(()) } else { Err(io::Error::other("17 comes late")) }
+}
+
+/// Of all that a link's jitter does, the one packet is named that matters, with as much as it takes.
+#[test]
+fn one_late_packet_comes_down_to_a_line_that_names_it() {
+    let latency = Duration::from_millis(1)..Duration::from_millis(9);
+    let shrunk = came_down_to(|jobs| {
+        check("late").seeds(100).jobs(jobs).latency(latency.clone()).verdict(one_comes_late)
+    });
+    assert!(shrunk.is_minimal, "{shrunk}");
+    let [Entry::Deviation(delay @ Deviation { site: FaultSite::Delay, near: Some(near), .. })] =
+        &shrunk.plan.entries[..]
+    else {
+        panic!("{}", shrunk.plan);
+    };
+    assert_eq!((near.ordinal, near.length), (17, 1));
+    // One millisecond it takes anyway.
+    assert!(delay.to_string().contains(" +6ms "), "{delay}");
+}
+
 /// A check whose seeds lose much, and cut hosts off.
 fn lossy(seeds: u64, jobs: usize) -> Check {
     let profile = lossy_profile();
