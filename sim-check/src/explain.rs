@@ -131,7 +131,9 @@ impl<F: Fn(&Plan) -> Trial + Sync> Judge for Stoppable<'_, F> {
     fn offered(&self, plan: &Plan) -> Offered {
         let Ok(sim) = self.subject.replay(plan) else { return Offered::default() };
         let report = self.subject.run(&sim.census(true), &Runs::default()).report;
-        report.census.as_ref().map(Offered::from).unwrap_or_default()
+        let times = (0..plan.entries.len()).map(|place| report.bindings.time(place)).collect();
+        let census = report.census.as_ref();
+        census.map(|census| Offered { times, ..Offered::from(census) }).unwrap_or_default()
     }
 
     fn split(&self, plan: &Plan, environment: &[Environment]) -> Option<Plan> {
@@ -347,8 +349,8 @@ fn show(
         }
     });
     let mut steps: Vec<Step> = steps.collect();
-    // What has no time is true all the time, and comes first.
-    steps.sort_by_key(|step| step.time);
+    // As the shrinker puts them: what found nothing has no time, and comes last.
+    steps.sort_by_key(|step| (step.time.is_none(), step.time));
     let found =
         |(entry, bound): &(&Entry, &Bound)| !entry.is_workload() && **bound != Bound::Unbound;
     Ok(Explanation {

@@ -15,10 +15,11 @@
 //! | sizes | what [`World::size`](sim_core::World::size) draws: all at their least, each at its least, and what must be larger by bisection |
 //! | operations | without all that [`World::ops`](sim_core::World::ops) makes, without halves, quarters, .. of it, down to single ones |
 //! | just enough | of times and counts for which nothing round is enough, the least in two digits |
+//! | order | entries in the order in which they do what they do, what is about the workload last |
 //!
 //! A fault less is worth more than any smaller workload. So sizes and operations come when the passes before them find
-//! nothing more, and faults once more when they have changed anything. The last pass makes nothing fewer, so it
-//! comes when all others are through. What a plan says of the workload is no entry that counts: neither before nor after.
+//! nothing more, and faults once more when they have changed anything. The last two passes make nothing fewer, so they
+//! come when all others are through. What a plan says of the workload is no entry that counts: neither before nor after.
 //!
 //! Candidates of a pass are judged in parallel, and the first in order that is interesting is accepted,
 //! whoever was ready first. So any number of threads gives the same plan. What is judged once is
@@ -26,6 +27,7 @@
 
 mod earlier;
 mod environment;
+mod order;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -104,11 +106,13 @@ pub struct Offered {
     pub workload: Vec<OfferedWorkload>,
     /// When each host did something, by its name and in order: at those moments a fault may meet it.
     pub turns: BTreeMap<String, Vec<Time>>,
+    /// When each entry of the plan did what it does, in its order. Without them, entries stand as they stood.
+    pub times: Vec<Option<Time>>,
 }
 
 impl Offered {
     fn is_empty(&self) -> bool {
-        self.workload.is_empty() && self.turns.is_empty()
+        self.workload.is_empty() && self.turns.is_empty() && self.times.is_empty()
     }
 }
 
@@ -123,7 +127,7 @@ impl From<&Census> for Offered {
         }
         let named = |(host, times)| (census.host(host).to_string(), times);
         let turns = turns.into_iter().map(named).collect();
-        Self { workload: census.workload().to_vec(), turns }
+        Self { workload: census.workload().to_vec(), turns, times: Vec::new() }
     }
 }
 
@@ -297,8 +301,11 @@ impl Shrinker<'_> {
                     values::just_enough(&shrinker.best.entries[place])
                 });
             }
-            if self.best == before || self.trials.is_spent() {
+            if self.trials.is_spent() {
                 return;
+            }
+            if self.best == before {
+                return self.put_in_order();
             }
             self.take_out_faults();
         }

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sim_core::Time;
 use sim_net::Plan;
 use sim_net::plan::{Action, Condition, Entry, Environment, Fault};
 
 use super::trials::{Trials, key};
-use super::{Bounds, Judge, Trial, shrink};
+use super::{Bounds, Judge, Offered, Trial, shrink};
 
 fn plan(text: &str) -> Plan {
     text.parse().unwrap_or_else(|errors| panic!("{text}: {errors}"))
@@ -307,6 +308,48 @@ fn a_bound_may_end_it_while_it_looks_into_the_jitter() {
         assert!(one.replays <= replays && judge.judge(&one.plan).interesting, "{one}");
         assert!(one.plan.entries.len() <= 3, "{}", one.plan);
     }
+}
+
+/// Fails whatever the plan says, as long as that are all of its lines; each is carried out in the second that its line
+/// ends with.
+struct Told {
+    lines: Vec<&'static str>,
+    /// The only order in which it fails, if not in all.
+    only: Option<&'static str>,
+}
+
+impl Judge for Told {
+    fn judge(&self, plan: &Plan) -> Trial {
+        let text = plan.to_string();
+        let has_all = self.lines.iter().all(|line| text.contains(line));
+        let in_order = self.only.is_none_or(|only| text.ends_with(only));
+        Trial { interesting: has_all && in_order, events: 1, ..Trial::default() }
+    }
+
+    fn offered(&self, plan: &Plan) -> Offered {
+        let second = |entry: &Entry| {
+            let text = entry.to_string();
+            let digit = text.chars().last().and_then(|last| last.to_digit(10));
+            digit.map(|digit| Time::from_nanos(u64::from(digit) * 1_000_000_000))
+        };
+        Offered { times: plan.entries.iter().map(second).collect(), ..Offered::default() }
+    }
+}
+
+#[test]
+fn entries_stand_in_the_order_of_what_they_do_if_it_fails_in_that_order() {
+    let lines = vec!["size x = 2", "drop a@1→b:7#1 data 6", "jitter a->b", "drop a@1→b:7#1 data 3"];
+    let text = lines.join("\n");
+    let told = |only| {
+        let shrunk =
+            shrink(&plan(&text), &Told { lines: lines.clone(), only }, 1, Bounds::default());
+        assert!(shrunk.is_minimal);
+        shrunk.plan.to_string()
+    };
+    let ordered = "drop a@1→b:7#1 data 3\ndrop a@1→b:7#1 data 6\njitter a->b\nsize x = 2\n";
+    assert_eq!(told(None), format!("plan 1.0\n{ordered}"));
+    let other = "drop a@1→b:7#1 data 6\njitter a->b\ndrop a@1→b:7#1 data 3\nsize x = 2\n";
+    assert_eq!(told(Some(other)), format!("plan 1.0\n{other}"));
 }
 
 proptest! {

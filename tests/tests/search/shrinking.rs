@@ -260,3 +260,26 @@ fn so_many_lost_datagrams_as_it_takes_are_what_is_left() {
         assert_eq!(drops.collect::<Vec<u64>>(), expected, "{}", shrunk.plan);
     }
 }
+
+/// A plan of the corpus says it in the order in which somebody wrote it.
+#[test]
+fn the_lines_of_a_small_plan_stand_as_the_steps_of_the_report_do() {
+    const NUMBERS: &[u8] = &[3, 9, 30];
+    let expected = came_down_to(|jobs| lost(NUMBERS, jobs)).plan;
+    let mut written = expected.clone();
+    written.entries.reverse();
+    assert_ne!(written, expected);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("order");
+    drop(fs::remove_dir_all(&folder));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("lossy.first.plan"), written.to_string()).unwrap();
+    let [one, two] = [1, 2].map(|jobs| {
+        let verdict = lost_in(losses_alone(0, jobs).corpus(&folder), NUMBERS);
+        let explanation = verdict.explanation.unwrap_or_else(|| panic!("it fails"));
+        let steps: Vec<Entry> = explanation.steps.iter().map(|it| it.entry.clone()).collect();
+        assert_eq!(steps, explanation.shrunk.plan.entries);
+        explanation.shrunk
+    });
+    assert_eq!(one.plan, expected, "{one}");
+    assert_eq!(one, two);
+}
