@@ -11,14 +11,14 @@
 //! | alone | one entry and nothing else: what goes wrong after it may hide that it is enough |
 //! | spans | without all entries of a kind, of a host, of a flow; then without halves, quarters, .. of what is left, down to single entries (delta debugging: Zeller and Hildebrandt, 2002) |
 //! | values | entries that say less: shorter, rounder, at one end instead of both; stops of hosts as early as they can be |
-//! | environment | what is left to the seed (the jitter of a link) said packet by packet, if that takes no more entries |
 //! | sizes | what [`World::size`](sim_core::World::size) draws: all at their least, each at its least, and what must be larger by bisection |
 //! | operations | without all that [`World::ops`](sim_core::World::ops) makes, without halves, quarters, .. of it, down to single ones |
+//! | environment | what is left to the seed (the jitter of a link) said packet by packet, if that takes no more entries |
 //! | just enough | of times and counts for which nothing round is enough, the least in two digits |
 //! | order | entries in the order in which they do what they do, what is about the workload last |
 //!
 //! A fault less is worth more than any smaller workload. So sizes and operations come when the passes before them find
-//! nothing more, and faults once more when they have changed anything. The last two passes make nothing fewer, so they
+//! nothing more, and faults once more when they have changed anything. The last three passes make nothing fewer, so they
 //! come when all others are through. What a plan says of the workload is no entry that counts: neither before nor after.
 //!
 //! Candidates of a pass are judged in parallel, and the first in order that is interesting is accepted,
@@ -296,7 +296,8 @@ impl Shrinker<'_> {
         loop {
             let before = self.best.clone();
             self.make_workload_smaller();
-            if self.best == before {
+            // Of a small workload there are few packets.
+            if self.best == before && !self.split_environment() {
                 self.make_simpler(|shrinker, place| {
                     values::just_enough(&shrinker.best.entries[place])
                 });
@@ -324,7 +325,7 @@ impl Shrinker<'_> {
             if self.trials.is_spent() {
                 return;
             }
-            if self.best == before && !self.keep_one() && !self.split_environment() {
+            if self.best == before && !self.keep_one() {
                 return;
             }
         }
