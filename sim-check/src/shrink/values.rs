@@ -113,7 +113,7 @@ pub(super) fn just_enough(entry: &Entry) -> Vec<Entry> {
         Entry::Fault(fault) => {
             let Action::Interval { condition, length } = &fault.action else { return Vec::new() };
             let costs = cheaper(condition, between).into_iter().map(|cheaper| (cheaper, *length));
-            let lengths = length.into_iter().flat_map(|length| shorter(*length, between));
+            let lengths = length.iter().flat_map(|length| shorter(*length, between));
             let lengths = lengths.map(|length| (condition.clone(), Some(length)));
             let with = |(condition, length)| {
                 let action = Action::Interval { condition, length };
