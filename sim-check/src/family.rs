@@ -54,11 +54,13 @@ pub enum Family {
     /// Packets take one, two, three or four times the least: so many arrive at one instant, and which host goes first is
     /// drawn. Schedules, too. It is no fault, and none of a calm run to be looked for.
     Ties,
+    /// Streams end for their readers before their writers end them: what is read is a part, and no error says so.
+    EarlyEnd,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Drop,
         Self::Duplicate,
         Self::Corrupt,
@@ -81,6 +83,7 @@ impl Family {
         Self::EarlyDeath,
         Self::Cancel,
         Self::Ties,
+        Self::EarlyEnd,
     ];
 
     /// Its name, as [`FaultMix::streams`](sim_core::FaultMix::streams) and plans have it.
@@ -108,6 +111,7 @@ impl Family {
             Self::EarlyDeath => "early-death",
             Self::Cancel => "cancel",
             Self::Ties => "ties",
+            Self::EarlyEnd => "fin",
         }
     }
 
@@ -139,6 +143,7 @@ impl Family {
             Self::SpawnError => FaultSite::Spawn,
             Self::EarlyDeath => FaultSite::EarlyDeath,
             Self::Cancel => FaultSite::Cancel,
+            Self::EarlyEnd => FaultSite::Fin,
         };
         Some(site.name())
     }

@@ -121,7 +121,7 @@ impl Profile {
         for word in mix.streams.split(',').filter(|word| !word.is_empty()) {
             families.insert(Family::with_name(word).unwrap_or_else(|| {
                 let rough = FaultMix::ROUGH;
-                panic!("FaultMix::streams: {word:?} is none of {rough},spawn,early-death,cancel")
+                panic!("FaultMix::streams: {word:?} is none of {rough},fin,spawn,early-death,cancel,ties")
             }));
         }
         if mix.cuts > 0 {
@@ -449,6 +449,7 @@ fn streams(on: &BTreeSet<Family>, is_storm: bool, rng: &mut Rng) -> StreamFaults
             Family::DelayFin => faults.late_ends(once, lasts),
             Family::Spurious => faults.spurious_readiness(likely),
             Family::Reset => faults.resets(likely),
+            Family::EarlyEnd => faults.early_ends(likely),
             Family::AcceptReset => faults.accept_resets(likely),
             Family::AcceptError => faults.accept_errors(likely),
             Family::ConnectError => faults.connect_errors(likely),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sim_core::Time;
 use sim_net::plan::{
-    Action, Condition, Deviation, Entry, Fault, FaultSite, Incident, RESET_BOTH, RESET_RECEIVER,
-    RESET_SENDER, Sides, Start,
+    Action, Condition, Deviation, Entry, EventId, FIN_KILL, FIN_RECEIVER, Fault, FaultSite,
+    Incident, RESET_BOTH, RESET_RECEIVER, RESET_SENDER, Sides, Start,
 };
 
 /// Times as people say them, from short to long.
@@ -91,6 +91,12 @@ fn deviations(deviation: &Deviation) -> Vec<Deviation> {
             }
         }
         FaultSite::Reset if value == RESET_BOTH => vec![RESET_SENDER, RESET_RECEIVER],
+        // A stream that ends is less than a process that does.
+        FaultSite::Fin
+            if value == FIN_KILL && matches!(deviation.event, EventId::Stream { .. }) =>
+        {
+            vec![FIN_RECEIVER]
+        }
         FaultSite::Reorder | FaultSite::ShortWrite => {
             NUMBERS.iter().copied().take_while(|&number| number < value).collect()
         }

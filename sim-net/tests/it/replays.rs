@@ -277,6 +277,30 @@ fn a_process_is_killed_behind_a_byte() {
     bound(&report, "bound 0 of 1");
 }
 
+/// A stream that is ended on its way: its reader gets so much of it and no error, its writer lives and hears when it
+/// writes on, and what was recorded of it is the plan.
+#[test]
+fn a_stream_ends_behind_a_byte_and_nobody_is_killed() {
+    for place in [0, 1, 60, 100, 199, 200] {
+        let text = format!("fin@{place} {OUT} to receiver");
+        let sim = replaying(&text).record(Recording::new());
+        let (report, seen) = writing(&sim, &ALL);
+        bound(&report, "bound 1 of 1");
+        assert_eq!((seen.data.len() as u64, seen.lost), (place, Some(None)), "{place}");
+        assert_eq!(report.faults["stream.fin"], 1);
+        assert!(report.recording.unwrap().to_string().ends_with(&format!("{text}\n")));
+    }
+    let (report, _) = writing(&replaying(&format!("fin@201 {OUT} to receiver")), &ALL);
+    bound(&report, "bound 0 of 1");
+    // Nothing behind the end is about anything.
+    let both = format!("fin@60 {OUT} to receiver\nrst@60 {OUT} to both\nrst@61 {OUT} to both");
+    let (report, seen) = writing(&replaying(&both), &ALL);
+    bound(&report, "bound 1 of 3");
+    assert_eq!((seen.data.len(), report.faults.get("stream.rst")), (60, Some(&1)));
+    let error = Sim::new(1).replay(&plan("fin a@1→unix:/x#1 nr 3 to receiver")).unwrap_err();
+    assert!(error.to_string().contains("a place in a stream"), "{error}");
+}
+
 #[test]
 fn readiness_is_told_for_nothing() {
     let (report, seen) = writing(&replaying(&format!("spurious@150 {OUT}")), &ALL);
