@@ -26,6 +26,9 @@ const FIRST_BYTES: u64 = 16;
 /// The lengths of what has one, beyond the scenario's own timers.
 const SHORT: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(3);
+/// What a callback costs on a host that is slow, and how far a wall clock is set.
+const COSTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(10)];
+const STEP_NANOS: i64 = 3_600_000_000_000;
 
 /// Single faults, in the order in which they are to be run.
 #[derive(Debug, Default)]
@@ -149,7 +152,9 @@ impl Maker<'_> {
                 self.packets(FaultSite::Delay, &values)
             }
             Family::Cut => self.isolations(),
-            Family::Crash | Family::Pause => self.stops(family),
+            Family::Crash | Family::Pause | Family::Freeze | Family::Clock => self.at_turns(family),
+            Family::Slow => self.slowness(),
+            Family::Names => self.lookups(),
             Family::Boundary => self.places(FaultSite::Boundary, &[1]),
             Family::Reset => {
                 self.places(FaultSite::Reset, &[RESET_SENDER, RESET_RECEIVER, RESET_BOTH])
@@ -352,12 +357,15 @@ impl Maker<'_> {
         self.at_each(&moments, |host, at, index| Plan::new().isolate(at, host, lengths[index]))
     }
 
-    /// Each host that may crash or pause, at each of its turns.
-    fn stops(&self, family: Family) -> Offer {
+    /// Each host that may be stopped, and each clock, at each of the host's turns.
+    fn at_turns(&self, family: Family) -> Offer {
         let mut is_mortal = BTreeMap::new();
         let mut moments: Vec<(u32, Time)> = Vec::new();
         for turn in self.census.turns() {
-            let ask = || self.profile.is_mortal(&self.census.host(turn.host).to_string());
+            let ask = || {
+                family == Family::Clock
+                    || self.profile.is_mortal(&self.census.host(turn.host).to_string())
+            };
             let moment = (turn.host, turn.time);
             if *is_mortal.entry(turn.host).or_insert_with(ask) && moments.last() != Some(&moment) {
                 moments.push(moment);
@@ -369,9 +377,34 @@ impl Maker<'_> {
             let at = at + Duration::from_nanos(1);
             match family {
                 Family::Crash => Plan::new().crash(at, host, lengths[index]),
-                _ => Plan::new().pause(at, host, lengths[index]),
+                Family::Pause => Plan::new().pause(at, host, lengths[index]),
+                Family::Freeze => Plan::new().freeze(at, host, lengths[index]),
+                _ => Plan::new().clock_step(at, host, [STEP_NANOS, -STEP_NANOS][index]),
             }
         })
+    }
+
+    /// Each host that may be stopped, slow from the beginning on.
+    fn slowness(&self) -> Offer {
+        let hosts: BTreeSet<u32> = self.census.turns().iter().map(|turn| turn.host).collect();
+        let length = LONG.min(self.profile.longest_stop());
+        let mut entries = Vec::new();
+        for host in hosts.into_iter().map(|host| self.census.host(host).to_string()) {
+            if self.profile.is_mortal(&host) {
+                for cost in COSTS {
+                    entries.extend(Plan::new().slow(Duration::ZERO, &host, cost, length).entries);
+                }
+            }
+        }
+        let total = entries.len() as u64;
+        Offer { entries, total }
+    }
+
+    /// What may befall each lookup: in one way first, and then in the others.
+    fn lookups(&self) -> Offer {
+        let offers = Family::LOOKUPS.map(|site| self.calls(site));
+        let total = offers.iter().map(|offer| offer.total).sum();
+        Offer { entries: offers.into_iter().flat_map(|offer| offer.entries).collect(), total }
     }
 
     /// What befalls a host at each of some moments, in two ways: one for each host first.

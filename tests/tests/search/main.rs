@@ -15,5 +15,6 @@ mod shrinking;
 mod stopping;
 mod telling;
 mod ties;
+mod timed;
 mod unrelated;
 mod workload;
