@@ -21,6 +21,7 @@ mod replays;
 mod scheduling;
 mod segments;
 mod socket_options;
+mod states;
 mod stream_faults;
 mod tcp;
 mod tun;
