@@ -4,6 +4,7 @@ mod backlog;
 mod cancellations;
 mod clocks;
 mod determinism;
+mod exhaustive;
 mod frozen;
 mod holds;
 mod hosts;
