@@ -211,7 +211,7 @@ fn an_outcome_that_leaves_no_record() {
         let verdict = check("outcome").seeds(1).verdict(move |world: World| async move {
             world.host("n1").sleep(Duration::from_millis(10)).await;
             let is_even = RUNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
-            if is_even == even_fails { Err(std::io::Error::other("unlucky")) } else { Ok(()) }
+            if is_even == even_fails { Err(io::Error::other("unlucky")) } else { Ok(()) }
         });
         let difference = verdict.failures[0].difference.as_deref().unwrap();
         assert!(
