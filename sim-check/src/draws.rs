@@ -60,7 +60,7 @@ pub(crate) fn outage(rng: &mut Rng, most: Duration, timers: &[Duration]) -> Dura
 
 /// A number from `least` to `most`, log-uniform to the step of a power of two and uniform within it: in
 /// integers, so that it is the same on every platform.
-fn log_uniform(random: u64, least: u64, most: u64) -> u64 {
+pub(crate) fn log_uniform(random: u64, least: u64, most: u64) -> u64 {
     if least >= most {
         return most;
     }

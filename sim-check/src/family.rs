@@ -54,11 +54,21 @@ pub enum Family {
     /// Packets take one, two, three or four times the least: so many arrive at one instant, and which host goes first is
     /// drawn. Schedules, too. It is no fault, and none of a calm run to be looked for.
     Ties,
+    /// Streams end for their readers before their writers end them: what is read is a part, and no error says so.
+    EarlyEnd,
+    /// Machines stand still for a while, with their kernels.
+    Freeze,
+    /// Each callback on a host costs time for a while.
+    Slow,
+    /// Lookups of a host fail for a while, find nothing, or are not answered.
+    Names,
+    /// Clocks are off, run fast or slow, and are set.
+    Clock,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::Drop,
         Self::Duplicate,
         Self::Corrupt,
@@ -81,6 +91,11 @@ impl Family {
         Self::EarlyDeath,
         Self::Cancel,
         Self::Ties,
+        Self::EarlyEnd,
+        Self::Freeze,
+        Self::Slow,
+        Self::Names,
+        Self::Clock,
     ];
 
     /// Its name, as [`FaultMix::streams`](sim_core::FaultMix::streams) and plans have it.
@@ -108,6 +123,11 @@ impl Family {
             Self::EarlyDeath => "early-death",
             Self::Cancel => "cancel",
             Self::Ties => "ties",
+            Self::EarlyEnd => "fin",
+            Self::Freeze => "freeze",
+            Self::Slow => "slow",
+            Self::Names => "dns",
+            Self::Clock => "clock",
         }
     }
 
@@ -115,13 +135,31 @@ impl Family {
         Self::ALL.into_iter().find(|family| family.name() == name)
     }
 
-    /// The name under which reports count how often it bit; none of what is no fault but another schedule.
-    pub(crate) fn counter(self) -> Option<&'static str> {
+    /// True if what it does has a time, from a calm run or before a bound.
+    pub(crate) fn has_time(self) -> bool {
+        let timed = [
+            Self::Cut,
+            Self::Crash,
+            Self::Pause,
+            Self::Freeze,
+            Self::Slow,
+            Self::Names,
+            Self::Clock,
+        ];
+        timed.contains(&self)
+    }
+
+    /// The names under which reports count how often it bit; none of what is no fault but another schedule.
+    pub(crate) fn counters(self) -> Vec<&'static str> {
         let site = match self {
-            Self::Delay | Self::Ties => return None,
-            Self::Cut => return Some("partition.drop"),
-            Self::Crash => return Some("host.crash"),
-            Self::Pause => return Some("host.pause"),
+            Self::Delay | Self::Ties => return Vec::new(),
+            Self::Cut => return vec!["partition.drop"],
+            Self::Crash => return vec!["host.crash"],
+            Self::Pause => return vec!["host.pause"],
+            Self::Freeze => return vec!["host.freeze"],
+            Self::Slow => return vec!["host.slow"],
+            Self::Clock => return vec!["host.clock"],
+            Self::Names => return Self::LOOKUPS.map(FaultSite::name).to_vec(),
             Self::Drop => FaultSite::Loss,
             Self::Duplicate => FaultSite::Duplicate,
             Self::Corrupt => FaultSite::Corrupt,
@@ -139,9 +177,18 @@ impl Family {
             Self::SpawnError => FaultSite::Spawn,
             Self::EarlyDeath => FaultSite::EarlyDeath,
             Self::Cancel => FaultSite::Cancel,
+            Self::EarlyEnd => FaultSite::Fin,
         };
-        Some(site.name())
+        vec![site.name()]
     }
+
+    /// What may befall a lookup.
+    pub(crate) const LOOKUPS: [FaultSite; 4] = [
+        FaultSite::NameFailure,
+        FaultSite::NameUnknown,
+        FaultSite::NameEmpty,
+        FaultSite::NameSilence,
+    ];
 
     /// The chance that links have of it, if it is one.
     pub(crate) fn chance(self) -> Option<Chance> {

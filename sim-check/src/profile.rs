@@ -9,6 +9,8 @@
 //! once, and as often as the bounds let it, but nothing that has a time, such as a partition or a crash. Most bugs that
 //! need some fault at some place fall to it at once; the others draw how often, and rarely draw that much.
 
+mod scheduled;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -17,15 +19,14 @@ use sim_net::plan::{Entry, PlanError, Problem};
 use sim_net::{Boundary, Chance, Latency, Link, LinkError, Plan, Probability, Sim, StreamFaults};
 
 use crate::calm::AskCalm;
-use crate::draws::{LENGTH_MAX, LIKELY_MAX, length, log_uniform_likely, outage, rng};
+use crate::draws::{LENGTH_MAX, LIKELY_MAX, length, log_uniform_likely, rng};
 use crate::family::Family;
 
 /// What may befall the worlds of a check. The values are bounds: each seed draws which families are on, how often,
 /// when, whom and for how long, up to them.
 ///
 /// A seed that 16 divides is a *storm*, and so is the first that a check runs by default: all families at once, at
-/// full strength, but [`Family::Ties`] and those that have a time ([`Family::Cut`], [`Family::Crash`],
-/// [`Family::Pause`]). Links do what they do at most (where nothing bounds them, 5 % of everything), reads have a few
+/// full strength, but [`Family::Ties`] and those that have a time, from [`Family::Cut`] to [`Family::Clock`]. Links do what they do at most (where nothing bounds them, 5 % of everything), reads have a few
 /// bytes, a fifth of what arrives is held up, and each twelfth write, accept or connect ends badly.
 ///
 /// ```
@@ -63,8 +64,6 @@ const DELAY_MAX: Duration = Duration::from_millis(200);
 /// Of how many lengths packets are in a schedule of ties, and the least that one is longer than another.
 const TIED_LENGTHS: u32 = 4;
 const TIED_STEP_MIN: Duration = Duration::from_micros(100);
-/// The families that have a time, from a calm run or before a bound.
-const TIMED: [Family; 3] = [Family::Cut, Family::Crash, Family::Pause];
 /// One seed in so many is a storm.
 const STORM_EVERY: u64 = 16;
 /// How likely things are in a storm: what links do that have no bound for it, what holds streams up, writes that take
@@ -93,7 +92,7 @@ impl Profile {
         }
     }
 
-    /// Everything that there is: what a protocol stands that claims to stand the world.
+    /// All families: what a protocol stands that claims to stand the world.
     pub fn swarm() -> Self {
         Self { families: Family::ALL.into(), ..Self::calm() }
     }
@@ -120,8 +119,8 @@ impl Profile {
             .collect();
         for word in mix.streams.split(',').filter(|word| !word.is_empty()) {
             families.insert(Family::with_name(word).unwrap_or_else(|| {
-                let rough = FaultMix::ROUGH;
-                panic!("FaultMix::streams: {word:?} is none of {rough},spawn,early-death,cancel")
+                let words = Family::ALL.map(Family::name).join(",");
+                panic!("FaultMix::streams: {word:?} is none of {words}")
             }));
         }
         if mix.cuts > 0 {
@@ -149,14 +148,14 @@ impl Profile {
         self
     }
 
-    /// This one with crashes and pauses of these hosts alone.
+    /// This one with crashes, pauses, freezes and slowness of these hosts alone.
     #[must_use]
     pub fn mortals<S: Into<String>>(mut self, hosts: impl IntoIterator<Item = S>) -> Self {
         self.mortals = Some(hosts.into_iter().map(Into::into).collect());
         self
     }
 
-    /// This one with partitions, crashes and pauses that last at most so long.
+    /// This one with partitions, crashes and whatever else has a time that last at most so long.
     #[must_use]
     pub fn lasting(mut self, at_most: Duration) -> Self {
         (self.cut_for, self.down_for) = (at_most, at_most);
@@ -243,7 +242,7 @@ impl Profile {
 
     /// The families that are no faults with a time, and leave packets a length of their own.
     fn of_storms(&self) -> impl Iterator<Item = Family> + '_ {
-        self.families().filter(|family| !TIMED.contains(family) && *family != Family::Ties)
+        self.families().filter(|family| !family.has_time() && *family != Family::Ties)
     }
 
     /// When all faults end in a run of a seed's simulation under `plan`: the same for all that the seed drew and for
@@ -316,62 +315,6 @@ impl Profile {
     /// The latest moment at which a scheduled fault begins.
     fn latest(&self, calm: AskCalm<'_>) -> Duration {
         self.within.unwrap_or_else(|| calm().length * 3 / 2)
-    }
-
-    /// The scheduled faults of a seed.
-    fn plan(&self, on: &BTreeSet<Family>, seed: u64, calm: AskCalm<'_>) -> Plan {
-        let mut plan = Plan::new();
-        let is_timed = |family: &Family| TIMED.contains(family);
-        if !on.iter().any(is_timed) || calm().hosts.is_empty() {
-            return plan;
-        }
-        let within = self.latest(calm).max(Duration::from_nanos(1));
-        let calm = calm();
-        let moment = |rng: &mut Rng| {
-            // Half by an event of a calm run: uniform times hit idle gaps most of the time.
-            let by_event = rng.ratio(1, 2) && !calm.moments.is_empty();
-            let (place, at) = (rng.next_u64(), rng.duration(Duration::ZERO..within));
-            let event = || {
-                let places = calm.moments.len() as u64;
-                let index = (u128::from(place) * u128::from(places)) >> 64;
-                calm.moments[index as usize].since_epoch()
-            };
-            if by_event { event().min(within) } else { at }
-        };
-        if on.contains(&Family::Cut) {
-            let mut rng = rng(seed, "cuts");
-            for _ in 0..rng.below(u64::from(self.cuts) + 1) {
-                let host = &calm.hosts[rng.below(calm.hosts.len() as u64) as usize];
-                let (at, lasts) = (moment(&mut rng), outage(&mut rng, self.cut_for, &calm.timers));
-                plan = plan.isolate(at, host.as_str(), lasts);
-            }
-        }
-        let mortals: Vec<&String> = calm.hosts.iter().filter(|host| self.is_mortal(host)).collect();
-        if mortals.is_empty() {
-            return plan;
-        }
-        // One at a time: each begins after the one before has ended.
-        let mut free_from = Duration::ZERO;
-        for (family, name) in [(Family::Crash, "crashes"), (Family::Pause, "pauses")] {
-            if !on.contains(&family) {
-                continue;
-            }
-            let mut rng = rng(seed, name);
-            let mut times: Vec<Duration> =
-                (0..rng.below(u64::from(self.crashes) + 1)).map(|_| moment(&mut rng)).collect();
-            times.sort_unstable();
-            for at in times {
-                let host = mortals[rng.below(mortals.len() as u64) as usize].as_str();
-                let lasts = outage(&mut rng, self.down_for, &calm.timers);
-                let at = at.max(free_from);
-                plan = match family {
-                    Family::Crash => plan.crash(at, host, lasts),
-                    _ => plan.pause(at, host, lasts),
-                };
-                free_from = at + lasts + Duration::from_nanos(1);
-            }
-        }
-        plan
     }
 
     /// How long its partitions last, at most.
@@ -449,6 +392,7 @@ fn streams(on: &BTreeSet<Family>, is_storm: bool, rng: &mut Rng) -> StreamFaults
             Family::DelayFin => faults.late_ends(once, lasts),
             Family::Spurious => faults.spurious_readiness(likely),
             Family::Reset => faults.resets(likely),
+            Family::EarlyEnd => faults.early_ends(likely),
             Family::AcceptReset => faults.accept_resets(likely),
             Family::AcceptError => faults.accept_errors(likely),
             Family::ConnectError => faults.connect_errors(likely),
@@ -613,6 +557,35 @@ mod tests {
             }
         }
         assert!(bites.iter().all(|&count| count > 50), "{bites:?}");
+    }
+
+    async fn lookups(world: World) -> io::Result<()> {
+        let (a, b) = (world.host("a"), world.host("b"));
+        for asking in [&a, &b].into_iter().cycle().take(1_000) {
+            drop(asking.getaddrinfo(("b", 9)).await);
+            a.sleep(Duration::from_millis(1)).await;
+        }
+        datagrams(world).await
+    }
+
+    #[test]
+    fn what_has_a_time_befalls_seeds_that_have_its_family_and_no_others() {
+        let timed = Family::ALL.into_iter().filter(|family| family.has_time());
+        let profile = Profile::only(timed).lasting(Duration::from_millis(50));
+        let mut bites = std::collections::BTreeMap::new();
+        for seed in 0..300 {
+            let on = profile.families_of(seed);
+            let report = profile.applied(Sim::new(seed), seed, &calm).run(lookups);
+            for family in profile.families() {
+                for counter in family.counters() {
+                    let count = report.faults.get(counter).copied().unwrap_or_default();
+                    assert!(count == 0 || on.contains(&family), "seed {seed}: {counter} {count}");
+                    *bites.entry(counter).or_insert(0) += count;
+                }
+            }
+        }
+        assert_eq!(bites.len(), 10, "{bites:?}");
+        assert!(bites.values().all(|&count| count > 5), "{bites:?}");
     }
 
     #[test]

@@ -6,13 +6,15 @@
 //! and class of message, the ends of writes), then the rest by bisection. Families take turns.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use sim_core::Time;
 use sim_net::plan::{
-    Deviation, Entry, EventId, FaultSite, Near, RESET_BOTH, RESET_RECEIVER, RESET_SENDER,
+    Deviation, Entry, EventId, FIN_RECEIVER, FaultSite, Near, RESET_BOTH, RESET_RECEIVER,
+    RESET_SENDER,
 };
-use sim_net::{Census, Message, OfferedStream, Plan};
+use sim_net::{Census, Message, OfferedStream, Plan, WriteEnd};
 
 use crate::family::Family;
 use crate::profile::Profile;
@@ -24,6 +26,9 @@ const FIRST_BYTES: u64 = 16;
 /// The lengths of what has one, beyond the scenario's own timers.
 const SHORT: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(3);
+/// What a callback costs on a host that is slow, and how far a wall clock is set.
+const COSTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(10)];
+const STEP_NANOS: i64 = 3_600_000_000_000;
 
 /// Single faults, in the order in which they are to be run.
 #[derive(Debug, Default)]
@@ -54,26 +59,18 @@ impl Singles {
     /// The run is that of the plan `own`; `timers` are how long the scenario's own timers are.
     pub(crate) fn new(profile: &Profile, own: Plan, census: &Census, timers: &[Duration]) -> Self {
         let maker = Maker { profile, census, delays: delays(timers) };
-        let mut queues: Vec<(Family, std::vec::IntoIter<Entry>)> = Vec::new();
+        let mut queues = Vec::new();
         let mut totals = Vec::new();
         for family in profile.families() {
             let Offer { entries, total } = maker.offer(family);
             if !entries.is_empty() {
                 totals.push((family, total));
-                queues.push((family, entries.into_iter()));
+                let entries: Vec<(Family, Entry)> =
+                    entries.into_iter().map(|entry| (family, entry)).collect();
+                queues.push(entries.into_iter());
             }
         }
-        let mut all = Vec::new();
-        while !queues.is_empty() {
-            queues.retain_mut(|(family, entries)| match entries.next() {
-                Some(entry) => {
-                    all.push((*family, entry));
-                    true
-                }
-                None => false,
-            });
-        }
-        Self { own, calm_fails: false, entries: all, totals }
+        Self { own, calm_fails: false, entries: taking_turns(queues), totals }
     }
 
     /// Those of a calm run that fails: that run, and nothing else.
@@ -155,11 +152,14 @@ impl Maker<'_> {
                 self.packets(FaultSite::Delay, &values)
             }
             Family::Cut => self.isolations(),
-            Family::Crash | Family::Pause => self.stops(family),
-            Family::Boundary => self.places(FaultSite::Boundary),
+            Family::Crash | Family::Pause | Family::Freeze | Family::Clock => self.at_turns(family),
+            Family::Slow => self.slowness(),
+            Family::Names => self.lookups(),
+            Family::Boundary => self.places(FaultSite::Boundary, &[1]),
             Family::Reset => {
-                self.write_ends(FaultSite::Reset, &[RESET_SENDER, RESET_RECEIVER, RESET_BOTH])
+                self.places(FaultSite::Reset, &[RESET_SENDER, RESET_RECEIVER, RESET_BOTH])
             }
+            Family::EarlyEnd => self.places(FaultSite::Fin, &[FIN_RECEIVER]),
             Family::ShortWrite => self.short_writes(),
             Family::Coalesce => self.write_ends(FaultSite::Coalesce, &[1]),
             Family::Stall => self.write_ends(FaultSite::Stall, &[nanos(SHORT), nanos(LONG)]),
@@ -194,50 +194,54 @@ impl Maker<'_> {
 
     /// The streams that can have faults of a site.
     fn streams(&self, site: FaultSite) -> Vec<OfferedStream> {
-        self.census.streams().filter(|stream| stream.can_have(site)).collect()
+        let can_have = |stream: &OfferedStream| match site {
+            // What never leaves its host ends early with its process alone.
+            FaultSite::Fin => stream.flow().is_some(),
+            site => stream.can_have(site),
+        };
+        self.census.streams().filter(can_have).collect()
     }
 
-    /// Something that befalls a stream at any place: the ends of writes and the bytes beside them, the
-    /// first bytes of each write, and the rest by bisection.
-    fn places(&self, site: FaultSite) -> Offer {
+    /// Something that befalls a stream at any place: first where the first write of each ends; then in turns at the ends
+    /// of writes and the bytes beside them, at the first bytes of each write, and at the rest, each by bisection.
+    fn places(&self, site: FaultSite, values: &[u64]) -> Offer {
         let streams = self.streams(site);
-        let lengths = streams.iter().map(|it| it.writes.last().map_or(0, |write| write.offset));
-        let lengths: Vec<u64> = lengths.collect();
+        let spans: Vec<Range<u64>> = streams.iter().map(|stream| span(site, stream)).collect();
+        let (mut ends, mut bytes) = (Vec::new(), Vec::new());
         let mut begun: Vec<BTreeSet<u64>> = Vec::new();
-        let mut queues: Vec<Vec<u64>> = Vec::new();
-        for (stream, &length) in streams.iter().zip(&lengths) {
-            let inside = |place: &u64| (1..length).contains(place);
-            let mut first = Vec::new();
-            let mut start = 0;
-            for write in &stream.writes {
-                let near = [write.offset.saturating_sub(1), write.offset, write.offset + 1];
-                let bytes = (1..FIRST_BYTES).map(|byte| start + byte);
-                first
-                    .extend(bytes.filter(|&place| place < write.offset).chain(near).filter(inside));
-                start = write.offset;
-            }
+        for (number, (stream, span)) in streams.iter().zip(&spans).enumerate() {
             let mut known = BTreeSet::new();
-            first.retain(|&place| known.insert(place));
-            begun.push(known);
-            queues.push(first);
-        }
-        let total: u64 = lengths.iter().map(|length| length.saturating_sub(1)).sum();
-        let rest = between(&lengths, &begun);
-        // Streams take turns, too.
-        let longest = queues.iter().map(Vec::len).max().unwrap_or(0);
-        let mut order: Vec<(usize, u64)> = Vec::new();
-        for place in 0..longest {
-            for (number, queue) in queues.iter().enumerate() {
-                order.extend(queue.get(place).map(|&offset| (number, offset)));
+            let mut are_new = |places: &mut dyn Iterator<Item = u64>| {
+                let new = places.filter(|place| span.contains(place) && known.insert(*place));
+                new.map(|place| (number, place)).collect::<Vec<(usize, u64)>>()
+            };
+            for &WriteEnd { offset, .. } in &stream.writes {
+                let near = [offset, offset.saturating_sub(1), offset + 1];
+                ends.extend(are_new(&mut near.into_iter()));
             }
+            let mut start = 0;
+            for &WriteEnd { offset, .. } in &stream.writes {
+                bytes.extend(are_new(&mut (start..offset.min(start + FIRST_BYTES))));
+                start = offset;
+            }
+            begun.push(known);
         }
-        let mut order: Vec<(usize, u64)> =
-            spread(order.len() as u64, PLACES_MAX).map(|place| order[place as usize]).collect();
-        order.extend(bisected(rest.len()).into_iter().map(|place| rest[place]));
-        let entry = |(number, offset): (usize, u64)| {
-            deviation(site, streams[number].event(site, offset), 1, None)
-        };
-        Offer { entries: order.into_iter().map(entry).collect(), total }
+        let total: u64 = spans.iter().map(|span| span.end - span.start).sum();
+        let rest = between(&spans, &begun, PLACES_MAX / values.len());
+        let mut seen = BTreeSet::new();
+        let is_first: Vec<bool> = ends.iter().map(|(number, _)| seen.insert(*number)).collect();
+        let mut ends = in_turn(&is_first).into_iter().map(|place| ends[place]);
+        let mut order: Vec<(usize, u64)> = ends.by_ref().take(seen.len()).collect();
+        order.extend(taking_turns(vec![
+            ends.collect::<Vec<_>>().into_iter(),
+            in_bisection(&bytes).into_iter(),
+            in_bisection(&rest).into_iter(),
+        ]));
+        let entries = order.into_iter().flat_map(|(number, offset)| {
+            let event = streams[number].event(site, offset);
+            values.iter().map(move |&value| deviation(site, event.clone(), value, None))
+        });
+        Offer { entries: entries.collect(), total: total * values.len() as u64 }
     }
 
     /// Something that befalls a stream where a write ends, or beside it if it can.
@@ -353,12 +357,15 @@ impl Maker<'_> {
         self.at_each(&moments, |host, at, index| Plan::new().isolate(at, host, lengths[index]))
     }
 
-    /// Each host that may crash or pause, at each of its turns.
-    fn stops(&self, family: Family) -> Offer {
+    /// Each host that may be stopped, and each clock, at each of the host's turns.
+    fn at_turns(&self, family: Family) -> Offer {
         let mut is_mortal = BTreeMap::new();
         let mut moments: Vec<(u32, Time)> = Vec::new();
         for turn in self.census.turns() {
-            let ask = || self.profile.is_mortal(&self.census.host(turn.host).to_string());
+            let ask = || {
+                family == Family::Clock
+                    || self.profile.is_mortal(&self.census.host(turn.host).to_string())
+            };
             let moment = (turn.host, turn.time);
             if *is_mortal.entry(turn.host).or_insert_with(ask) && moments.last() != Some(&moment) {
                 moments.push(moment);
@@ -370,9 +377,34 @@ impl Maker<'_> {
             let at = at + Duration::from_nanos(1);
             match family {
                 Family::Crash => Plan::new().crash(at, host, lengths[index]),
-                _ => Plan::new().pause(at, host, lengths[index]),
+                Family::Pause => Plan::new().pause(at, host, lengths[index]),
+                Family::Freeze => Plan::new().freeze(at, host, lengths[index]),
+                _ => Plan::new().clock_step(at, host, [STEP_NANOS, -STEP_NANOS][index]),
             }
         })
+    }
+
+    /// Each host that may be stopped, slow from the beginning on.
+    fn slowness(&self) -> Offer {
+        let hosts: BTreeSet<u32> = self.census.turns().iter().map(|turn| turn.host).collect();
+        let length = LONG.min(self.profile.longest_stop());
+        let mut entries = Vec::new();
+        for host in hosts.into_iter().map(|host| self.census.host(host).to_string()) {
+            if self.profile.is_mortal(&host) {
+                for cost in COSTS {
+                    entries.extend(Plan::new().slow(Duration::ZERO, &host, cost, length).entries);
+                }
+            }
+        }
+        let total = entries.len() as u64;
+        Offer { entries, total }
+    }
+
+    /// What may befall each lookup: in one way first, and then in the others.
+    fn lookups(&self) -> Offer {
+        let offers = Family::LOOKUPS.map(|site| self.calls(site));
+        let total = offers.iter().map(|offer| offer.total).sum();
+        Offer { entries: offers.into_iter().flat_map(|offer| offer.entries).collect(), total }
     }
 
     /// What befalls a host at each of some moments, in two ways: one for each host first.
@@ -395,19 +427,28 @@ impl Maker<'_> {
     }
 }
 
-/// Places of streams that are this long at which nothing has begun, as (stream, offset), in order: so many as are looked
-/// at, spread over all streams.
-fn between(lengths: &[u64], begun: &[BTreeSet<u64>]) -> Vec<(usize, u64)> {
-    let left = lengths
-        .iter()
-        .zip(begun)
-        .map(|(length, known)| length.saturating_sub(1) - known.len() as u64);
-    let mut wanted = spread(left.sum(), PLACES_MAX).peekable();
+/// The places of a stream that something can befall.
+fn span(site: FaultSite, stream: &OfferedStream) -> Range<u64> {
+    let length = stream.writes.last().map_or(0, |write| write.offset);
+    match site {
+        _ if length == 0 => 0..0,
+        // At its ends it is divided anyway.
+        FaultSite::Boundary => 1..length,
+        _ => 0..length + 1,
+    }
+}
+
+/// Places of streams with these spans at which nothing has begun, as (stream, offset), in order: at most so many,
+/// spread over all streams.
+fn between(spans: &[Range<u64>], begun: &[BTreeSet<u64>], most: usize) -> Vec<(usize, u64)> {
+    let left =
+        spans.iter().zip(begun).map(|(span, known)| span.end - span.start - known.len() as u64);
+    let mut wanted = spread(left.sum(), most).peekable();
     let mut places = Vec::new();
     let mut before = 0;
-    for (number, (&length, known)) in lengths.iter().zip(begun).enumerate() {
-        let mut start = 1;
-        for end in known.iter().copied().chain([length.max(1)]) {
+    for (number, (span, known)) in spans.iter().zip(begun).enumerate() {
+        let mut start = span.start;
+        for end in known.iter().copied().chain([span.end]) {
             // From `start` up to `end` there is nothing.
             while let Some(place) = wanted.next_if(|&place| place < before + (end - start)) {
                 places.push((number, start + place - before));
@@ -417,6 +458,20 @@ fn between(lengths: &[u64], begun: &[BTreeSet<u64>]) -> Vec<(usize, u64)> {
         }
     }
     places
+}
+
+/// One of each queue after the other, as long as there are any.
+fn taking_turns<T>(mut queues: Vec<std::vec::IntoIter<T>>) -> Vec<T> {
+    let mut all = Vec::new();
+    while !queues.is_empty() {
+        queues.retain_mut(|queue| {
+            let next = queue.next();
+            let has_more = next.is_some();
+            all.extend(next);
+            has_more
+        });
+    }
+    all
 }
 
 /// Numbers below `count`, in order: all of them, or `most` that are equally far apart.
@@ -443,9 +498,15 @@ fn in_turn(is_first: &[bool]) -> Vec<usize> {
         taken.collect::<Vec<usize>>()
     };
     let mut order = of(true, PLACES_MAX);
-    let rest = of(false, PLACES_MAX - order.len());
-    order.extend(bisected(rest.len()).into_iter().map(|place| rest[place]));
+    order.extend(in_bisection(&of(false, PLACES_MAX - order.len())));
     order
+}
+
+/// Things by bisection: as many as are looked at, which are spread over all.
+fn in_bisection<T: Copy>(all: &[T]) -> Vec<T> {
+    let taken = spread(all.len() as u64, PLACES_MAX).map(|place| all[place as usize]);
+    let taken: Vec<T> = taken.collect();
+    bisected(taken.len()).into_iter().map(|place| taken[place]).collect()
 }
 
 /// The numbers below `count`, each once, such that the first few are far apart: their bits in reverse.
@@ -504,10 +565,10 @@ mod tests {
     fn what_lies_between_is_each_place_once_or_as_many_of_each_stream_as_it_is_long() {
         let known = |places: &[u64]| places.iter().copied().collect::<BTreeSet<u64>>();
         let begun = [known(&[1, 3]), known(&[]), known(&[]), known(&[4])];
-        let expected = [(0, 2), (0, 4), (2, 1), (2, 2), (3, 1), (3, 2), (3, 3)];
-        assert_eq!(between(&[5, 0, 3, 5], &begun), expected);
+        let expected = [(0, 2), (0, 4), (2, 0), (2, 1), (2, 2), (3, 1), (3, 2), (3, 3)];
+        assert_eq!(between(&[1..5, 0..0, 0..3, 1..5], &begun, PLACES_MAX), expected);
         let long = PLACES_MAX as u64;
-        let places = between(&[long, 3 * long], &[known(&[1]), known(&[])]);
+        let places = between(&[1..long, 1..3 * long], &[known(&[1]), known(&[])], PLACES_MAX);
         assert_eq!(places.len(), PLACES_MAX);
         let of_first = places.iter().filter(|(number, _)| *number == 0).count();
         assert!(of_first.abs_diff(PLACES_MAX / 4) < 3, "{of_first}");
@@ -586,8 +647,91 @@ mod tests {
                 assert!(report.outcome.is_ok(), "{plan}: {:?}", report.outcome);
             }
         }
-        let resets = Singles::new(&Profile::only([Family::Reset]), Plan::new(), &census, &[]);
-        assert_eq!(resets.len(), 0);
+        let ends = Profile::only([Family::Reset, Family::EarlyEnd]);
+        assert_eq!(Singles::new(&ends, Plan::new(), &census, &[]).len(), 0);
+    }
+
+    /// A stream can be reset, and end, behind any of its bytes, and before the first: each place is tried once, those
+    /// that differ most first, and each finds its own.
+    #[test]
+    fn streams_between_hosts_are_reset_and_end_at_every_byte() {
+        async fn asks(world: World) -> io::Result<()> {
+            let (server, client) = (world.host("server"), world.host("client"));
+            let serve = |mut reader: StreamReader, writer: StreamWriter| async move {
+                let question = reader.read_to_end().await?;
+                writer.write(&question[..5]);
+                writer.close();
+                Ok::<(), io::Error>(())
+            };
+            let _listening = server.start_server(("server", 7000), serve).await?;
+            let (mut reader, writer) = client.open_connection(("server", 7000)).await?;
+            for _ in 0..2 {
+                writer.write(&[7; 20]);
+                client.sleep(Duration::from_millis(10)).await;
+            }
+            writer.write_eof();
+            assert!(reader.read_to_end().await.is_ok_and(|answer| answer.len() == 5));
+            Ok(())
+        }
+        const PLACES: u64 = 41 + 6;
+        let census = Sim::new(1).census(true).run(asks).census.unwrap();
+        let own = || Plan::new().seed(1);
+        for (family, values) in [(Family::Reset, 3), (Family::EarlyEnd, 1)] {
+            let singles = Singles::new(&Profile::only([family]), own(), &census, &[]);
+            let total = PLACES * values as u64;
+            let coverage = Coverage { family, done: total, total };
+            assert_eq!(singles.coverage(singles.len()), [coverage]);
+            let mut texts = BTreeSet::new();
+            for index in 0..singles.len() {
+                let plan = singles.plan(index);
+                let report = Sim::new(1).replay(&plan).unwrap().run(asks);
+                assert_eq!(report.bindings.to_string(), "bound 1 of 1", "{plan}");
+                texts.insert(plan.to_string());
+            }
+            assert_eq!(texts.len() as u64, total);
+            // Where the first write of each stream ends, before anything else; then the other end, and first bytes.
+            let offsets = |from: usize, count: usize| {
+                let entries = singles.entries[from * values..].iter().step_by(values).take(count);
+                let offset = |(_, entry): &(Family, Entry)| match entry {
+                    Entry::Deviation(Deviation { event, .. }) => match event {
+                        EventId::Stream { offset, .. } => *offset,
+                        event => panic!("{event}"),
+                    },
+                    entry => panic!("{entry}"),
+                };
+                entries.map(offset).collect::<Vec<u64>>()
+            };
+            assert_eq!(offsets(0, 2).into_iter().collect::<BTreeSet<u64>>(), [5, 20].into());
+            let next = offsets(2, 20);
+            assert!([19, 21, 39, 40, 0, 16].iter().all(|place| next.contains(place)), "{next:?}");
+        }
+    }
+
+    /// Of a stream that is long not every byte is tried, and coverage says so.
+    #[test]
+    fn of_a_long_stream_places_everywhere_are_tried() {
+        async fn uploads(world: World) -> io::Result<()> {
+            let (server, client) = (world.host("server"), world.host("client"));
+            let serve = |mut reader: StreamReader, writer: StreamWriter| async move {
+                reader.read_to_end().await?;
+                writer.close();
+                Ok::<(), io::Error>(())
+            };
+            let _listening = server.start_server(("server", 7000), serve).await?;
+            let (mut reader, writer) = client.open_connection(("server", 7000)).await?;
+            writer.write(&vec![7; 200_000]);
+            writer.write_eof();
+            reader.read_to_end().await?;
+            Ok(())
+        }
+        let census = Sim::new(1).census(true).run(uploads).census.unwrap();
+        for (family, values) in [(Family::Reset, 3), (Family::EarlyEnd, 1)] {
+            let singles = Singles::new(&Profile::only([family]), Plan::new(), &census, &[]);
+            let [coverage] = singles.coverage(singles.len())[..] else { panic!("one family") };
+            assert_eq!(coverage.total, 200_001 * values);
+            let sampled = PLACES_MAX as u64;
+            assert!((sampled - 3..sampled + 400).contains(&coverage.done), "{coverage:?}");
+        }
     }
 
     #[test]

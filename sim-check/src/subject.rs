@@ -86,7 +86,7 @@ impl<'a> Subject<'a> {
         let befalls = move |family: &Family| {
             seeds.clone().any(|seed| self.profile.families_of(seed).contains(family))
         };
-        self.profile.families().filter(befalls).filter_map(Family::counter)
+        self.profile.families().filter(befalls).flat_map(Family::counters)
     }
 
     /// The simulation of a plan: links as they are when nothing befalls them, and what the plan says.

@@ -4,7 +4,7 @@
 use std::any::{Any, type_name};
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use slab::Slab;
@@ -15,6 +15,7 @@ use crate::current;
 use crate::datagram::DatagramHandler;
 use crate::engine::callbacks::{Action, Place, Posted};
 use crate::engine::report::ErrorContext;
+use crate::error::panic_message;
 #[cfg(feature = "hyper")]
 use crate::hyper::IoProtocol;
 use crate::protocol::Eof;
@@ -104,17 +105,43 @@ impl<P: 'static, T: AnyTransport> ProtocolCell<P, T> {
         let mut protocol = self.borrow();
         let result = code(&mut protocol, &mut Cx::new(&self.transport, self));
         if self.transport.event_loop().core.keeps_states() {
-            self.tell_state(&protocol);
+            self.note_state(&protocol);
         }
         result
     }
 
-    /// Tells whoever keeps a log what has become of the protocol.
+    /// Tells whoever keeps a log what has become of the protocol. A run without a log does not ask it, so a
+    /// panic of its answer ends here.
     #[cold]
-    fn tell_state(&self, protocol: &P) {
-        if let Some(digest) = T::digest(&self.callbacks, protocol) {
+    fn note_state(&self, protocol: &P) {
+        let asked = catch_unwind(AssertUnwindSafe(|| T::digest(&self.callbacks, protocol)));
+        let state = asked
+            .unwrap_or_else(|panic| Some(format!("its digest panics: {}", panic_message(&*panic))));
+        if let Some(state) = state {
             let driver = &self.transport.event_loop().core.driver;
-            driver.keep_state(self.transport.connection_number(), &digest);
+            driver.keep_state(self.transport.connection_number(), &state);
+        }
+    }
+
+    /// Enters the protocol for the last time, and has it tell what has become of it.
+    pub(crate) fn enter_last(&self, code: impl FnOnce(&mut P, &mut Cx<'_, P, T>)) {
+        code(&mut self.borrow(), &mut Cx::new(&self.transport, self));
+        if self.transport.event_loop().core.driver.is_simulated() {
+            self.tell_last_state();
+        }
+    }
+
+    /// Puts what the protocol says of its state into the trace.
+    pub(crate) fn tell_last_state(&self) {
+        let core = &self.transport.event_loop().core;
+        let connection = self.transport.connection_number();
+        match core.contain(|| T::digest(&self.callbacks, &self.borrow())) {
+            Ok(None) => {}
+            Ok(Some(state)) => core.trace_state(connection, &state),
+            Err(message) => {
+                let context = ErrorContext::panic("Exception in digest", message);
+                core.report(context.on(connection, type_name::<P>()));
+            }
         }
     }
 
@@ -390,7 +417,11 @@ impl<P: 'static> StreamHandler for ProtocolCell<P, Transport> {
     }
 
     fn connection_lost(&self, error: Option<io::Error>) {
-        self.enter(|protocol, cx| self.callbacks.connection_lost(protocol, cx, error));
+        self.enter_last(|protocol, cx| self.callbacks.connection_lost(protocol, cx, error));
+    }
+
+    fn tell_last_state(&self) {
+        ProtocolCell::tell_last_state(self);
     }
 
     fn protocol_name(&self) -> &'static str {
@@ -452,7 +483,11 @@ where
     }
 
     fn connection_lost(&self, error: Option<io::Error>) {
-        self.enter(|protocol, cx| protocol.connection_lost(cx, error));
+        self.enter_last(|protocol, cx| protocol.connection_lost(cx, error));
+    }
+
+    fn tell_last_state(&self) {
+        ProtocolCell::tell_last_state(self);
     }
 
     fn protocol_name(&self) -> &'static str {

@@ -182,6 +182,8 @@ pub(crate) trait DatagramHandler {
     fn pause_writing(&self);
     fn resume_writing(&self);
     fn connection_lost(&self, error: Option<io::Error>);
+    /// Puts what the protocol says of its state into the trace: the run is over.
+    fn tell_last_state(&self);
     fn protocol_name(&self) -> &'static str;
     fn detach(&self);
     fn as_any(self: Rc<Self>) -> Rc<dyn Any>;
@@ -334,6 +336,13 @@ impl Endpoint {
     /// The type of its protocol, if it has one.
     pub(crate) fn protocol_name(&self) -> Option<&'static str> {
         self.handler().map(|handler| handler.protocol_name())
+    }
+
+    /// Its protocol tells its state: the run is over.
+    pub(crate) fn tell_last_state(&self) {
+        if let Some(handler) = self.handler() {
+            handler.tell_last_state();
+        }
     }
 
     fn handler(&self) -> Option<Rc<dyn DatagramHandler>> {

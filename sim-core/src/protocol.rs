@@ -78,9 +78,16 @@ pub trait Protocol: Sized + 'static {
         let _ = (cx, error);
     }
 
-    /// The protocol's state in a few words, for a person who looks at a run: `leader of view 3`. It is
-    /// asked after each callback, and only while a log is kept; it must change nothing. A
-    /// simulation shows it beside what happened, and it is no part of the trace's hash.
+    /// The protocol's state in a few words, for a person who looks at a run: `leader of view 3`. It must change
+    /// nothing.
+    ///
+    /// A simulation asks for the last one in every run: when [`connection_lost`](Self::connection_lost) has returned,
+    /// and of protocols whose connections are there then at the end of the run, unless a panic ended that. It is part of the
+    /// trace's hash, so two runs that differ in it alone are told apart. So it must be a function of the run: no
+    /// address of memory, nothing of a hash map's order. A panic of it costs what one of a callback does.
+    ///
+    /// While a log is kept it is asked after each callback, too, and the log shows it beside what happened. That changes
+    /// nothing, whatever comes of it. A real loop never asks.
     fn digest(&self) -> Option<String> {
         None
     }

@@ -73,9 +73,9 @@ pub struct FaultMix {
     pub down_for: Duration,
     /// How long after the beginning of the run a partition or a crash may begin, at the latest.
     pub within: Duration,
-    /// What streams may show, in the words of plans, with commas between: `boundary,short-write`; and
-    /// what befalls child processes: `spawn`, `early-death`; and `cancel`: tasks that were declared
-    /// [`cancellable`](crate::Task::cancellable) are cancelled where they wait.
+    /// What streams may show, in the words of plans, with commas between: `boundary,short-write`, and `fin`, their end
+    /// before their writer is through; what befalls child processes: `spawn`, `early-death`; and `cancel`: tasks that
+    /// were declared [`cancellable`](crate::Task::cancellable) are cancelled where they wait.
     pub streams: &'static str,
 }
 

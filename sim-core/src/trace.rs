@@ -88,6 +88,14 @@ pub enum Record {
         /// Whether it holds.
         holds: bool,
     },
+    /// What a protocol that has a [`digest`](crate::Protocol::digest) said of its state last: when it had been
+    /// told of the loss of its connection, or, if it was not, at the end of the run.
+    State {
+        /// The transport.
+        connection: u32,
+        /// A hash of what it said.
+        digest: u64,
+    },
 }
 
 /// A protocol's callback.
@@ -240,6 +248,7 @@ impl Record {
             Self::Mark { label, value } => [11, label, value],
             Self::Property { name, holds } => [12, name, u64::from(holds)],
             Self::TaskCancelled { task } => [13, u64::from(task), 0],
+            Self::State { connection, digest } => [14, u64::from(connection), digest],
         }
     }
 
@@ -272,6 +281,7 @@ impl Record {
             11 => Self::Mark { label: first, value: second },
             12 => Self::Property { name: first, holds: second != 0 },
             13 => Self::TaskCancelled { task: low },
+            14 => Self::State { connection: low, digest: second },
             _ => return None,
         })
     }
@@ -299,6 +309,7 @@ impl fmt::Display for Record {
             Self::Mark { label, value } => write!(f, "mark {label:016x} = {value}"),
             Self::Property { name, holds: true } => write!(f, "property {name:016x} holds"),
             Self::Property { name, .. } => write!(f, "property {name:016x} does not hold"),
+            Self::State { connection, digest } => write!(f, "#{connection} state {digest:016x}"),
         }
     }
 }
@@ -326,6 +337,7 @@ mod tests {
             Record::Mark { label: u64::MAX, value: 1 },
             Record::Property { name: u64::MAX, holds: true },
             Record::Property { name: 0, holds: false },
+            Record::State { connection, digest: u64::MAX },
         ];
         let all = callbacks.into_iter().chain(controls).chain(outcomes).chain(others);
         for record in all {

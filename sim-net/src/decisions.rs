@@ -101,10 +101,12 @@ pub enum Site {
     TaskCancel,
     /// How long a job of `run_in_executor` takes, beyond the least.
     JobDelay,
+    /// Whether a write is the last of its stream, which ends for its reader.
+    EarlyEnd,
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::HostOrder,
         Self::PacketDelay,
         Self::InitialSequence,
@@ -136,6 +138,7 @@ impl Site {
         Self::EarlyDeath,
         Self::TaskCancel,
         Self::JobDelay,
+        Self::EarlyEnd,
     ];
 
     /// The stable name, as traces and plans write it.
@@ -160,6 +163,7 @@ impl Site {
             Self::LateEnd => "stream.delay-fin",
             Self::SpuriousReadiness => "socket.spurious",
             Self::StreamReset => "stream.rst",
+            Self::EarlyEnd => "stream.fin",
             Self::AcceptReset => "socket.accept-reset",
             Self::AcceptError => "socket.emfile",
             Self::ConnectError => "socket.connect",
@@ -191,6 +195,7 @@ impl Site {
             | Self::LateEnd
             | Self::SpuriousReadiness
             | Self::StreamReset
+            | Self::EarlyEnd
             | Self::AcceptReset
             | Self::AcceptError
             | Self::ConnectError
@@ -219,7 +224,7 @@ impl Site {
             | Self::JobDelay => 0,
             Self::InitialSequence | Self::EphemeralPort | Self::StoreTorn => 1,
             Self::NamedRng => 2,
-            Self::WorkloadSize => 3,
+            Self::WorkloadSize | Self::EarlyEnd => 3,
             Self::PacketLoss | Self::AcceptError | Self::NameFailure | Self::SpawnError => 4,
             Self::PacketDuplicate | Self::ConnectError | Self::NameUnknown | Self::EarlyDeath => 5,
             Self::PacketCorrupt | Self::NameEmpty | Self::TaskCancel => 6,
@@ -497,10 +502,19 @@ mod tests {
             Site::PacketDuplicate,
             Site::PacketCorrupt,
             Site::PacketReorder,
+            Site::ReadBoundary,
+            Site::ShortWrite,
+            Site::HeldRead,
+            Site::ReadStall,
+            Site::LateEnd,
+            Site::SpuriousReadiness,
+            Site::StreamReset,
+            Site::AcceptReset,
+            Site::EarlyEnd,
         ];
         let mut slots = of_flows.map(Site::slot);
         slots.sort_unstable();
-        assert!(slots.windows(2).all(|pair| pair[0] < pair[1]) && slots[5] < SLOTS);
+        assert!(slots.windows(2).all(|pair| pair[0] < pair[1]) && slots[14] < SLOTS);
     }
 
     #[test]

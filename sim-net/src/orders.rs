@@ -305,6 +305,7 @@ impl Scheduler {
                 continue;
             }
             self.bind(*entry);
+            self.count("host.clock");
             if clock.offset_nanos != 0 {
                 self.network().step_wall_clock(index, clock.offset_nanos);
             }

@@ -202,6 +202,17 @@ impl Scheduler {
         left.collect()
     }
 
+    /// The run is over: protocols that are there tell their state, host by host.
+    pub(crate) fn tell_states(&self) {
+        let hosts = self.network().hosts.len() as u32;
+        for (index, engine) in (0..hosts).filter_map(|index| Some((index, self.engine_of(index)?)))
+        {
+            self.current.set(index);
+            engine.tell_states();
+        }
+        self.current.set(CONTROL);
+    }
+
     /// The host whose turn it is, or was when a panic ended it.
     pub(crate) fn current(&self) -> u32 {
         self.current.get()

@@ -132,6 +132,11 @@ impl Simulation {
         let outcome = future.and_then(|future| self.run(future));
         let mut outcome = outcome.and_then(|value| self.wind_down().map(|()| value));
         let leftovers = if self.seeks_leftovers { self.leftovers() } else { Vec::new() };
+        // A person wants to see what came before.
+        let tail = self.tail();
+        if let Err(finding) = self.tell_states(&outcome) {
+            outcome = outcome.and(Err(finding));
+        }
         let (time, events, hash) = (self.time(), self.events(), self.hash());
         let log = self.log();
         let (faults, absent_hosts) = (self.faults(), self.absent_hosts());
@@ -139,7 +144,6 @@ impl Simulation {
         let capture = self.scheduler.network().wire.capture.take();
         let capture = capture.map(|capture| self.with_hosts(*capture));
         let (bindings, recording, census) = (self.bindings(), self.recording(), self.take_census());
-        let tail = self.scheduler.network().wire.trace.tail();
         // Destructors of protocols run here, and those of the scenario.
         let control = self.control.take();
         for ended in [self.contain(|| self.scheduler.close()), self.contain(|| drop(control))] {
@@ -162,6 +166,17 @@ impl Simulation {
             bindings,
             recording,
             census,
+        }
+    }
+
+    /// Protocols whose connections are there tell their state, unless the run ended in the middle of a callback.
+    fn tell_states<T>(&self, outcome: &Result<T, Finding>) -> Result<(), Finding> {
+        match outcome {
+            Err(Finding {
+                kind: FindingKind::Panic | FindingKind::Property | FindingKind::Stopped,
+                ..
+            }) => Ok(()),
+            _ => self.judged(self.contain(|| self.scheduler.tell_states())),
         }
     }
 

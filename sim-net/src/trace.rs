@@ -441,7 +441,7 @@ impl Trace {
             host,
             step = entry.step,
             "{}",
-            Told(&entry.record, &self.hosts, &self.names)
+            Told { record: &entry.record, hosts: &self.hosts, names: &self.names, state: None }
         );
     }
 
@@ -586,7 +586,7 @@ impl Log {
 
     /// What an entry says, without time, host and step.
     pub fn text(&self, entry: &Entry) -> String {
-        Told(&entry.record, &self.hosts, &self.names).to_string()
+        self.told(entry).to_string()
     }
 
     /// The line for an entry.
@@ -596,8 +596,18 @@ impl Log {
             entry.time.to_string(),
             self.host(entry.host),
             entry.step,
-            Told(&entry.record, &self.hosts, &self.names)
+            self.told(entry)
         )
+    }
+
+    fn told<'a>(&'a self, entry: &'a Entry) -> Told<'a> {
+        let state = match entry.record {
+            Record::Engine(EngineRecord::State { connection, .. }) => {
+                self.notes.state_at(entry.step, entry.host, connection)
+            }
+            _ => None,
+        };
+        Told { record: &entry.record, hosts: &self.hosts, names: &self.names, state }
     }
 }
 
@@ -638,12 +648,18 @@ impl fmt::Display for Log {
 }
 
 /// A record in words.
-struct Told<'a>(&'a Record, &'a [Arc<str>], &'a Names);
+struct Told<'a> {
+    record: &'a Record,
+    hosts: &'a [Arc<str>],
+    names: &'a Names,
+    /// What the protocol said that it is about, if that is known.
+    state: Option<&'a str>,
+}
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let packet = |packet: &PacketRecord| {
-            let flow = packet.flow.name(self.1);
+            let flow = packet.flow.name(self.hosts);
             let (kind, bytes) = (packet.kind.name(), packet.bytes);
             match packet.kind {
                 PacketKind::Datagram => format!("{flow} {kind} len {bytes}"),
@@ -653,10 +669,15 @@ impl fmt::Display for Told<'_> {
                 _ => format!("{flow} {kind} seq {} len {bytes}", packet.offset),
             }
         };
-        match self.0 {
-            Record::Engine(EngineRecord::Property { name, holds }) if self.2.contains_key(name) => {
+        match self.record {
+            Record::Engine(EngineRecord::Property { name, holds })
+                if self.names.contains_key(name) =>
+            {
                 let not = if *holds { "" } else { "NOT " };
-                write!(f, "property {:?}: {not}so", self.2[name].0)
+                write!(f, "property {:?}: {not}so", self.names[name].0)
+            }
+            Record::Engine(EngineRecord::State { connection, .. }) if self.state.is_some() => {
+                write!(f, "#{connection} state: {}", self.state.unwrap_or_default())
             }
             Record::Engine(record) => record.fmt(f),
             Record::Turn => f.write_str("turn"),

@@ -39,6 +39,8 @@ pub(crate) struct Wire {
     pub(crate) plane: Option<Box<Plane>>,
     /// Somebody looks at packets, in a log or a capture, and so they have numbers.
     is_observed: bool,
+    /// Full segments leave as one where nothing tells them apart.
+    pub(crate) forms_trains: bool,
     /// How many packets were sent while somebody looked.
     observed: u32,
 }
@@ -70,6 +72,7 @@ impl Wire {
             capture: None,
             plane: None,
             is_observed: keep_log,
+            forms_trains: true,
             observed: 0,
         }
     }
@@ -160,6 +163,11 @@ impl Wire {
     #[inline]
     pub(crate) fn is_constant(&self, path: Path) -> bool {
         path.loopback || self.links.is_constant(path.from, path.host)
+    }
+
+    /// True if several full segments may leave as one.
+    pub(crate) fn allows_trains(&self, path: Path) -> bool {
+        self.forms_trains && self.is_constant(path)
     }
 
     /// Sends a packet on its path, from a free place on the agenda. `lane` is that of its flow;

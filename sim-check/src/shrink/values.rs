@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sim_core::Time;
 use sim_net::plan::{
-    Action, Condition, Deviation, Entry, Fault, FaultSite, Incident, RESET_BOTH, RESET_RECEIVER,
-    RESET_SENDER, Sides, Start,
+    Action, Condition, Deviation, Entry, EventId, FIN_KILL, FIN_RECEIVER, Fault, FaultSite,
+    Incident, RESET_BOTH, RESET_RECEIVER, RESET_SENDER, Sides, Start,
 };
 
 /// Times as people say them, from short to long.
@@ -77,6 +77,10 @@ pub(super) fn simpler(entry: &Entry, rounds: bool) -> Vec<Entry> {
         Entry::Deviation(deviation) => {
             let ends = match (deviation.site, deviation.value) {
                 (FaultSite::Reset, RESET_BOTH) => vec![RESET_SENDER, RESET_RECEIVER],
+                // A stream that ends is less than a process that does.
+                (FaultSite::Fin, FIN_KILL) if matches!(deviation.event, EventId::Stream { .. }) => {
+                    vec![FIN_RECEIVER]
+                }
                 _ => Vec::new(),
             };
             let values = [ends, lower(deviation, rounder)].concat();

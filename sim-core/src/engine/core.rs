@@ -23,6 +23,7 @@ use crate::driver::Driver;
 use crate::error::{TaskError, panic_message};
 use crate::executor::Executors;
 use crate::handle::PanicPolicy;
+use crate::property;
 use crate::signal::SignalHandlers;
 use crate::task::AnyTask;
 use crate::timer::{Handle, Timer};
@@ -284,6 +285,14 @@ impl Core {
     #[inline]
     pub(crate) fn trace(&self, record: Record) {
         self.driver.trace(&record);
+    }
+
+    /// Traces what a protocol says of its state last.
+    pub(crate) fn trace_state(&self, connection: u32, state: &str) {
+        if self.keeps_states {
+            self.driver.keep_state(connection, state);
+        }
+        self.trace(Record::State { connection, digest: property::label(state) });
     }
 
     /// Queues an entry for the next iteration.

@@ -43,6 +43,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inbox {
+    #[expect(clippy::disallowed_methods, reason = "it is compared, and nothing else depends on it")]
     pub(crate) fn new(alarm: Arc<dyn Alarm>, simulated: bool, room: Vec<Woken>) -> Self {
         Self {
             woken: Mutex::new(room),
@@ -78,6 +79,10 @@ impl Inbox {
     }
 
     /// True on a thread that is not the loop's. A simulation remembers its name.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a simulation ends with a thread that is not its own"
+    )]
     fn notes_foreign_thread(&self) -> bool {
         let thread = std::thread::current();
         let is_foreign = thread.id() != self.owner;

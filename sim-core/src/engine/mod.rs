@@ -18,6 +18,7 @@ mod leftover;
 mod memory;
 pub mod report;
 pub(crate) mod sources;
+mod states;
 mod unclosed;
 
 use std::fmt;
@@ -137,6 +138,16 @@ impl Turner {
     /// ```
     pub fn leftovers(&self, name: &dyn Fn(&Address) -> String) -> Vec<Leftover> {
         leftover::of(&self.core, name)
+    }
+
+    /// The run is over: every protocol that is there puts what its [`digest`](crate::Protocol::digest) says into the
+    /// trace, in the order in which their transports were made.
+    ///
+    /// # Panics
+    ///
+    /// With what a digest panicked with, under [`PanicPolicy::EndRun`](crate::PanicPolicy).
+    pub fn tell_states(&self) {
+        states::tell(&self.core);
     }
 
     /// The name of a foreign thread that woke a task, if the driver is a simulation and one did.

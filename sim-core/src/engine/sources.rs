@@ -76,6 +76,26 @@ impl Registered {
         }
     }
 
+    /// The number of its transport, if it has one.
+    pub(super) fn transport_number(&self) -> Option<u32> {
+        match self {
+            Self::Stream(stream) => Some(stream.number()),
+            Self::Endpoint(endpoint) => Some(endpoint.number()),
+            Self::Child(child) => Some(child.number),
+            Self::Waiting(_) | Self::Listener(_) | Self::Signal(_) | Self::Handlers(_) => None,
+        }
+    }
+
+    /// Its protocol, if it has one, tells its state: the run is over.
+    pub(super) fn tell_last_state(&self) {
+        match self {
+            Self::Stream(stream) => stream.tell_last_state(),
+            Self::Endpoint(endpoint) => endpoint.tell_last_state(),
+            Self::Child(child) => child.tell_last_state(),
+            Self::Waiting(_) | Self::Listener(_) | Self::Signal(_) | Self::Handlers(_) => {}
+        }
+    }
+
     /// The loop is closed: closes the socket without a callback.
     pub(crate) fn release(self) {
         match self {

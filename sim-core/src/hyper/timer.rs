@@ -1,6 +1,10 @@
 //! hyper's time: the loop's.
 
-#![expect(clippy::disallowed_types, reason = "hyper's trait is made of `Instant`")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "hyper's trait is made of `Instant`"
+)]
 
 use std::fmt;
 use std::future::Future;

@@ -525,6 +525,12 @@ impl StreamHandler for Layered {
         self.below_lost(error);
     }
 
+    fn tell_last_state(&self) {
+        if let Some(above) = self.above() {
+            above.tell_last_state();
+        }
+    }
+
     fn with_buffer(&self, _: usize, _: &mut ReadInto<'_>) -> Option<io::Result<usize>> {
         None
     }

@@ -29,6 +29,8 @@ pub(crate) trait SubprocessHandler {
     fn resume_writing(&self);
     fn process_exited(&self);
     fn connection_lost(&self);
+    /// Puts what the protocol says of its state into the trace: the run is over.
+    fn tell_last_state(&self);
     fn protocol_name(&self) -> &'static str;
     fn detach(&self);
 }
@@ -152,6 +154,14 @@ impl Child {
     /// The type of its protocol, if it has one.
     pub(crate) fn protocol_name(&self) -> Option<&'static str> {
         self.handler.borrow().as_ref().map(|handler| handler.protocol_name())
+    }
+
+    /// Its protocol tells its state: the run is over.
+    pub(crate) fn tell_last_state(&self) {
+        let handler = self.handler.borrow().clone();
+        if let Some(handler) = handler {
+            handler.tell_last_state();
+        }
     }
 
     pub(crate) fn returncode(&self) -> Option<i32> {

@@ -368,7 +368,11 @@ impl<P: SubprocessProtocol> SubprocessHandler for ProtocolCell<P, SubprocessTran
     }
 
     fn connection_lost(&self) {
-        self.enter(|protocol, cx| protocol.connection_lost(cx, None));
+        self.enter_last(|protocol, cx| protocol.connection_lost(cx, None));
+    }
+
+    fn tell_last_state(&self) {
+        ProtocolCell::tell_last_state(self);
     }
 
     fn protocol_name(&self) -> &'static str {

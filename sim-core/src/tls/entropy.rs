@@ -4,6 +4,8 @@
 //! (`crate::current`): the session that is at work lends its [`Entropy`] to its engine. Without one
 //! there are no random numbers, and the handshake fails.
 
+#![expect(clippy::disallowed_types, reason = "real loops draw from the system, worlds do not")]
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -255,6 +255,13 @@ impl Stream {
         self.handler().map(|handler| handler.protocol_name())
     }
 
+    /// Its protocol tells its state: the run is over.
+    pub(crate) fn tell_last_state(&self) {
+        if let Some(handler) = self.handler() {
+            handler.tell_last_state();
+        }
+    }
+
     fn handler(&self) -> Option<Rc<dyn StreamHandler>> {
         self.handler.borrow().clone()
     }

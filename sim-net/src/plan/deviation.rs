@@ -35,7 +35,8 @@ pub enum FaultSite {
     Stall,
     /// The connection is reset here; the value says at which ends.
     Reset,
-    /// The process of the sender is killed when it has sent this far.
+    /// The stream ends for its reader when so much of it is sent, whatever else its writer has: the process of the
+    /// writer is killed, or the stream alone is ended on its way. The value says which.
     Fin,
     /// The end of the stream is sent later; the value is in nanoseconds.
     DelayFin,
@@ -79,6 +80,12 @@ pub const RESET_RECEIVER: u64 = 2;
 /// The value of [`FaultSite::Reset`]: both ends are reset.
 pub const RESET_BOTH: u64 = RESET_SENDER | RESET_RECEIVER;
 
+/// The value of [`FaultSite::Fin`]: the process of the sender is killed.
+pub const FIN_KILL: u64 = 1;
+/// The value of [`FaultSite::Fin`]: the stream ends for the receiver of the flow, and nobody is killed. A sender that
+/// writes on is told that the pipe is broken; the other direction goes on.
+pub const FIN_RECEIVER: u64 = 2;
+
 /// How a value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Unit {
@@ -90,12 +97,15 @@ enum Unit {
     OneAndNanos,
     /// `to sender`, `to receiver`, `to both`.
     Ends,
+    /// [`FIN_KILL`] is written as nothing, [`FIN_RECEIVER`] as `to receiver`.
+    Fin,
     /// `= 17`, as everything that has no other form.
     Number,
 }
 
 const ENDS: [(&str, u64); 3] =
-    [("sender", RESET_SENDER), ("receiver", RESET_RECEIVER), ("both", RESET_BOTH)];
+    [("sender", RESET_SENDER), (RECEIVER, RESET_RECEIVER), ("both", RESET_BOTH)];
+const RECEIVER: &str = "receiver";
 
 impl FaultSite {
     /// All of them.
@@ -155,7 +165,7 @@ impl FaultSite {
             Self::Coalesce => ("stream.coalesce", "coalesce", Unit::OneAndNanos),
             Self::Stall => ("stream.stall", "stall", Unit::Nanos),
             Self::Reset => ("stream.rst", "rst", Unit::Ends),
-            Self::Fin => ("stream.fin", "fin", Unit::Flag),
+            Self::Fin => ("stream.fin", "fin", Unit::Fin),
             Self::DelayFin => ("stream.delay-fin", "delay-fin", Unit::Nanos),
             Self::Spurious => ("socket.spurious", "spurious", Unit::Flag),
             Self::Emfile => ("socket.emfile", "emfile", Unit::Flag),
@@ -231,6 +241,12 @@ impl Deviation {
             Unit::Flag => Ok(1),
             Unit::Number => Err(ahead.expected("= and a number")),
             Unit::OneAndNanos if !reader.next("+") => Ok(1),
+            Unit::Fin if !reader.keyword("to") => Ok(FIN_KILL),
+            Unit::Fin => {
+                let ahead = *reader;
+                let is_known = reader.word() == RECEIVER;
+                is_known.then_some(FIN_RECEIVER).ok_or_else(|| ahead.expected(RECEIVER))
+            }
             Unit::Ends => {
                 let end = reader.keyword("to").then(|| reader.word());
                 let end = ENDS.iter().find(|(word, _)| end == Some(word));
@@ -290,6 +306,8 @@ impl fmt::Display for Deviation {
             (Unit::Flag | Unit::OneAndNanos, 1, _) => Ok(()),
             (Unit::Nanos, &value, _) => write!(f, " +{}", nanos(u128::from(value))),
             (Unit::Ends, _, Some((word, _))) => write!(f, " to {word}"),
+            (Unit::Fin, &FIN_KILL, _) => Ok(()),
+            (Unit::Fin, &FIN_RECEIVER, _) => write!(f, " to {RECEIVER}"),
             _ => match self.delay() {
                 Some(delay) => write!(f, " +{}", duration(delay)),
                 None => write!(f, " = {value}"),

@@ -30,6 +30,8 @@
 //! delay client@1←server:7000#2 ack 1449 +37ms
 //! duplicate client@1→server:53/udp#1 dgram 0x00f31a90c21d5b7e
 //! rst@1449 client@1→server:7000#2 to both
+//! fin@60 client@1←server:7000#2 to receiver         # it reads 60 bytes, and the end of the stream
+//! fin@60 client@1←server:7000#2                     # the same, since the server is killed there
 //! jitter a->b                                       # as this seed has it
 //! ties a b from 1.2s                                # as it has them from then on
 //! size clients = 3                                  # not as this seed has it
@@ -62,8 +64,8 @@ use sim_core::{Signal, Time};
 use crate::names::NameFault;
 
 pub use self::deviation::{
-    Deviation, Environment, FaultSite, Near, RESET_BOTH, RESET_RECEIVER, RESET_SENDER, Scope,
-    Stream,
+    Deviation, Environment, FIN_KILL, FIN_RECEIVER, FaultSite, Near, RESET_BOTH, RESET_RECEIVER,
+    RESET_SENDER, Scope, Stream,
 };
 pub use self::diff::{Diff, EntryId};
 pub use self::error::{Place, PlanError, PlanErrors, Problem};

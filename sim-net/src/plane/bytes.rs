@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::census::Census;
 use crate::plan::{
-    Action, Condition, Cut, Deviation, Entry, Fault, FaultSite, Plan, RESET_BOTH, Sides, Start,
+    Action, Condition, Cut, Deviation, Entry, FIN_KILL, FIN_RECEIVER, Fault, FaultSite, Plan,
+    RESET_BOTH, Sides, Start,
 };
 
 /// How many bytes say one entry: what, about which event, and how much.
@@ -89,6 +90,9 @@ impl Census {
             FaultSite::ShortWrite => 1 + u64::from(much),
             FaultSite::Stall | FaultSite::DelayFin => nanos(much),
             FaultSite::Reset => 1 + u64::from(much) % RESET_BOTH,
+            // What never leaves its host ends with a process alone.
+            FaultSite::Fin if stream.flow().is_none() => FIN_KILL,
+            FaultSite::Fin => FIN_KILL + u64::from(much) % FIN_RECEIVER,
             _ => 1,
         };
         Some(Deviation::new(site, stream.event(site, offset), value).into())

@@ -23,7 +23,9 @@ use sim_core::Time;
 use super::binding::{Bindings, Bound};
 use super::packets::{PacketClass, PacketEvent, PacketKey, key_of};
 use crate::decisions::Entity;
-use crate::plan::{Action, Anchor, Deviation, Entry, EventId, Fault, FaultSite, Near, Plan, Start};
+use crate::plan::{
+    Action, Anchor, Deviation, Entry, EventId, FIN_RECEIVER, Fault, FaultSite, Near, Plan, Start,
+};
 
 /// How far the number of a packet that is taken instead may lie from that of the right one.
 const NEAR: u64 = 8;
@@ -168,8 +170,11 @@ pub(crate) fn expected_event(deviation: &Deviation) -> Option<&'static str> {
         EventId::Draw { site, .. } if site != deviation.site.name() => false,
         event @ EventId::Draw { .. } => match about {
             About::Packet => key_of(event).is_some(),
-            // Nothing on the way could reset a Unix stream.
-            About::Stream => deviation.site != FaultSite::Reset,
+            // Nothing on the way could reset a Unix stream, or end it.
+            About::Stream => !matches!(
+                (deviation.site, deviation.value),
+                (FaultSite::Reset, _) | (FaultSite::Fin, FIN_RECEIVER)
+            ),
             About::Opening => false,
             About::Draw => true,
         },

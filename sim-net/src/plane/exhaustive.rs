@@ -46,6 +46,7 @@ pub struct Exhaustive {
     depth: usize,
     domain: Vec<(FaultSite, u64)>,
     scope: Box<dyn Fn(&OfferedPacket) -> bool>,
+    faults_max: usize,
     /// Packets, and what is chosen about each: nothing, or one more than a place in the domain.
     stack: Vec<(EventId, usize)>,
 }
@@ -54,7 +55,8 @@ impl Exhaustive {
     /// Choices about the first `depth` packets, beside what `base` says. Without a
     /// [`choice`](Self::choice) there is one plan.
     pub fn new(base: Plan, depth: usize) -> Self {
-        Self { base, depth, domain: Vec::new(), scope: Box::new(|_| true), stack: Vec::new() }
+        let (domain, stack) = (Vec::new(), Vec::new());
+        Self { base, depth, domain, scope: Box::new(|_| true), faults_max: usize::MAX, stack }
     }
 
     /// Adds something that may happen to each of the packets; at most one of them does.
@@ -66,6 +68,12 @@ impl Exhaustive {
     /// Looks at these packets alone.
     pub fn scope(mut self, scope: impl Fn(&OfferedPacket) -> bool + 'static) -> Self {
         self.scope = Box::new(scope);
+        self
+    }
+
+    /// Lets something happen to so many packets of a run at most: a scope of many packets can then be exhausted, too.
+    pub fn at_most(mut self, faults: usize) -> Self {
+        self.faults_max = faults;
         self
     }
 
@@ -87,11 +95,14 @@ impl Exhaustive {
         let new = offered.skip(self.stack.len()).take(self.depth.saturating_sub(self.stack.len()));
         let new: Vec<_> = new.map(|packet| (packet.event, 0)).collect();
         self.stack.extend(new);
+        let mut faults = self.stack.iter().filter(|(_, choice)| *choice > 0).count();
         while let Some((_, choice)) = self.stack.last_mut() {
-            if *choice < self.domain.len() {
+            let others = faults - usize::from(*choice > 0);
+            if *choice < self.domain.len() && others < self.faults_max {
                 *choice += 1;
                 return true;
             }
+            faults = others;
             self.stack.pop();
         }
         false

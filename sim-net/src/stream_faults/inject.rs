@@ -45,6 +45,8 @@ pub(super) struct Injected {
     pub(super) writes: VecDeque<u64>,
     pub(super) written: u64,
     pub(super) write_calls: u64,
+    /// What it sends was ended before its writer did: nothing more is taken.
+    pub(super) has_ended: bool,
     pub(super) arrivals: u64,
     /// How far the stream had come when its news were last told or held back.
     pub(super) told: u64,
@@ -73,6 +75,7 @@ impl Injection {
             (Site::AcceptError, config.accept_errors),
             (Site::ConnectError, config.connect_errors),
             (Site::StreamReset, config.resets),
+            (Site::EarlyEnd, config.early_ends),
             (Site::AcceptReset, config.accept_resets),
         ];
         for (site, likely) in kinds {
@@ -120,6 +123,7 @@ impl Injected {
             writes: VecDeque::new(),
             written: 0,
             write_calls: 0,
+            has_ended: false,
             arrivals: 0,
             told: 0,
             held: None,

@@ -43,6 +43,7 @@ pub struct StreamFaults {
     pub(crate) accept_errors: Probability,
     pub(crate) connect_errors: Probability,
     pub(crate) resets: Probability,
+    pub(crate) early_ends: Probability,
     pub(crate) accept_resets: Probability,
     pub(crate) spawn_errors: Probability,
     pub(crate) early_deaths: Probability,
@@ -129,6 +130,14 @@ impl StreamFaults {
         self
     }
 
+    /// How likely a write is the last of its stream, which ends for its reader behind a byte of it, as if the writer
+    /// had no more: so an intermediary ends what it can no longer get. The writer's next write fails with `EPIPE`; the
+    /// other direction goes on.
+    pub fn early_ends(mut self, likely: Probability) -> Self {
+        self.early_ends = likely;
+        self
+    }
+
     /// How likely a connection is reset as soon as it is accepted.
     pub fn accept_resets(mut self, likely: Probability) -> Self {
         self.accept_resets = likely;
@@ -177,6 +186,7 @@ impl StreamFaults {
             accept_errors: pick(|it| it.accept_errors).accept_errors,
             connect_errors: pick(|it| it.connect_errors).connect_errors,
             resets: pick(|it| it.resets).resets,
+            early_ends: pick(|it| it.early_ends).early_ends,
             accept_resets: pick(|it| it.accept_resets).accept_resets,
             spawn_errors: pick(|it| it.spawn_errors).spawn_errors,
             early_deaths: pick(|it| it.early_deaths).early_deaths,
@@ -196,6 +206,7 @@ impl StreamFaults {
             self.accept_errors,
             self.connect_errors,
             self.resets,
+            self.early_ends,
             self.accept_resets,
             self.spawn_errors,
             self.early_deaths,

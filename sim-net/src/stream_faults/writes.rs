@@ -9,7 +9,7 @@ use crate::agenda::Event;
 use crate::decisions::{Entity, Site, below};
 use crate::link::Probability;
 use crate::network::Network;
-use crate::plan::{FaultSite, RESET_BOTH, RESET_RECEIVER, RESET_SENDER};
+use crate::plan::{FIN_KILL, FIN_RECEIVER, FaultSite, RESET_BOTH, RESET_RECEIVER, RESET_SENDER};
 use crate::plane::moment;
 use crate::plane::question::{Question, Subject};
 use crate::plane::stream_name::StreamName;
@@ -29,6 +29,8 @@ struct CutWrite {
 enum WriteEnd {
     /// The connection is reset: at these ends.
     Reset(u64),
+    /// The stream ends for its reader, and takes nothing more.
+    Fin,
     /// The process that writes is killed.
     Kill,
 }
@@ -71,7 +73,7 @@ impl Network {
         if before == Some(WriteEnd::Kill) {
             return Written { result: Ok(whole), kills: true };
         }
-        // A reset before the first byte does not keep the write from being taken.
+        // A reset before the first byte does not keep the write from being taken; the end of the stream does.
         self.end_write(id, before);
         let length = if before.is_some() { whole } else { length };
         let mut left = length;
@@ -89,16 +91,27 @@ impl Network {
     }
 
     fn end_write(&mut self, id: SocketId, end: Option<WriteEnd>) {
-        if let Some(WriteEnd::Reset(ends)) = end {
-            self.reset_by_middlebox(id, ends);
+        match end {
+            Some(WriteEnd::Reset(ends)) => self.reset_by_middlebox(id, ends),
+            Some(WriteEnd::Fin) => {
+                if let Some(injected) = self.injection.get_mut(id) {
+                    injected.has_ended = true;
+                }
+                // It may be over by now, which the application hears of in another way.
+                let _ = self.tcp_shutdown_write(id);
+            }
+            Some(WriteEnd::Kill) | None => {}
         }
     }
 
     /// What becomes of a write of `whole` bytes, of which there is room for `most`.
     fn cut_write(&mut self, id: SocketId, whole: usize, most: usize) -> CutWrite {
-        let StreamFaults { short_writes, resets, .. } = self.injection.config;
+        let StreamFaults { short_writes, resets, early_ends, .. } = self.injection.config;
         let all = CutWrite { length: whole, end: None };
         let Some((host, injected)) = self.injected(id) else { return all };
+        if injected.has_ended {
+            return all;
+        }
         injected.write_calls += 1;
         let (name, out) = (injected.name.clone(), injected.out);
         let (written, call) = (injected.written, injected.write_calls);
@@ -117,15 +130,26 @@ impl Network {
             subject: Subject::Place(&name, out, place),
         };
         // The place is known when the draw is.
-        let Self { wire, injection, .. } = self;
-        let draw = (!resets.is_never() && name.tcp().is_some())
-            .then(|| injection.recent.at(&wire.decisions, Site::StreamReset, out, call));
-        if let Some(rest) = draw.and_then(|draw| resets.rest(draw)) {
+        let is_on_its_way = name.tcp().is_some();
+        let mut rest_of = |site, likely: Probability| {
+            let Self { wire, injection, .. } = &mut *self;
+            let draw = (!likely.is_never() && is_on_its_way)
+                .then(|| injection.recent.at(&wire.decisions, site, out, call))?;
+            likely.rest(draw)
+        };
+        let ends = (rest_of(Site::StreamReset, resets), rest_of(Site::EarlyEnd, early_ends));
+        if let (Some(rest), _) = ends {
             let taken = part(rest);
             let ends = [RESET_BOTH, RESET_SENDER, RESET_RECEIVER][below(rest << 8, 3) as usize];
             let asked = question(Site::StreamReset, FaultSite::Reset, resets, written + taken);
             self.happens(&asked, ends);
             return CutWrite { length: taken as usize, end: Some(WriteEnd::Reset(ends)) };
+        }
+        if let (None, Some(rest)) = ends {
+            let taken = part(rest);
+            let asked = question(Site::EarlyEnd, FaultSite::Fin, early_ends, written + taken);
+            self.happens(&asked, FIN_RECEIVER);
+            return CutWrite { length: taken as usize, end: Some(WriteEnd::Fin) };
         }
         if whole > 1 {
             let asked = question(Site::ShortWrite, FaultSite::ShortWrite, short_writes, written);
@@ -181,9 +205,13 @@ impl Network {
         let Some((place, fault, value)) = end else { return all };
         claims.take_place((out, fault), place..=place);
         let length = (place - written) as usize;
+        if fault == FaultSite::Fin && value == FIN_RECEIVER {
+            self.happens(&question(Site::EarlyEnd, fault, place), value);
+            return CutWrite { length, end: Some(WriteEnd::Fin) };
+        }
         if fault == FaultSite::Fin {
             self.wire.faults.count(fault.name());
-            self.note_stream_fault(fault, Subject::Place(name, out, place), 1);
+            self.note_stream_fault(fault, Subject::Place(name, out, place), FIN_KILL);
             return CutWrite { length, end: Some(WriteEnd::Kill) };
         }
         self.happens(&question(Site::StreamReset, fault, place), value);

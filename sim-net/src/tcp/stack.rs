@@ -96,7 +96,7 @@ fn segment_size(path: Path, family: Family) -> u32 {
 impl Network {
     fn tcp_config(&self, path: Path, options: &Options, tcp: TcpOptions) -> Config {
         let mss = segment_size(path, options.family);
-        let train = if self.wire.is_constant(path) { mss.max(LARGE as u32) } else { mss };
+        let train = if self.wire.allows_trains(path) { mss.max(LARGE as u32) } else { mss };
         let Options { send_buffer, receive_buffer, .. } = *options;
         Config { train, send_buffer, receive_buffer, ..self.tcp.on_path(mss, tcp) }
     }

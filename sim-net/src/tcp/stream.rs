@@ -158,7 +158,7 @@ impl Stream {
     #[cold]
     pub(super) fn look_at_links(&mut self, wire: &Wire) {
         self.links_seen = wire.links.version;
-        self.connection.allow_trains(wire.is_constant(self.path));
+        self.connection.allow_trains(wire.allows_trains(self.path));
     }
 
     /// Sends a segment from a free place on the agenda.

@@ -215,6 +215,13 @@ impl Notes {
         &self.states
     }
 
+    /// What a protocol said of its state last, until a step.
+    pub(super) fn state_at(&self, step: u64, host: u32, connection: u32) -> Option<&str> {
+        let said = self.states.partition_point(|state| state.step <= step);
+        let its = |state: &&State| (state.host, state.connection) == (host, connection);
+        self.states[..said].iter().rfind(its).map(|state| &*state.text)
+    }
+
     pub(super) fn episodes(&self) -> &[Episode] {
         &self.episodes
     }

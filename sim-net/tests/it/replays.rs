@@ -263,18 +263,29 @@ fn connections_are_reset_where_the_plan_says() {
     assert!(seen.data.is_empty(), "{seen:?}");
 }
 
-/// A killed process: what the kernel has taken is sent, and then the end of the stream (K-04).
+/// A stream ends where its writer's process is killed, since the kernel sends what it has taken and then the end (K-04); and
+/// where something on the way ends it, in which nobody is killed. Nothing behind that is about anything.
 #[test]
-fn a_process_is_killed_behind_a_byte() {
-    for (place, read) in [(0, 0), (1, 1), (60, 60), (100, 100), (199, 199)] {
-        let (report, seen) = writing(&replaying(&format!("fin@{place} {OUT}")), &ALL);
-        bound(&report, "bound 1 of 1");
-        assert_eq!((seen.data.len(), seen.lost), (read, Some(None)), "{place}");
-        assert!(seen.ended.is_some());
-        assert_eq!(report.faults["stream.fin"], 1);
+fn a_stream_ends_behind_a_byte() {
+    for text in ["", " to receiver"].map(|to| format!("{OUT}{to}")) {
+        for place in [0, 1, 60, 100, 199, 200] {
+            let text = format!("fin@{place} {text}");
+            let (report, seen) = writing(&replaying(&text).record(Recording::new()), &ALL);
+            bound(&report, "bound 1 of 1");
+            assert_eq!((seen.data.len(), seen.lost), (place, Some(None)), "{text}");
+            assert!(seen.ended.is_some());
+            assert_eq!(report.faults["stream.fin"], 1);
+            assert!(report.recording.unwrap().to_string().ends_with(&format!("{text}\n")));
+        }
+        let (report, _) = writing(&replaying(&format!("fin@201 {text}")), &ALL);
+        bound(&report, "bound 0 of 1");
     }
-    let (report, _) = writing(&replaying(&format!("fin@201 {OUT}")), &ALL);
-    bound(&report, "bound 0 of 1");
+    let all = format!("fin@60 {OUT} to receiver\nrst@61 {OUT} to both\nfin@61 {OUT}");
+    let (report, seen) = writing(&replaying(&all), &ALL);
+    bound(&report, "bound 1 of 3");
+    assert_eq!(seen.data.len(), 60);
+    let error = Sim::new(1).replay(&plan("fin a@1→unix:/x#1 nr 3 to receiver")).unwrap_err();
+    assert!(error.to_string().contains("a place in a stream"), "{error}");
 }
 
 #[test]

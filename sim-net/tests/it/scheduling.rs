@@ -110,6 +110,7 @@ fn an_error_of_the_scenario_is_a_finding() {
 
 /// Ruling 8.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the test is about threads")]
 fn a_wake_up_from_a_foreign_thread_names_it() {
     let report = Sim::new(1).run(|world| async move {
         let host = world.host("a");

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sim_core::{Conn, Cx, Eof, Protocol, World};
 use sim_net::{
-    Boundary, Effect, Links, Operator, Partition, Plan, Probability, Report, Sim, StreamFaults,
+    Boundary, Effect, Links, Operator, Partition, Plan, Probability, Recording, Report, Sim,
+    StreamFaults,
 };
 
 use crate::protocols::{Echo, ms};
@@ -228,6 +229,49 @@ fn resets_leave_a_prefix() {
     );
 }
 
+/// A stream that is ended on its way is a part for its reader, and no error tells it; its writer hears of it once, when
+/// it writes on. What a seed made of it a plan makes again, to the hash.
+#[test]
+fn early_ends_leave_a_part_and_no_error() {
+    let mut parts = std::collections::BTreeSet::new();
+    for seed in 0..40 {
+        let faults = StreamFaults::new().early_ends(Probability::percent(6).unwrap());
+        let run = |sim: Sim| {
+            let (read, written) = (Rc::<RefCell<Seen>>::default(), Rc::<RefCell<Seen>>::default());
+            let (reads, writes) = (read.clone(), written.clone());
+            let report = sim.record(Recording::new()).run(|world: World| async move {
+                let (server, client) = (world.host("server"), world.host("client"));
+                let _server = server.create_server(SERVER, move || Notes(reads.clone())).await?;
+                let conn = client.create_connection(SERVER, || Notes(writes)).await?;
+                for piece in body().chunks(700) {
+                    conn.transport().write(piece);
+                    client.sleep(ms(3)).await;
+                }
+                conn.transport().write_eof();
+                let _ = conn.closed().await;
+                world.sleep(Duration::from_secs(9)).await;
+                io::Result::Ok(())
+            });
+            (report, read.take(), written.take())
+        };
+        let (report, read, written) = run(Sim::new(seed).stream_faults(faults));
+        let is_cut = report.faults["stream.fin"] == 1;
+        assert!(is_cut || report.faults["stream.fin"] == 0);
+        assert!(body().starts_with(&read.data) && read.ended && read.lost == Some(None));
+        assert!(is_cut || read.data.len() == BODY, "{read:?}");
+        // An end behind the very last byte is none that it could hear of.
+        let is_told = matches!(written.lost, Some(Some(io::ErrorKind::BrokenPipe)));
+        assert!(is_told || written.lost == Some(None), "{written:?}");
+        assert_eq!(read.data.len() == BODY, !is_told, "{written:?}");
+        let plan = report.recording.as_ref().unwrap();
+        let (again, part, _) = run(Sim::new(seed).replay(plan).unwrap());
+        assert_eq!((again.hash, part.data.len()), (report.hash, read.data.len()), "{plan}");
+        assert_eq!(again.bindings.unbound().count(), 0, "{plan}");
+        parts.insert(read.data.len());
+    }
+    assert!(parts.len() > 15 && parts.contains(&BODY), "{parts:?}");
+}
+
 /// What a server notes of its only connection.
 struct Notes(Rc<RefCell<Seen>>);
 
@@ -335,6 +379,7 @@ fn all_of_them_together_break_nothing() {
         .accept_errors(rare)
         .connect_errors(rare)
         .resets(Probability::new(0.002).unwrap())
+        .early_ends(Probability::new(0.002).unwrap())
         .accept_resets(rare);
     let whole = Cell::new(0);
     for seed in 0..100 {

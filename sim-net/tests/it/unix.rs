@@ -277,10 +277,11 @@ fn unix_accepts_and_connects_fail() {
     report.unwrap();
 }
 
-/// Nothing is on the way that could reset a Unix stream.
+/// Nothing is on the way that could reset a Unix stream, or end it.
 #[test]
 fn unix_streams_are_not_reset() {
     let faults = StreamFaults::new().resets(often()).accept_resets(Probability::ALWAYS);
+    let faults = faults.early_ends(often());
     let (report, seen) = exchanged(1, faults);
     report.unwrap();
     assert!(seen.iter().all(|seen| seen.data == body() && seen.lost == Some(None)));

@@ -5,6 +5,7 @@
 //! its packets. And a run that goes wrong says where.
 
 mod findings;
+mod observing;
 mod programs;
 mod unrelated;
 

@@ -127,7 +127,7 @@ async fn timers(world: World) -> io::Result<()> {
 }
 
 /// A body that is larger than every buffer.
-async fn bulk(world: World) -> io::Result<()> {
+pub(crate) async fn bulk(world: World) -> io::Result<()> {
     struct Source {
         left: usize,
     }

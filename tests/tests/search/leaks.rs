@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use sim_check::check;
-use sim_core::World;
+use sim_core::{Cx, Protocol, World};
 
 /// Something that is not a function of the seed.
 type Leak = fn() -> u64;
@@ -141,6 +142,56 @@ fn a_race_between_threads() {
     });
 }
 
+/// Remembers something that is not a function of the seed, and does nothing with it.
+struct Secretive(Option<u64>);
+
+impl Protocol for Secretive {
+    fn data_received(&mut self, _cx: &mut Cx<'_, Self>, _data: &[u8]) {
+        static ARRIVALS: AtomicU64 = AtomicU64::new(0);
+        self.0 = Some(ARRIVALS.fetch_add(1, Ordering::Relaxed));
+    }
+
+    fn digest(&self) -> Option<String> {
+        self.0.map(|arrival| format!("arrival {arrival} is the last"))
+    }
+}
+
+async fn keeps_a_secret(world: World, closes: bool) -> io::Result<()> {
+    let (client, server) = (world.host("client"), world.host("server"));
+    let _listening = server.create_server(("server", 7000), || Secretive(None)).await?;
+    let conn = client.create_connection(("server", 7000), || Secretive(None)).await?;
+    conn.transport().write(b"well?");
+    client.sleep(Duration::from_millis(10)).await;
+    if closes {
+        conn.transport().close();
+        client.sleep(Duration::from_millis(10)).await;
+    }
+    // Long after the one place that knows of it.
+    for _ in 0..20 {
+        client.sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_protocol_says_of_its_state_last_and_nothing_else_tells() {
+    for closes in [true, false] {
+        let verdict = check("secret").seeds(1).verdict(move |world| keeps_a_secret(world, closes));
+        let failed = verdict.failures.first().expect("two runs differ");
+        let difference = failed.difference.as_ref().expect("it is no failure of the scenario");
+        let [.., before, one, other] = difference.lines().collect::<Vec<_>>()[..] else {
+            panic!("{difference}")
+        };
+        for line in [one, other] {
+            let says = line.contains("server") && line.contains(" state: arrival ");
+            assert!(says && line.ends_with(" is the last"), "{difference}");
+        }
+        // It was asked when it had been told of the loss, or in the end.
+        assert_eq!(before.contains("connection_lost"), closes, "{difference}");
+        assert!(verdict.to_string().contains("NOT DETERMINISTIC"), "{verdict}");
+    }
+}
+
 /// The other way round: what is a function of the seed is no leak, however it is asked for.
 #[test]
 fn the_seed_is_no_leak() {
@@ -160,7 +211,7 @@ fn an_outcome_that_leaves_no_record() {
         let verdict = check("outcome").seeds(1).verdict(move |world: World| async move {
             world.host("n1").sleep(Duration::from_millis(10)).await;
             let is_even = RUNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
-            if is_even == even_fails { Err(std::io::Error::other("unlucky")) } else { Ok(()) }
+            if is_even == even_fails { Err(io::Error::other("unlucky")) } else { Ok(()) }
         });
         let difference = verdict.failures[0].difference.as_deref().unwrap();
         assert!(

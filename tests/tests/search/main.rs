@@ -6,6 +6,7 @@
     reason = "leaks of nondeterminism are planted here, and each is one of those"
 )]
 
+mod ends;
 mod keeping;
 mod leaks;
 mod meeting;
@@ -15,5 +16,6 @@ mod shrinking;
 mod stopping;
 mod telling;
 mod ties;
+mod timed;
 mod unrelated;
 mod workload;

@@ -5,6 +5,7 @@
 
 mod contract;
 mod crates;
+mod leaks;
 mod linux;
 mod source;
 mod workspace;

@@ -51,7 +51,9 @@ impl Class {
                 | EngineRecord::TaskDone { .. }
                 | EngineRecord::TaskCancelled { .. } => Self::Task,
                 EngineRecord::Report => Self::Report,
-                EngineRecord::Mark { .. } | EngineRecord::Property { .. } => Self::Mark,
+                EngineRecord::Mark { .. }
+                | EngineRecord::Property { .. }
+                | EngineRecord::State { .. } => Self::Mark,
                 _ => Self::Turn,
             },
             _ => Self::Turn,

@@ -18,6 +18,8 @@ pub(crate) trait StreamHandler {
     fn with_buffer(&self, hint: usize, read: &mut ReadInto<'_>) -> Option<io::Result<usize>>;
     fn buffer_updated(&self, bytes: usize);
     fn is_buffered(&self) -> bool;
+    /// Puts what the protocol says of its state into the trace: the run is over.
+    fn tell_last_state(&self);
     fn protocol_name(&self) -> &'static str;
     /// The connection is over for it: its pending typed callbacks, timers and tasks are cancelled.
     fn detach(&self);
