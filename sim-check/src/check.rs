@@ -17,13 +17,14 @@ use sim_core::{Outcome, World};
 use sim_net::{Latency, Plan, Sim, StopAt};
 
 use crate::corpus::{Corpus, Kept};
-use crate::explain::{self, Effort, Explanation};
+use crate::explain::{self, Effort, Explanation, SameFailure};
 use crate::places;
 use crate::plan_file::PlanFile;
 use crate::profile::Profile;
 use crate::search::Search;
 use crate::settings::{Settings, SettingsError};
 use crate::shrink::Bounds;
+use crate::signature::Signature;
 use crate::stop::Stopped;
 use crate::subject::{self, Runs, Simulate, Subject};
 use crate::verdict::{Failed, Origin, Verdict};
@@ -47,6 +48,7 @@ pub struct Check {
     shrinks: bool,
     singles: bool,
     stop: Option<Arc<AtomicBool>>,
+    same: Option<Box<SameFailure>>,
 }
 
 /// A check called `name`, of 100 seeds on all cores. Give it the test's name: reports use it.
@@ -62,6 +64,7 @@ pub fn check(name: impl Into<String>) -> Check {
         shrinks: true,
         singles: true,
         stop: None,
+        same: None,
     }
 }
 
@@ -112,6 +115,24 @@ impl Check {
     /// ```
     pub fn stop_flag(mut self, flag: Arc<AtomicBool>) -> Self {
         self.stop = Some(flag);
+        self
+    }
+
+    /// Says which failures are the same while a plan is made small, beside those of one signature: true if the second
+    /// stands for the first. Two properties may show one bug, and any of them will do.
+    ///
+    /// ```
+    /// use sim_check::check;
+    ///
+    /// let check = check("bank").same_failure(|wanted, found| {
+    ///     [wanted, found].iter().all(|it| it.as_str().starts_with("property money"))
+    /// });
+    /// ```
+    pub fn same_failure(
+        mut self,
+        same: impl Fn(&Signature, &Signature) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.same = Some(Box::new(same));
         self
     }
 
@@ -330,7 +351,7 @@ impl Check {
         let Some(first) = verdict.failures.first() else { return };
         let jobs = self.settings.threads_for(u64::MAX);
         let stop = self.stop.as_deref();
-        let effort = Effort { jobs, bounds: self.bounds, stop };
+        let effort = Effort { jobs, bounds: self.bounds, stop, same: self.same.as_deref() };
         let (explanation, met) = explain::explain(subject, twin, first, &effort);
         let is_new = !matches!(first.origin, Origin::Kept(..));
         let is_known =

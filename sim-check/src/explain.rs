@@ -85,6 +85,24 @@ pub(crate) struct Effort<'a> {
     pub(crate) bounds: Bounds,
     /// Ends it with what it has, as soon as it is true.
     pub(crate) stop: Option<&'a AtomicBool>,
+    /// Says which failures are the same, if that is not told by their signatures.
+    pub(crate) same: Option<&'a SameFailure>,
+}
+
+/// Whether a failure with the second signature is the same as one with the first.
+pub(crate) type SameFailure = dyn Fn(&Signature, &Signature) -> bool + Send + Sync;
+
+/// The failure that is looked for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    signature: &'a Signature,
+    same: Option<&'a SameFailure>,
+}
+
+impl Wanted<'_> {
+    fn is(&self, found: &Signature) -> bool {
+        found == self.signature || self.same.is_some_and(|same| same(self.signature, found))
+    }
 }
 
 /// What failed in another way while a plan was made small: a plan of each kind.
@@ -188,9 +206,10 @@ fn make_small(
         Origin::Single(plan) | Origin::Kept(_, plan) | Origin::Tried(plan) => plan.clone(),
     };
     // All entries of plans with so many faults must bind; of none, if there is no such number.
+    let wanted = Wanted { signature: &failed.signature, same: effort.same };
     let judge_up_to = |strict: Option<usize>, candidate: &Plan| {
         let small = strict.is_some_and(|most| candidate.faults().count() <= most);
-        judge(subject, twin, candidate, &failed.signature, small)
+        judge(subject, twin, candidate, wanted, small)
     };
     let faults = plan.faults().count();
     let lenient = faults <= SMALL && !judge_up_to(Some(SMALL), &plan).interesting;
@@ -208,7 +227,7 @@ fn make_small(
     let shrunk = with_one_fault(subject, shrunk, &judge, effort);
     let shrunk = with_less_to_do(shrunk, &judge, effort);
     let is_over = judge.is_over();
-    show(subject, twin, shrunk, &failed.signature, !is_over)
+    show(subject, twin, shrunk, wanted, !is_over)
 }
 
 /// A plan of more than one entry may be a local minimum: looks for a single fault of a calm run that
@@ -263,7 +282,7 @@ pub(crate) fn explain_as_is(subject: &Subject<'_>, failed: &Failed) -> Result<Ex
     let before = plan.faults().count();
     let shrunk =
         Shrunk { plan, before, replays: 1, events: 0, is_minimal: false, reproduced: true };
-    show(subject, None, shrunk, &failed.signature, true)
+    show(subject, None, shrunk, Wanted { signature: &failed.signature, same: None }, true)
 }
 
 /// The plan that the run of a seed amounts to.
@@ -279,7 +298,7 @@ fn judge(
     subject: &Subject<'_>,
     twin: Option<&Subject<'_>>,
     plan: &Plan,
-    signature: &Signature,
+    wanted: Wanted<'_>,
     all_bind: bool,
 ) -> Trial {
     let runs = Runs::default();
@@ -289,7 +308,7 @@ fn judge(
     let (mut interesting, otherwise) = match twin {
         Some(_) => (ran.report.outcome.is_err(), None),
         None => match ran.signature() {
-            Some(own) if own == *signature => (true, None),
+            Some(own) if wanted.is(&own) => (true, None),
             otherwise => (false, otherwise),
         },
     };
@@ -317,7 +336,7 @@ fn show(
     subject: &Subject<'_>,
     twin: Option<&Subject<'_>>,
     shrunk: Shrunk,
-    signature: &Signature,
+    wanted: Wanted<'_>,
     ablate: bool,
 ) -> Result<Explanation, String> {
     let runs = Runs::default();
@@ -330,7 +349,7 @@ fn show(
         return Err("NOT DETERMINISTIC: its small plan fails once and succeeds once".to_owned());
     };
     let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
-    let fails = |plan: &Plan| judge(subject, twin, plan, signature, false).interesting;
+    let fails = |plan: &Plan| judge(subject, twin, plan, wanted, false).interesting;
     let plan = &shrunk.plan;
     let is_small = ablate && (2..=ABLATED_MAX).contains(&plan.faults().count());
     let faults = plan.entries.iter().enumerate().filter(|(_, entry)| !entry.is_workload());

@@ -85,3 +85,16 @@ fn they_are_the_same_with_one_job_and_with_two() {
     assert_eq!(one.len(), 2);
     assert_eq!(one, two);
 }
+
+/// Whoever says that any lost host is one bug gets the smallest plan for that, and nothing that was met.
+#[test]
+fn a_test_may_say_which_failures_are_the_same() {
+    let folder = folder("same");
+    let check = check("twice").seeds(0).corpus(&folder);
+    let verdict = check.same_failure(|_, found| found.as_str().contains("lost")).verdict(twice);
+    let plan = &verdict.explanation.as_ref().expect("it is made small").shrunk.plan;
+    let lines: Vec<String> = plan.entries.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["crash a 1s for 1ms"]);
+    let met = verdict.met.iter().map(|failed| failed.error.as_str());
+    assert!(met.clone().all(|error| error.contains("the other")), "{:?}", met.collect::<Vec<_>>());
+}
