@@ -157,7 +157,8 @@ impl Check {
         self
     }
 
-    /// Shows a progress bar when a person watches, that is when standard error is a terminal.
+    /// Shows a progress bar when a person watches, that is when standard error is a terminal, and it takes more than a
+    /// second. [`run`](Self::run) always does.
     pub fn progress(mut self, progress: bool) -> Self {
         self.settings.progress = progress;
         self
@@ -178,7 +179,7 @@ impl Check {
 
     /// Changes the simulations that it runs. Beside what a [`profile`](Self::profile) draws, the plan stays that it
     /// sets ([`Sim::plan`]), the faults of streams ([`Sim::stream_faults`]; the profile draws those of other kinds) and
-    /// the end of all faults ([`Sim::quiesce`]). A [`Sim::replay`] is run as it is, without a profile.
+    /// the end of all faults ([`Sim::quiesce`]; without that a profile sets it, and nothing does without a profile). A [`Sim::replay`] is run as it is, without a profile.
     pub fn sim(mut self, change: impl Fn(Sim) -> Sim + Sync + 'static) -> Self {
         let simulate = self.simulate;
         self.simulate = Box::new(move |seed| change(simulate(seed)));
@@ -269,6 +270,7 @@ impl Check {
         F::Output: Outcome + 'static,
     {
         self.settings.stop_at_first = true;
+        self.settings.progress = true;
         let test = Location::caller();
         self.corpus = self.corpus.or_else(|| places::corpus_of(test));
         let check = match self.overridden() {

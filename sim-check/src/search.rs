@@ -14,12 +14,12 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use sim_net::{Plan, PropertyCount, PropertyId, Report, Sim};
 
 use crate::corpus::Kept;
 use crate::determinism;
 use crate::jobs;
+use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::single::Singles;
 use crate::subject::{Runs, Subject};
@@ -247,14 +247,14 @@ impl<'a> Search<'a> {
             }
             drop(send);
             let _gatherer = Worker(&shared.turns);
-            let bar = self.progress_bar(&gathering.verdict.name, total);
+            let mut bar = Progress::new(self.settings.progress, &gathering.verdict.name, total);
             bar.inc(gathering.next);
             for (index, done) in receive {
                 bar.inc(1);
                 gathering.take(index, done);
                 shared.turns.gathered(gathering.next);
             }
-            bar.finish_and_clear();
+            bar.finish();
         });
         shared.turns.cut()
     }
@@ -367,15 +367,6 @@ impl<'a> Search<'a> {
             replayed: hosts.map(|hosts| Replayed { bindings, hosts, log }),
             failed,
         }
-    }
-
-    fn progress_bar(&self, name: &str, total: u64) -> ProgressBar {
-        if !self.settings.progress {
-            return ProgressBar::hidden();
-        }
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} runs, {eta} left");
-        let bar = ProgressBar::new(total).with_message(name.to_owned());
-        bar.with_style(style.expect("the template is well-formed"))
     }
 }
 

@@ -73,7 +73,7 @@ fn what_is_taken_for_granted_is_found_by_seeds_and_by_single_faults_and_is_one_l
             let [line] = &entries[..] else { panic!("{family}: {}", explanation.shrunk.plan) };
             let line = line.to_string();
             let begins = |begin: &&str| !begin.is_empty() && line.starts_with(begin);
-            assert!(lines.iter().any(|begin| begins(begin)), "{family}: {line}");
+            assert!(lines.iter().any(begins), "{family}: {line}");
             assert_eq!(explanation.bound, 1, "{line}");
         }
         let right = found(family, Trust::Nothing, true);

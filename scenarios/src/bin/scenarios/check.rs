@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 use sim_check::{
-    CorpusVerdict, Explanation, Failed, Files, Origin, Profile, Replayed, Scale, Verdict, quoted,
-    write_whole,
+    CorpusVerdict, Explanation, Failed, Files, Origin, Profile, Replayed, Scale, Verdict, junit,
+    quoted, write_whole,
 };
 use sim_core::FaultMix;
 use sim_net::plan::Entry;
@@ -15,7 +15,7 @@ use sim_net::{Bindings, Bound, OfferedWorkload};
 
 use crate::options::Check;
 use crate::run::nanos;
-use crate::{Done, Trouble, find, interrupts, junit};
+use crate::{Done, Trouble, find, interrupts};
 
 pub(crate) fn check(options: &Check) -> Done {
     // All names first: a typo in the last one is told before the first has run for an hour.
@@ -60,7 +60,7 @@ pub(crate) fn check(options: &Check) -> Done {
     }
     let left = &options.names[verdicts.len()..];
     if let Some(path) = &options.junit {
-        let report = junit::report(&verdicts, left);
+        let report = junit("scenarios", &verdicts, left);
         let written = write_whole(path, |file| file.write_all(report.as_bytes()));
         unwritten.extend(written.err().map(|error| format!("{}: {error}", path.display())));
     }

@@ -17,7 +17,6 @@ mod output;
 
 mod check;
 mod interrupts;
-mod junit;
 mod list;
 mod log;
 mod options;

@@ -1,9 +1,21 @@
 //! Verdicts in the XML that JUnit writes and other tools read.
 
-use sim_check::Verdict;
+use crate::verdict::Verdict;
 
-/// A test suite of one test for each verdict, and one that was skipped for each name of those that were not run.
-pub(crate) fn report(verdicts: &[Verdict], skipped: &[String]) -> String {
+/// A test suite in the XML that JUnit writes: a test for each verdict, and one that was skipped for each name of those
+/// that were not run.
+///
+/// ```
+/// use sim_check::{check, junit};
+/// use sim_core::World;
+///
+/// let verdict = check("waits").seeds(10).verdict(|_: World| async {});
+/// let xml = junit("simulations", &[verdict], &["costly".to_owned()]);
+/// assert!(xml.contains("<testcase classname=\"simulations\" name=\"waits\""));
+/// assert!(xml.contains("tests=\"2\" failures=\"0\" skipped=\"1\""));
+/// ```
+pub fn junit(suite: &str, verdicts: &[Verdict], skipped: &[String]) -> String {
+    let suite = escaped(suite);
     let failed = verdicts.iter().filter(|verdict| !verdict.is_green()).count();
     let seconds = |verdict: &Verdict| verdict.wall.as_secs_f64();
     let all: f64 = verdicts.iter().map(seconds).sum();
@@ -12,11 +24,11 @@ pub(crate) fn report(verdicts: &[Verdict], skipped: &[String]) -> String {
     let left_out =
         if skipped.is_empty() { String::new() } else { format!(" skipped=\"{}\"", skipped.len()) };
     let head = format!("tests=\"{count}\" failures=\"{failed}\"{left_out} time=\"{all:.3}\"");
-    xml += &format!("<testsuites {head}>\n  <testsuite name=\"scenarios\" {head}>\n");
+    xml += &format!("<testsuites {head}>\n  <testsuite name=\"{suite}\" {head}>\n");
     for verdict in verdicts {
         let (name, time) = (escaped(&verdict.name), seconds(verdict));
         let begin =
-            format!("    <testcase classname=\"scenarios\" name=\"{name}\" time=\"{time:.3}\">");
+            format!("    <testcase classname=\"{suite}\" name=\"{name}\" time=\"{time:.3}\">");
         xml += &begin;
         let text = escaped(&verdict.to_string());
         if verdict.is_green() {
@@ -29,7 +41,7 @@ pub(crate) fn report(verdicts: &[Verdict], skipped: &[String]) -> String {
         xml += "</testcase>\n";
     }
     for name in skipped.iter().map(|name| escaped(name)) {
-        xml += &format!("    <testcase classname=\"scenarios\" name=\"{name}\" time=\"0.000\">");
+        xml += &format!("    <testcase classname=\"{suite}\" name=\"{name}\" time=\"0.000\">");
         xml += "<skipped message=\"interrupted before it was run\"/></testcase>\n";
     }
     xml + "  </testsuite>\n</testsuites>\n"
@@ -55,10 +67,10 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sim_check::check;
     use sim_core::World;
 
     use super::*;
+    use crate::check;
 
     #[test]
     fn text_is_escaped() {
@@ -71,7 +83,7 @@ mod tests {
         let red = check("a<b")
             .seeds(1)
             .verdict(|_: World| async { Err::<(), _>(std::io::Error::other("\"it\" broke")) });
-        let xml = report(&[green, red], &[]);
+        let xml = junit("checks", &[green, red], &[]);
         assert!(xml.contains("tests=\"2\" failures=\"1\" time="), "{xml}");
         assert!(
             xml.contains("name=\"a&lt;b\"") && xml.contains("message=\"&quot;it&quot; broke\"")
