@@ -96,7 +96,7 @@ impl Verdict {
         }
         if self.replayed.is_some() {
             write!(f, "\nthe run of the plan failed ({wall:.1?})")?;
-            return self.tell_faults(f);
+            return self.tell_faults_that_bit(f);
         }
         let runs = self.failed;
         let were = if runs == 1 { "run" } else { "runs" };
@@ -116,7 +116,8 @@ impl Verdict {
             write!(f, "kinds; ")?;
             write!(f, "{counted} are counted and no more")?;
         }
-        self.tell_faults(f)
+        // Others had no time to.
+        self.tell_faults_that_bit(f)
     }
 
     fn tell_coverage(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,20 +132,25 @@ impl Verdict {
     }
 
     fn tell_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell_faults_that_bit(f)?;
+        let idle: Vec<&str> = self.idle_faults().collect();
+        if !idle.is_empty() {
+            write!(f, "\nfaults that never bit: {}", idle.join(", "))?;
+        }
+        Ok(())
+    }
+
+    fn tell_faults_that_bit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts: Vec<String> = self
             .faults
             .iter()
             .filter(|(_, count)| **count > 0)
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
-        if !counts.is_empty() {
-            write!(f, "\nfaults that bit: {}", counts.join(", "))?;
+        if counts.is_empty() {
+            return Ok(());
         }
-        let idle: Vec<&str> = self.idle_faults().collect();
-        if !idle.is_empty() {
-            write!(f, "\nfaults that never bit: {}", idle.join(", "))?;
-        }
-        Ok(())
+        write!(f, "\nfaults that bit: {}", counts.join(", "))
     }
 
     fn tell_properties(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
