@@ -2,7 +2,6 @@
 
 mod telling;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -388,10 +387,19 @@ impl Check {
         subject: &Subject<'_>,
         effort: &Effort<'_>,
     ) -> Vec<Failed> {
-        let mut known = BTreeSet::new();
-        let mut kinds = verdict.failures.iter().filter(|failed| known.insert(&failed.signature));
+        let same = |one: &Signature, other: &Signature| {
+            one == other || effort.same.is_some_and(|same| same(one, other))
+        };
+        let mut known: Vec<&Signature> = Vec::new();
+        let kinds = verdict.failures.iter().filter(|failed| {
+            let is_known = known.iter().any(|known| same(known, &failed.signature));
+            if !is_known {
+                known.push(&failed.signature);
+            }
+            !is_known
+        });
         // That one is looked into.
-        kinds.next();
+        let kinds = kinds.skip(1);
         let is_new = |failed: &&Failed| {
             failed.is_deterministic() && !matches!(failed.origin, Origin::Kept(..))
         };
@@ -482,7 +490,7 @@ impl Check {
         let search = Search { settings, subject, corpus, has_singles: false, singles, stop: None };
         let mut verdict = search.replay(&self.name);
         if let Some(first) = verdict.failures.first() {
-            verdict.explanation = explain::explain_as_is(subject, first).ok();
+            verdict.explanation = explain::explain_as_is(subject, first, self.same.as_deref()).ok();
         }
         verdict
     }

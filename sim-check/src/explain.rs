@@ -187,7 +187,10 @@ pub(crate) fn small(subject: &Subject<'_>, failed: &Failed, effort: &Effort<'_>)
     let explanation = make_small(subject, None, failed, effort, &Met::default()).ok()?;
     let plan = explanation.shrunk.plan;
     let ran = subject.run(&subject.replay(&plan).ok()?, &Runs::default());
-    Some(Failed::new(Origin::Tried(plan), &ran, None))
+    Some(match ran.signature() {
+        Some(_) => Failed::new(Origin::Tried(plan), &ran, None),
+        None => Failed::once_more(Origin::Tried(plan), &ran, &failed.signature),
+    })
 }
 
 /// Makes the plan of a failure small, and runs it.
@@ -203,7 +206,9 @@ fn make_small(
     }
     let plan = match &failed.origin {
         Origin::Seed(seed) => recorded(subject, *seed)?,
-        Origin::Single(plan) | Origin::Kept(_, plan) | Origin::Tried(plan) => plan.clone(),
+        Origin::Single(plan) | Origin::Calm(plan) | Origin::Kept(_, plan) | Origin::Tried(plan) => {
+            plan.clone()
+        }
     };
     // All entries of plans with so many faults must bind; of none, if there is no such number.
     let wanted = Wanted { signature: &failed.signature, same: effort.same };
@@ -277,12 +282,16 @@ fn with_less_to_do(
 }
 
 /// Looks into the failure of a plan that is small already.
-pub(crate) fn explain_as_is(subject: &Subject<'_>, failed: &Failed) -> Result<Explanation, String> {
+pub(crate) fn explain_as_is(
+    subject: &Subject<'_>,
+    failed: &Failed,
+    same: Option<&SameFailure>,
+) -> Result<Explanation, String> {
     let plan = failed.origin.plan().ok_or("a seed has no plan of its own")?.clone();
     let before = plan.faults().count();
     let shrunk =
         Shrunk { plan, before, replays: 1, events: 0, is_minimal: false, reproduced: true };
-    show(subject, None, shrunk, Wanted { signature: &failed.signature, same: None }, true)
+    show(subject, None, shrunk, Wanted { signature: &failed.signature, same }, true)
 }
 
 /// The plan that the run of a seed amounts to.

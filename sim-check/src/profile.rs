@@ -26,7 +26,8 @@ use crate::family::Family;
 /// when, whom and for how long, up to them.
 ///
 /// A seed that 16 divides is a *storm*, and so is the first that a check runs by default: all families at once, at
-/// full strength, but [`Family::Ties`] and those that have a time, from [`Family::Cut`] to [`Family::Clock`]. Links do what they do at most (where nothing bounds them, 5 % of everything), reads have a few
+/// full strength, but [`Family::Ties`] and those that have a time ([`Family::Cut`], [`Family::Crash`], [`Family::Pause`],
+/// [`Family::Freeze`], [`Family::Slow`], [`Family::Names`], [`Family::Clock`]). Links do what they do at most (where nothing bounds them, 5 % of everything), reads have a few
 /// bytes, a fifth of what arrives is held up, and each twelfth write, accept or connect ends badly.
 ///
 /// ```
@@ -111,7 +112,8 @@ impl Profile {
     ///
     /// # Panics
     ///
-    /// On a word of [`FaultMix::streams`] that names no family.
+    /// On a word of [`FaultMix::streams`] that names no family, or one that goes by other bounds of the mix, which are 0:
+    /// `dns` by those of cuts, `pause`, `freeze` and `slow` by those of crashes.
     pub fn of(mix: &FaultMix) -> Result<Self, LinkError> {
         let link: Link = mix.link.parse()?;
         let mut families: BTreeSet<Family> = Family::ALL
@@ -123,6 +125,17 @@ impl Profile {
                 let words = Family::ALL.map(Family::name).join(",");
                 panic!("FaultMix::streams: {word:?} is none of {words}")
             }));
+        }
+        for family in families.iter().filter(|family| family.has_time()) {
+            let (has_bounds, bounds) = match family {
+                Family::Clock => (true, ""),
+                Family::Cut | Family::Names => (mix.cuts > 0, "cuts"),
+                _ => (mix.crashes_max > 0, "crashes"),
+            };
+            assert!(
+                has_bounds,
+                "FaultMix::streams: {family} goes by FaultMix::{bounds}, which allows none"
+            );
         }
         if mix.cuts > 0 {
             families.insert(Family::Cut);
@@ -353,13 +366,15 @@ fn last_end(plan: &Plan) -> Duration {
     ends.max().unwrap_or_default()
 }
 
-/// Adds a fault that a seed drew to a plan that was there before, unless one of the two would find a machine off that it
-/// needs.
+/// Adds what a seed drew to a plan that was there before, unless one of the two would find a machine off that it needs, or
+/// a clock is set already.
 fn add(plan: &mut Plan, drawn: Entry, calm: AskCalm<'_>) {
     let hosts: Vec<&str> = calm().hosts.iter().map(String::as_str).collect();
     let misses = |plan: &Plan| {
-        let is_off = |error: &PlanError| matches!(error.problem, Problem::Off { .. });
-        plan.check(&hosts).err().map_or(0, |errors| errors.iter().filter(|it| is_off(it)).count())
+        let is_one = |error: &&PlanError| {
+            matches!(error.problem, Problem::Off { .. } | Problem::ClockSetTwice { .. })
+        };
+        plan.check(&hosts).err().map_or(0, |errors| errors.iter().filter(is_one).count())
     };
     let before = misses(plan);
     plan.entries.push(drawn);

@@ -301,7 +301,11 @@ impl<'a> Search<'a> {
     fn run_case(&self, case: &Case<'_>, runs: &Runs) -> Done {
         let (sim, origin) = match case {
             Case::Seed(seed) => (Ok(self.subject.simulation(*seed)), Origin::Seed(*seed)),
-            Case::Single(plan) => (self.subject.replay(plan), Origin::Single(plan.clone())),
+            Case::Single(plan) => {
+                let is_calm = self.singles().calm_fails();
+                let origin = if is_calm { Origin::Calm } else { Origin::Single };
+                (self.subject.replay(plan), origin(plan.clone()))
+            }
             Case::Kept(kept, plan) => {
                 let sim = self.subject.replay(plan).map(|sim| sim.trace(self.settings.trace));
                 (sim, Origin::Kept(kept.path.clone(), (*plan).clone()))

@@ -19,7 +19,8 @@ use sim_net::{Census, Message, OfferedStream, Plan, WriteEnd};
 use crate::family::Family;
 use crate::profile::Profile;
 
-/// How many places of a run one family looks at, at most; where there are more, these are spread over all.
+/// How many places of a run one family looks at, at most, of each kind of place; where there are more, these are spread over
+/// all. A place at which several things may happen counts for as many.
 const PLACES_MAX: usize = 20_000;
 /// How many of the first bytes of each write are looked at one by one.
 const FIRST_BYTES: u64 = 16;
@@ -76,6 +77,11 @@ impl Singles {
     /// Those of a calm run that fails: that run, and nothing else.
     pub(crate) fn of_none(own: Plan) -> Self {
         Self { own, calm_fails: true, ..Self::default() }
+    }
+
+    /// True if the calm run is all there is, since it fails.
+    pub(crate) fn calm_fails(&self) -> bool {
+        self.calm_fails
     }
 
     /// How many there are.

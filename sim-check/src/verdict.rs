@@ -115,6 +115,8 @@ pub enum Origin {
     Seed(u64),
     /// A single fault in a calm run.
     Single(Plan),
+    /// The calm run itself, under what the check's own simulations plan.
+    Calm(Plan),
     /// A plan that was kept, with its file.
     Kept(PathBuf, Plan),
     /// A plan that was tried while a failure was made small.
@@ -126,7 +128,7 @@ impl Origin {
     pub fn seed(&self) -> u64 {
         match self {
             Self::Seed(seed) => *seed,
-            Self::Single(plan) | Self::Kept(_, plan) | Self::Tried(plan) => {
+            Self::Single(plan) | Self::Calm(plan) | Self::Kept(_, plan) | Self::Tried(plan) => {
                 plan.seed.unwrap_or_default()
             }
         }
@@ -136,7 +138,9 @@ impl Origin {
     pub fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Seed(_) => None,
-            Self::Single(plan) | Self::Kept(_, plan) | Self::Tried(plan) => Some(plan),
+            Self::Single(plan) | Self::Calm(plan) | Self::Kept(_, plan) | Self::Tried(plan) => {
+                Some(plan)
+            }
         }
     }
 }
@@ -150,6 +154,10 @@ impl fmt::Display for Origin {
                 Some(fault) => write!(f, "seed {} and nothing but {fault}", self.seed()),
                 None => write!(f, "seed {} and no fault", self.seed()),
             },
+            Self::Calm(plan) if plan.entries.is_empty() => {
+                write!(f, "seed {} and no fault", self.seed())
+            }
+            Self::Calm(_) => write!(f, "seed {} and no fault but its own plan", self.seed()),
             Self::Kept(path, _) => write!(f, "the plan {}", path.display()),
             Self::Tried(plan) => {
                 let (seed, count) = (self.seed(), plan.entries.len());

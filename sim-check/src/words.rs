@@ -6,7 +6,7 @@ use sim_net::plan::Workload;
 use sim_net::{Log, OfferedWorkload};
 
 use crate::explain::{Explanation, Scale, Step};
-use crate::verdict::{FAILURES_KEPT, Failed, KINDS_KEPT, Verdict};
+use crate::verdict::{FAILURES_KEPT, Failed, KINDS_KEPT, Origin, Verdict};
 
 /// How many other failures are named.
 const OTHERS_MAX: usize = 10;
@@ -101,6 +101,9 @@ impl Verdict {
         let runs = self.failed;
         let were = if runs == 1 { "run" } else { "runs" };
         write!(f, "\n{runs} {were} failed, of {seeds} seeds")?;
+        if self.failures.iter().any(|failed| matches!(failed.origin, Origin::Calm(_))) {
+            f.write_str(" and the calm run")?;
+        }
         let singles: u64 = self.coverage.iter().map(|coverage| coverage.done).sum();
         if singles > 0 {
             write!(f, " and {singles} single faults")?;

@@ -19,7 +19,7 @@ impl Check {
         let path = match origin {
             Origin::Seed(seed) => return Ok(format!("SIM_SEED={seed}")),
             Origin::Kept(path, _) => path.clone(),
-            Origin::Single(plan) | Origin::Tried(plan) => {
+            Origin::Single(plan) | Origin::Calm(plan) | Origin::Tried(plan) => {
                 let plan = plan.clone().scenario(&self.name);
                 Corpus::new(places::artifacts(), &self.name).keep(&plan)?
             }

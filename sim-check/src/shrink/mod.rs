@@ -35,14 +35,14 @@ mod trials;
 mod values;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use sim_core::Time;
 use sim_net::plan::{Entry, Environment};
 use sim_net::{Census, OfferedWorkload, Plan};
 
-use self::trials::{Make, Trials};
+use self::trials::{Key, Make, Trials, key};
 use crate::signature::Signature;
 
 /// How many entries are tried alone.
@@ -252,9 +252,9 @@ fn shrink_by<'a>(
     run: fn(&mut Shrinker<'a>) -> bool,
 ) -> Shrunk {
     let trials = Trials::new(judge, jobs, bounds);
-    let mut shrinker = Shrinker { best: workload_last(plan), trials };
+    let mut shrinker = Shrinker { best: workload_last(plan), was_best: BTreeSet::new(), trials };
     let reproduced = run(&mut shrinker);
-    let Shrinker { best, trials } = shrinker;
+    let Shrinker { best, trials, .. } = shrinker;
     Shrunk {
         plan: if reproduced { best } else { plan.clone() },
         before: plan.faults().count(),
@@ -282,6 +282,9 @@ pub(crate) fn first_interesting(
 struct Shrinker<'a> {
     /// The smallest interesting plan so far. What it says of the workload is behind everything else.
     best: Plan,
+    /// What the best plan was before its entries were made simpler: moving one stop moves the turns by which another is
+    /// moved, and might go on for ever.
+    was_best: BTreeSet<Key>,
     trials: Trials<'a>,
 }
 
@@ -396,13 +399,17 @@ impl Shrinker<'_> {
     fn make_simpler(&mut self, simpler: fn(&mut Self, usize) -> Vec<Entry>) {
         let mut place = 0;
         while place < self.faults() {
-            let simpler = simpler(self, place);
+            let mut simpler = simpler(self, place);
             let count = self.faults();
-            let with = |best: &Plan, n: usize| {
+            let with = |best: &Plan, entry: &Entry| {
                 let mut plan = best.clone();
-                plan.entries[place] = simpler[n].clone();
+                plan.entries[place] = entry.clone();
                 plan
             };
+            let Self { best, was_best, .. } = self;
+            was_best.insert(key(best));
+            simpler.retain(|entry| !was_best.contains(&key(&with(best, entry))));
+            let with = |best: &Plan, n: usize| with(best, &simpler[n]);
             if self.try_first(simpler.len(), &with).is_none() || self.faults() < count {
                 place += 1;
             }
@@ -411,7 +418,7 @@ impl Shrinker<'_> {
 
     /// Entries that say less than the one in this place, the simplest first.
     fn simpler(&mut self, place: usize) -> Vec<Entry> {
-        let Self { best, trials } = self;
+        let Self { best, trials, .. } = self;
         let entry = &best.entries[place];
         let Some((host, _)) = earlier::stop(entry) else { return values::simpler(entry, true) };
         match trials.offered(&without(best, &[place])).turns.get(host) {
@@ -428,7 +435,7 @@ impl Shrinker<'_> {
         count: usize,
         make: &(dyn Fn(&Plan, usize) -> Plan + Sync),
     ) -> Option<usize> {
-        let Self { best, trials } = self;
+        let Self { best, trials, .. } = self;
         let (index, trial) = trials.first_interesting(count, &|index| make(best, index))?;
         *best = make(best, index);
         if !trial.unbound.is_empty() {

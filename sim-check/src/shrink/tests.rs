@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sim_core::Time;
 use sim_net::Plan;
-use sim_net::plan::{Action, Condition, Entry, Environment, Fault};
+use sim_net::plan::{Action, Condition, Entry, Environment, Fault, Incident};
 
 use super::trials::{Trials, key};
 use super::{Bounds, Judge, Offered, Trial, shrink};
@@ -179,9 +179,65 @@ fn what_is_held_back_slow_late_or_for_ever_becomes_as_little_of_that_as_is_neede
             |plan: &Plan| Trial { interesting: !plan.entries.is_empty(), ..Trial::default() };
         shrink(&plan(text), &judge, 1, Bounds::default()).plan.entries[0].to_string()
     };
+    let off = |text: &str, least: u64| {
+        let judge = |plan: &Plan| {
+            let amount = match plan.entries.first() {
+                Some(Entry::Clock(clock)) => clock.offset_nanos.max(clock.drift_ppb * 1_000_000),
+                Some(Entry::Fault(Fault {
+                    action: Action::Moment(Incident::ClockStep { step_nanos, .. }),
+                    ..
+                })) => step_nanos.saturating_neg(),
+                _ => 0,
+            };
+            let interesting = u64::try_from(amount).is_ok_and(|amount| amount >= least);
+            Trial { interesting, ..Trial::default() }
+        };
+        shrink(&plan(text), &judge, 1, Bounds::default()).plan.entries[0].to_string()
+    };
+    let late = "clock a offset +3528185954454ns drift -7777ppb";
+    assert_eq!(off(late, 1), "clock a offset +1us");
+    assert_eq!(off(late, 1_800_000_000_000), "clock a offset +30m");
+    assert_eq!(off(late, 2_000_000_000_000), "clock a offset +36m");
+    assert_eq!(off("clock a offset -1ms drift +77777ppb", 60_000_000_000), "clock a drift +60ppm");
+    assert_eq!(off("clock a at 1s step -1234567890ns", 600_000_000), "clock a at 1s step -1s");
+
     assert_eq!(kept("crash a 1s for 1ms permanent"), "crash a 1s for 1ms");
     assert_eq!(kept("kill a at 1s permanent"), "kill a at 1s");
     assert_eq!(kept("clock a offset +1ns permanent"), "clock a offset +1ns");
+}
+
+#[test]
+fn the_end_of_time_is_no_panic() {
+    for text in [
+        "cut a b 18446744073.7s for 1s",
+        "crash a 18446744073.709551615s for 1s",
+        "kill a at 18446744073709551615ns",
+    ] {
+        let judge =
+            |plan: &Plan| Trial { interesting: !plan.entries.is_empty(), ..Trial::default() };
+        assert_eq!(shrink(&plan(text), &judge, 1, Bounds::default()).plan.entries.len(), 1);
+    }
+}
+
+/// Where two hosts are stopped, the turns of each may depend on when the other is.
+#[test]
+fn stops_that_move_each_others_turns_come_to_rest() {
+    struct Chasing;
+    impl Judge for Chasing {
+        fn judge(&self, plan: &Plan) -> Trial {
+            Trial { interesting: plan.entries.len() == 2, events: 1, ..Trial::default() }
+        }
+        fn offered(&self, plan: &Plan) -> Offered {
+            // The host that is left has turns early or late, as the other one is stopped late or early.
+            let is_early = plan.to_string().contains("ms for");
+            let turn = Time::from_nanos(if is_early { 950_000_000 } else { 50_000_000 });
+            let turns = ["a", "b"].map(|host| (host.to_owned(), vec![turn]));
+            Offered { turns: turns.into(), ..Offered::default() }
+        }
+    }
+    let two = plan("crash a 100ms for 1ms\ncrash b 100ms for 1ms\n");
+    let shrunk = shrink(&two, &Chasing, 1, Bounds::default());
+    assert!(shrunk.is_minimal && shrunk.replays < 60, "{shrunk}");
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use sim_core::Time;
 use sim_net::plan::{
-    Action, Condition, Deviation, Entry, EventId, FIN_KILL, FIN_RECEIVER, Fault, FaultSite,
+    Action, Clock, Condition, Deviation, Entry, EventId, FIN_KILL, FIN_RECEIVER, Fault, FaultSite,
     Incident, RESET_BOTH, RESET_RECEIVER, RESET_SENDER, Sides, Start,
 };
 
 /// Times as people say them, from short to long.
-const TIMES: [Duration; 19] = {
+const TIMES: [Duration; 22] = {
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
@@ -33,8 +33,14 @@ const TIMES: [Duration; 19] = {
         ms(20_000),
         ms(60_000),
         ms(120_000),
+        ms(600_000),
+        ms(1_800_000),
+        ms(3_600_000),
     ]
 };
+
+/// By how much clocks run fast or slow, as people say it, in parts per billion.
+const DRIFTS: [u64; 10] = [1, 10, 100, 1_000, 10_000, 50_000, 100_000, 200_000, 500_000, 1_000_000];
 
 /// Numbers as people say them.
 const NUMBERS: [u64; 12] = [1, 2, 3, 4, 5, 8, 10, 16, 32, 64, 128, 1_000];
@@ -89,24 +95,43 @@ pub(super) fn simpler(entry: &Entry, rounds: bool) -> Vec<Entry> {
         Entry::Clock(clock) => {
             let mut simpler = Vec::new();
             if clock.is_permanent {
-                simpler.push(sim_net::plan::Clock { is_permanent: false, ..clock.clone() });
+                simpler.push(Clock { is_permanent: false, ..clock.clone() });
             }
-            for (offset_nanos, drift_ppb) in
-                [(clock.offset_nanos, 0), (0, clock.drift_ppb), half(clock)]
-            {
-                let changed = (offset_nanos, drift_ppb) != (clock.offset_nanos, clock.drift_ppb);
-                if changed && (offset_nanos, drift_ppb) != (0, 0) {
-                    simpler.push(sim_net::plan::Clock { offset_nanos, drift_ppb, ..clock.clone() });
-                }
-            }
+            simpler.extend(clocks(clock, rounder));
             simpler.into_iter().map(Entry::Clock).collect()
         }
         _ => Vec::new(),
     }
 }
 
-fn half(clock: &sim_net::plan::Clock) -> (i64, i64) {
-    (clock.offset_nanos / 2, clock.drift_ppb / 2)
+/// Clocks that are less wrong: right in one way, or by less.
+fn clocks(clock: &Clock, less: Less) -> Vec<Clock> {
+    let &Clock { offset_nanos, drift_ppb, .. } = clock;
+    let both = if offset_nanos != 0 && drift_ppb != 0 {
+        &[(offset_nanos, 0), (0, drift_ppb)][..]
+    } else {
+        &[]
+    };
+    let offsets = smaller(offset_nanos, less, &TIMES.map(nanos)).map(|offset| (offset, drift_ppb));
+    let drifts = smaller(drift_ppb, less, &DRIFTS).map(|drift| (offset_nanos, drift));
+    let all = both.iter().copied().chain(offsets).chain(drifts);
+    let with = |(offset_nanos, drift_ppb)| Clock { offset_nanos, drift_ppb, ..clock.clone() };
+    all.map(with).collect()
+}
+
+/// Numbers of the same sign that are nearer to 0.
+fn smaller(value: i64, less: Less, table: &[u64]) -> impl Iterator<Item = i64> + use<> {
+    let magnitudes = less(value.unsigned_abs(), table).into_iter();
+    magnitudes.filter_map(move |it| i64::try_from(it).ok()).map(move |it| it * value.signum())
+}
+
+/// Clocks that are set by less.
+fn steps(action: &Action, less: Less) -> Vec<Action> {
+    let Action::Moment(Incident::ClockStep { host, step_nanos }) = action else {
+        return Vec::new();
+    };
+    let step = |step_nanos| Action::Moment(Incident::ClockStep { host: host.clone(), step_nanos });
+    smaller(*step_nanos, less, &TIMES.map(nanos)).map(step).collect()
 }
 
 /// Entries that have just enough of what this one has more of than it takes, the least first: of times and counts, where
@@ -114,8 +139,14 @@ fn half(clock: &sim_net::plan::Clock) -> (i64, i64) {
 pub(super) fn just_enough(entry: &Entry) -> Vec<Entry> {
     match entry {
         Entry::Deviation(deviation) => with_values(deviation, lower(deviation, between)),
+        Entry::Clock(clock) => clocks(clock, between).into_iter().map(Entry::Clock).collect(),
         Entry::Fault(fault) => {
-            let Action::Interval { condition, length } = &fault.action else { return Vec::new() };
+            let Action::Interval { condition, length } = &fault.action else {
+                let steps = steps(&fault.action, between).into_iter();
+                return steps
+                    .map(|action| Entry::Fault(Fault { action, ..fault.clone() }))
+                    .collect();
+            };
             let costs = cheaper(condition, between).into_iter().map(|cheaper| (cheaper, *length));
             let lengths = length.iter().flat_map(|length| shorter(*length, between));
             let lengths = lengths.map(|length| (condition.clone(), Some(length)));
@@ -183,12 +214,8 @@ fn faults(fault: &Fault, rounds: bool) -> Vec<Fault> {
             simpler.push(Fault { action, ..fault.clone() });
         }
     }
-    if let Action::Moment(Incident::ClockStep { host, step_nanos }) = &fault.action {
-        let incident = Incident::ClockStep { host: host.clone(), step_nanos: step_nanos / 2 };
-        if step_nanos / 2 != 0 {
-            simpler.push(Fault { action: Action::Moment(incident), ..fault.clone() });
-        }
-    }
+    let steps = steps(&fault.action, rounder).into_iter();
+    simpler.extend(steps.map(|action| Fault { action, ..fault.clone() }));
     if let (true, Start::At(time)) = (rounds, &fault.start) {
         simpler.extend(
             rounder_times(*time)
@@ -249,7 +276,8 @@ fn rounder_times(time: Time) -> Vec<Time> {
     let units = [1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000];
     let mut times = Vec::new();
     for unit in units {
-        for near in [nanos / unit * unit, nanos.div_ceil(unit) * unit] {
+        let later = nanos.div_ceil(unit).checked_mul(unit);
+        for near in [Some(nanos / unit * unit), later].into_iter().flatten() {
             // What is round already is left alone.
             if near == nanos {
                 return times;

@@ -100,9 +100,7 @@ impl Census {
 
     /// A host crashes before one of its turns, or is cut off from then on.
     fn host_fault(&self, crashes: bool, which: usize, much: u16) -> Option<Entry> {
-        const CONTROL: u32 = 0;
-        let turns = || self.turns().iter().filter(|turn| turn.host != CONTROL);
-        let turn = turns().nth(which.checked_rem(turns().count())?)?;
+        let turn = self.turns().get(which.checked_rem(self.turns().len())?)?;
         let host = self.host(turn.host).to_string();
         let condition = match crashes {
             true => Condition::Crash { host, changes_address: false },

@@ -11,7 +11,8 @@ use super::stream_name::StreamName;
 use crate::flow::Flow;
 use crate::packet::{Body, Packet};
 use crate::plan::{EventId, FaultSite, FlowName, Near, SegmentClass};
-use crate::trace::{Log, Record};
+use crate::scheduler::CONTROL;
+use crate::trace::{Entry, Log, Record};
 
 /// Everything in a run that a fault could have befallen; see [`Sim::census`](crate::Sim::census).
 ///
@@ -265,7 +266,7 @@ impl Census {
         &self.calls
     }
 
-    /// When a host did something: each turn of its loop.
+    /// When a host did something: each turn of its loop. The loop that the scenario itself runs on is of no host.
     pub fn turns(&self) -> &[Moment] {
         &self.turns
     }
@@ -380,7 +381,8 @@ impl Census {
     /// It at the end of a run with this log.
     pub(crate) fn finish(mut self, hosts: &[Arc<str>], log: &Log) -> Self {
         self.hosts = hosts.to_vec();
-        let turns = log.entries().filter(|entry| entry.record == Record::Turn);
+        let is_turn = |entry: &Entry| entry.record == Record::Turn && entry.host != CONTROL;
+        let turns = log.entries().filter(is_turn);
         self.turns =
             turns.map(|it| Moment { host: it.host, time: it.time, step: it.step }).collect();
         self

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sim_check::{Family, Origin, Profile, Verdict, check};
+use sim_check::{Check, Family, Origin, Profile, Verdict, check};
 use sim_core::{Cx, DatagramProtocol, DatagramTransport, World};
 use sim_net::Plan;
 
@@ -47,8 +47,32 @@ fn a_calm_run_that_fails_is_a_failure_though_no_seed_is_calm_enough() {
     assert_eq!(failed.origin.to_string(), "seed 0 and no fault");
     assert_eq!((verdict.failures.len(), verdict.seeds), (1, 40), "{verdict}");
     assert_eq!(verdict.coverage, []);
+    assert!(
+        verdict.to_string().contains("1 run failed, of 40 seeds and the calm run"),
+        "{verdict}"
+    );
     let explanation = verdict.explanation.as_ref().unwrap_or_else(|| panic!("{verdict}"));
     assert_eq!(explanation.shrunk.plan.entries, []);
+}
+
+#[test]
+fn a_calm_run_is_no_single_fault_though_the_check_has_a_plan_of_its_own() {
+    let own: Plan = "pause a 1s..2s\n".parse().unwrap();
+    let fails = |world: World| async move {
+        world.host("a").sleep(Duration::from_secs(2)).await;
+        Err::<(), _>(io::Error::other("always"))
+    };
+    let check = check("own").seeds(2).jobs(1).profile(Profile::only([Family::Spurious]));
+    let verdict = check.sim(move |sim| sim.plan(&own).unwrap()).verdict(fails);
+    let origins: Vec<String> = verdict.failures.iter().map(|it| it.origin.to_string()).collect();
+    assert_eq!(origins, ["seed 0", "seed 0 and no fault but its own plan", "seed 1"]);
+}
+
+#[test]
+fn failures_that_are_said_to_be_the_same_are_one_kind() {
+    let verdict = |check: Check| check.seeds(60).jobs(1).verdict(three_ways);
+    assert_eq!(verdict(check("die")).others.len(), 2);
+    assert_eq!(verdict(check("die").same_failure(|_, _| true)).others.len(), 0);
 }
 
 #[test]

@@ -101,3 +101,45 @@ fn a_slow_host_is_found_by_single_faults() {
     let lines: Vec<String> = plan.entries.iter().map(ToString::to_string).collect();
     assert!(lines.len() == 1 && lines[0].starts_with("slow a "), "{lines:?}");
 }
+
+/// What a calm run offers is there: none of the faults is about something that no world has.
+#[test]
+fn single_faults_are_about_hosts_and_not_about_the_scenario_itself() {
+    let families = [Family::Crash, Family::Pause, Family::Freeze, Family::Slow, Family::Clock];
+    for family in families {
+        let check = check("one").seeds(100).profile(Profile::only([family])).jobs(1);
+        let verdict = check.verdict(|world: World| async move {
+            let lp = world.host("a");
+            for _ in 0..4 {
+                lp.sleep(SECOND / 10).await;
+                world.sleep(SECOND / 100).await;
+            }
+        });
+        let covered = verdict.coverage[0];
+        // At each of its eight turns, in two ways: none of the scenario, which is on no host.
+        let wanted = if family == Family::Slow { 2 } else { 16 };
+        assert_eq!((covered.done, covered.total), (wanted, wanted), "{verdict}");
+    }
+    let nobody = check("nobody").seeds(20).profile(Profile::only(families));
+    assert_eq!(nobody.verdict(|_: World| async {}).coverage, []);
+}
+
+/// A clock that the check itself sets stays as it is.
+#[test]
+fn no_seed_sets_a_clock_that_is_set() {
+    let own: sim_net::Plan = "clock a offset +1s\n".parse().unwrap();
+    let check = check("clock").seeds(60).profile(Profile::only([Family::Clock])).singles(false);
+    let check = check.sim(move |sim| sim.plan(&own).unwrap());
+    let verdict = check.jobs(1).verdict(|world: World| async move {
+        let (a, b) = (world.host("a"), world.host("b"));
+        // 1 January 2000, when worlds begin.
+        let begin = Duration::from_secs(946_684_800);
+        match (a.wall_time() == begin + SECOND, b.wall_time() == begin) {
+            (true, true) => Ok(()),
+            (true, false) => Err(io::Error::other("b")),
+            (false, _) => Err(io::Error::other("a")),
+        }
+    });
+    let errors: Vec<&str> = verdict.failures.iter().map(|it| it.error.as_str()).collect();
+    assert!(errors.len() > 10 && errors.iter().all(|&error| error == "b"), "{verdict}");
+}
