@@ -222,17 +222,33 @@ fn the_end_of_time_is_no_panic() {
 /// Where two hosts are stopped, the turns of each may depend on when the other is.
 #[test]
 fn stops_that_move_each_others_turns_come_to_rest() {
+    const fn ms(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
     struct Chasing;
+    impl Chasing {
+        fn time(plan: &Plan, host: &str) -> Option<Time> {
+            let begins = format!("crash {host} ");
+            plan.entries.iter().find_map(|entry| match entry {
+                Entry::Fault(fault) if entry.to_string().starts_with(&begins) => fault.start.time(),
+                _ => None,
+            })
+        }
+    }
     impl Judge for Chasing {
+        /// Both must crash, each behind its first turn.
         fn judge(&self, plan: &Plan) -> Trial {
-            Trial { interesting: plan.entries.len() == 2, events: 1, ..Trial::default() }
+            let is_late = |host| Self::time(plan, host).is_some_and(|time| time > ms(1));
+            Trial { interesting: is_late("a") && is_late("b"), events: 1, ..Trial::default() }
         }
         fn offered(&self, plan: &Plan) -> Offered {
-            // The host that is left has turns early or late, as the other one is stopped late or early.
-            let is_early = plan.to_string().contains("ms for");
-            let turn = Time::from_nanos(if is_early { 950_000_000 } else { 50_000_000 });
-            let turns = ["a", "b"].map(|host| (host.to_owned(), vec![turn]));
-            Offered { turns: turns.into(), ..Offered::default() }
+            let turns = |more: bool| {
+                if more { vec![ms(1), ms(500), ms(2_000)] } else { vec![ms(1), ms(2_000)] }
+            };
+            // At 500 ms a hears of b if that is alive then, and b notices it if a is gone.
+            let a = Self::time(plan, "b").map(|b| ("a".to_owned(), turns(b > ms(500))));
+            let b = Self::time(plan, "a").map(|a| ("b".to_owned(), turns(a < ms(500))));
+            Offered { turns: a.into_iter().chain(b).collect(), ..Offered::default() }
         }
     }
     let two = plan("crash a 100ms for 1ms\ncrash b 100ms for 1ms\n");
