@@ -178,7 +178,8 @@ impl Check {
 
     /// Changes the simulations that it runs. Beside what a [`profile`](Self::profile) draws, the plan stays that it
     /// sets ([`Sim::plan`]), the faults of streams ([`Sim::stream_faults`]; the profile draws those of other kinds) and
-    /// the end of all faults ([`Sim::quiesce`]; without that a profile sets it, and nothing does without a profile). A [`Sim::replay`] is run as it is, without a profile.
+    /// the end of all faults ([`Sim::quiesce`]; without that a profile sets it, and nothing does without a profile). A
+    /// [`Sim::replay`] is run as it is, without a profile.
     pub fn sim(mut self, change: impl Fn(Sim) -> Sim + Sync + 'static) -> Self {
         let simulate = self.simulate;
         self.simulate = Box::new(move |seed| change(simulate(seed)));
@@ -227,7 +228,8 @@ impl Check {
         self
     }
 
-    /// How much may be done to make a failure small.
+    /// How much may be done to make a failure small: the first one, and as much again for each of the
+    /// [further kinds](Verdict::others).
     pub fn shrink_bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
         self
@@ -240,7 +242,8 @@ impl Check {
         self
     }
 
-    /// Whether the first failure is looked into; it is by default.
+    /// Whether failures are made small: the first, which is looked into, and a few of [further kinds](Verdict::others).
+    /// They are by default.
     pub fn shrinks(mut self, shrinks: bool) -> Self {
         self.shrinks = shrinks;
         self
@@ -248,9 +251,9 @@ impl Check {
 
     /// Runs the check for a test, with what the environment overrides.
     ///
-    /// A run that fails is run again before it is reported, and so are the first seed and one in 16 of the rest: two runs that differ are a failure, never green. What failed is made small; its plan, its
-    /// timeline and its packets are left in `target/sim`, and the plan is kept next to the test, to be
-    /// run first from then on.
+    /// A run that fails is run again before it is reported, and so are the first seed and one in 16 of the rest: two runs
+    /// that differ are a failure, never green. What failed is made small; its plan, its timeline and its packets are left
+    /// in `target/sim`, and the plan is kept next to the test, to be run first from then on.
     ///
     /// # Panics
     ///

@@ -535,6 +535,22 @@ mod tests {
 
     use super::*;
 
+    /// A client uploads so many bytes in one write, and a server reads them.
+    async fn uploads(world: World, bytes: usize) -> io::Result<()> {
+        let (server, client) = (world.host("server"), world.host("client"));
+        let serve = |mut reader: StreamReader, writer: StreamWriter| async move {
+            reader.read_to_end().await?;
+            writer.close();
+            Ok::<(), io::Error>(())
+        };
+        let _listening = server.start_server(("server", 7000), serve).await?;
+        let (mut reader, writer) = client.open_connection(("server", 7000)).await?;
+        writer.write(&vec![7; bytes]);
+        writer.write_eof();
+        reader.read_to_end().await?;
+        Ok(())
+    }
+
     #[test]
     fn bisection_takes_each_once_and_far_apart_at_first() {
         for count in [0, 1, 2, 3, 7, 8, 9, 100] {
@@ -585,21 +601,7 @@ mod tests {
     #[test]
     fn coverage_tells_of_all_places_and_late_ones_are_looked_at() {
         const BYTES: usize = 100_000;
-        async fn uploads(world: World) -> io::Result<()> {
-            let (server, client) = (world.host("server"), world.host("client"));
-            let serve = |mut reader: StreamReader, writer: StreamWriter| async move {
-                reader.read_to_end().await?;
-                writer.close();
-                Ok::<(), io::Error>(())
-            };
-            let _listening = server.start_server(("server", 7000), serve).await?;
-            let (mut reader, writer) = client.open_connection(("server", 7000)).await?;
-            writer.write(&vec![7; BYTES]);
-            writer.write_eof();
-            reader.read_to_end().await?;
-            Ok(())
-        }
-        let census = Sim::new(1).census(true).run(uploads).census.unwrap();
+        let census = Sim::new(1).census(true).run(|world| uploads(world, BYTES)).census.unwrap();
         let profile = Profile::only([Family::Boundary]);
         let singles = Singles::new(&profile, Plan::new(), &census, &[]);
         let [coverage] = singles.coverage(singles.len())[..] else { panic!("one family") };
@@ -716,21 +718,7 @@ mod tests {
     /// Of a stream that is long not every byte is tried, and coverage says so.
     #[test]
     fn of_a_long_stream_places_everywhere_are_tried() {
-        async fn uploads(world: World) -> io::Result<()> {
-            let (server, client) = (world.host("server"), world.host("client"));
-            let serve = |mut reader: StreamReader, writer: StreamWriter| async move {
-                reader.read_to_end().await?;
-                writer.close();
-                Ok::<(), io::Error>(())
-            };
-            let _listening = server.start_server(("server", 7000), serve).await?;
-            let (mut reader, writer) = client.open_connection(("server", 7000)).await?;
-            writer.write(&vec![7; 200_000]);
-            writer.write_eof();
-            reader.read_to_end().await?;
-            Ok(())
-        }
-        let census = Sim::new(1).census(true).run(uploads).census.unwrap();
+        let census = Sim::new(1).census(true).run(|world| uploads(world, 200_000)).census.unwrap();
         for (family, values) in [(Family::Reset, 3), (Family::EarlyEnd, 1)] {
             let singles = Singles::new(&Profile::only([family]), Plan::new(), &census, &[]);
             let [coverage] = singles.coverage(singles.len())[..] else { panic!("one family") };

@@ -1,8 +1,8 @@
 //! Stops of hosts, moved to the earliest moment that has the same effect: behind as few of the host's turns as there
 //! can be.
 //!
-//! Between two turns of a host nothing happens that it could lose, so all moments there are one, and the roundest of
-//! them stands for them.
+//! Between two turns of a host its process does nothing that a stop could take from it. So of the moments there the
+//! roundest is tried for all; what is under way to the host meanwhile may still tell them apart, and then it stays.
 
 use std::iter;
 

@@ -230,6 +230,7 @@ fn fault(origin: &Origin) -> Option<String> {
     let entries: Vec<String> = origin.plan()?.entries.iter().map(Entry::to_string).collect();
     match origin {
         Origin::Kept(..) | Origin::Tried(_) => Some(entries.join("; ")),
+        Origin::Calm(_) => None,
         _ => entries.last().cloned(),
     }
 }
