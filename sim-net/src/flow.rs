@@ -46,6 +46,12 @@ impl Flow {
         Self { name: self.name ^ BACK, ..self }
     }
 
+    /// The flow of the same name to another server.
+    #[inline]
+    pub(crate) fn to_server(self, server: u32) -> Self {
+        Self { hosts: self.hosts & !u64::from(u32::MAX) | u64::from(server), ..self }
+    }
+
     /// It as two words for a trace.
     pub(crate) fn words(self) -> [u64; 2] {
         [self.hosts, self.name]

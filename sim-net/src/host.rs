@@ -7,6 +7,7 @@ use sim_core::{Time, UnixAddr};
 use crate::agenda::LazyTimer;
 use crate::decisions::{Draws, Entity, NameHash};
 use crate::disk::File;
+use crate::host_set::HostSet;
 use crate::life::Life;
 use crate::memory::clear;
 use crate::places::{Places, hash_of};
@@ -123,7 +124,11 @@ pub(crate) struct HostMemory {
 /// How many flows a host has opened to each port of each host.
 #[derive(Debug, Default)]
 pub(crate) struct FlowCounts {
-    /// Host, port and whether they are of datagrams, as one number; and how many flows.
+    /// The port of the first one, and whether it is of datagrams: most others are of this kind.
+    usual: Option<u32>,
+    /// Whom it has opened one of that kind to. How many they are beyond the first, the list says.
+    once: HostSet,
+    /// Host and kind, as one number; and how many flows.
     list: Vec<(u64, u32)>,
     places: Places,
 }
@@ -131,25 +136,28 @@ pub(crate) struct FlowCounts {
 impl FlowCounts {
     /// The number of the next flow to a port of `server`: counted from 1.
     pub(crate) fn next(&mut self, server: u32, port: u16, datagrams: bool) -> u32 {
-        let key = u64::from(server) << 32 | u64::from(port) << 8 | u64::from(datagrams);
-        let Self { list, places } = self;
+        let kind = u32::from(port) << 8 | u32::from(datagrams);
+        let key = u64::from(server) << 32 | u64::from(kind);
+        let Self { usual, once, list, places } = self;
         let known = places.find(list.len(), hash_of(key), |place| list[place].0 == key);
         if let Some(place) = known {
             list[place].1 += 1;
             return list[place].1;
         }
-        list.push((key, 1));
+        let is_usual = *usual.get_or_insert(kind) == kind;
+        let number = if is_usual && once.has(server) { 2 } else { 1 };
+        if number == 1 && is_usual && once.insert(server) {
+            return 1;
+        }
+        list.push((key, number));
         places.added(list.len(), |place| hash_of(list[place].0));
-        1
-    }
-
-    fn clear(&mut self) {
-        self.list.clear();
-        self.places.clear();
+        number
     }
 
     /// Makes it as new, but for its room.
     fn renew(&mut self) {
+        self.usual = None;
+        self.once.clear();
         clear(&mut self.list);
         self.places.clear();
     }
@@ -253,7 +261,7 @@ impl Host {
         self.incarnation += 1;
         self.entity = entity(name, self.incarnation);
         self.calls = calls_of(name, self.incarnation);
-        self.flows.clear();
+        self.flows.renew();
         self.unix.begin_incarnation();
         self.ports_drawn = 0;
         self.ranks = None;

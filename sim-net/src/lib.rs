@@ -87,6 +87,7 @@ mod faults;
 mod flow;
 mod holds;
 mod host;
+mod host_set;
 mod jobs;
 mod leftovers;
 mod life;

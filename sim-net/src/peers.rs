@@ -2,6 +2,7 @@
 
 use crate::address::Endpoint;
 use crate::flow::Flow;
+use crate::host_set::HostSet;
 use crate::link::lane::Lane;
 use crate::places::{Places, hash_of};
 use crate::wire::Path;
@@ -26,7 +27,63 @@ pub(crate) struct Peer {
 pub(crate) struct Peers {
     list: Vec<Peer>,
     places: Places,
+    /// [`ALIKE`] for the one of `alike` that is shown.
     last: usize,
+    /// More peers, if there are many.
+    alike: Option<Box<Alike>>,
+}
+
+/// How many peers stand in the list before it is asked what newcomers have in common.
+const MANY: usize = 4;
+const ALIKE: usize = usize::MAX;
+
+/// Peers that differ in their hosts alone, as the members of a cluster do: where links only delay, a bit says of each
+/// all that there is to say. A list of them has a cache line for each, and a cluster the square of that.
+#[derive(Debug)]
+struct Alike {
+    /// One of them: the one that is shown.
+    shown: Peer,
+    /// The address of host 0, as a number; those of the others follow it.
+    base: u64,
+    hosts: HostSet,
+}
+
+impl Alike {
+    fn new(shown: Peer, host: u32) -> Self {
+        let base = base(&shown, host);
+        Self { shown, base, hosts: HostSet::default() }
+    }
+
+    /// The host with this address, if it is one of them.
+    #[inline]
+    fn host_at(&self, remote: Endpoint) -> Option<u32> {
+        let host = u32::try_from(remote.bits().wrapping_sub(self.base)).ok()?;
+        self.hosts.has(host).then_some(host)
+    }
+
+    fn show(&mut self, remote: Endpoint, host: u32) {
+        let Peer { address, path, flow, .. } = &mut self.shown;
+        (*address, path.host, *flow) = (remote, Some(host), flow.to_server(host));
+    }
+
+    /// Takes a peer in, and shows it, if it is like the others.
+    fn take_in(&mut self, peer: &Peer, host: u32) -> bool {
+        let Peer { path, source, version, flow, .. } = &self.shown;
+        let is_alike = path.to(host) == peer.path
+            && (*source, *version) == (peer.source, peer.version)
+            && flow.to_server(host) == peer.flow
+            && base(peer, host) == self.base;
+        let is_in = is_alike && self.hosts.insert(host);
+        if is_in {
+            self.show(peer.address, host);
+        }
+        is_in
+    }
+}
+
+/// What is left of a peer's address without its host.
+fn base(peer: &Peer, host: u32) -> u64 {
+    peer.address.bits().wrapping_sub(host.into())
 }
 
 impl Peer {
@@ -50,7 +107,10 @@ impl Peers {
     /// If none was ever added.
     #[inline]
     pub(crate) fn last(&mut self) -> &mut Peer {
-        &mut self.list[self.last]
+        match &mut self.alike {
+            Some(alike) if self.last == ALIKE => &mut alike.shown,
+            _ => &mut self.list[self.last],
+        }
     }
 
     /// True if the way to this address is known and still holds: then it is the last peer.
@@ -62,7 +122,15 @@ impl Peers {
     }
 
     fn find_way_to(&mut self, remote: Endpoint, version: u32) -> bool {
-        let Self { list, places, .. } = self;
+        let Self { list, places, alike, .. } = self;
+        if let Some(alike) = alike
+            && alike.shown.version == version
+            && let Some(host) = alike.host_at(remote)
+        {
+            alike.show(remote, host);
+            self.last = ALIKE;
+            return true;
+        }
         // An address that has changed hands stands there several times.
         let holds = |place: usize| list[place].version == version && list[place].address == remote;
         let found = places.find(list.len(), hash(remote, None), holds);
@@ -70,7 +138,7 @@ impl Peers {
         found.is_some()
     }
 
-    /// Makes the peer with this address, on this host, the last one; false if there is none.
+    /// Makes the peer with this address, on this host, the last one; false if there is none. It stands in the list from now on.
     pub(crate) fn find(&mut self, remote: Endpoint, host: Option<u32>) -> bool {
         let Self { list, places, .. } = self;
         let is_it = |place: usize| list[place].address == remote && list[place].path.host == host;
@@ -79,16 +147,45 @@ impl Peers {
         found.is_some()
     }
 
-    /// Adds a peer that is not there yet, as the last one.
-    pub(crate) fn add(&mut self, peer: Peer) {
+    /// Takes out a peer that is like others, and is more from now on; returns its flow. It must be added again.
+    pub(crate) fn take_out(&mut self, remote: Endpoint, host: Option<u32>) -> Option<Flow> {
+        let alike = self.alike.as_mut()?;
+        let host = alike.host_at(remote).filter(|&it| host == Some(it))?;
+        alike.hosts.remove(host);
+        Some(alike.shown.flow.to_server(host))
+    }
+
+    /// Adds a peer that is not there yet, as the last one. `is_plain` if there is no more to say about its packets than
+    /// how long they take, which is the same for all.
+    pub(crate) fn add(&mut self, peer: Peer, is_plain: bool) {
+        let host = peer.path.host.filter(|&host| host != peer.path.from);
+        if is_plain
+            && self.list.len() >= MANY
+            && host.is_some_and(|host| self.add_alike(&peer, host))
+        {
+            self.last = ALIKE;
+            return;
+        }
         self.last = self.list.len();
         self.list.push(peer);
         let list = &self.list;
         self.places.added(list.len(), |place| list[place].hash());
     }
 
+    /// Adds a peer to those that are alike, if it is like them.
+    fn add_alike(&mut self, peer: &Peer, host: u32) -> bool {
+        if self.alike.as_ref().is_none_or(|alike| alike.hosts.is_empty()) {
+            let shown = Peer { lane: None, ..*peer };
+            self.alike = Some(Box::new(Alike::new(shown, host)));
+        }
+        self.alike.as_mut().is_some_and(|alike| alike.take_in(peer, host))
+    }
+
     /// Every way must be looked for again.
     pub(crate) fn forget_ways(&mut self) {
         self.list.iter_mut().for_each(|peer| peer.version = 0);
+        if let Some(alike) = &mut self.alike {
+            alike.shown.version = 0;
+        }
     }
 }

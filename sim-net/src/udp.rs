@@ -475,10 +475,11 @@ impl Network {
         let version = if lasts { self.wire.links.version } else { 0 };
         let socket = self.sockets.datagrams(id).expect("the socket that sends");
         if !socket.peers.find(remote, path.host) {
-            let flow = self.open_flow(host, path.host, remote.port, true);
+            let known = socket.peers.take_out(remote, path.host);
+            let flow = known.unwrap_or_else(|| self.open_flow(host, path.host, remote.port, true));
             let socket = self.sockets.datagrams(id).expect("the socket that sends");
             let peer = Peer { address: remote, path, source, version, flow, lane: None };
-            socket.peers.add(peer);
+            socket.peers.add(peer, lasts && self.wire.links.are_plain());
         }
         let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).expect("the socket that sends");

@@ -46,7 +46,7 @@ pub(crate) struct Wire {
 }
 
 /// How a packet gets from one host to another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Path {
     /// The host at this end.
     pub(crate) from: u32,
@@ -55,6 +55,13 @@ pub(crate) struct Path {
     /// The largest packet that this end knows to fit, in bytes.
     pub(crate) mtu: u32,
     loopback: bool,
+}
+
+impl Path {
+    /// The same to another host.
+    pub(crate) fn to(self, host: u32) -> Self {
+        Self { host: Some(host), ..self }
+    }
 }
 
 impl Wire {

@@ -364,6 +364,11 @@ impl LinkTable {
         if self.is_special { self.is_constant_of_pair(from, to) } else { self.spread == 0 }
     }
 
+    /// True if all that links do to a packet is to delay it, each by the same time.
+    pub(crate) fn are_plain(&self) -> bool {
+        !self.is_special && self.spread == 0
+    }
+
     #[cold]
     fn is_constant_of_pair(&self, from: u32, to: Option<u32>) -> bool {
         let to = to.unwrap_or(u32::MAX);
