@@ -1,7 +1,7 @@
 //! The world's one agenda: what happens when.
 
 use sim_core::Time;
-use sim_core::time_queue::{Due, Kind, TimeQueue};
+use sim_core::time_queue::{self, Kind, TimeQueue};
 
 use crate::link::table::HeldBackKey;
 use crate::memory::{ENTRIES_MAX, clear};
@@ -29,13 +29,25 @@ pub(crate) enum Event {
     Order(u32),
     /// A reset that nobody sent arrives at a connection.
     ForgedReset(SocketId),
-    /// A connection's timer may be due.
-    TcpTimer(SocketId),
-    /// A host's timer may be due, or its processor free again.
-    HostTimer(u32),
     /// The answer of a name server arrives, or it is time to ask again.
     NameAnswer(QueryId),
 }
+
+/// What is due. Most of it are packets and timers, and what there is to say of a timer stands in the queue itself: it
+/// takes no place among the events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Due {
+    /// The event in this place.
+    Event(Place),
+    /// A host's timer may be due, or its processor free again.
+    HostTimer(u32),
+    /// The timer of the connection in this slot of the sockets may be due.
+    TcpTimer(u32),
+}
+
+/// The numbers in the queue beyond all places: of hosts' timers, and of connections'.
+const HOST_TIMER: u32 = 1 << 31;
+const TCP_TIMER: u32 = 1 << 30;
 
 /// The place of an event that is not in the queue: it is due, or not yet scheduled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,14 +99,25 @@ impl Agenda {
         }
         self.in_flight += usize::from(event.is_packet());
         let place = self.reserve();
-        // Hosts wait for their next period, if for anything.
-        let is_periodic = matches!(event, Event::HostTimer(_));
         self.fill(place, event);
-        if is_periodic {
-            self.queue.push_in_order(at, place.0, Kind::Long);
-        } else {
-            self.queue.push(at, place.0);
+        self.queue.push(at, place.0);
+    }
+
+    /// Adds a timer of a host, by its index. Hosts wait for their next period, if for anything.
+    pub(crate) fn push_host_timer(&mut self, at: Time, host: u32) {
+        if self.queue.stamps_left() == 0 {
+            self.queue.renumber(|_, _| {});
         }
+        self.queue.push_in_order(at, HOST_TIMER | host, Kind::Long);
+    }
+
+    /// Adds a timer of a connection, by its slot among the sockets. If another one is there when it comes up, it is
+    /// that one's.
+    pub(crate) fn push_tcp_timer(&mut self, at: Time, slot: u32) {
+        if self.queue.stamps_left() == 0 {
+            self.queue.renumber(|_, _| {});
+        }
+        self.queue.push(at, TCP_TIMER | slot);
     }
 
     /// A free place, to be [filled](Self::fill) or given [back](Self::give_back).
@@ -144,14 +167,20 @@ impl Agenda {
         self.events.len() as u32 - 1
     }
 
-    /// Takes the next event off the queue if it is due by `now`; else `Err` says when it is. It stays in
+    /// Takes what is next off the queue if it is due by `now`; else `Err` says when it is. An event stays in
     /// its place, so that a packet need not be moved, until it is [taken](Self::take) or its place
     /// [given back](Self::give_back).
     #[inline(always)]
-    pub(crate) fn next_due(&mut self, now: Time) -> Result<Place, Option<Time>> {
-        let due = self.queue.pop_due(now).map_err(|next| next.map(|due| due.at))?;
-        self.in_flight -= usize::from(self.events[due.slot as usize].is_packet());
-        Ok(Place(due.slot))
+    pub(crate) fn next_due(&mut self, now: Time) -> Result<Due, Option<Time>> {
+        let slot = self.queue.pop_due(now).map_err(|next| next.map(|due| due.at))?.slot;
+        match self.events.get(slot as usize) {
+            Some(event) => {
+                self.in_flight -= usize::from(event.is_packet());
+                Ok(Due::Event(Place(slot)))
+            }
+            None if slot & HOST_TIMER != 0 => Ok(Due::HostTimer(slot & !HOST_TIMER)),
+            None => Ok(Due::TcpTimer(slot & !TCP_TIMER)),
+        }
     }
 
     /// Takes an event that is due out of its place.
@@ -187,10 +216,10 @@ impl Agenda {
     /// everything.
     pub(crate) fn each_packet(&self, mut see: impl FnMut(InAgenda, Time, &Packet)) {
         let mut queue = self.queue.clone();
-        while let Some(Due { at, slot, stamp }) = queue.pop() {
-            match &self.events[slot as usize] {
-                Event::Arrival(packet) => see(InAgenda { slot, stamp }, at, packet),
-                Event::Delivery(packet) => see(InAgenda { slot, stamp }, at, packet),
+        while let Some(time_queue::Due { at, slot, stamp }) = queue.pop() {
+            match self.events.get(slot as usize) {
+                Some(Event::Arrival(packet)) => see(InAgenda { slot, stamp }, at, packet),
+                Some(Event::Delivery(packet)) => see(InAgenda { slot, stamp }, at, packet),
                 _ => {}
             }
         }
@@ -246,12 +275,15 @@ impl<const ENTRIES: usize> LazyTimer<ENTRIES> {
         true
     }
 
-    /// An entry of this timer came up at `now`.
-    pub(crate) fn came_up(&mut self, now: Time) {
+    /// An entry came up at `now`: true if it is one of this timer that it remembers. Any other one is of somebody who
+    /// had its name before, or was forgotten, and then the timer has one that comes up no later than it is wanted.
+    pub(crate) fn came_up(&mut self, now: Time) -> bool {
+        let is_own = self.queued[0] <= now;
         while self.queued[0] <= now {
             self.queued.copy_within(1.., 0);
             self.queued[ENTRIES - 1] = Time::NEVER;
         }
+        is_own
     }
 }
 
@@ -273,7 +305,8 @@ mod tests {
         let mut timer = LazyTimer::<2>::default();
         assert!(timer.arm(at(40)));
         assert!((41..100).all(|t| !timer.arm(at(t))));
-        timer.came_up(at(40));
+        assert!(!timer.came_up(at(39)), "nothing of it is due");
+        assert!(timer.came_up(at(40)) && !timer.came_up(at(40)));
         assert!(timer.arm(at(99)));
     }
 
@@ -283,7 +316,7 @@ mod tests {
         assert!(timer.arm(at(1_000)));
         for near in 1..50 {
             assert!(timer.arm(at(near)));
-            timer.came_up(at(near));
+            assert!(timer.came_up(at(near)));
             assert!(!timer.arm(at(1_000)));
         }
     }
@@ -291,19 +324,16 @@ mod tests {
     #[test]
     fn events_of_one_instant_keep_their_order() {
         let mut agenda = Agenda::default();
-        for host in 0..5 {
-            agenda.push(at(3), Event::HostTimer(host));
-        }
-        agenda.push(at(2), Event::HostTimer(9));
+        agenda.push(at(3), Event::Order(7));
+        agenda.push_tcp_timer(at(3), 2);
+        (0..3).for_each(|host| agenda.push_host_timer(at(3), host));
+        agenda.push_host_timer(at(2), 9);
         assert_eq!(agenda.next_due(at(1)), Err(Some(at(2))));
-        let order: Vec<u32> = std::iter::from_fn(|| {
-            let place = agenda.next_due(at(3)).ok()?;
-            match agenda.take(place) {
-                Event::HostTimer(host) => Some(host),
-                _ => None,
-            }
-        })
-        .collect();
-        assert_eq!(order, [9, 0, 1, 2, 3, 4]);
+        assert_eq!(agenda.next_due(at(3)), Ok(Due::HostTimer(9)));
+        let Ok(Due::Event(place)) = agenda.next_due(at(3)) else { panic!("no order") };
+        assert!(matches!(agenda.take(place), Event::Order(7)));
+        let timers: Vec<_> = std::iter::from_fn(|| agenda.next_due(at(3)).ok()).collect();
+        let hosts = (0..3).map(Due::HostTimer);
+        assert_eq!(timers, std::iter::once(Due::TcpTimer(2)).chain(hosts).collect::<Vec<_>>());
     }
 }

@@ -286,7 +286,7 @@ impl Network {
             match event {
                 Missed::Timer(id) => {
                     self.tcp_open_late(id);
-                    self.tcp_timer(id);
+                    self.tcp_timer_due(id);
                 }
                 Missed::Output(id) => self.tcp_missed_output(id),
                 Missed::Close(id) => drop(self.sockets.remove(id)),

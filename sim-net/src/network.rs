@@ -10,7 +10,7 @@ use sim_core::driver::{Family, Next, Readiness, Token};
 use sim_core::{Address, Time};
 
 use crate::address::{Endpoint, Ip, Route};
-use crate::agenda::{Event, Place};
+use crate::agenda::{Due, Event, Place};
 use crate::buffer::{Payload, Pool};
 use crate::capture::icmp::read_quote;
 use crate::decisions::{Draws, Site};
@@ -306,7 +306,15 @@ impl Network {
     pub(crate) fn run_due(&mut self) -> Result<Option<Time>, u32> {
         loop {
             let place = match self.wire.agenda.next_due(self.wire.now) {
-                Ok(place) => place,
+                Ok(Due::Event(place)) => place,
+                Ok(Due::HostTimer(host)) => {
+                    self.host_timer(host);
+                    continue;
+                }
+                Ok(Due::TcpTimer(slot)) => {
+                    self.tcp_timer(slot);
+                    continue;
+                }
                 Err(next) => return Ok(next),
             };
             if let Some(packet) = self.wire.agenda.arriving(place) {
@@ -330,11 +338,9 @@ impl Network {
             Event::Late(key) => self.late(key),
             Event::Nothing => {}
             Event::Order(order) => return Some(order),
-            Event::TcpTimer(id) => self.tcp_timer(id),
             Event::HeldNews(id) => self.tell_held_news(id),
             Event::LateEnd(id) => self.send_late_end(id),
             Event::ForgedReset(id) => self.tcp_forged_reset(id),
-            Event::HostTimer(index) => self.host_timer(index),
             Event::NameAnswer(id) => self.name_answer(id),
         }
         None
@@ -631,9 +637,10 @@ impl Network {
 
     #[inline(never)]
     fn push_host_timer(&mut self, index: u32, at: Time) {
-        self.wire.agenda.push(at, Event::HostTimer(index));
+        self.wire.agenda.push_host_timer(at, index);
     }
 
+    #[inline(never)]
     fn host_timer(&mut self, index: u32) {
         let now = self.wire.now;
         let host = self.host(index);

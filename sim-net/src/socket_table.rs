@@ -34,8 +34,8 @@ impl SocketId {
     }
 
     /// Its place among the sockets that there are.
-    pub(crate) fn slot(self) -> usize {
-        self.slot as usize
+    pub(crate) fn slot(self) -> u32 {
+        self.slot
     }
 
     pub(crate) fn source(self) -> Source {
@@ -247,6 +247,16 @@ impl SocketTable {
     pub(crate) fn host_and_stream(&mut self, id: SocketId) -> Option<(u32, &mut Stream)> {
         match self.get_mut(id)? {
             Socket { host, kind: Kind::Stream(stream), .. } => Some((*host, stream)),
+            _ => None,
+        }
+    }
+
+    /// The stream in a slot, what it is called, and its host.
+    pub(crate) fn stream_in(&mut self, slot: u32) -> Option<(SocketId, u32, &mut Stream)> {
+        match self.sockets.get_mut(slot as usize)? {
+            Socket { serial, host, kind: Kind::Stream(stream), .. } => {
+                Some((SocketId { slot, serial: *serial }, *host, stream))
+            }
             _ => None,
         }
     }

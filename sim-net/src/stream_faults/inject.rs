@@ -87,7 +87,7 @@ impl Injection {
     }
 
     pub(crate) fn forget(&mut self, id: SocketId) {
-        if let Some(place) = self.streams.get_mut(id.slot())
+        if let Some(place) = self.streams.get_mut(id.slot() as usize)
             && place.as_ref().is_some_and(|(known, _)| *known == id)
         {
             *place = None;
@@ -97,15 +97,15 @@ impl Injection {
     /// What is known of a stream already.
     #[inline]
     pub(super) fn get_mut(&mut self, id: SocketId) -> Option<&mut Injected> {
-        let (known, injected) = self.streams.get_mut(id.slot())?.as_mut()?;
+        let (known, injected) = self.streams.get_mut(id.slot() as usize)?.as_mut()?;
         (*known == id).then_some(injected)
     }
 
     fn insert(&mut self, id: SocketId, injected: Injected) {
-        if self.streams.len() <= id.slot() {
-            self.streams.resize_with(id.slot() + 1, || None);
+        if self.streams.len() <= id.slot() as usize {
+            self.streams.resize_with(id.slot() as usize + 1, || None);
         }
-        self.streams[id.slot()] = Some((id, injected));
+        self.streams[id.slot() as usize] = Some((id, injected));
     }
 }
 

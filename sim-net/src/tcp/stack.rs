@@ -541,16 +541,26 @@ impl Network {
     }
 
     /// The timer of a connection came up.
-    pub(crate) fn tcp_timer(&mut self, id: SocketId) {
+    #[inline(never)]
+    pub(crate) fn tcp_timer(&mut self, slot: u32) {
+        let Some((id, index, stream)) = self.sockets.stream_in(slot) else {
+            return;
+        };
+        if !stream.timer.came_up(self.wire.now) {
+            return;
+        }
+        if self.hosts[index as usize].life.frozen {
+            self.host(index).miss(Missed::Timer(id));
+            return;
+        }
+        self.tcp_timer_due(id);
+    }
+
+    /// The timer of a connection, whose machine is not frozen, may be due.
+    pub(crate) fn tcp_timer_due(&mut self, id: SocketId) {
         let Some((index, stream)) = self.sockets.host_and_stream(id) else {
             return;
         };
-        stream.timer.came_up(self.wire.now);
-        let host = &mut self.hosts[index as usize];
-        if host.life.frozen {
-            host.miss(Missed::Timer(id));
-            return;
-        }
         let now = self.wire.local_time(index);
         if stream.connection.deadline() <= now {
             stream.connection.on_timer(now, &mut self.pool);

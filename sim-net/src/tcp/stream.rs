@@ -6,7 +6,7 @@ use sim_core::Time;
 use super::connection::{Connection, State};
 use super::segment::Segment;
 use crate::address::Endpoint;
-use crate::agenda::{Event, LazyTimer, Place};
+use crate::agenda::{LazyTimer, Place};
 use crate::buffer::Pool;
 use crate::flow::Flow;
 use crate::link::lane::Lane;
@@ -123,7 +123,7 @@ impl Stream {
         }
         let deadline = wire.clocks.world(self.path.from, self.connection.deadline());
         if deadline != Time::NEVER && self.timer.arm(deadline) {
-            wire.agenda.push(deadline, Event::TcpTimer(id));
+            wire.agenda.push_tcp_timer(deadline, id.slot());
         }
         News {
             signals: self.connection.take_signals(),
