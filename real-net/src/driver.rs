@@ -425,10 +425,10 @@ impl Driver for MioDriver {
         self.with(source, |socket| socket.shutdown(Shutdown::Write))
     }
 
-    fn send_to(&self, source: Source, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+    fn send_to(&self, source: Source, data: &[u8], to: Option<&SocketAddr>) -> io::Result<usize> {
         let flags = SendFlags::NOSIGNAL;
         self.with(source, |socket| match to {
-            Some(to) => Ok(rustix::net::sendto(socket, data, flags, &to)?),
+            Some(to) => Ok(rustix::net::sendto(socket, data, flags, to)?),
             None => Ok(rustix::net::send(socket, data, flags)?),
         })
     }
@@ -586,8 +586,9 @@ impl Driver for MioDriver {
     }
 
     #[inline]
-    fn trace(&self, record: &Record) {
+    fn trace(&self, kind: u64, first: u64, second: u64) {
         self.steps.set(self.steps.get() + 1);
+        let Some(record) = Record::from_words([kind, first, second]) else { return };
         if let Record::Callback { .. } | Record::Write { .. } | Record::Control { .. } = record {
             self.protocol_steps.set(self.protocol_steps.get() + 1);
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use self::sealed::AddressRef;
 use crate::UnixAddr;
 
 /// A host, by name or address, and a port.
@@ -202,29 +203,82 @@ pub trait DatagramAddress: Clone + fmt::Debug + Into<Address> + sealed::Sealed +
     type Sender;
 
     #[doc(hidden)]
-    fn sender(from: &Address) -> Self::Sender;
+    fn sender(from: AddressRef<'_>) -> Self::Sender;
 
     #[doc(hidden)]
     fn of(addr: &Address) -> Option<Self>;
+
+    #[doc(hidden)]
+    fn to_ref(&self) -> AddressRef<'_>;
 }
 
-mod sealed {
+pub(crate) mod sealed {
+    use std::net::SocketAddr;
+
+    use crate::{Address, UnixAddr};
+
     pub trait Sealed {}
-    impl Sealed for std::net::SocketAddr {}
-    impl Sealed for crate::UnixAddr {}
+    impl Sealed for SocketAddr {}
+    impl Sealed for UnixAddr {}
+
+    /// An address where it stands. One that was made a moment ago, field by field, is not copied as a whole: that would
+    /// wait until the fields are in the cache.
+    #[derive(Clone, Copy, Debug)]
+    pub enum AddressRef<'a> {
+        Ip(&'a SocketAddr),
+        Unix(&'a UnixAddr),
+    }
+
+    impl AddressRef<'_> {
+        pub(crate) fn to_address(self) -> Address {
+            match self {
+                Self::Ip(addr) => Address::Ip(*addr),
+                Self::Unix(addr) => Address::Unix(addr.clone()),
+            }
+        }
+    }
+
+    impl PartialEq<Address> for AddressRef<'_> {
+        fn eq(&self, other: &Address) -> bool {
+            match (self, other) {
+                (Self::Ip(a), Address::Ip(b)) => *a == b,
+                (Self::Unix(a), Address::Unix(b)) => *a == b,
+                _ => false,
+            }
+        }
+    }
+
+    impl<'a> From<&'a Address> for AddressRef<'a> {
+        fn from(addr: &'a Address) -> Self {
+            match addr {
+                Address::Ip(addr) => Self::Ip(addr),
+                Address::Unix(addr) => Self::Unix(addr),
+            }
+        }
+    }
 }
 
 impl DatagramAddress for SocketAddr {
     type Sender = Self;
 
     #[inline]
-    fn sender(from: &Address) -> Self {
-        Self::of(from).expect("an internet endpoint hears of internet addresses alone")
+    fn sender(from: AddressRef<'_>) -> Self {
+        match from {
+            AddressRef::Ip(addr) => *addr,
+            AddressRef::Unix(_) => {
+                unreachable!("an internet endpoint hears of internet addresses alone")
+            }
+        }
     }
 
     #[inline]
     fn of(addr: &Address) -> Option<Self> {
         addr.ip()
+    }
+
+    #[inline]
+    fn to_ref(&self) -> AddressRef<'_> {
+        AddressRef::Ip(self)
     }
 }
 
@@ -232,12 +286,19 @@ impl DatagramAddress for UnixAddr {
     /// `None` if its socket was never bound.
     type Sender = Option<Self>;
 
-    fn sender(from: &Address) -> Option<Self> {
-        Self::of(from).filter(|addr| !addr.is_unnamed())
+    fn sender(from: AddressRef<'_>) -> Option<Self> {
+        match from {
+            AddressRef::Unix(addr) if !addr.is_unnamed() => Some(addr.clone()),
+            _ => None,
+        }
     }
 
     fn of(addr: &Address) -> Option<Self> {
         addr.unix().cloned()
+    }
+
+    fn to_ref(&self) -> AddressRef<'_> {
+        AddressRef::Unix(self)
     }
 }
 

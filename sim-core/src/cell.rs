@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 
 use slab::Slab;
 
+use crate::address::sealed::AddressRef;
 use crate::arena::Key;
 use crate::conn::AnyTransport;
 use crate::current;
@@ -24,7 +25,7 @@ use crate::task::Task;
 use crate::timer::{Handle, Timer};
 use crate::trace::{Callback, Record};
 use crate::transport::stream::{ReadInto, StreamHandler};
-use crate::{Address, Cx, DatagramAddress, DatagramProtocol, DatagramTransport, Time, Transport};
+use crate::{Cx, DatagramAddress, DatagramProtocol, DatagramTransport, Time, Transport};
 
 /// A closure for a protocol.
 pub(crate) type PostedFn<P, T> = Box<dyn FnOnce(&mut P, &mut Cx<'_, P, T>)>;
@@ -466,7 +467,7 @@ where
         self.enter(|protocol, cx| protocol.connection_made(cx));
     }
 
-    fn datagram_received(&self, data: &[u8], from: &Address) {
+    fn datagram_received(&self, data: &[u8], from: AddressRef<'_>) {
         self.enter(|protocol, cx| protocol.datagram_received(cx, data, A::sender(from)));
     }
 

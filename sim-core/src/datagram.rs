@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::address::sealed::AddressRef;
 use crate::arena::Key;
 use crate::cell::ProtocolCell;
 use crate::driver::{Readiness, Received, ReceivedUnix, Source, Token};
@@ -56,7 +57,7 @@ impl<A: DatagramAddress> DatagramTransport<A> {
     /// `InvalidInput` if `to` is missing and the endpoint has no remote address (D-06), or if it
     /// is another address than the one that the endpoint is connected to (D-05).
     pub fn send_to(&self, data: &[u8], to: Option<A>) -> io::Result<()> {
-        self.endpoint.send_to(data, to.map(A::into))
+        self.endpoint.send_to(data, to.as_ref().map(A::to_ref))
     }
 
     /// Closes the endpoint: receiving stops, what is queued is sent, then `connection_lost(None)`
@@ -177,7 +178,7 @@ impl<A: DatagramAddress> fmt::Debug for DatagramTransport<A> {
 /// What an endpoint calls: a protocol without its type.
 pub(crate) trait DatagramHandler {
     fn connection_made(&self);
-    fn datagram_received(&self, data: &[u8], from: &Address);
+    fn datagram_received(&self, data: &[u8], from: AddressRef<'_>);
     fn error_received(&self, error: io::Error);
     fn pause_writing(&self);
     fn resume_writing(&self);
@@ -418,8 +419,8 @@ impl Endpoint {
             self.receive_unix(&mut buffer);
         } else {
             match core.driver.receive_available(self.source, &mut buffer) {
-                Ok(Received { bytes, from, more }) => {
-                    self.deliver(&buffer[..bytes], &Address::Ip(from), more);
+                Ok(Received { bytes, ref from, more }) => {
+                    self.deliver(&buffer[..bytes], AddressRef::Ip(from), more);
                 }
                 Err(error) => self.receive_failed(error),
             }
@@ -432,7 +433,7 @@ impl Endpoint {
         let sockets = self.core().driver.unix();
         match sockets.and_then(|sockets| sockets.receive_available(self.source, buffer)) {
             Ok(ReceivedUnix { bytes, from, more }) => {
-                self.deliver(&buffer[..bytes], &Address::Unix(from), more);
+                self.deliver(&buffer[..bytes], AddressRef::Unix(&from), more);
             }
             Err(error) => self.receive_failed(error),
         }
@@ -440,7 +441,7 @@ impl Endpoint {
 
     /// Gives a datagram to the protocol; `more` says whether there may be another.
     #[inline(always)]
-    fn deliver(&self, data: &[u8], from: &Address, more: bool) {
+    fn deliver(&self, data: &[u8], from: AddressRef<'_>, more: bool) {
         self.readable.set(more);
         self.call(Callback::DatagramReceived, data.len(), |handler| {
             handler.datagram_received(data, from);
@@ -490,10 +491,10 @@ impl Endpoint {
     // Sending.
 
     /// Where a datagram goes, as the driver wants it (D-05, D-06).
-    fn destination(&self, to: Option<Address>) -> io::Result<Option<Address>> {
+    fn destination<'a>(&'a self, to: Option<AddressRef<'a>>) -> io::Result<Option<AddressRef<'a>>> {
         let wrong = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         match (&self.remote, to) {
-            (Remote::Any, Some(Address::Unix(to))) if to.is_unnamed() => {
+            (Remote::Any, Some(AddressRef::Unix(to))) if to.is_unnamed() => {
                 wrong("send_to: the address is unnamed, so nothing can be sent to it".into())
             }
             (Remote::Any, Some(to)) => Ok(Some(to)),
@@ -501,17 +502,17 @@ impl Endpoint {
                 wrong("send_to(None): the endpoint has no remote address".into())
             }
             (Remote::Connected(remote) | Remote::Default(remote), Some(to)) if to != *remote => {
-                wrong(format!("invalid address {to}: must be None or {remote}"))
+                wrong(format!("invalid address {}: must be None or {remote}", to.to_address()))
             }
             (Remote::Connected(_), _) => Ok(None),
-            (Remote::Default(remote), _) => Ok(Some(remote.clone())),
+            (Remote::Default(remote), _) => Ok(Some(remote.into())),
         }
     }
 
-    fn send_to(self: &Rc<Self>, data: &[u8], to: Option<Address>) -> io::Result<()> {
+    fn send_to(self: &Rc<Self>, data: &[u8], to: Option<AddressRef<'_>>) -> io::Result<()> {
         let to = match (&self.remote, to) {
             (Remote::Connected(_), None) => None,
-            (Remote::Any, Some(to @ Address::Ip(_))) => Some(to),
+            (Remote::Any, Some(to @ AddressRef::Ip(_))) => Some(to),
             (_, to) => self.destination(to)?,
         };
         if self.is_closing() {
@@ -520,7 +521,7 @@ impl Endpoint {
         }
         self.core().trace(Record::Write { connection: self.number, bytes: data.len() as u64 });
         if self.queue.borrow().is_empty() {
-            match self.send_now(data, to.as_ref()) {
+            match self.send_now(data, to) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
@@ -529,6 +530,7 @@ impl Endpoint {
                 }
             }
         }
+        let to = to.map(AddressRef::to_address);
         self.queue.borrow_mut().push_back(Queued { data: data.into(), to });
         self.queued.set(self.queued.get() + data.len() + HEADER);
         self.judge_pause();
@@ -556,13 +558,13 @@ impl Endpoint {
     }
 
     #[inline(always)]
-    fn send_now(&self, data: &[u8], to: Option<&Address>) -> io::Result<()> {
+    fn send_now(&self, data: &[u8], to: Option<AddressRef<'_>>) -> io::Result<()> {
         let driver = &self.core().driver;
         loop {
             let sent = match to {
                 None => driver.send_to(self.source, data, None),
-                Some(Address::Ip(to)) => driver.send_to(self.source, data, Some(*to)),
-                Some(Address::Unix(to)) => driver.unix()?.send_to(self.source, data, to),
+                Some(AddressRef::Ip(to)) => driver.send_to(self.source, data, Some(to)),
+                Some(AddressRef::Unix(to)) => driver.unix()?.send_to(self.source, data, to),
             };
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -603,7 +605,7 @@ impl Endpoint {
             let Some(next) = self.queue.borrow_mut().pop_front() else {
                 break;
             };
-            match self.send_now(&next.data, next.to.as_ref()) {
+            match self.send_now(&next.data, next.to.as_ref().map(AddressRef::from)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.queue.borrow_mut().push_front(next);
                     blocked = true;

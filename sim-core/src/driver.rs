@@ -70,7 +70,6 @@ use crate::names::NameInfo;
 use crate::property::Property;
 use crate::store::Storage;
 use crate::tcp_options::Keepalive;
-use crate::trace::Record;
 use crate::{Rng, Time};
 
 /// A socket of a driver. The driver chooses the number; it is never reused while the engine may
@@ -427,7 +426,7 @@ pub trait Driver {
     ///
     /// `WouldBlock` when there is no room, `EMSGSIZE`, `ConnectionRefused` (an earlier datagram
     /// met a closed port), ...
-    fn send_to(&self, source: Source, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize>;
+    fn send_to(&self, source: Source, data: &[u8], to: Option<&SocketAddr>) -> io::Result<usize>;
 
     /// Takes one datagram into `buf` and says how long it was and who sent it.
     ///
@@ -630,9 +629,10 @@ pub trait Driver {
         let _ = (property, message, place);
     }
 
-    /// Hears every step of the engine, in order.
-    fn trace(&self, record: &Record) {
-        let _ = record;
+    /// Hears every step of the engine, in order, as the [words](crate::trace::Record::words) of its record: they come in
+    /// registers, and [`Record::from_words`](crate::trace::Record::from_words) makes the record of them.
+    fn trace(&self, kind: u64, first: u64, second: u64) {
+        let _ = (kind, first, second);
     }
 
     /// True if it wants [`keep_state`](Self::keep_state) to be called. Asked once, when the engine is

@@ -49,7 +49,7 @@ pub(crate) enum Due {
 const HOST_TIMER: u32 = 1 << 31;
 const TCP_TIMER: u32 = 1 << 30;
 
-/// The place of an event that is not in the queue: it is due, or not yet scheduled.
+/// The place of an event that is not in the queue: it is due, or not yet scheduled, or a datagram that waits to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place(u32);
 
@@ -187,6 +187,14 @@ impl Agenda {
     pub(crate) fn take(&mut self, place: Place) -> Event {
         self.vacant.push(place.0);
         std::mem::replace(&mut self.events[place.0 as usize], Event::Nothing)
+    }
+
+    /// The packet at this place, to look at.
+    pub(crate) fn packet(&self, place: Place) -> Option<&Packet> {
+        match &self.events[place.0 as usize] {
+            Event::Arrival(packet) => Some(packet),
+            _ => None,
+        }
     }
 
     /// The packet that arrives at this place, if it is one.

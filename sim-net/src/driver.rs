@@ -13,7 +13,6 @@ use sim_core::driver::{
     SocketOption, Source, Suspension, TcpOptions, Token,
 };
 use sim_core::property::Property;
-use sim_core::trace::Record as EngineRecord;
 use sim_core::{Job, NameInfo, Rng, RunError, Storage, Time};
 
 use crate::address::{Endpoint, Route};
@@ -313,7 +312,7 @@ impl Driver for HostDriver {
     fn read_hint(&self, source: Source) -> usize {
         let network = self.scheduler.network();
         let socket = network.sockets.get(SocketId::from_source(source));
-        socket.map_or(0, |socket| socket.kind.available())
+        socket.map_or(0, |socket| socket.kind.available(&network.wire.agenda))
     }
 
     #[inline]
@@ -339,13 +338,15 @@ impl Driver for HostDriver {
             return Ok(data.len());
         }
         let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
-        let written = if network.injection.is_on {
-            network.write_in_part(id, std::iter::once(data))
-        } else {
-            Written::alone(network.tcp_write(id, [data].into_iter()))
-        };
+        if network.injection.is_on {
+            let written = network.write_in_part(id, std::iter::once(data));
+            drop(network);
+            return self.wrote(written);
+        }
+        let written = network.tcp_write(id, [data].into_iter());
         drop(network);
-        self.wrote(written)
+        self.acted();
+        written
     }
 
     fn write_vectored(&self, source: Source, data: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -353,13 +354,16 @@ impl Driver for HostDriver {
             return Ok(data.iter().map(|piece| piece.len()).sum());
         }
         let (mut network, id) = (self.scheduler.network(), SocketId::from_source(source));
-        let written = if network.injection.is_on {
-            network.write_in_part(id, data.iter().map(|piece| &**piece))
-        } else {
-            Written::alone(network.tcp_write(id, data.iter().map(|piece| &**piece)))
-        };
+        let data = data.iter().map(|piece| &**piece);
+        if network.injection.is_on {
+            let written = network.write_in_part(id, data);
+            drop(network);
+            return self.wrote(written);
+        }
+        let written = network.tcp_write(id, data);
         drop(network);
-        self.wrote(written)
+        self.acted();
+        written
     }
 
     fn shutdown_write(&self, source: Source) -> io::Result<()> {
@@ -377,11 +381,11 @@ impl Driver for HostDriver {
         ended
     }
 
-    fn send_to(&self, source: Source, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+    fn send_to(&self, source: Source, data: &[u8], to: Option<&SocketAddr>) -> io::Result<usize> {
         if self.dead.get() {
             return Ok(data.len());
         }
-        let to = to.map(Self::target).transpose()?;
+        let to = to.map(|&to| Self::target(to)).transpose()?;
         let id = SocketId::from_source(source);
         let sent = self.scheduler.network().udp_send(id, self.index, data, to);
         self.acted();
@@ -562,13 +566,13 @@ impl Driver for HostDriver {
     }
 
     #[inline]
-    fn trace(&self, record: &EngineRecord) {
+    fn trace(&self, kind: u64, first: u64, second: u64) {
         if self.dead.get() {
             return;
         }
         let mut network = self.scheduler.network();
         let now = network.wire.now;
-        let unsettled = network.wire.trace.record_engine(now, self.index, record);
+        let unsettled = network.wire.trace.record_engine(now, self.index, [kind, first, second]);
         drop(network);
         if unsettled {
             self.settle_trace();

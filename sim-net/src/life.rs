@@ -121,6 +121,7 @@ impl Network {
         self.record(index, Record::Host(HostChange::Crash));
         let sockets = self.sockets.of_host(index);
         for id in sockets {
+            self.udp_discard(id);
             self.sockets.remove(id);
             self.injection.forget(id);
         }

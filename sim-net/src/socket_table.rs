@@ -4,6 +4,7 @@ use sim_core::driver::{Family, Readiness, Source, TcpOptions, Token};
 use slab::Slab;
 
 use crate::address::Endpoint;
+use crate::agenda::Agenda;
 use crate::memory::ENTRIES_MAX;
 use crate::process::Notice;
 use crate::tcp::config::BufferSize;
@@ -145,10 +146,10 @@ impl Kind {
     }
 
     /// How many bytes the next read or receive gets at most.
-    pub(crate) fn available(&self) -> usize {
+    pub(crate) fn available(&self, agenda: &Agenda) -> usize {
         match self {
             Self::Stream(stream) => stream.connection.available(),
-            Self::Datagrams(datagrams) => datagrams.next_len(),
+            Self::Datagrams(datagrams) => datagrams.next_len(agenda),
             Self::Unix(socket) => socket.available(),
             Self::Unconnected(_) | Self::Listener(_) | Self::Notice(_) => 0,
         }

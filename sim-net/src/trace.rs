@@ -19,7 +19,7 @@ use sim_core::trace::Record as EngineRecord;
 use self::notes::Notes;
 pub(crate) use self::notes::Subject;
 pub use self::notes::{Episode, EpisodeKind, State, When};
-use self::packed::Packed;
+use self::packed::{Packed, RollingHash};
 use crate::decisions::Site;
 use crate::flow::Flow;
 use crate::stop_at;
@@ -278,7 +278,7 @@ impl HostChange {
 #[derive(Debug)]
 pub(crate) struct Trace {
     /// The hash of all records but those of the ring's current lap.
-    hash: u64,
+    hash: RollingHash,
     steps: u64,
     /// At this step somebody looks up: at the end of a lap, or at every record if they are told.
     settle_at: u64,
@@ -312,7 +312,7 @@ struct Kept {
 impl Trace {
     pub(crate) fn new(keep_log: bool) -> Self {
         Self {
-            hash: 0,
+            hash: RollingHash::default(),
             steps: 0,
             settle_at: 1,
             tail: Box::new([Packed::BLANK; TAIL]),
@@ -365,12 +365,12 @@ impl Trace {
         self.keep(Packed::new(time, host, &record), packet);
     }
 
-    /// Takes in what an engine did. If it says true, the record is to be [settled](Self::settle): apart, so
+    /// Takes in what an engine did, as the words of its record. If it says true, the record is to be [settled](Self::settle): apart, so
     /// that the many which need it not call nothing.
     #[inline(always)]
     #[must_use]
-    pub(crate) fn record_engine(&mut self, time: Time, host: u32, record: &EngineRecord) -> bool {
-        self.put(Packed::of_engine(time, host, record))
+    pub(crate) fn record_engine(&mut self, time: Time, host: u32, words: [u64; 3]) -> bool {
+        self.put(Packed::of_engine(time, host, words))
     }
 
     #[inline(always)]
@@ -408,7 +408,7 @@ impl Trace {
     }
 
     fn end_lap(&mut self) {
-        self.hash = Packed::mix_all(&self.tail[..], self.hash);
+        self.hash.take_in(&self.tail[..]);
     }
 
     /// Passes the record at this place of the ring on to the log and to `tracing`.
@@ -446,8 +446,9 @@ impl Trace {
     }
 
     pub(crate) fn hash(&self) -> u64 {
-        let hash = Packed::mix_all(&self.tail[..self.steps as usize % TAIL], self.hash);
-        hash ^ hash >> 32
+        let mut hash = self.hash;
+        hash.take_in(&self.tail[..self.steps as usize % TAIL]);
+        hash.value()
     }
 
     pub(crate) fn steps(&self) -> u64 {

@@ -7,7 +7,7 @@ use sim_core::Time;
 use sim_core::driver::{Family, Received, lengthen};
 
 use crate::address::{Endpoint, Ip, Route};
-use crate::agenda::Place;
+use crate::agenda::{Agenda, Place};
 use crate::buffer::{Payload, Pool};
 use crate::errno::{
     self, EACCES, EADDRINUSE, EAFNOSUPPORT, ECONNREFUSED, EDESTADDRREQ, EINVAL, EMSGSIZE,
@@ -57,25 +57,25 @@ pub(crate) struct Datagrams {
     peers: Peers,
 }
 
-/// Datagrams that wait unread, each with its sender. Mostly there is one.
+/// Datagrams that wait unread, each where it has arrived on the agenda. Mostly there is one.
 #[derive(Debug, Default)]
 struct Unread {
-    first: Option<(Payload, Endpoint)>,
+    first: Option<Place>,
     /// Empty if there is no first.
-    others: VecDeque<(Payload, Endpoint)>,
+    others: VecDeque<Place>,
 }
 
 impl Unread {
     #[inline(always)]
-    fn push(&mut self, payload: Payload, from: Endpoint) {
+    fn push(&mut self, place: Place) {
         match &self.first {
-            None => self.first = Some((payload, from)),
-            Some(_) => self.others.push_back((payload, from)),
+            None => self.first = Some(place),
+            Some(_) => self.others.push_back(place),
         }
     }
 
     #[inline(always)]
-    fn pop(&mut self) -> Option<(Payload, Endpoint)> {
+    fn pop(&mut self) -> Option<Place> {
         let next = if self.others.is_empty() { None } else { self.others.pop_front() };
         std::mem::replace(&mut self.first, next)
     }
@@ -123,8 +123,12 @@ impl Datagrams {
     }
 
     /// How long the next datagram is.
-    pub(crate) fn next_len(&self) -> usize {
-        self.queue.first.as_ref().map_or(0, |(payload, _)| payload.len())
+    pub(crate) fn next_len(&self, agenda: &Agenda) -> usize {
+        let packet = self.queue.first.and_then(|place| agenda.packet(place));
+        packet.map_or(0, |packet| match &packet.body {
+            Body::Udp { payload, .. } => payload.len(),
+            _ => 0,
+        })
     }
 
     /// True if a receive would get something: a datagram or an error.
@@ -144,15 +148,13 @@ impl Datagrams {
         self.queued == 0 || self.queued + size <= self.receive_limit
     }
 
-    /// Takes the next datagram, with its sender.
-    #[inline]
-    fn take(&mut self) -> io::Result<(Payload, Endpoint)> {
+    /// Takes the next datagram off the queue.
+    #[inline(always)]
+    fn next(&mut self) -> io::Result<Place> {
         if self.error.is_some() {
             return Err(errno::os(self.error.take().unwrap_or_default()));
         }
-        let (payload, from) = self.queue.pop().ok_or_else(errno::would_block)?;
-        self.queued -= payload.len() + OVERHEAD;
-        Ok((payload, from))
+        self.queue.pop().ok_or_else(errno::would_block)
     }
 
     /// Sends a datagram to the last peer, from a free place on the agenda. The socket keeps account of
@@ -398,9 +400,11 @@ impl Network {
         id: SocketId,
         buffer: &mut [u8],
     ) -> io::Result<(usize, Endpoint)> {
-        let Self { sockets, pool, .. } = self;
+        let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
-        let (payload, from) = socket.take()?;
+        let place = socket.next()?;
+        let (payload, from) = unread(&mut wire.agenda, place)?;
+        socket.queued -= payload.len() + OVERHEAD;
         let length = payload.len().min(buffer.len());
         buffer[..length].copy_from_slice(&payload.bytes()[..length]);
         pool.put(payload);
@@ -414,14 +418,10 @@ impl Network {
         id: SocketId,
         buffer: &mut Vec<u8>,
     ) -> io::Result<Received> {
-        let Self { sockets, pool, .. } = self;
+        let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
-        if socket.error.is_some() {
-            return Err(errno::os(socket.error.take().unwrap_or_default()));
-        }
-        let Some((payload, from)) = socket.queue.pop() else {
-            return Err(errno::would_block());
-        };
+        let place = socket.next()?;
+        let (payload, from) = unread(&mut wire.agenda, place)?;
         let bytes = payload.len();
         socket.queued -= bytes + OVERHEAD;
         let more = !socket.queue.is_empty();
@@ -433,14 +433,9 @@ impl Network {
 
     pub(crate) fn udp_close(&mut self, id: SocketId, host: u32) {
         self.leave_all(id, host);
-        let Self { sockets, pool, .. } = self;
-        if let Some(socket) = sockets.datagrams(id) {
-            while let Some((payload, _)) = socket.queue.pop() {
-                pool.put(payload);
-            }
-            if let Some(local) = socket.local {
-                self.host(host).udp.remove(local.port, id);
-            }
+        self.udp_discard(id);
+        if let Some(local) = self.sockets.datagrams(id).and_then(|socket| socket.local) {
+            self.host(host).udp.remove(local.port, id);
         }
         if !self.hosts[host as usize].life.frozen {
             self.sockets.remove(id);
@@ -452,8 +447,29 @@ impl Network {
     }
 }
 
+/// Takes a datagram that waits unread out of its place, with its sender.
+#[inline(always)]
+fn unread(agenda: &mut Agenda, place: Place) -> io::Result<(Payload, Endpoint)> {
+    let packet = agenda.arriving(place).ok_or_else(errno::would_block)?;
+    let from = packet.source;
+    let Body::Udp { payload, .. } = packet.take_body() else { return Err(errno::would_block()) };
+    agenda.give_back(place);
+    Ok((payload, from))
+}
+
 // Datagrams out and in.
 impl Network {
+    /// Nobody reads what a socket has, if it is of datagrams.
+    pub(crate) fn udp_discard(&mut self, id: SocketId) {
+        let Self { sockets, wire, pool, .. } = self;
+        let Some(socket) = sockets.datagrams(id) else { return };
+        while let Some(place) = socket.queue.pop() {
+            if let Ok((payload, _)) = unread(&mut wire.agenda, place) {
+                pool.put(payload);
+            }
+        }
+    }
+
     pub(crate) fn udp_dispatch(
         &mut self,
         id: SocketId,
@@ -541,10 +557,8 @@ impl Network {
             return false;
         }
         trace.record_packet(*now, host, record, packet.number);
-        let Body::Udp { payload, .. } = packet.take_body() else { return false };
         taker.queued += size;
-        taker.queue.push(payload, packet.source);
-        agenda.give_back(place);
+        taker.queue.push(place);
         if socket.becomes(Ready::READABLE) {
             self.list_ready(host, id);
         }
@@ -605,10 +619,8 @@ impl Network {
             return true;
         }
         trace.record_packet(*now, host, record, packet.number);
-        let Body::Udp { payload, .. } = packet.take_body() else { return false };
         taker.queued += size;
-        taker.queue.push(payload, packet.source);
-        agenda.give_back(place);
+        taker.queue.push(place);
         self.notify(id, Ready::READABLE);
         true
     }

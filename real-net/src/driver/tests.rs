@@ -282,7 +282,7 @@ fn datagrams_keep_their_bounds_and_may_be_empty() {
     let (a, from) = bench.datagram(CLIENT);
     let (b, to) = bench.datagram(SERVER);
     for data in [&b"one"[..], b"", b"three"] {
-        assert_eq!(bench.driver.send_to(a, data, Some(to)).unwrap(), data.len());
+        assert_eq!(bench.driver.send_to(a, data, Some(&to)).unwrap(), data.len());
         let received = bench
             .until(|driver| {
                 let mut buf = [0; 16];
@@ -298,7 +298,7 @@ fn datagrams_keep_their_bounds_and_may_be_empty() {
 fn an_oversized_datagram_is_refused_with_the_kernels_code() {
     let bench = Bench::new();
     let (a, to) = bench.datagram(CLIENT);
-    let error = bench.driver.send_to(a, &vec![0; 70_000], Some(to)).unwrap_err();
+    let error = bench.driver.send_to(a, &vec![0; 70_000], Some(&to)).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(Errno::MSGSIZE.raw_os_error()));
 }
 

@@ -284,7 +284,8 @@ impl Core {
 
     #[inline]
     pub(crate) fn trace(&self, record: Record) {
-        self.driver.trace(&record);
+        let [kind, first, second] = record.words();
+        self.driver.trace(kind, first, second);
     }
 
     /// Traces what a protocol says of its state last.

@@ -101,7 +101,7 @@ impl Socket {
     pub async fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
         self.expect_datagrams("send_all")?;
         let driver = Rc::clone(&self.event_loop().core.driver);
-        let sent = self.repeat(|source| driver.send_to(source, data, Some(to))).await;
+        let sent = self.repeat(|source| driver.send_to(source, data, Some(&to))).await;
         sent.map_err(|error| AddressError::wrap("send to", to, error))
     }
 

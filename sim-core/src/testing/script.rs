@@ -321,7 +321,7 @@ impl Driver for ScriptDriver {
         self.with(source, |script| script.end = SocketEnd::HalfClosed)
     }
 
-    fn send_to(&self, source: Source, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+    fn send_to(&self, source: Source, data: &[u8], to: Option<&SocketAddr>) -> io::Result<usize> {
         self.with(source, |script| {
             if let Some(code) = script.write_error.take() {
                 return Err(io::Error::from_raw_os_error(code));
@@ -330,7 +330,7 @@ impl Driver for ScriptDriver {
                 return Err(would_block());
             }
             script.window -= usize::from(script.window != usize::MAX);
-            script.datagrams.push((data.to_vec(), to));
+            script.datagrams.push((data.to_vec(), to.copied()));
             Ok(data.len())
         })?
     }

@@ -31,7 +31,8 @@ struct NextRead {
 impl Network {
     /// What the next read of a socket may get.
     fn next_read(&mut self, id: SocketId) -> NextRead {
-        let available = self.sockets.get(id).map_or(0, |socket| socket.kind.available());
+        let agenda = &self.wire.agenda;
+        let available = self.sockets.get(id).map_or(0, |socket| socket.kind.available(agenda));
         let is_planned = self.wire.is_planned();
         let Some((host, injected)) = self.injected(id) else {
             return NextRead { available, most: usize::MAX, reader: None };

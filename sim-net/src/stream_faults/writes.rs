@@ -43,14 +43,6 @@ pub(crate) struct Written {
     pub(crate) kills: bool,
 }
 
-impl Written {
-    /// What came of a write that nothing but its result follows.
-    #[inline]
-    pub(crate) fn alone(result: io::Result<usize>) -> Self {
-        Self { result, kills: false }
-    }
-}
-
 impl Network {
     /// [`tcp_write`](Self::tcp_write) of a part of the pieces, perhaps the last of its connection or
     /// of the process that writes.

@@ -101,7 +101,7 @@ impl Flights {
         self.queue.partition_point(|flight| flight.end.at_most(seq))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, mut flight: Flight) {
         self.out += u32::from(flight.segments);
         flight.order = self.next_order;

@@ -57,13 +57,20 @@ impl<T> Queue<T> {
         }
     }
 
-    #[inline]
+    /// Inlined, so that a first element is made where it stays: what was made elsewhere, field by field, waits there
+    /// before it can be moved as a whole.
+    #[inline(always)]
     pub(super) fn push_back(&mut self, element: T) {
         if self.first.is_none() {
             self.first = Some(element);
         } else {
-            self.rest.get_or_insert_default().push_back(element);
+            self.push_behind(element);
         }
+    }
+
+    #[inline(never)]
+    fn push_behind(&mut self, element: T) {
+        self.rest.get_or_insert_default().push_back(element);
     }
 
     #[inline]

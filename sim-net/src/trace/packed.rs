@@ -38,7 +38,7 @@ impl Packed {
     #[inline(always)]
     pub(super) fn new(time: Time, host: u32, record: &Record) -> Self {
         let (kind, detail, words) = match record {
-            Record::Engine(record) => return Self::of_engine(time, host, record),
+            Record::Engine(record) => return Self::of_engine(time, host, record.words()),
             Record::Turn => (TURN, 0, [0; 3]),
             Record::Sent(packet) => of_packet(SENT, packet),
             Record::Delivered(packet) => of_packet(DELIVERED, packet),
@@ -55,10 +55,10 @@ impl Packed {
         Self { time, place: u64::from(host) << 32 | detail << 8 | kind, words }
     }
 
-    /// A record of an engine, read where it is: a copy of it would wait until it is written.
+    /// A record of an engine, by its words.
     #[inline(always)]
-    pub(super) fn of_engine(time: Time, host: u32, record: &EngineRecord) -> Self {
-        Self { time, place: u64::from(host) << 32 | ENGINE, words: record.words() }
+    pub(super) fn of_engine(time: Time, host: u32, words: [u64; 3]) -> Self {
+        Self { time, place: u64::from(host) << 32 | ENGINE, words }
     }
 
     /// Writes it to `place`, word by word: a copy of it as a whole would wait for its words.
@@ -105,23 +105,57 @@ impl Packed {
         Some(PacketRecord { flow, kind, offset: (size >> 32) as u32, bytes: size as u32 })
     }
 
-    /// Takes it into a rolling hash: a multilinear hash of its words, mixed into the state by a
-    /// rotation, an exclusive or and a multiplication, so that order counts. One chained
-    /// multiplication a record.
+    /// Its words as one: folded products of two each, as wyhash makes them.
     #[inline(always)]
-    fn mix_into(&self, hash: u64) -> u64 {
+    fn mixed(&self) -> u64 {
         let [a, b, c] = self.words;
-        let word = (a.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-            .wrapping_add(b.wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
-            .wrapping_add(c.wrapping_mul(0x1656_67b1_9e37_79f9))
-            .wrapping_add(self.place.wrapping_mul(0xff51_afd7_ed55_8ccd))
-            .wrapping_add(self.time.as_nanos().wrapping_mul(0xd6e8_feb8_6659_fd93));
-        (hash.rotate_left(23) ^ word).wrapping_mul(0x2545_f491_4f6c_dd1d)
+        let when = folded(
+            self.time.as_nanos() ^ 0x9e37_79b9_7f4a_7c15,
+            self.place ^ 0xff51_afd7_ed55_8ccd,
+        );
+        when ^ folded(a ^ 0xc2b2_ae3d_27d4_eb4f, b ^ 0xd6e8_feb8_6659_fd93) ^ c
+    }
+}
+
+/// The high and the low half of a product, in one.
+#[inline(always)]
+fn folded(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Takes a word into a rolling hash, so that order counts.
+#[inline(always)]
+fn rolled(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(23) ^ word).wrapping_mul(0x2545_f491_4f6c_dd1d)
+}
+
+const LANES: usize = 4;
+
+/// A rolling hash of records. They take turns in its lanes, none of which waits for another.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RollingHash([u64; LANES]);
+
+impl RollingHash {
+    /// Takes records in, in order, the first of them into the first lane.
+    pub(super) fn take_in(&mut self, records: &[Packed]) {
+        let [mut a, mut b, mut c, mut d] = self.0;
+        let mut turns = records.chunks_exact(LANES);
+        for turn in &mut turns {
+            a = rolled(a, turn[0].mixed());
+            b = rolled(b, turn[1].mixed());
+            c = rolled(c, turn[2].mixed());
+            d = rolled(d, turn[3].mixed());
+        }
+        self.0 = [a, b, c, d];
+        for (lane, record) in self.0.iter_mut().zip(turns.remainder()) {
+            *lane = rolled(*lane, record.mixed());
+        }
     }
 
-    /// Takes records in, in order.
-    pub(super) fn mix_all(records: &[Self], hash: u64) -> u64 {
-        records.iter().fold(hash, |hash, record| record.mix_into(hash))
+    pub(super) fn value(self) -> u64 {
+        let hash = self.0.into_iter().fold(0, rolled);
+        hash ^ hash >> 32
     }
 }
 

@@ -14,7 +14,6 @@ use sim_core::driver::{
 };
 use sim_core::engine::{Engine, EngineMemory};
 use sim_core::testing::ScriptDriver;
-use sim_core::trace::Record;
 use sim_core::{EventLoop, NameInfo, Rng, RunError, Time};
 
 /// What the loop asked its driver to wait for, turn by turn.
@@ -111,7 +110,7 @@ impl Driver for Watched {
         self.inner.shutdown_write(source)
     }
 
-    fn send_to(&self, source: Source, data: &[u8], to: Option<SocketAddr>) -> io::Result<usize> {
+    fn send_to(&self, source: Source, data: &[u8], to: Option<&SocketAddr>) -> io::Result<usize> {
         self.inner.send_to(source, data, to)
     }
 
@@ -192,8 +191,8 @@ impl Driver for Watched {
         self.inner.host()
     }
 
-    fn trace(&self, record: &Record) {
-        self.inner.trace(record);
+    fn trace(&self, kind: u64, first: u64, second: u64) {
+        self.inner.trace(kind, first, second);
     }
 }
 
