@@ -36,22 +36,21 @@ type Waiting<P, T> = (Option<Key>, PostedFn<P, T>);
 /// The callbacks of a stream protocol of type `P`, plain or buffered.
 pub trait StreamCallbacks<P: 'static> {
     fn connection_made(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
-    fn mode(&self) -> ReadMode<P>;
+    /// True if it takes data by [`get_buffer`](Self::get_buffer) and not by [`data_received`](Self::data_received).
+    fn is_buffered(&self) -> bool;
+    fn data_received(&self, protocol: &mut P, cx: &mut Cx<'_, P>, data: &[u8]);
+    fn get_buffer<'p>(
+        &self,
+        protocol: &'p mut P,
+        cx: &mut Cx<'_, P>,
+        hint: usize,
+    ) -> Option<&'p mut [u8]>;
+    fn buffer_updated(&self, protocol: &mut P, cx: &mut Cx<'_, P>, bytes: usize);
     fn eof_received(&self, protocol: &mut P, cx: &mut Cx<'_, P>) -> Eof;
     fn pause_writing(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
     fn resume_writing(&self, protocol: &mut P, cx: &mut Cx<'_, P>);
     fn connection_lost(&self, protocol: &mut P, cx: &mut Cx<'_, P>, error: Option<io::Error>);
     fn digest(&self, protocol: &P) -> Option<String>;
-}
-
-/// How a stream protocol takes its data.
-#[allow(missing_debug_implementations, reason = "it is named by no public path")]
-pub enum ReadMode<P: 'static> {
-    Plain(fn(&mut P, &mut Cx<'_, P>, &[u8])),
-    Buffered {
-        get_buffer: for<'p> fn(&'p mut P, &mut Cx<'_, P>, usize) -> &'p mut [u8],
-        buffer_updated: fn(&mut P, &mut Cx<'_, P>, usize),
-    },
 }
 
 /// A protocol, its transport, and the closures, timers and tasks that belong to the pair.
@@ -381,28 +380,19 @@ impl<P: 'static> StreamHandler for ProtocolCell<P, Transport> {
     }
 
     fn data_received(&self, data: &[u8]) {
-        if let ReadMode::Plain(data_received) = self.callbacks.mode() {
-            self.enter(|protocol, cx| data_received(protocol, cx, data));
-        }
+        self.enter(|protocol, cx| self.callbacks.data_received(protocol, cx, data));
     }
 
     fn with_buffer(&self, hint: usize, read: &mut ReadInto<'_>) -> Option<io::Result<usize>> {
-        match self.callbacks.mode() {
-            ReadMode::Plain(_) => None,
-            ReadMode::Buffered { get_buffer, .. } => {
-                Some(self.enter(|protocol, cx| read(get_buffer(protocol, cx, hint))))
-            }
-        }
+        self.enter(|protocol, cx| self.callbacks.get_buffer(protocol, cx, hint).map(read))
     }
 
     fn buffer_updated(&self, bytes: usize) {
-        if let ReadMode::Buffered { buffer_updated, .. } = self.callbacks.mode() {
-            self.enter(|protocol, cx| buffer_updated(protocol, cx, bytes));
-        }
+        self.enter(|protocol, cx| self.callbacks.buffer_updated(protocol, cx, bytes));
     }
 
     fn is_buffered(&self) -> bool {
-        matches!(self.callbacks.mode(), ReadMode::Buffered { .. })
+        self.callbacks.is_buffered()
     }
 
     fn eof_received(&self) -> Eof {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use crate::cell::{ProtocolCell, ReadMode, StreamCallbacks};
+use crate::cell::{ProtocolCell, StreamCallbacks};
 use crate::{Conn, Cx, DatagramAddress, DatagramTransport, Transport};
 
 /// What to do at the peer's end of stream, answered by `eof_received`.
@@ -325,9 +325,19 @@ impl<P: Protocol> StreamCallbacks<P> for Plain {
         protocol.connection_made(cx);
     }
 
-    fn mode(&self) -> ReadMode<P> {
-        ReadMode::Plain(P::data_received)
+    fn is_buffered(&self) -> bool {
+        false
     }
+
+    fn data_received(&self, protocol: &mut P, cx: &mut Cx<'_, P>, data: &[u8]) {
+        protocol.data_received(cx, data);
+    }
+
+    fn get_buffer<'p>(&self, _: &'p mut P, _: &mut Cx<'_, P>, _: usize) -> Option<&'p mut [u8]> {
+        None
+    }
+
+    fn buffer_updated(&self, _: &mut P, _: &mut Cx<'_, P>, _: usize) {}
 
     fn eof_received(&self, protocol: &mut P, cx: &mut Cx<'_, P>) -> Eof {
         protocol.eof_received(cx)
@@ -355,8 +365,23 @@ impl<P: BufferedProtocol> StreamCallbacks<P> for Buffered {
         protocol.connection_made(cx);
     }
 
-    fn mode(&self) -> ReadMode<P> {
-        ReadMode::Buffered { get_buffer: P::get_buffer, buffer_updated: P::buffer_updated }
+    fn is_buffered(&self) -> bool {
+        true
+    }
+
+    fn data_received(&self, _: &mut P, _: &mut Cx<'_, P>, _: &[u8]) {}
+
+    fn get_buffer<'p>(
+        &self,
+        protocol: &'p mut P,
+        cx: &mut Cx<'_, P>,
+        hint: usize,
+    ) -> Option<&'p mut [u8]> {
+        Some(protocol.get_buffer(cx, hint))
+    }
+
+    fn buffer_updated(&self, protocol: &mut P, cx: &mut Cx<'_, P>, bytes: usize) {
+        protocol.buffer_updated(cx, bytes);
     }
 
     fn eof_received(&self, protocol: &mut P, cx: &mut Cx<'_, P>) -> Eof {

@@ -72,6 +72,8 @@ pub(crate) struct Stream {
     /// Somebody waits until the output has ended.
     end_is_awaited: Cell<bool>,
     reset: Cell<bool>,
+    /// What its handler says to [`is_buffered`](StreamHandler::is_buffered): that is asked for each read.
+    is_buffered: Cell<bool>,
     handler: RefCell<Option<Rc<dyn StreamHandler>>>,
     limits: Cell<WriteBufferLimits>,
     buffer: RefCell<VecDeque<u8>>,
@@ -177,6 +179,7 @@ impl Stream {
             peername,
             lp: lp.clone(),
             server,
+            is_buffered: Cell::new(false),
             handler: RefCell::new(None),
             top: RefCell::new(None),
             is_layered: Cell::new(false),
@@ -275,7 +278,7 @@ impl Stream {
         if let Some(top) = self.top() {
             return top.install_above(handler);
         }
-        let old = self.handler.replace(Some(handler));
+        let old = self.exchange_handler(handler);
         debug_assert!(old.is_none(), "a new stream has no protocol yet");
     }
 
@@ -287,8 +290,7 @@ impl Stream {
         if self.phase.get() == Phase::Lost {
             return handler.detach();
         }
-        let old = self.handler.replace(Some(handler));
-        if let Some(old) = old {
+        if let Some(old) = self.exchange_handler(handler) {
             old.detach();
         }
         if self.paused_writing.get() && !self.pause_undelivered.replace(true) {
@@ -363,7 +365,7 @@ impl Stream {
             return;
         };
         let _reads_on = ReadsOn(self);
-        if handler.is_buffered() {
+        if self.is_buffered.get() {
             self.read_buffered(&*handler);
         } else {
             self.read_plain(&*handler);

@@ -34,17 +34,14 @@ impl Flight {
     /// A repetition of it is on its way.
     const REPEATED: u8 = 4;
 
+    #[inline(always)]
     pub(super) fn new(start: Seq, end: Seq, mss: u32, sent: Time) -> Self {
-        let order = Seq(0);
-        let mut flight = Self { start, end, sent, order, segments: 1, repeats: 0, marks: 0 };
-        if end.since(start) > mss {
-            flight.count(mss);
-        }
-        flight
+        let segments = if end.since(start) > mss { count(start, end, mss) } else { 1 };
+        Self { start, end, sent, order: Seq(0), segments, repeats: 0, marks: 0 }
     }
 
     fn count(&mut self, mss: u32) {
-        self.segments = self.end.since(self.start).div_ceil(mss).clamp(1, u16::MAX.into()) as u16;
+        self.segments = count(self.start, self.end, mss);
     }
 
     pub(super) fn is_sacked(&self) -> bool {
@@ -58,6 +55,11 @@ impl Flight {
     pub(super) fn is_repeated(&self) -> bool {
         self.marks & Self::REPEATED != 0
     }
+}
+
+/// How many segments it takes from `start` to `end`.
+fn count(start: Seq, end: Seq, mss: u32) -> u16 {
+    end.since(start).div_ceil(mss).clamp(1, u16::MAX.into()) as u16
 }
 
 /// The segments on their way, in order of their numbers, and how many of them are what.
@@ -102,11 +104,11 @@ impl Flights {
     }
 
     #[inline(always)]
-    pub(super) fn push(&mut self, mut flight: Flight) {
+    pub(super) fn push(&mut self, flight: Flight) {
         self.out += u32::from(flight.segments);
-        flight.order = self.next_order;
-        self.next_order = self.next_order.plus(1);
-        self.queue.push_back(flight);
+        let order = self.next_order;
+        self.next_order = order.plus(1);
+        self.queue.push_back(Flight { order, ..flight });
     }
 
     /// Drops what `ack` covers, and calls `each` with every flight dropped.

@@ -21,18 +21,22 @@ impl Stream {
     /// Makes `layer` the one that the protocol is on. The lowest is the stream's own protocol.
     pub(crate) fn put_layer(&self, layer: &Rc<Layered>) {
         if !self.is_layered.replace(true) {
-            let mut handler = self.handler.borrow_mut();
-            handler.get_or_insert_with(|| Rc::clone(layer) as _);
+            let has_handler = self.handler.borrow().is_some();
+            if !has_handler {
+                self.exchange_handler(Rc::clone(layer) as _);
+            }
         }
         let old = self.top.replace(Some(Rc::clone(layer)));
         drop(old);
     }
 
-    /// Puts another handler in the place of the protocol, which goes on above it.
+    /// Puts another handler in the place of the one that it has: of none, of one that is over, or of the protocol
+    /// when that goes on above a layer.
     pub(crate) fn exchange_handler(
         &self,
         handler: Rc<dyn StreamHandler>,
     ) -> Option<Rc<dyn StreamHandler>> {
+        self.is_buffered.set(handler.is_buffered());
         self.handler.replace(Some(handler))
     }
 
