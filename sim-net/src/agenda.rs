@@ -126,7 +126,7 @@ impl Agenda {
         Place(self.vacant.pop().unwrap_or_else(|| self.grow()))
     }
 
-    /// Gives back a free place: an empty one, or that of a packet whose body was taken.
+    /// Gives back a free place: an empty one, or that of a packet which owns nothing any more.
     #[inline]
     pub(crate) fn give_back(&mut self, place: Place) {
         self.vacant.push(place.0);

@@ -114,10 +114,17 @@ impl Packet {
         self.headers() + self.record().bytes
     }
 
-    /// Takes its body. The one that it has then owns nothing.
+    /// Takes the payload of a datagram, if it is one. The body that it has then owns nothing.
     #[inline(always)]
-    pub(crate) fn take_body(&mut self) -> Body {
-        std::mem::replace(&mut self.body, Body::Icmp(Icmp::PortUnreachable, None))
+    pub(crate) fn take_datagram(&mut self) -> Option<Payload> {
+        // Asked before, so that of the body nothing else is moved.
+        if !matches!(self.body, Body::Udp { .. }) {
+            return None;
+        }
+        match std::mem::replace(&mut self.body, Body::Icmp(Icmp::PortUnreachable, None)) {
+            Body::Udp { payload, .. } => Some(payload),
+            Body::Tcp(_) | Body::Icmp(..) => None,
+        }
     }
 
     /// A copy of it, which counts in nobody's buffer.

@@ -452,7 +452,7 @@ impl Network {
 fn unread(agenda: &mut Agenda, place: Place) -> io::Result<(Payload, Endpoint)> {
     let packet = agenda.arriving(place).ok_or_else(errno::would_block)?;
     let from = packet.source;
-    let Body::Udp { payload, .. } = packet.take_body() else { return Err(errno::would_block()) };
+    let payload = packet.take_datagram().ok_or_else(errno::would_block)?;
     agenda.give_back(place);
     Ok((payload, from))
 }

@@ -175,6 +175,13 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// Drops all that it owns, where it stands.
+    #[inline(always)]
+    pub(crate) fn forget_contents(&mut self) {
+        self.sacks = None;
+        self.payload = None;
+    }
+
     /// A segment without options and data.
     pub(crate) const fn bare(seq: Seq, ack: Seq, window: u32, flags: Flags) -> Self {
         Self {

@@ -593,7 +593,7 @@ impl Network {
         let before = stream.connection.taken_in();
         stream.connection.on_segment(segment, clocks.local(host, *now), pool);
         let is_moved = stream.connection.taken_in() != before;
-        drop(packet.take_body());
+        segment.forget_contents();
         agenda.give_back(place);
         if is_moved {
             self.check_stream(id, before.0);
