@@ -287,3 +287,26 @@ fn incarnation_of(name: &str, incarnation: u16) -> NameHash {
     hash.number(u32::from(incarnation));
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn flows_to_each_port_of_each_host_are_counted() {
+        let (mut counts, mut model) = (FlowCounts::default(), BTreeMap::new());
+        for step in 0..5_000_u32 {
+            let random = step.wrapping_mul(2_654_435_761) >> 8;
+            // Some stand too far out for a bit each, and the first kind is one of four.
+            let server = if step % 7 == 0 { random } else { random % 300 };
+            let (port, datagrams) = ((random >> 10) as u16 % 2, random >> 12 & 1 == 0);
+            let known: &mut u32 = model.entry((server, port, datagrams)).or_default();
+            *known += 1;
+            assert_eq!(counts.next(server, port, datagrams), *known);
+        }
+        counts.renew();
+        assert_eq!(counts.next(3, 1, true), 1);
+    }
+}

@@ -189,3 +189,64 @@ impl Peers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Ip;
+    use crate::agenda::Agenda;
+    use crate::link::table::LinkTable;
+    use crate::wire::Wire;
+
+    const PORT: u16 = 7;
+
+    fn address(host: u32) -> Endpoint {
+        Endpoint::new(Ip::host6(host + 100), PORT)
+    }
+
+    fn peer(wire: &Wire, host: u32, number: u32) -> Peer {
+        let flow = Flow::new((1, 1), (host, PORT), number, true);
+        let (path, source) = (wire.path_between(1, host), Endpoint::new(Ip::host6(101), 9));
+        Peer { address: address(host), path, source, version: 3, flow, lane: None }
+    }
+
+    fn shown(peers: &mut Peers) -> (Endpoint, Option<u32>, Flow) {
+        let peer = peers.last();
+        (peer.address, peer.path.host, peer.flow)
+    }
+
+    #[test]
+    fn peers_that_are_alike_are_each_shown_as_they_were_added() {
+        let wire = Wire::new(1, LinkTable::default(), false, Agenda::default());
+        let mut peers = Peers::default();
+        // 1 is the host itself, and 40 has another number: they are not like the others.
+        let number = |host| if host == 40 { 2 } else { 1 };
+        for host in 0..200 {
+            peers.add(peer(&wire, host, number(host)), true);
+            assert_eq!(shown(&mut peers).1, Some(host));
+        }
+        assert_eq!(peers.list.len(), MANY + 1);
+        for host in (0..200).rev() {
+            assert!(peers.knows_way_to(address(host), 3) && !peers.knows_way_to(address(host), 4));
+            let flow = Flow::new((1, 1), (host, PORT), number(host), true);
+            assert_eq!(shown(&mut peers), (address(host), Some(host), flow));
+        }
+        assert!(!peers.knows_way_to(address(200), 3));
+        assert!(!peers.knows_way_to(Endpoint::new(address(90).ip, PORT + 1), 3));
+    }
+
+    #[test]
+    fn a_peer_that_is_taken_out_keeps_its_flow_and_others_stay() {
+        let wire = Wire::new(1, LinkTable::default(), false, Agenda::default());
+        let mut peers = Peers::default();
+        (0..90).for_each(|host| peers.add(peer(&wire, host, 1), true));
+        let flow = peer(&wire, 80, 1).flow;
+        assert_eq!(peers.take_out(address(80), Some(81)), None, "the address has changed hands");
+        assert_eq!(peers.take_out(address(80), Some(80)), Some(flow));
+        assert_eq!(peers.take_out(address(80), Some(80)), None);
+        assert!(!peers.knows_way_to(address(80), 3) && peers.knows_way_to(address(79), 3));
+        peers.forget_ways();
+        assert!(!peers.knows_way_to(address(79), 3));
+        assert_eq!(peers.take_out(address(79), Some(79)), Some(peer(&wire, 79, 1).flow));
+    }
+}

@@ -1,12 +1,15 @@
 //! Datagrams between hosts.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
+use proptest::prelude::*;
 use sim_core::{Conn, Cx, DatagramProtocol, DatagramTransport, Loop, Time};
-use sim_net::{LinkRule, Sim};
+use sim_net::{LinkRule, PacketKind, Record, Sim};
 
 use crate::protocols::{Datagrams, Name, endpoint, ms, udp_echo};
 
@@ -354,4 +357,77 @@ fn a_datagram_from_a_loopback_address_leaves_no_host() {
         })
         .unwrap();
     assert_eq!((kinds.as_slice(), received), (&[io::ErrorKind::InvalidInput][..], 0));
+}
+
+/// What a script does with the flows of datagrams.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A socket sends to a port of a host, or to its own.
+    Send { socket: usize, host: usize, port: u16 },
+    /// All links get another delay, loss or jitter, or what they had.
+    Links(&'static str),
+}
+
+const LINKS: [&str; 4] = ["latency=1ms", "latency=2ms", "latency=1ms..2ms", "latency=1ms,loss=10%"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let send = (0..3_usize, 0..100_usize, prop_oneof![9 => Just(9_u16), 1 => Just(10)])
+        .prop_map(|(socket, host, port)| Step::Send { socket, host, port });
+    prop_oneof![60 => send, 1 => prop::sample::select(&LINKS[..]).prop_map(Step::Links)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// However many hosts a socket sends to, and whatever the links do on the way: each datagram goes from the right
+    /// socket to the right host, under the name of the flow that says how many sockets have sent there before.
+    #[test]
+    fn datagrams_keep_their_flows_among_many_peers(steps in prop::collection::vec(step(), 0..600)) {
+        let simulation = Sim::new(1).trace(true).build();
+        let (world, links) = (simulation.world(), simulation.links());
+        let script = steps.clone();
+        let run = simulation.run(async move {
+            let sender = world.host("sender");
+            let name = |host: usize| if host == 0 { "sender".into() } else { format!("host-{host}") };
+            let mut sinks = Vec::new();
+            for host in 1..100 {
+                let local = (name(host), 9);
+                sinks.push(world.host(&name(host)).datagram().local(local).bind(Datagrams::default).await?);
+            }
+            let mut sockets = Vec::new();
+            for _ in 0..3 {
+                sockets.push(endpoint(&sender, Some(("sender", 0)), ANY, Datagrams::default).await?);
+            }
+            for step in script {
+                match step {
+                    Step::Links(rule) => links.set(rule.parse::<LinkRule>().unwrap()).unwrap(),
+                    Step::Send { socket, host, port } => {
+                        let to = SocketAddr::new([10, 0, 0, host as u8 + 1].into(), port);
+                        sockets[socket].transport().send_to(&[socket as u8], Some(to))?;
+                    }
+                }
+                sender.sleep(Duration::from_micros(100)).await;
+            }
+            world.settle().await;
+            Ok::<_, io::Error>(())
+        });
+        run.unwrap();
+        let log = simulation.log().expect("it was asked for");
+        let flows = log.entries().filter_map(|entry| match entry.record {
+            Record::Sent(packet) if packet.kind == PacketKind::Datagram => Some(log.flow(packet.flow)),
+            _ => None,
+        });
+        let mut known: BTreeMap<(usize, u16), Vec<usize>> = BTreeMap::new();
+        let named = steps.iter().filter_map(|step| {
+            let &Step::Send { socket, host, port } = step else { return None };
+            let sockets = known.entry((host, port)).or_default();
+            let number = sockets.iter().position(|&it| it == socket).unwrap_or_else(|| {
+                sockets.push(socket);
+                sockets.len() - 1
+            });
+            let server = if host == 0 { "sender".into() } else { format!("host-{host}") };
+            Some(format!("sender@1→{server}:{port}/udp#{}", number + 1))
+        });
+        prop_assert_eq!(flows.collect::<Vec<_>>(), named.collect::<Vec<_>>());
+    }
 }
