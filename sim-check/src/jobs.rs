@@ -6,9 +6,14 @@ use std::num::NonZeroUsize;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-/// How many are running. Process-wide by nature, as the machine is.
-static RUNNING: Mutex<usize> = Mutex::new(0);
+/// How many worlds run and wait. Process-wide by nature, as the machine is.
+static WORLDS: Mutex<Worlds> = Mutex::new(Worlds { running: 0, waiting: 0 });
 static ONE_LESS: Condvar = Condvar::new();
+
+struct Worlds {
+    running: usize,
+    waiting: usize,
+}
 
 thread_local! {
     /// This thread runs a world already: one that is run inside another's needs no permit of its own.
@@ -28,11 +33,13 @@ impl Permit {
             return Self { is_nested: true };
         }
         let most = most();
-        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        while *running >= most {
-            running = ONE_LESS.wait(running).unwrap_or_else(PoisonError::into_inner);
+        let mut worlds = WORLDS.lock().unwrap_or_else(PoisonError::into_inner);
+        worlds.waiting += 1;
+        while worlds.running >= most {
+            worlds = ONE_LESS.wait(worlds).unwrap_or_else(PoisonError::into_inner);
         }
-        *running += 1;
+        worlds.waiting -= 1;
+        worlds.running += 1;
         Self { is_nested: false }
     }
 }
@@ -43,8 +50,14 @@ impl Drop for Permit {
             return;
         }
         HAS_PERMIT.set(false);
-        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        ONE_LESS.notify_one();
+        let mut worlds = WORLDS.lock().unwrap_or_else(PoisonError::into_inner);
+        worlds.running -= 1;
+        let is_awaited = worlds.waiting > 0;
+        drop(worlds);
+        // Which costs a system call, also where nobody waits.
+        if is_awaited {
+            ONE_LESS.notify_one();
+        }
     }
 }
 

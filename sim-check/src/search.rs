@@ -8,6 +8,7 @@
 //! What came of a run is added up in its turn, as if the runs had been one after the other, and is gone then:
 //! a search of a million runs takes no more memory than one of a thousand.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, mpsc};
@@ -84,6 +85,28 @@ struct Done {
 struct Shared {
     began: Instant,
     turns: Turns,
+}
+
+/// A case and what came of it, if it was one.
+type Numbered = (u64, Option<Done>);
+
+/// What a thread has run and not told yet. To tell wakes another thread, which costs as much as a short case.
+struct Unsent<'a> {
+    results: &'a mpsc::Sender<Vec<Numbered>>,
+    cases: Vec<Numbered>,
+    since: Instant,
+}
+
+/// How long a thread keeps what it has run, if nothing has failed and nobody waits for it.
+const SEND_AFTER: Duration = Duration::from_millis(5);
+
+impl Unsent<'_> {
+    fn send(&mut self) {
+        let cases = std::mem::take(&mut self.cases);
+        // If nobody receives, the check has panicked, and hands out no more cases.
+        let _ = self.results.send(cases);
+        self.since = Instant::now();
+    }
 }
 
 /// A thread that runs cases or gathers them; when it leaves, also by a panic, nobody waits for it.
@@ -249,9 +272,9 @@ impl<'a> Search<'a> {
             let _gatherer = Worker(&shared.turns);
             let mut bar = Progress::new(self.settings.progress, &gathering.verdict.name, total);
             bar.inc(gathering.next);
-            for (index, done) in receive {
-                bar.inc(1);
-                gathering.take(index, done);
+            for results in receive {
+                bar.inc(results.len() as u64);
+                results.into_iter().for_each(|(index, done)| gathering.take(index, done));
                 shared.turns.gathered(gathering.next);
             }
             bar.finish();
@@ -269,20 +292,28 @@ impl<'a> Search<'a> {
         gathering.verdict(began, None)
     }
 
-    fn work(&self, shared: &Shared, results: &mpsc::Sender<(u64, Option<Done>)>) {
+    fn work(&self, shared: &Shared, results: &mpsc::Sender<Vec<Numbered>>) {
         let _worker = Worker(&shared.turns);
         let runs = Runs::default();
-        while let Some(index) = shared.turns.take(|| self.reason_to_end(shared.began)) {
+        let unsent = RefCell::new(Unsent { results, cases: Vec::new(), since: Instant::now() });
+        let next = || {
+            let before_waiting = || unsent.borrow_mut().send();
+            shared.turns.take(before_waiting, || self.reason_to_end(shared.began))
+        };
+        while let Some(index) = next() {
             let done = self.run_case_number(index, &runs);
             let has_failed = done.as_ref().is_some_and(|done| done.failed.is_some());
             // Cases are taken in order, so those before one that failed are all running or done.
             if has_failed && self.settings.stop_at_first {
                 shared.turns.end_with(index);
             }
-            if results.send((index, done)).is_err() {
-                return;
+            let mut unsent = unsent.borrow_mut();
+            unsent.cases.push((index, done));
+            if has_failed || unsent.since.elapsed() >= SEND_AFTER {
+                unsent.send();
             }
         }
+        unsent.borrow_mut().send();
     }
 
     fn run_case_number(&self, index: u64, runs: &Runs) -> Option<Done> {

@@ -52,10 +52,19 @@ impl Turns {
     }
 
     /// The next case, as soon as it is not too far ahead; `None` when there is none left to run, or there is a reason
-    /// to end.
-    pub(crate) fn take(&self, reason_to_end: impl FnOnce() -> Option<Cut>) -> Option<u64> {
-        let waited = self.moved.wait_while(self.progress(), |progress| progress.is_far_ahead());
-        let mut progress = waited.unwrap_or_else(PoisonError::into_inner);
+    /// to end. Whoever has to wait does `before_waiting` first: what it keeps may be what others wait for.
+    pub(crate) fn take(
+        &self,
+        before_waiting: impl FnOnce(),
+        reason_to_end: impl FnOnce() -> Option<Cut>,
+    ) -> Option<u64> {
+        let mut progress = self.progress();
+        if progress.is_far_ahead() {
+            drop(progress);
+            before_waiting();
+            let waited = self.moved.wait_while(self.progress(), |progress| progress.is_far_ahead());
+            progress = waited.unwrap_or_else(PoisonError::into_inner);
+        }
         let next = progress.next;
         if next >= progress.end {
             return None;
@@ -107,7 +116,7 @@ mod tests {
     #[test]
     fn cases_are_handed_out_in_order_until_there_are_no_more() {
         let turns = Turns::new(0, 3);
-        let taken: Vec<u64> = std::iter::from_fn(|| turns.take(never)).collect();
+        let taken: Vec<u64> = std::iter::from_fn(|| turns.take(|| {}, never)).collect();
         assert_eq!((taken, turns.cut()), (vec![0, 1, 2], None));
     }
 
@@ -115,9 +124,9 @@ mod tests {
     fn a_reason_to_end_holds_for_all_that_come_after() {
         for cut in [Cut::Budget, Cut::Told] {
             let turns = Turns::new(0, 3);
-            assert_eq!(turns.take(never), Some(0));
-            assert_eq!(turns.take(|| Some(cut)), None);
-            assert_eq!((turns.take(never), turns.cut()), (None, Some(cut)));
+            assert_eq!(turns.take(|| {}, never), Some(0));
+            assert_eq!(turns.take(|| {}, || Some(cut)), None);
+            assert_eq!((turns.take(|| {}, never), turns.cut()), (None, Some(cut)));
         }
     }
 
@@ -125,11 +134,11 @@ mod tests {
     fn behind_a_case_that_ends_it_nothing_is_run() {
         let turns = Turns::new(0, 9);
         for index in 0..4 {
-            assert_eq!(turns.take(never), Some(index));
+            assert_eq!(turns.take(|| {}, never), Some(index));
         }
         turns.end_with(2);
         turns.end_with(3);
-        assert_eq!((turns.take(never), turns.cut()), (None, None));
+        assert_eq!((turns.take(|| {}, never), turns.cut()), (None, None));
     }
 
     #[test]
@@ -137,15 +146,15 @@ mod tests {
         let turns = Turns::new(0, u64::MAX);
         for _ in 0..AHEAD_MAX {
             assert!(!turns.progress().is_far_ahead());
-            assert!(turns.take(never).is_some());
+            assert!(turns.take(|| {}, never).is_some());
         }
         assert!(turns.progress().is_far_ahead());
         turns.gathered(1);
-        assert_eq!(turns.take(never), Some(AHEAD_MAX));
+        assert_eq!(turns.take(|| {}, never), Some(AHEAD_MAX));
         assert!(turns.progress().is_far_ahead());
         // Who waits is let go by who leaves.
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| turns.take(never));
+            let waiting = scope.spawn(|| turns.take(|| {}, never));
             turns.close();
             assert_eq!(waiting.join().expect("it does not panic"), None);
         });
