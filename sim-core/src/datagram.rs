@@ -388,6 +388,7 @@ impl Endpoint {
         self.phase.get() == Phase::Open && self.made.get() && !self.paused_reading.get()
     }
 
+    #[inline]
     pub(crate) fn note_readiness(&self, event: &Readiness) -> (bool, bool) {
         if event.readable || event.read_closed {
             self.readable.set(true);
@@ -397,6 +398,7 @@ impl Endpoint {
         (read, event.writable && !self.queue.borrow().is_empty() && !self.write_queued.get())
     }
 
+    #[inline]
     pub(crate) fn begin_read(&self) -> bool {
         self.in_still_readable.set(false);
         self.readable.get() && self.wants_read() && !self.read_queued.replace(true)

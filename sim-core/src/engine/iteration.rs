@@ -162,20 +162,56 @@ fn lone_entry(core: &Core, now: Time, events: &[Readiness]) -> Option<Ready> {
 /// Runs the handles of a source that is ready alone; true if that ends the turn.
 #[inline]
 fn run_alone(core: &Rc<Core>, key: Key, event: Option<&Readiness>) -> bool {
-    let Some(source) = sources::find(core, key) else {
-        return false;
-    };
-    let (read, write) = match event {
-        Some(event) => source.note(event),
-        None => (source.begin_read(), false),
-    };
+    // What it is is asked once, of those that are the many.
+    let sources = core.sources.borrow();
+    match sources.get(key) {
+        Some(Registered::Stream(stream)) => {
+            let stream = Rc::clone(stream);
+            drop(sources);
+            let noted = match event {
+                Some(event) => stream.note_readiness(event),
+                None => (stream.begin_read(), false),
+            };
+            run_noted(core, key, noted, |read, write| {
+                sources::run_stream(core, &stream, read, write);
+            })
+        }
+        Some(Registered::Endpoint(endpoint)) => {
+            let endpoint = Rc::clone(endpoint);
+            drop(sources);
+            let noted = match event {
+                Some(event) => endpoint.note_readiness(event),
+                None => (endpoint.begin_read(), false),
+            };
+            run_noted(core, key, noted, |read, write| {
+                sources::run_endpoint(core, &endpoint, read, write);
+            })
+        }
+        Some(other) => {
+            let other = other.clone();
+            drop(sources);
+            let noted = match event {
+                Some(event) => other.note(event),
+                None => (other.begin_read(), false),
+            };
+            run_noted(core, key, noted, |read, write| sources::run_io(core, &other, read, write))
+        }
+        None => false,
+    }
+}
+
+/// Runs the handles of a source, which are those that are `noted` as due: the read and the write handle. True if that
+/// ends the turn.
+#[inline(always)]
+fn run_noted(core: &Rc<Core>, key: Key, noted: (bool, bool), run: impl FnOnce(bool, bool)) -> bool {
+    let (read, write) = noted;
     if !read && !write {
         return false;
     }
     if core.marks.has(Marks::TIMED) {
         run_timed(core, Ready::Io { source: key, read, write });
     } else {
-        sources::run_io(core, &source, read, write);
+        run(read, write);
     }
     drain_flow(core);
     is_cut_short(core)

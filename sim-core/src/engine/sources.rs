@@ -41,7 +41,6 @@ pub(crate) enum Flow {
 impl Registered {
     /// Takes readiness in, and only notes it: no user code runs. Says whether a read and a write handle
     /// are to be queued for it.
-    #[inline]
     pub(super) fn note(&self, event: &Readiness) -> (bool, bool) {
         match self {
             Self::Waiting(watch) => (false, watch.note_readiness(event)),
@@ -116,28 +115,11 @@ pub(super) fn find(core: &Core, source: Key) -> Option<Registered> {
 }
 
 /// Runs the I/O handles of a source, the read handle before the write handle (contract A-26).
-#[inline]
 pub(super) fn run_io(core: &Rc<Core>, source: &Registered, read: bool, write: bool) {
     match source {
         Registered::Waiting(watch) => watch.on_ready(),
-        Registered::Stream(stream) => {
-            if read {
-                stream.on_readable();
-            }
-            if write {
-                super::iteration::drain_flow(core);
-                stream.on_writable();
-            }
-        }
-        Registered::Endpoint(endpoint) => {
-            if read {
-                endpoint.on_readable();
-            }
-            if write {
-                super::iteration::drain_flow(core);
-                endpoint.on_writable();
-            }
-        }
+        Registered::Stream(stream) => run_stream(core, stream, read, write),
+        Registered::Endpoint(endpoint) => run_endpoint(core, endpoint, read, write),
         Registered::Listener(listener) => listener.on_readable(),
         Registered::Signal(watch) => watch.on_ready(),
         Registered::Child(child) => child.on_ready(),
@@ -150,6 +132,28 @@ pub(super) fn run_io(core: &Rc<Core>, source: &Registered, read: bool, write: bo
                 slots.on_ready(Direction::Write);
             }
         }
+    }
+}
+
+#[inline(always)]
+pub(super) fn run_stream(core: &Rc<Core>, stream: &Rc<Stream>, read: bool, write: bool) {
+    if read {
+        stream.on_readable();
+    }
+    if write {
+        super::iteration::drain_flow(core);
+        stream.on_writable();
+    }
+}
+
+#[inline(always)]
+pub(super) fn run_endpoint(core: &Rc<Core>, endpoint: &Rc<Endpoint>, read: bool, write: bool) {
+    if read {
+        endpoint.on_readable();
+    }
+    if write {
+        super::iteration::drain_flow(core);
+        endpoint.on_writable();
     }
 }
 

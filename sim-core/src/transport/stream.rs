@@ -329,6 +329,7 @@ impl Stream {
             && !self.eof_received.get()
     }
 
+    #[inline]
     pub(crate) fn note_readiness(&self, event: &Readiness) -> (bool, bool) {
         if event.readable || event.read_closed {
             self.readable.set(true);
@@ -344,6 +345,7 @@ impl Stream {
     }
 
     /// Comes off the list of sources with more to read.
+    #[inline]
     pub(crate) fn begin_read(&self) -> bool {
         self.in_still_readable.set(false);
         self.readable.get() && self.wants_read() && !self.read_queued.replace(true)
