@@ -159,4 +159,19 @@ mod tests {
             assert_eq!(waiting.join().expect("it does not panic"), None);
         });
     }
+
+    #[test]
+    fn whoever_has_to_wait_tells_first_what_others_wait_for() {
+        let turns = Turns::new(0, u64::MAX);
+        let told = std::cell::Cell::new(0);
+        let tell = || {
+            told.set(told.get() + 1);
+            let next = turns.progress().next;
+            turns.gathered(next);
+        };
+        for number in 0..3 * AHEAD_MAX {
+            assert_eq!(turns.take(tell, never), Some(number));
+        }
+        assert_eq!(told.get(), 2);
+    }
 }
