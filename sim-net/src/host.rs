@@ -1,5 +1,6 @@
 //! A host of a world: what its kernel knows, and when its engine wants a turn.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use sim_core::{Time, UnixAddr};
@@ -124,10 +125,17 @@ pub(crate) struct HostMemory {
 /// How many flows a host has opened to each port of each host.
 #[derive(Debug, Default)]
 pub(crate) struct FlowCounts {
-    /// The port of the first one, and whether it is of datagrams: most others are of this kind.
-    usual: Option<u32>,
-    /// Whom it has opened one of that kind to. How many they are beyond the first, the list says.
+    /// Whom it has opened one of the usual kind to.
     once: HostSet,
+    /// The port of the first flow, and whether it is of datagrams: most others are of this kind.
+    usual: Option<NonZeroU32>,
+    /// What the bits do not say.
+    others: Option<Box<OtherFlows>>,
+}
+
+/// Flows of another kind than the usual, and those that are not the first to their host.
+#[derive(Debug, Default)]
+struct OtherFlows {
     /// Host and kind, as one number; and how many flows.
     list: Vec<(u64, u32)>,
     places: Places,
@@ -136,21 +144,17 @@ pub(crate) struct FlowCounts {
 impl FlowCounts {
     /// The number of the next flow to a port of `server`: counted from 1.
     pub(crate) fn next(&mut self, server: u32, port: u16, datagrams: bool) -> u32 {
-        let kind = u32::from(port) << 8 | u32::from(datagrams);
-        let key = u64::from(server) << 32 | u64::from(kind);
-        let Self { usual, once, list, places } = self;
-        let known = places.find(list.len(), hash_of(key), |place| list[place].0 == key);
-        if let Some(place) = known {
-            list[place].1 += 1;
-            return list[place].1;
+        let kind = NonZeroU32::MIN | u32::from(port) << 8 | u32::from(datagrams) << 1;
+        let key = u64::from(server) << 32 | u64::from(kind.get());
+        if let Some(number) = self.others.as_mut().and_then(|others| others.next(key)) {
+            return number;
         }
-        let is_usual = *usual.get_or_insert(kind) == kind;
-        let number = if is_usual && once.has(server) { 2 } else { 1 };
-        if number == 1 && is_usual && once.insert(server) {
+        let is_usual = *self.usual.get_or_insert(kind) == kind;
+        let number = if is_usual && self.once.has(server) { 2 } else { 1 };
+        if number == 1 && is_usual && self.once.insert(server) {
             return 1;
         }
-        list.push((key, number));
-        places.added(list.len(), |place| hash_of(list[place].0));
+        self.others.get_or_insert_default().add(key, number);
         number
     }
 
@@ -158,8 +162,26 @@ impl FlowCounts {
     fn renew(&mut self) {
         self.usual = None;
         self.once.clear();
-        clear(&mut self.list);
-        self.places.clear();
+        if let Some(others) = &mut self.others {
+            clear(&mut others.list);
+            others.places.clear();
+        }
+    }
+}
+
+impl OtherFlows {
+    /// The number of the next flow with this key, if there was one.
+    fn next(&mut self, key: u64) -> Option<u32> {
+        let Self { list, places } = self;
+        let place = places.find(list.len(), hash_of(key), |place| list[place].0 == key)?;
+        list[place].1 += 1;
+        Some(list[place].1)
+    }
+
+    fn add(&mut self, key: u64, number: u32) {
+        let Self { list, places } = self;
+        list.push((key, number));
+        places.added(list.len(), |place| hash_of(list[place].0));
     }
 }
 
@@ -293,6 +315,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn a_host_takes_nine_cache_lines() {
+        assert_eq!(size_of::<Host>(), 9 * 64);
+    }
 
     #[test]
     fn flows_to_each_port_of_each_host_are_counted() {
