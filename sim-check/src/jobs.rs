@@ -54,7 +54,7 @@ impl Drop for Permit {
         worlds.running -= 1;
         let is_awaited = worlds.waiting > 0;
         drop(worlds);
-        // Which costs a system call, also where nobody waits.
+        // To notify costs a system call even if nobody waits.
         if is_awaited {
             ONE_LESS.notify_one();
         }

@@ -33,7 +33,7 @@ pub(crate) enum Event {
     NameAnswer(QueryId),
 }
 
-/// What is due. Most of it are packets and timers, and what there is to say of a timer stands in the queue itself: it
+/// What is due. Most of that is packets and timers. What there is to say of a timer stands in the queue itself, so it
 /// takes no place among the events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Due {
@@ -49,7 +49,8 @@ pub(crate) enum Due {
 const HOST_TIMER: u32 = 1 << 31;
 const TCP_TIMER: u32 = 1 << 30;
 
-/// The place of an event that is not in the queue: it is due, or not yet scheduled, or a datagram that waits to be read.
+/// The place of an event that is not in the queue: of one that is due or not yet scheduled, or of a datagram that waits to
+/// be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place(u32);
 
@@ -111,8 +112,8 @@ impl Agenda {
         self.queue.push_in_order(at, HOST_TIMER | host, Kind::Long);
     }
 
-    /// Adds a timer of a connection, by its slot among the sockets. If another one is there when it comes up, it is
-    /// that one's.
+    /// Adds a timer of a connection, by its slot among the sockets: another one may be there when it comes up, and must
+    /// look whether it is its own.
     pub(crate) fn push_tcp_timer(&mut self, at: Time, slot: u32) {
         if self.queue.stamps_left() == 0 {
             self.queue.renumber(|_, _| {});
@@ -179,7 +180,10 @@ impl Agenda {
                 Ok(Due::Event(Place(slot)))
             }
             None if slot & HOST_TIMER != 0 => Ok(Due::HostTimer(slot & !HOST_TIMER)),
-            None => Ok(Due::TcpTimer(slot & !TCP_TIMER)),
+            None => {
+                debug_assert!(slot & TCP_TIMER != 0, "{slot}");
+                Ok(Due::TcpTimer(slot & !TCP_TIMER))
+            }
         }
     }
 

@@ -33,6 +33,7 @@ impl HostSet {
 
     /// Takes a host that is not there; false if it stands too far out.
     pub(crate) fn insert(&mut self, host: u32) -> bool {
+        debug_assert!(!self.has(host), "{host}");
         let (word, bit) = ((host / 64) as usize, 1 << (host % 64));
         if word == 0 {
             self.first |= bit;
@@ -50,8 +51,11 @@ impl HostSet {
         true
     }
 
-    /// Takes out a host that is there.
-    pub(crate) fn remove(&mut self, host: u32) {
+    /// Takes a host out; false if it was not there.
+    pub(crate) fn remove(&mut self, host: u32) -> bool {
+        if !self.has(host) {
+            return false;
+        }
         let bit = 1 << (host % 64);
         match ((host / 64) as usize, &mut self.others) {
             (0, _) => self.first &= !bit,
@@ -61,6 +65,21 @@ impl HostSet {
             }
             (_, None) => {}
         }
+        true
+    }
+
+    /// Takes all of another set, none of whom is here, and leaves it empty.
+    pub(crate) fn take_all(&mut self, other: &mut Self) {
+        self.first |= std::mem::take(&mut other.first);
+        let Some(others) = &mut other.others else { return };
+        let Others { words, members } = &mut **self.others.get_or_insert_default();
+        if words.len() < others.words.len() {
+            words.resize(others.words.len(), 0);
+        }
+        for (word, other) in words.iter_mut().zip(others.words.drain(..)) {
+            *word |= other;
+        }
+        *members += std::mem::take(&mut others.members);
     }
 
     fn len(&self) -> usize {
@@ -94,9 +113,7 @@ mod tests {
         for step in 0..4_000_u32 {
             let host = step.wrapping_mul(2_654_435_761) % 500;
             if step % 3 == 0 {
-                if model.remove(&host) {
-                    set.remove(host);
-                }
+                assert_eq!(set.remove(host), model.remove(&host));
             } else if !model.contains(&host) {
                 assert!(set.insert(host));
                 model.insert(host);
@@ -106,6 +123,22 @@ mod tests {
         assert!((0..700).all(|host| set.has(host) == model.contains(&host)));
         set.clear();
         assert!(set.is_empty() && (0..700).all(|host| !set.has(host)));
+    }
+
+    #[test]
+    fn of_two_sets_one_takes_all() {
+        for (ours, theirs) in [(0..0, 0..500), (0..500, 0..0), (0..70, 70..71), (300..310, 0..99)] {
+            let (mut set, mut other) = (HostSet::default(), HostSet::default());
+            assert!(ours.clone().all(|host| set.insert(host)));
+            assert!(theirs.clone().all(|host| other.insert(host)));
+            set.take_all(&mut other);
+            assert!(other.is_empty() && (0..600).all(|host| !other.has(host)));
+            assert_eq!(set.len(), ours.len() + theirs.len());
+            assert!(
+                (0..600)
+                    .all(|host| set.has(host) == (ours.contains(&host) || theirs.contains(&host)))
+            );
+        }
     }
 
     #[test]

@@ -45,20 +45,26 @@ struct Alike {
     shown: Peer,
     /// The address of host 0, as a number; those of the others follow it.
     base: u64,
+    /// Those to whom the way holds, as of the version of the one that is shown.
     hosts: HostSet,
+    /// Those to whom it must be looked for again: links have changed since.
+    stale: HostSet,
 }
 
 impl Alike {
     fn new(shown: Peer, host: u32) -> Self {
         let base = base(&shown, host);
-        Self { shown, base, hosts: HostSet::default() }
+        Self { shown, base, hosts: HostSet::default(), stale: HostSet::default() }
     }
 
-    /// The host with this address, if it is one of them.
+    /// The host with this address, if the address is of the same form as theirs.
     #[inline]
     fn host_at(&self, remote: Endpoint) -> Option<u32> {
-        let host = u32::try_from(remote.bits().wrapping_sub(self.base)).ok()?;
-        self.hosts.has(host).then_some(host)
+        u32::try_from(remote.bits().wrapping_sub(self.base)).ok()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.stale.is_empty()
     }
 
     fn show(&mut self, remote: Endpoint, host: u32) {
@@ -68,12 +74,19 @@ impl Alike {
 
     /// Takes a peer in, and shows it, if it is like the others.
     fn take_in(&mut self, peer: &Peer, host: u32) -> bool {
-        let Peer { path, source, version, flow, .. } = &self.shown;
+        let Peer { path, source, flow, .. } = &self.shown;
         let is_alike = path.to(host) == peer.path
-            && (*source, *version) == (peer.source, peer.version)
+            && *source == peer.source
             && flow.to_server(host) == peer.flow
             && base(peer, host) == self.base;
-        let is_in = is_alike && self.hosts.insert(host);
+        if !is_alike {
+            return false;
+        }
+        if self.shown.version != peer.version {
+            self.stale.take_all(&mut self.hosts);
+            self.shown.version = peer.version;
+        }
+        let is_in = self.hosts.insert(host);
         if is_in {
             self.show(peer.address, host);
         }
@@ -125,7 +138,7 @@ impl Peers {
         let Self { list, places, alike, .. } = self;
         if let Some(alike) = alike
             && alike.shown.version == version
-            && let Some(host) = alike.host_at(remote)
+            && let Some(host) = alike.host_at(remote).filter(|&host| alike.hosts.has(host))
         {
             alike.show(remote, host);
             self.last = ALIKE;
@@ -138,7 +151,7 @@ impl Peers {
         found.is_some()
     }
 
-    /// Makes the peer with this address, on this host, the last one; false if there is none. It stands in the list from now on.
+    /// Makes the peer with this address, on this host, the last one; false if there is none in the list.
     pub(crate) fn find(&mut self, remote: Endpoint, host: Option<u32>) -> bool {
         let Self { list, places, .. } = self;
         let is_it = |place: usize| list[place].address == remote && list[place].path.host == host;
@@ -147,12 +160,12 @@ impl Peers {
         found.is_some()
     }
 
-    /// Takes out a peer that is like others, and is more from now on; returns its flow. It must be added again.
+    /// Takes out a peer that is like others; returns its flow. It must be added again, as what it is now.
     pub(crate) fn take_out(&mut self, remote: Endpoint, host: Option<u32>) -> Option<Flow> {
         let alike = self.alike.as_mut()?;
         let host = alike.host_at(remote).filter(|&it| host == Some(it))?;
-        alike.hosts.remove(host);
-        Some(alike.shown.flow.to_server(host))
+        let was_there = alike.hosts.remove(host) | alike.stale.remove(host);
+        was_there.then(|| alike.shown.flow.to_server(host))
     }
 
     /// Adds a peer that is not there yet, as the last one. `is_plain` if there is no more to say about its packets than
@@ -174,7 +187,7 @@ impl Peers {
 
     /// Adds a peer to those that are alike, if it is like them.
     fn add_alike(&mut self, peer: &Peer, host: u32) -> bool {
-        if self.alike.as_ref().is_none_or(|alike| alike.hosts.is_empty()) {
+        if self.alike.as_ref().is_none_or(|alike| alike.is_empty()) {
             let shown = Peer { lane: None, ..*peer };
             self.alike = Some(Box::new(Alike::new(shown, host)));
         }
@@ -248,5 +261,27 @@ mod tests {
         peers.forget_ways();
         assert!(!peers.knows_way_to(address(79), 3));
         assert_eq!(peers.take_out(address(79), Some(79)), Some(peer(&wire, 79, 1).flow));
+    }
+
+    #[test]
+    fn when_links_have_changed_each_way_is_looked_for_again_and_peers_stay_alike() {
+        let wire = Wire::new(1, LinkTable::default(), false, Agenda::default());
+        let mut peers = Peers::default();
+        (0..90).for_each(|host| peers.add(peer(&wire, host, 1), true));
+        for version in 4..7 {
+            for host in (10..90).filter(|host| host % version != 0) {
+                assert!(!peers.knows_way_to(address(host), version), "{host} {version}");
+                let flow = peers.take_out(address(host), Some(host));
+                assert_eq!(flow, Some(peer(&wire, host, 1).flow), "{host} {version}");
+                peers.add(Peer { version, ..peer(&wire, host, 1) }, true);
+                assert!(peers.knows_way_to(address(host), version), "{host} {version}");
+            }
+        }
+        assert_eq!(peers.list.len(), MANY);
+        assert_eq!(
+            peers.take_out(address(60), Some(60)),
+            Some(peer(&wire, 60, 1).flow),
+            "it was left out"
+        );
     }
 }

@@ -365,8 +365,8 @@ impl Trace {
         self.keep(Packed::new(time, host, &record), packet);
     }
 
-    /// Takes in what an engine did, as the words of its record. If it says true, the record is to be [settled](Self::settle): apart, so
-    /// that the many which need it not call nothing.
+    /// Takes in what an engine did, as the words of its record. If it says true, the record is to be
+    /// [settled](Self::settle): apart, so that the many which need it not call nothing.
     #[inline(always)]
     #[must_use]
     pub(crate) fn record_engine(&mut self, time: Time, host: u32, words: [u64; 3]) -> bool {
