@@ -403,7 +403,7 @@ impl Network {
         let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
         let place = socket.next()?;
-        let (payload, from) = unread(&mut wire.agenda, place)?;
+        let (payload, from) = unread(&mut wire.agenda, place);
         socket.queued -= payload.len() + OVERHEAD;
         let length = payload.len().min(buffer.len());
         buffer[..length].copy_from_slice(&payload.bytes()[..length]);
@@ -421,7 +421,7 @@ impl Network {
         let Self { sockets, wire, pool, .. } = self;
         let socket = sockets.datagrams(id).ok_or_else(|| errno::os(EINVAL))?;
         let place = socket.next()?;
-        let (payload, from) = unread(&mut wire.agenda, place)?;
+        let (payload, from) = unread(&mut wire.agenda, place);
         let bytes = payload.len();
         socket.queued -= bytes + OVERHEAD;
         let more = !socket.queue.is_empty();
@@ -449,12 +449,12 @@ impl Network {
 
 /// Takes a datagram that waits unread out of its place, with its sender.
 #[inline(always)]
-fn unread(agenda: &mut Agenda, place: Place) -> io::Result<(Payload, Endpoint)> {
-    let packet = agenda.arriving(place).ok_or_else(errno::would_block)?;
+fn unread(agenda: &mut Agenda, place: Place) -> (Payload, Endpoint) {
+    let packet = agenda.arriving(place).expect("a datagram waits in its place");
     let from = packet.source;
-    let payload = packet.take_datagram().ok_or_else(errno::would_block)?;
+    let payload = packet.take_datagram().expect("only datagrams wait to be read");
     agenda.give_back(place);
-    Ok((payload, from))
+    (payload, from)
 }
 
 // Datagrams out and in.
@@ -464,9 +464,8 @@ impl Network {
         let Self { sockets, wire, pool, .. } = self;
         let Some(socket) = sockets.datagrams(id) else { return };
         while let Some(place) = socket.queue.pop() {
-            if let Ok((payload, _)) = unread(&mut wire.agenda, place) {
-                pool.put(payload);
-            }
+            let (payload, _) = unread(&mut wire.agenda, place);
+            pool.put(payload);
         }
     }
 
