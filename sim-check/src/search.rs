@@ -8,7 +8,6 @@
 //! What came of a run is added up in its turn, as if the runs had been one after the other, and is gone then:
 //! a search of a million runs takes no more memory than one of a thousand.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, mpsc};
@@ -299,25 +298,22 @@ impl<'a> Search<'a> {
     fn work(&self, shared: &Shared, results: &mpsc::Sender<Vec<Numbered>>) {
         let _worker = Worker(&shared.turns);
         let runs = Runs::default();
-        let unsent = RefCell::new(Unsent { results, cases: Vec::new(), since: Instant::now() });
-        let next = || {
-            let before_waiting = || unsent.borrow_mut().send();
-            shared.turns.take(before_waiting, || self.reason_to_end(shared.began))
-        };
-        while let Some(index) = next() {
+        let mut unsent = Unsent { results, cases: Vec::new(), since: Instant::now() };
+        while let Some(index) =
+            shared.turns.take(|| unsent.send(), || self.reason_to_end(shared.began))
+        {
             let done = self.run_case_number(index, &runs);
             let has_failed = done.as_ref().is_some_and(|done| done.failed.is_some());
             // Cases are taken in order, so those before one that failed are all running or done.
             if has_failed && self.settings.stop_at_first {
                 shared.turns.end_with(index);
             }
-            let mut unsent = unsent.borrow_mut();
             unsent.cases.push((index, done));
             if has_failed || unsent.since.elapsed() >= SEND_AFTER {
                 unsent.send();
             }
         }
-        unsent.borrow_mut().send();
+        unsent.send();
     }
 
     fn run_case_number(&self, index: u64, runs: &Runs) -> Option<Done> {

@@ -95,9 +95,7 @@ impl Agenda {
     /// Adds an event. Inlined, so that a small one is not moved as if it were a packet.
     #[inline(always)]
     pub(crate) fn push(&mut self, at: Time, event: Event) {
-        if self.queue.stamps_left() == 0 {
-            self.queue.renumber(|_, _| {});
-        }
+        self.keep_stamps();
         self.in_flight += usize::from(event.is_packet());
         let place = self.reserve();
         self.fill(place, event);
@@ -106,19 +104,23 @@ impl Agenda {
 
     /// Adds a timer of a host, by its index. Hosts wait for their next period, if for anything.
     pub(crate) fn push_host_timer(&mut self, at: Time, host: u32) {
-        if self.queue.stamps_left() == 0 {
-            self.queue.renumber(|_, _| {});
-        }
+        self.keep_stamps();
         self.queue.push_in_order(at, HOST_TIMER | host, Kind::Long);
     }
 
     /// Adds a timer of a connection, by its slot among the sockets: another one may be there when it comes up, and must
     /// look whether it is its own.
     pub(crate) fn push_tcp_timer(&mut self, at: Time, slot: u32) {
+        self.keep_stamps();
+        self.queue.push(at, TCP_TIMER | slot);
+    }
+
+    /// Sees to it that there is a stamp for one entry more.
+    #[inline(always)]
+    fn keep_stamps(&mut self) {
         if self.queue.stamps_left() == 0 {
             self.queue.renumber(|_, _| {});
         }
-        self.queue.push(at, TCP_TIMER | slot);
     }
 
     /// A free place, to be [filled](Self::fill) or given [back](Self::give_back).
@@ -155,9 +157,7 @@ impl Agenda {
     /// Has a packet arrive at `at`.
     #[inline(always)]
     pub(crate) fn schedule(&mut self, at: Time, place: Place) {
-        if self.queue.stamps_left() == 0 {
-            self.queue.renumber(|_, _| {});
-        }
+        self.keep_stamps();
         self.in_flight += 1;
         self.queue.push_in_order(at, place.0, Kind::Short);
     }
