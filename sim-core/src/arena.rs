@@ -1,6 +1,6 @@
-//! A slab whose keys carry a generation, so that a stale key finds nothing.
+//! Places whose keys carry a generation, so that a stale key finds nothing.
 
-use slab::Slab;
+use crate::slots::Slots;
 
 /// A place in an [`Arena`], and which of the values that were there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -21,7 +21,7 @@ impl Key {
 
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
-    slots: Slab<(u32, T)>,
+    slots: Slots<(u32, T)>,
     next_generation: u32,
 }
 
@@ -33,15 +33,14 @@ impl<T> Default for Arena<T> {
 
 impl<T> Arena<T> {
     pub(crate) const fn new() -> Self {
-        Self { slots: Slab::new(), next_generation: 1 }
+        Self { slots: Slots::new(), next_generation: 1 }
     }
 
     #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Key {
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
-        let index = self.slots.insert((generation, value));
-        Key { index: u32::try_from(index).expect("fewer than 2³² entries"), generation }
+        Key { index: self.slots.insert((generation, value)), generation }
     }
 
     /// Inserts what `make` makes of the key that it will have.
@@ -51,24 +50,27 @@ impl<T> Arena<T> {
     {
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
-        let entry = self.slots.vacant_entry();
-        let index = u32::try_from(entry.key()).expect("fewer than 2³² entries");
-        let value = make(Key { index, generation });
-        entry.insert((generation, value.clone()));
+        let value = make(Key { index: self.slots.next_index(), generation });
+        self.slots.insert((generation, value.clone()));
         value
     }
 
     #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        match self.slots.get(key.index as usize) {
+        match self.slots.get(key.index) {
             Some((generation, value)) if *generation == key.generation => Some(value),
             _ => None,
         }
     }
 
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, key: Key) {
+        self.slots.prefetch(key.index);
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        match self.slots.get_mut(key.index as usize) {
+        match self.slots.get_mut(key.index) {
             Some((generation, value)) if *generation == key.generation => Some(value),
             _ => None,
         }
@@ -77,20 +79,20 @@ impl<T> Arena<T> {
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        Some(self.slots.remove(key.index as usize).1)
+        self.slots.remove(key.index).map(|(_, value)| value)
     }
 
     /// The key and value now at `index`, whatever their generation.
     #[inline]
     pub(crate) fn at_index(&mut self, index: u32) -> Option<(Key, &mut T)> {
-        let (generation, value) = self.slots.get_mut(index as usize)?;
+        let (generation, value) = self.slots.get_mut(index)?;
         Some((Key { index, generation: *generation }, value))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.slots.iter().map(|(index, (generation, value))| {
-            (Key { index: index as u32, generation: *generation }, value)
-        })
+        self.slots
+            .iter()
+            .map(|(index, (generation, value))| (Key { index, generation: *generation }, value))
     }
 
     /// How many values it has room for.

@@ -19,6 +19,7 @@ use crate::driver::{Readiness, Received, ReceivedUnix, Source, Token};
 use crate::engine::callbacks::{Action, Place};
 use crate::engine::core::{Core, Life, Ready};
 use crate::engine::iteration::drain_flow;
+use crate::engine::look_ahead;
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::{Flow, Registered};
 use crate::trace::{Callback, Control, Record};
@@ -327,6 +328,17 @@ impl Endpoint {
 
     pub(crate) fn number(&self) -> u32 {
         self.number
+    }
+
+    /// What the driver calls it.
+    #[inline]
+    pub(crate) fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Asks for the memory of its handler.
+    pub(crate) fn prefetch_handler(&self) {
+        look_ahead::prefetch_shared(&self.handler);
     }
 
     /// How much is queued: payload and 8 bytes for each datagram.

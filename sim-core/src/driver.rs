@@ -61,6 +61,7 @@ use std::time::Duration;
 
 use crate::address::Port;
 pub use crate::address::{is_same_name, numeric_host};
+use crate::cache::Stage;
 pub use crate::ready_handlers::{Direction, ReadyHandlers};
 pub use crate::tcp_options::TcpOptions;
 
@@ -373,6 +374,12 @@ pub trait Driver {
         lengthen(buffer, self.read_hint(source).saturating_add(1));
         let bytes = self.read(source, buffer)?;
         Ok(Read { bytes, more: bytes == buffer.len() })
+    }
+
+    /// The loop will soon read from this source, or write to it: a driver that holds the source itself may ask for its
+    /// [memory](crate::cache). Nothing else may come of that.
+    fn prefetch(&self, source: Source, stage: Stage) {
+        let _ = (source, stage);
     }
 
     /// Writes a prefix of `data`, which is not empty, to a stream, and says how long it was.

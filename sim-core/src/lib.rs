@@ -50,6 +50,7 @@
 
 mod address;
 mod arena;
+pub mod cache;
 mod cell;
 pub mod combinators;
 mod conn;
@@ -83,6 +84,7 @@ mod scenario;
 mod sendfile;
 mod server;
 mod signal;
+pub mod slots;
 mod socket;
 mod socket_buffers;
 mod socket_file;

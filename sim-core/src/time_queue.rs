@@ -204,6 +204,13 @@ impl TimeQueue {
         self.first.map(Item::due)
     }
 
+    /// The slot of an entry that comes soon: of those of the [short](Kind::Short) kind, the one with so many others between it
+    /// and [the first](Self::peek), if there are as many. What comes in between, if anything, is not known.
+    #[inline(always)]
+    pub fn upcoming(&self, distance: usize) -> Option<u32> {
+        self.in_order[Kind::Short as usize].get(distance).map(|item| item.0 as u32)
+    }
+
     /// Takes the earliest entry out.
     #[inline]
     pub fn pop(&mut self) -> Option<Due> {

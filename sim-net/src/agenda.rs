@@ -187,6 +187,13 @@ impl Agenda {
         }
     }
 
+    /// An event that comes soon, with so many others between it and the next, as far as those come in the order in which they
+    /// were scheduled.
+    #[inline(always)]
+    pub(crate) fn upcoming(&self, distance: usize) -> Option<&Event> {
+        self.events.get(self.queue.upcoming(distance)? as usize)
+    }
+
     /// Takes an event that is due out of its place.
     pub(crate) fn take(&mut self, place: Place) -> Event {
         self.vacant.push(place.0);

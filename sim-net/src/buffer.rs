@@ -6,12 +6,18 @@
 
 use std::rc::Rc;
 
+use sim_core::cache::prefetch_first;
+
 /// Bytes that a chunk has room for in itself: a short message takes one allocation, of 256 bytes.
 const SHORT: usize = 232;
 /// Bytes that a chunk for a segment can hold.
 const SEGMENT: usize = 1_448;
 /// Bytes of a large chunk: 45 full segments.
 pub(crate) const LARGE: usize = 45 * SEGMENT;
+/// How much of a chunk is asked for before it is needed: most messages are short.
+const CHUNK_HEAD: usize = 128;
+/// And of which spare one, counted from the next.
+const NEXT_SPARE: usize = 3;
 /// How many spare chunks of each size a world keeps: at most 4 MiB of each.
 const SHORT_SPARE_MAX: usize = 16_384;
 const SEGMENT_SPARE_MAX: usize = 2_896;
@@ -122,6 +128,10 @@ impl Pool {
             return self.copy_long(data);
         }
         if let Some(mut chunk) = self.short.pop() {
+            // Many that wait have not been looked at for long.
+            if let Some(next) = self.short.len().checked_sub(NEXT_SPARE) {
+                prefetch_first(&*self.short[next], CHUNK_HEAD);
+            }
             let place = Rc::get_mut(&mut chunk);
             if let Some(Chunk::Short { length, bytes }) = place {
                 bytes[..data.len()].copy_from_slice(data);
@@ -191,6 +201,12 @@ impl Pool {
 }
 
 impl Payload {
+    /// Asks for the memory of its chunk, and of the first bytes in it if it is short.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch_first(&*self.chunk, CHUNK_HEAD);
+    }
+
     pub(crate) fn len(&self) -> usize {
         (self.part.end() - self.part.start()) as usize
     }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sim_core::cache::Stage;
 use sim_core::driver::{
     Alarm, Driver, Family, Next, Question, Read, Readiness, Received, Resolution, SocketKind,
     SocketOption, Source, Suspension, TcpOptions, Token,
@@ -322,6 +323,10 @@ impl Driver for HostDriver {
             return network.read_to_boundary(id, buf);
         }
         network.tcp_read(id, buf)
+    }
+
+    fn prefetch(&self, source: Source, stage: Stage) {
+        self.scheduler.network().sockets.prefetch(SocketId::from_source(source), stage);
     }
 
     fn read_available(&self, source: Source, buffer: &mut Vec<u8>) -> io::Result<Read> {

@@ -75,6 +75,11 @@ pub(crate) struct Host {
     pub(crate) last_pid: u32,
 }
 
+impl Host {
+    /// How many bytes every turn and every packet needs.
+    pub(crate) const HOT: usize = std::mem::offset_of!(Self, life);
+}
+
 /// Sockets with news, in order. Mostly it is one, which takes no memory of its own.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -83,6 +88,11 @@ pub(crate) struct News {
 }
 
 impl News {
+    /// The first of them.
+    pub(crate) fn first(&self) -> Option<SocketId> {
+        self.first
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, id: SocketId) {
         match self.first {

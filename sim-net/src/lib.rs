@@ -93,6 +93,7 @@ mod leftovers;
 mod life;
 mod link;
 mod links;
+mod look_ahead;
 mod memory;
 mod missed;
 mod multicast;

@@ -317,6 +317,7 @@ impl Network {
                 }
                 Err(next) => return Ok(next),
             };
+            self.look_ahead_to_packets();
             if let Some(packet) = self.wire.agenda.arriving(place) {
                 let to = packet.to_host as usize;
                 if !self.wire.links.judges_arrivals && !self.hosts[to].diverts {
@@ -560,6 +561,7 @@ impl Network {
                     return Some(index);
                 }
                 Err(index) => {
+                    self.look_ahead_to_ranks();
                     let (rank, group) = self.draw_rank(index);
                     self.ready.add_ranked(index, rank, group);
                 }

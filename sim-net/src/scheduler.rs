@@ -5,7 +5,7 @@
 //! loop has something to do itself. At each instant, in this order: all due events of the agenda;
 //! the control loop, if it is ready; one ready host; and again.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -127,6 +127,14 @@ pub(crate) struct Seat {
     boot: Option<Boot>,
 }
 
+impl Seat {
+    /// The engine of the process, if there is one.
+    #[inline]
+    pub(crate) fn engine(&self) -> Option<&Engine> {
+        self.process.as_ref().map(|process| &process.engine)
+    }
+}
+
 struct Process {
     engine: Engine,
     driver: Rc<HostDriver>,
@@ -238,6 +246,12 @@ impl Scheduler {
         let (engine, driver) = self.engine(index, name);
         let handle = engine.handle();
         (Process { engine, driver }, handle)
+    }
+
+    /// The place of a host's process.
+    #[inline]
+    pub(crate) fn seats(&self) -> Ref<'_, Vec<Seat>> {
+        self.seats.borrow()
     }
 
     fn engine_of(&self, index: u32) -> Option<Turner> {
@@ -543,6 +557,7 @@ impl Scheduler {
                 return self.begin_turn(&mut network, CONTROL, events);
             }
             if let Some(index) = network.next_ready() {
+                self.look_ahead_to_turns(&network);
                 self.begin_turn(&mut network, index, host_events)?;
                 let now = network.wire.local_time(index);
                 drop(network);

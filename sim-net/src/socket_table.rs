@@ -1,7 +1,8 @@
 //! Every socket of the world, by number.
 
+use sim_core::cache::{Stage, prefetch, prefetch_first};
 use sim_core::driver::{Family, Readiness, Source, TcpOptions, Token};
-use slab::Slab;
+use sim_core::slots::Slots;
 
 use crate::address::Endpoint;
 use crate::agenda::Agenda;
@@ -183,7 +184,7 @@ pub(crate) struct Options {
 /// The sockets.
 #[derive(Debug, Default)]
 pub(crate) struct SocketTable {
-    sockets: Slab<Socket>,
+    sockets: Slots<Socket>,
     next_serial: u32,
 }
 
@@ -192,10 +193,8 @@ impl SocketTable {
     pub(crate) fn renew(&mut self, bury: impl FnMut(Socket)) {
         let Self { sockets, next_serial } = self;
         sockets.drain().for_each(bury);
-        // So that its places are taken in order again.
-        sockets.clear();
         if sockets.capacity() > ENTRIES_MAX {
-            *sockets = Slab::new();
+            *sockets = Slots::new();
         }
         *next_serial = 0;
     }
@@ -204,17 +203,36 @@ impl SocketTable {
         self.next_serial += 1;
         let serial = self.next_serial;
         let socket = Socket { serial, host, token: None, ready: Ready::NONE, listed: false, kind };
-        SocketId { slot: self.sockets.insert(socket) as u32, serial }
+        SocketId { slot: self.sockets.insert(socket), serial }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Asks for the memory of a socket that will soon be looked at.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: SocketId, stage: Stage) {
+        if stage == Stage::Entry {
+            return self.sockets.prefetch(id.slot);
+        }
+        match (self.sockets.get(id.slot).map(|socket| &socket.kind), stage) {
+            (Some(Kind::Stream(stream)), Stage::Object) => prefetch_first(&**stream, Stream::HOT),
+            (Some(Kind::Stream(stream)), _) => stream.prefetch_received(),
+            (Some(Kind::Datagrams(datagrams)), Stage::Object) => prefetch(&**datagrams),
+            (Some(_) | None, _) => {}
+        }
     }
 
     #[inline]
     pub(crate) fn get(&self, id: SocketId) -> Option<&Socket> {
-        self.sockets.get(id.slot as usize).filter(|socket| socket.serial == id.serial)
+        self.sockets.get(id.slot).filter(|socket| socket.serial == id.serial)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
-        self.sockets.get_mut(id.slot as usize).filter(|socket| socket.serial == id.serial)
+        self.sockets.get_mut(id.slot).filter(|socket| socket.serial == id.serial)
     }
 
     /// All streams.
@@ -254,7 +272,7 @@ impl SocketTable {
 
     /// The stream in a slot, what it is called, and its host.
     pub(crate) fn stream_in(&mut self, slot: u32) -> Option<(SocketId, u32, &mut Stream)> {
-        match self.sockets.get_mut(slot as usize)? {
+        match self.sockets.get_mut(slot)? {
             Socket { serial, host, kind: Kind::Stream(stream), .. } => {
                 Some((SocketId { slot, serial: *serial }, *host, stream))
             }
@@ -288,11 +306,11 @@ impl SocketTable {
     /// The sockets of a host, in order of their slots.
     pub(crate) fn of_host(&self, host: u32) -> Vec<SocketId> {
         let own = self.sockets.iter().filter(|(_, socket)| socket.host == host);
-        own.map(|(slot, socket)| SocketId { slot: slot as u32, serial: socket.serial }).collect()
+        own.map(|(slot, socket)| SocketId { slot, serial: socket.serial }).collect()
     }
 
     pub(crate) fn remove(&mut self, id: SocketId) -> Option<Socket> {
         self.get(id)?;
-        self.sockets.try_remove(id.slot as usize)
+        self.sockets.remove(id.slot)
     }
 }

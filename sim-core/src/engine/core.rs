@@ -212,6 +212,9 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// How many bytes every turn needs.
+    pub(super) const HOT: usize = std::mem::offset_of!(Self, executors);
+
     pub(crate) fn new(driver: Rc<dyn Driver>, memory: EngineMemory) -> Rc<Self> {
         let tables = memory.take_tables();
         let simulated = driver.is_simulated();

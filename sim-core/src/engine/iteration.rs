@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::core::{Core, Marks, Queued, Ready};
+use super::look_ahead;
 use super::report::ErrorContext;
 use super::sources::{self, Flow, Registered};
 use crate::arena::Key;
@@ -337,6 +338,9 @@ fn run_batch(core: &Rc<Core>) {
         }
         core.batch_left.set(left - 1);
         let batch = core.batch.borrow();
+        if batch.len() >= look_ahead::MANY && left > look_ahead::FAR {
+            look_ahead::look_ahead(core, &batch[batch.len() - left..]);
+        }
         let entry = Ready::from(batch[batch.len() - left]);
         drop(batch);
         if core.marks.has(Marks::TIMED) {

@@ -15,6 +15,7 @@ mod first_panic;
 pub(crate) mod inbox;
 pub(crate) mod iteration;
 mod leftover;
+pub(crate) mod look_ahead;
 mod memory;
 pub mod report;
 pub(crate) mod sources;
@@ -30,7 +31,9 @@ use self::core::Core;
 pub use self::first_panic::FirstPanic;
 pub use self::leftover::{Leftover, LeftoverKind};
 pub use self::memory::EngineMemory;
-use crate::driver::{Driver, Next, Readiness};
+use crate::arena::Key;
+use crate::cache::{Stage, prefetch, prefetch_first};
+use crate::driver::{Driver, Next, Readiness, Token};
 use crate::{Address, Loop, Time};
 
 /// One loop's engine, owned. Dropping it closes the loop: tasks, timers and connections are
@@ -109,6 +112,25 @@ impl Turner {
     /// handles behind it stay queued.
     pub fn turn(&self, now: Time, events: &mut Vec<Readiness>) -> Next {
         iteration::turn(&self.core, now, events)
+    }
+
+    /// There will soon be a turn: asks for the [memory](crate::cache) of the engine.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch_first(&*self.core, Core::HOT);
+    }
+
+    /// There will soon be a turn for a source: asks for its [memory](crate::cache), and at first for what every turn needs. The
+    /// engine's own memory should have been [asked for](Self::prefetch) some time ago.
+    #[inline]
+    pub fn prefetch_source(&self, token: Token, stage: Stage) {
+        if stage == Stage::Entry {
+            prefetch(&*self.core.driver);
+            prefetch(&*self.core.inbox);
+        }
+        if let Ok(sources) = self.core.sources.try_borrow() {
+            look_ahead::prefetch_source(&sources, Key::from_bits(token.0), stage);
+        }
     }
 
     /// When the engine wants its next turn, as far as it knows without readiness.

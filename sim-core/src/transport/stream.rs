@@ -24,6 +24,7 @@ use crate::driver::{READ_MAX, Read, Readiness, Source, Token};
 use crate::engine::FirstPanic;
 use crate::engine::callbacks::Place;
 use crate::engine::core::{Core, Life, Ready};
+use crate::engine::look_ahead;
 use crate::engine::report::ErrorContext;
 use crate::engine::sources::{Flow, Registered};
 use crate::layer::Layered;
@@ -141,6 +142,17 @@ impl Drop for Finishes<'_> {
 }
 
 impl Stream {
+    /// What the driver calls it.
+    #[inline]
+    pub(crate) fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Asks for the memory of its handler.
+    pub(crate) fn prefetch_handler(&self) {
+        look_ahead::prefetch_shared(&self.handler);
+    }
+
     /// A stream over a connected socket or an end of a pipe. It is registered, and `connection_made`
     /// is queued, by [`start`](Self::start).
     pub(crate) fn new(lp: &Loop, source: Source, medium: Medium, place: Place) -> Rc<Self> {

@@ -92,6 +92,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// How many bytes a segment needs.
+    pub(super) const HOT: usize = std::mem::offset_of!(Self, config);
+
     /// Active open: the first segment out is a SYN.
     pub(crate) fn connect(now: Time, iss: Seq, config: Config) -> Self {
         let mut connection = Self::new(State::SynSent, now, iss, config);

@@ -268,6 +268,14 @@ impl Receiver {
         }
     }
 
+    /// Asks for the memory of the first bytes that wait.
+    #[inline]
+    pub(crate) fn prefetch_first(&self) {
+        if let Some(payload) = self.queue.front() {
+            payload.prefetch();
+        }
+    }
+
     /// Takes the end of the stream.
     pub(crate) fn accept_end(&mut self) {
         self.nxt = self.nxt.plus(1);

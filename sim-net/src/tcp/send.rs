@@ -193,6 +193,14 @@ impl Sender {
 
     // Writing.
 
+    /// Asks for the memory of the first bytes that are not acknowledged.
+    #[inline]
+    pub(crate) fn prefetch_first(&self) {
+        if let Some(chunk) = self.queue.front() {
+            chunk.data.prefetch();
+        }
+    }
+
     /// Bytes that were written and are not acknowledged.
     #[inline]
     fn queued(&self) -> usize {

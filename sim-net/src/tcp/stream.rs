@@ -1,7 +1,10 @@
 //! A connection with its place in the world: what it sends goes on the wire, and its host's time
 //! becomes the world's.
 
+use std::mem::offset_of;
+
 use sim_core::Time;
+use sim_core::cache::prefetch_first;
 
 use super::connection::{Connection, State};
 use super::segment::Segment;
@@ -62,6 +65,9 @@ pub(crate) struct Streams {
     over: Vec<Box<Stream>>,
 }
 
+/// How many bytes, from the flow on, the oracle of streams looks at.
+const SENDER_CHECKED: usize = 120;
+
 /// How many of them are kept.
 const OVER_MAX: usize = 64;
 
@@ -87,6 +93,27 @@ impl Streams {
 }
 
 impl Stream {
+    /// How many bytes a segment needs.
+    pub(crate) const HOT: usize = offset_of!(Self, connection) + Connection::HOT;
+
+    /// Asks for the memory that the oracle of streams looks at when the peer takes something in.
+    #[inline]
+    pub(crate) fn prefetch_for_check(&self) {
+        prefetch_first(&self.flow, SENDER_CHECKED);
+    }
+
+    /// Asks for the bytes that were sent first and are not acknowledged.
+    #[inline]
+    pub(crate) fn prefetch_sent(&self) {
+        self.connection.send.prefetch_first();
+    }
+
+    /// Asks for the bytes that wait to be read.
+    #[inline]
+    pub(crate) fn prefetch_received(&self) {
+        self.connection.receive.prefetch_first();
+    }
+
     /// What it sends.
     pub(crate) fn flow(&self) -> Flow {
         self.flow

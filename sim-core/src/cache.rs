@@ -1,0 +1,45 @@
+//! What the processor is told of memory that will be needed soon.
+//!
+//! A world of thousands of hosts is larger than the processor's caches, and each event needs a hundred lines of it that were last
+//! touched thousands of events ago. Whoever knows what comes next asks for its memory early, so that it comes while something
+//! else is at work. Nothing is read, and nothing that a program can tell depends on it.
+
+/// How far the way to what will be needed is followed. Each stage finds its way in the memory that the stage before has
+/// asked for, so there should be some time between two of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The entry in a table.
+    Entry,
+    /// What the entry refers to: a transport, a connection.
+    Object,
+    /// What that refers to: its protocol, the bytes that it holds.
+    Content,
+}
+
+/// The bytes that come from memory at once, on nearly every machine.
+const LINE: usize = 64;
+
+/// Asks for the memory of a value, as far as it is its own.
+///
+/// ```
+/// use sim_core::cache;
+///
+/// let table = vec![[0_u64; 32]; 1_000];
+/// cache::prefetch(&table[999]);
+/// ```
+#[inline(always)]
+pub fn prefetch<T: ?Sized>(value: &T) {
+    prefetch_first(value, size_of_val(value));
+}
+
+/// Asks for the memory of a value up to so many bytes, which may be beyond its end.
+#[inline(always)]
+pub fn prefetch_first<T: ?Sized>(value: &T, bytes: usize) {
+    let first = std::ptr::from_ref(value).cast::<u8>();
+    let ask = |offset| branches::prefetch_read_data::<u8, 0>(first.wrapping_add(offset));
+    (0..bytes).step_by(LINE).for_each(ask);
+    // Where it begins amid a line, it ends in one more.
+    if align_of_val(value) < LINE && bytes > 1 {
+        ask(bytes - 1);
+    }
+}
