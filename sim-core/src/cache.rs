@@ -4,6 +4,8 @@
 //! touched thousands of events ago. Whoever knows what comes next asks for its memory early, so that it comes while something
 //! else is at work. Nothing is read, and nothing that a program can tell depends on it.
 
+use prefetch_index::prefetch_index;
+
 /// How far the way to what will be needed is followed. Each stage finds its way in the memory that the stage before has
 /// asked for, so there should be some time between two of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,11 +37,18 @@ pub fn prefetch<T: ?Sized>(value: &T) {
 /// Asks for the memory of a value up to so many bytes, which may be beyond its end.
 #[inline(always)]
 pub fn prefetch_first<T: ?Sized>(value: &T, bytes: usize) {
-    let first = std::ptr::from_ref(value).cast::<u8>();
-    let ask = |offset| branches::prefetch_read_data::<u8, 0>(first.wrapping_add(offset));
-    (0..bytes).step_by(LINE).for_each(ask);
+    let first = std::ptr::from_ref(value).cast::<u8>().addr();
+    (0..bytes).step_by(LINE).for_each(|offset| ask(first + offset));
     // Where it begins amid a line, it ends in one more.
     if align_of_val(value) < LINE && bytes > 1 {
-        ask(bytes - 1);
+        ask(first + bytes - 1);
     }
+}
+
+/// Asks for the line with an address. The crate asks for elements of slices, and looks at neither: every address is an index
+/// into a slice of bytes, wherever that is.
+#[inline(always)]
+fn ask(address: usize) {
+    static ANY: [u8; 1] = [0];
+    prefetch_index(&ANY, address.wrapping_sub(ANY.as_ptr().addr()));
 }
