@@ -45,10 +45,30 @@ pub fn prefetch_first<T: ?Sized>(value: &T, bytes: usize) {
     }
 }
 
-/// Asks for the line with an address. The crate asks for elements of slices, and looks at neither: every address is an index
-/// into a slice of bytes, wherever that is.
+/// Asks for the line with an address.
 #[inline(always)]
 fn ask(address: usize) {
-    static ANY: [u8; 1] = [0];
-    prefetch_index(&ANY, address.wrapping_sub(ANY.as_ptr().addr()));
+    prefetch_index(ANY, index_of(address));
+}
+
+/// What the crate that asks is given: it takes a slice and an index, and looks at neither, so every address is an index into
+/// any slice of bytes. It must not be an array: that would be copied, and lie elsewhere.
+static ANY: &[u8] = &[0];
+
+#[inline(always)]
+fn index_of(address: usize) -> usize {
+    address.wrapping_sub(ANY.as_ptr().addr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_an_index() {
+        let values = [1_u64, 2];
+        for address in [0, 1, std::ptr::from_ref(&values[1]).addr(), usize::MAX] {
+            assert_eq!(ANY.as_ptr().wrapping_add(index_of(address)).addr(), address);
+        }
+    }
 }

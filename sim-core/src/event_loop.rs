@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 use crate::driver::{Next, Readiness};
 use crate::engine::Engine;
@@ -149,7 +151,7 @@ impl EventLoop {
                 stop.stop();
             }
         };
-        let task = self.handle.create_named_task("main", ending(future, end.clone()));
+        let task = self.handle.create_named_task("main", Ending { future, end: Some(end.clone()) });
         task.on_done(end);
         let ran = self.run_forever();
         drop(run);
@@ -239,21 +241,29 @@ impl EventLoop {
     }
 }
 
-/// `future`, which calls `end` if it is done when first polled.
-async fn ending<F: Future>(future: F, end: impl FnOnce()) -> F::Output {
-    let mut future = pin!(future);
-    let mut end = Some(end);
-    poll_fn(move |cx| {
-        let polled = future.as_mut().poll(cx);
-        let end = end.take();
+pin_project! {
+    // `future`, which calls `end` if it is done when first polled. An `async fn` would keep it twice.
+    struct Ending<F, E> {
+        #[pin]
+        future: F,
+        end: Option<E>,
+    }
+}
+
+impl<F: Future, E: FnOnce()> Future for Ending<F, E> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let polled = this.future.poll(cx);
+        let end = this.end.take();
         if polled.is_ready()
             && let Some(end) = end
         {
             end();
         }
         polled
-    })
-    .await
+    }
 }
 
 impl Deref for EventLoop {

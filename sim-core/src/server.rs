@@ -133,15 +133,15 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// As [`Loop::create_server`].
-    pub async fn bind<P, K>(
+    pub fn bind<P, K>(
         self,
         addr: impl ToHostPort,
         factory: impl FnMut() -> P + 'static,
-    ) -> io::Result<Server>
+    ) -> impl Future<Output = io::Result<Server>>
     where
         P: Attach<K>,
     {
-        self.bind_all([addr], factory).await
+        self.bind_all([addr], factory)
     }
 
     /// Listens at several addresses. One named twice is bound once (E-16).
@@ -149,43 +149,46 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// As [`Loop::create_server`]; every socket opened so far is closed (E-17).
-    pub async fn bind_all<P, K, A>(
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps twice what it is given")]
+    pub fn bind_all<P, K, A>(
         self,
         addrs: impl IntoIterator<Item = A>,
         factory: impl FnMut() -> P + 'static,
-    ) -> io::Result<Server>
+    ) -> impl Future<Output = io::Result<Server>>
     where
         P: Attach<K>,
         A: ToHostPort,
     {
-        if self.lp.core.is_closed() {
-            return Err(closed_error());
-        }
-        let hints = Hints::of(SocketKind::Stream, self.family);
-        let (mut locals, mut optional) = (Vec::new(), Vec::new());
-        for addr in addrs {
-            let addr = addr.to_host_port();
-            let is_any = addr.is_any();
-            let found = self.lp.local_addresses(addr, hints).await?;
-            if locals.is_empty() && !is_any && found.len() == 1 {
-                locals = found;
-                continue;
+        async move {
+            if self.lp.core.is_closed() {
+                return Err(closed_error());
             }
-            for local in found {
-                if !locals.contains(&local) {
-                    locals.push(local);
+            let hints = Hints::of(SocketKind::Stream, self.family);
+            let (mut locals, mut optional) = (Vec::new(), Vec::new());
+            for addr in addrs {
+                let addr = addr.to_host_port();
+                let is_any = addr.is_any();
+                let found = self.lp.local_addresses(addr, hints).await?;
+                if locals.is_empty() && !is_any && found.len() == 1 {
+                    locals = found;
+                    continue;
                 }
-                if is_any {
-                    optional.push(local);
+                for local in found {
+                    if !locals.contains(&local) {
+                        locals.push(local);
+                    }
+                    if is_any {
+                        optional.push(local);
+                    }
                 }
             }
+            if locals.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
+            }
+            let sockets = self.bind_sockets(&locals, &optional)?;
+            let accept = attach_from(factory, self.layer.clone());
+            self.into_server(sockets, accept)
         }
-        if locals.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
-        }
-        let sockets = self.bind_sockets(&locals, &optional)?;
-        let accept = attach_from(factory, self.layer.clone());
-        self.into_server(sockets, accept)
     }
 
     /// Listens on a Unix socket; see [`Loop::create_unix_server`].

@@ -233,40 +233,43 @@ impl Socket {
     ///
     /// Why the connect failed, with the address in the text (contract E-06); `EISCONN`, at once, for a stream that is
     /// connected (G-56). `InvalidInput` for a Unix socket.
-    pub async fn connect(&mut self, remote: SocketAddr) -> io::Result<()> {
-        self.expect(Medium::Internet, "connect_unix")?;
-        let named = |error| AddressError::wrap("connect to", remote, error);
-        let (lp, source) = (self.lp.clone(), self.source());
-        let driver = &lp.core.driver;
-        let is_under_way = self.connecting == Some(remote);
-        if !is_under_way {
-            if let Err(error) = driver.connect(source, remote) {
-                // An earlier one that is under way, or has come to a connection, is still there to be waited for.
-                if !matches!(error.raw_os_error(), Some(UNDER_WAY | IS_CONNECTED)) {
-                    self.connecting = None;
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps twice what it is given")]
+    pub fn connect(&mut self, remote: SocketAddr) -> impl Future<Output = io::Result<()>> {
+        async move {
+            self.expect(Medium::Internet, "connect_unix")?;
+            let named = |error| AddressError::wrap("connect to", remote, error);
+            let (lp, source) = (self.lp.clone(), self.source());
+            let driver = &lp.core.driver;
+            let is_under_way = self.connecting == Some(remote);
+            if !is_under_way {
+                if let Err(error) = driver.connect(source, remote) {
+                    // An earlier one that is under way, or has come to a connection, is still there to be waited for.
+                    if !matches!(error.raw_os_error(), Some(UNDER_WAY | IS_CONNECTED)) {
+                        self.connecting = None;
+                    }
+                    return Err(named(error));
                 }
-                return Err(named(error));
-            }
-            if self.kind == SocketKind::Datagram {
-                return Ok(());
-            }
-            self.connecting = Some(remote);
-        }
-        let watch = self.watch()?;
-        // Whoever waited before may have taken the only readiness that there is.
-        if !is_under_way {
-            watch.readiness().await?;
-        }
-        loop {
-            match driver.finish_connect(source) {
-                // A spurious readiness says nothing (contract G-56).
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => {
-                    self.connecting = None;
-                    return outcome.map_err(named);
+                if self.kind == SocketKind::Datagram {
+                    return Ok(());
                 }
+                self.connecting = Some(remote);
             }
-            watch.readiness().await?;
+            let watch = self.watch()?;
+            // Whoever waited before may have taken the only readiness that there is.
+            if !is_under_way {
+                watch.readiness().await?;
+            }
+            loop {
+                match driver.finish_connect(source) {
+                    // A spurious readiness says nothing (contract G-56).
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    outcome => {
+                        self.connecting = None;
+                        return outcome.map_err(named);
+                    }
+                }
+                watch.readiness().await?;
+            }
         }
     }
 

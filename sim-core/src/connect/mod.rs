@@ -128,14 +128,23 @@ impl Connecting {
     /// # Errors
     ///
     /// As [`Loop::create_connection`].
-    pub async fn connect<P, K>(
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps twice what it is given")]
+    pub fn connect<P, K>(
         self,
         addr: impl ToHostPort,
         factory: impl FnOnce() -> P,
-    ) -> io::Result<Conn<P>>
+    ) -> impl Future<Output = io::Result<Conn<P>>>
     where
         P: Attach<K>,
     {
+        async move {
+            let socket = self.reach(addr).await?;
+            self.start(socket, factory)?.await
+        }
+    }
+
+    /// Finds the addresses, and connects a socket to one of them.
+    async fn reach(&self, addr: impl ToHostPort) -> io::Result<Socket> {
         if self.lp.core.is_closed() {
             return Err(closed_error());
         }
@@ -147,15 +156,21 @@ impl Connecting {
         };
         let first_count = self.interleave.unwrap_or(usize::from(self.happy_eyeballs.is_some()));
         let remotes = if first_count > 0 { interleave(&remotes, first_count) } else { remotes };
-        let attempt = |remote| self.attempt(remote, locals.as_deref());
-        let connected = match self.happy_eyeballs {
-            Some(delay) => {
-                // Not in the future of those that never need it.
-                Box::pin(staggered(&self.lp, delay, remotes.into_iter().map(attempt))).await
+        if let Some(delay) = self.happy_eyeballs {
+            let attempt = |remote| self.attempt(remote, locals.as_deref());
+            // Not in the future of those that never need it.
+            let attempts = Box::pin(staggered(&self.lp, delay, remotes.into_iter().map(attempt)));
+            return attempts.await.map_err(combine);
+        }
+        // One after another (E-04).
+        let mut errors = Vec::new();
+        for remote in remotes {
+            match self.attempt(remote, locals.as_deref()).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => errors.push(error),
             }
-            None => one_by_one(remotes, attempt).await,
-        };
-        self.start(connected.map_err(combine)?, factory).await
+        }
+        Err(combine(errors))
     }
 
     /// Connects to a Unix socket; see [`Loop::create_unix_connection`].
@@ -181,7 +196,7 @@ impl Connecting {
             socket.set_option(option)?;
         }
         socket.connect_unix(remote)?;
-        self.start(socket, factory).await
+        self.start(socket, factory)?.await
     }
 
     /// Makes a connected or accepted socket's transport (contract E-12, E-14).
@@ -217,17 +232,27 @@ impl Connecting {
         for &option in &self.options {
             socket.set_option(option)?;
         }
-        self.start(socket, factory).await
+        self.start(socket, factory)?.await
     }
 
     /// Opens, binds and connects one socket to one address.
-    async fn attempt(
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps twice what it is given")]
+    fn attempt(
         &self,
         remote: SocketAddr,
         locals: Option<&[SocketAddr]>,
-    ) -> io::Result<Socket> {
+    ) -> impl Future<Output = io::Result<Socket>> {
+        async move {
+            let mut socket = self.prepare(remote, locals)?;
+            socket.connect(remote).await?;
+            Ok(socket)
+        }
+    }
+
+    /// Opens and binds one socket for one address.
+    fn prepare(&self, remote: SocketAddr, locals: Option<&[SocketAddr]>) -> io::Result<Socket> {
         let family = Family::of(&remote);
-        let mut socket = Socket::open(&self.lp, SocketKind::Stream, family)?;
+        let socket = Socket::open(&self.lp, SocketKind::Stream, family)?;
         for &option in &self.options {
             socket.set_option(option)?;
         }
@@ -239,12 +264,15 @@ impl Connecting {
                 }
             }
         }
-        socket.connect(remote).await?;
         Ok(socket)
     }
 
-    /// Makes a socket's transport and waits for `connection_made`.
-    async fn start<P, K>(&self, socket: Socket, factory: impl FnOnce() -> P) -> io::Result<Conn<P>>
+    /// Makes a socket's transport, which is done when `connection_made` has returned.
+    fn start<P, K, F: FnOnce() -> P>(
+        &self,
+        socket: Socket,
+        factory: F,
+    ) -> io::Result<impl Future<Output = io::Result<Conn<P>>> + use<P, K, F>>
     where
         P: Attach<K>,
     {
@@ -252,34 +280,19 @@ impl Connecting {
         let protocol = factory();
         let medium = socket.medium();
         let layer = self.layer.as_ref();
-        start(&self.lp, protocol, socket.into_parts()?, medium, layer, self.place).await
+        Ok(start(&self.lp, protocol, socket.into_parts()?, medium, layer, self.place))
     }
 }
 
-/// Makes one attempt after another (E-04).
-async fn one_by_one<T>(
-    remotes: Vec<SocketAddr>,
-    attempt: impl AsyncFn(SocketAddr) -> io::Result<T>,
-) -> Result<T, Vec<io::Error>> {
-    let mut errors = Vec::new();
-    for remote in remotes {
-        match attempt(remote).await {
-            Ok(value) => return Ok(value),
-            Err(error) => errors.push(error),
-        }
-    }
-    Err(errors)
-}
-
-/// Makes the transport of a source and waits for `connection_made`.
-pub(crate) async fn start<P, K>(
+/// Makes the transport of a source, which is done when `connection_made` has returned.
+pub(crate) fn start<P, K>(
     lp: &Loop,
     protocol: P,
     (source, registered): (Source, Option<Registration>),
     medium: Medium,
     layer: Option<&Rc<dyn LayerFactory>>,
     place: Place,
-) -> io::Result<Conn<P>>
+) -> impl Future<Output = io::Result<Conn<P>>> + use<P, K>
 where
     P: Attach<K>,
 {
@@ -287,14 +300,16 @@ where
     let layer = layer.map(|factory| Layered::install(&stream, factory));
     let conn = protocol.attach(&Transport(Rc::clone(&stream)));
     stream.start(registered);
-    let mut guard = CloseUnlessMade { transport: conn.transport(), is_made: false };
-    match layer {
-        None => made(&stream).await,
-        Some(layer) => Upgrade::of(&stream, layer).await?,
+    let mut guard = CloseUnlessMade { stream, is_made: false };
+    async move {
+        match layer {
+            None => made(&guard.stream).await,
+            Some(layer) => Upgrade::of(&guard.stream, layer).await?,
+        }
+        guard.is_made = true;
+        drop(guard);
+        Ok(conn)
     }
-    guard.is_made = true;
-    drop(guard);
-    Ok(conn)
 }
 
 /// Makes the transport of a source that is not registered, for what was made at `place`. `connection_made` is yet to
@@ -322,15 +337,15 @@ async fn made(stream: &Stream) {
 
 /// Closes a connection that nobody waits for any more, unless it was handed over (C-16): before `connection_made`, or
 /// when the handshake of its layer was over. One in its handshake is aborted by then (F-06).
-struct CloseUnlessMade<'a> {
-    transport: &'a Transport,
+struct CloseUnlessMade {
+    stream: Rc<Stream>,
     is_made: bool,
 }
 
-impl Drop for CloseUnlessMade<'_> {
+impl Drop for CloseUnlessMade {
     fn drop(&mut self) {
         if !self.is_made {
-            self.transport.close();
+            Transport(Rc::clone(&self.stream)).close();
         }
     }
 }
@@ -359,4 +374,36 @@ fn combine(mut errors: Vec<io::Error>) -> io::Error {
     let kind =
         if errors.iter().all(|error| error.kind() == kind) { kind } else { io::ErrorKind::Other };
     io::Error::new(kind, format!("multiple exceptions: {}", texts.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cx, Protocol, catch_cancel, testing};
+
+    struct Quiet;
+
+    impl Protocol for Quiet {
+        fn data_received(&mut self, _cx: &mut Cx<'_, Self>, _data: &[u8]) {}
+    }
+
+    #[test]
+    fn those_who_wait_hold_what_they_are_given_once() {
+        let lp = testing::new_loop();
+        let large = [0_u8; 1_000];
+        let connecting = |addr: SocketAddr| {
+            let factory = move || {
+                std::hint::black_box(&large);
+                Quiet
+            };
+            size_of_val(&lp.create_connection(addr, factory))
+        };
+        let size = connecting(SocketAddr::from(([10, 0, 0, 1], 80)));
+        assert!(size < large.len() + 800, "{size}");
+        let caught = size_of_val(&catch_cancel(async move {
+            std::future::pending::<()>().await;
+            std::hint::black_box(&large);
+        }));
+        assert!(caught < large.len() + 100, "{caught}");
+    }
 }

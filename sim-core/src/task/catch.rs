@@ -1,8 +1,10 @@
 //! Catching a cancellation, and letting it go on.
 
 use std::future::{Future, pending, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 use super::scope::{HeldScope, ScopeKind, Sender};
 use super::step;
@@ -40,40 +42,66 @@ use crate::Cancelled;
 /// assert_eq!(said, Ok("woken, tidying up"));
 /// # Ok::<(), sim_core::RunError>(())
 /// ```
-pub async fn catch_cancel<F: Future>(future: F) -> Result<F::Output, Cancelled> {
-    let mut future = pin!(future);
-    let mut held = HeldScope::default();
-    // Of a future that was done in a step behind which a cancellation comes, which may yet go elsewhere.
-    let mut output = None;
-    poll_fn(move |cx| {
-        let mut poll = |cx: &mut Context<'_>| match output.take() {
-            Some(output) => Poll::Ready(output),
-            None => future.as_mut().poll(cx),
-        };
-        let Some(scope) = held.enter(|| ScopeKind::Catch) else {
-            return poll(cx).map(Ok);
-        };
-        if scope.cancelled().is_none()
-            && let Poll::Ready(done) = scope.poll_inside(|| poll(cx))
-            && scope.cancelled().is_none()
-        {
-            if !scope.is_upcoming() {
-                held.end();
-                return Poll::Ready(Ok(done));
-            }
-            output = Some(done);
-            scope.wait_for_upcoming(cx.waker());
-            return Poll::Pending;
+pub fn catch_cancel<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Cancelled>> {
+    CatchCancel { future: Some(future), held: HeldScope::default(), output: None }
+}
+
+pin_project! {
+    // A type of its own, since an `async fn` would keep the future twice.
+    struct CatchCancel<F: Future> {
+        #[pin]
+        future: Option<F>,
+        held: HeldScope,
+        // Of a future that was done in a step behind which a cancellation comes, which may yet go elsewhere.
+        output: Option<F::Output>,
+    }
+}
+
+impl<F: Future> Future for CatchCancel<F> {
+    type Output = Result<F::Output, Cancelled>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let polled = poll_caught(this.future.as_mut(), this.held, this.output, cx);
+        if polled.is_ready() {
+            this.future.set(None);
         }
-        if let Some(sender) = scope.cancelled() {
-            scope.hear();
+        polled
+    }
+}
+
+fn poll_caught<F: Future>(
+    mut future: Pin<&mut Option<F>>,
+    held: &mut HeldScope,
+    output: &mut Option<F::Output>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<F::Output, Cancelled>> {
+    let mut poll = |cx: &mut Context<'_>| match output.take() {
+        Some(output) => Poll::Ready(output),
+        None => future.as_mut().as_pin_mut().expect("it is not done yet").poll(cx),
+    };
+    let Some(scope) = held.enter(|| ScopeKind::Catch) else {
+        return poll(cx).map(Ok);
+    };
+    if scope.cancelled().is_none()
+        && let Poll::Ready(done) = scope.poll_inside(|| poll(cx))
+        && scope.cancelled().is_none()
+    {
+        if !scope.is_upcoming() {
             held.end();
-            return Poll::Ready(Err(Cancelled::caught(sender)));
+            return Poll::Ready(Ok(done));
         }
-        scope.wait(cx.waker());
-        Poll::Pending
-    })
-    .await
+        *output = Some(done);
+        scope.wait_for_upcoming(cx.waker());
+        return Poll::Pending;
+    }
+    if let Some(sender) = scope.cancelled() {
+        scope.hear();
+        held.end();
+        return Poll::Ready(Err(Cancelled::caught(sender)));
+    }
+    scope.wait(cx.waker());
+    Poll::Pending
 }
 
 impl Cancelled {
