@@ -206,6 +206,16 @@ impl TimeQueue {
 
     /// The slot of an entry that comes soon: of those of the [short](Kind::Short) kind, the one with so many others between it
     /// and [the first](Self::peek), if there are as many. What comes in between, if anything, is not known.
+    ///
+    /// ```
+    /// use sim_core::{Time, time_queue::{Kind, TimeQueue}};
+    ///
+    /// let mut queue = TimeQueue::new();
+    /// for slot in 0..4 {
+    ///     queue.push_in_order(Time::from_nanos(slot.into()), slot, Kind::Short);
+    /// }
+    /// assert_eq!([0, 2, 3].map(|distance| queue.upcoming(distance)), [Some(1), Some(3), None]);
+    /// ```
     #[inline(always)]
     pub fn upcoming(&self, distance: usize) -> Option<u32> {
         self.in_order[Kind::Short as usize].get(distance).map(|item| item.0 as u32)

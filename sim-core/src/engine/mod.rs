@@ -115,6 +115,17 @@ impl Turner {
     }
 
     /// There will soon be a turn: asks for the [memory](crate::cache) of the engine.
+    ///
+    /// ```
+    /// use sim_core::cache::Stage;
+    /// use sim_core::driver::Token;
+    /// use sim_core::testing;
+    ///
+    /// let engine = testing::engine();
+    /// engine.prefetch();
+    /// // Some events later, for a source that it may have.
+    /// engine.prefetch_source(Token(0), Stage::Entry);
+    /// ```
     #[inline]
     pub fn prefetch(&self) {
         prefetch_first(&*self.core, Core::HOT);
