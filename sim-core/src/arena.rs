@@ -63,6 +63,7 @@ impl<T> Arena<T> {
         }
     }
 
+    /// Asks for the memory of a place, whatever is there.
     #[inline(always)]
     pub(crate) fn prefetch(&self, key: Key) {
         self.slots.prefetch(key.index);

@@ -64,6 +64,9 @@ impl Network {
     /// A host is about to draw its rank. Of those that do behind it, asks for what they draw from.
     #[inline]
     pub(crate) fn look_ahead_to_ranks(&self) {
+        if !self.is_large() {
+            return;
+        }
         let host = |distance| self.hosts.get(self.ready.upcoming_unranked(distance)? as usize);
         if let Some(host) = host(8) {
             prefetch_first(host, Host::HOT);

@@ -248,7 +248,7 @@ impl Scheduler {
         (Process { engine, driver }, handle)
     }
 
-    /// The place of a host's process.
+    /// The places of the processes, by host.
     #[inline]
     pub(crate) fn seats(&self) -> Ref<'_, Vec<Seat>> {
         self.seats.borrow()

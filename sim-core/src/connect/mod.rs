@@ -267,7 +267,7 @@ impl Connecting {
         Ok(socket)
     }
 
-    /// Makes a socket's transport, which is done when `connection_made` has returned.
+    /// Makes a socket's transport; the future is done when `connection_made` has returned.
     fn start<P, K, F: FnOnce() -> P>(
         &self,
         socket: Socket,
@@ -284,7 +284,7 @@ impl Connecting {
     }
 }
 
-/// Makes the transport of a source, which is done when `connection_made` has returned.
+/// Makes the transport of a source; the future is done when `connection_made` has returned.
 pub(crate) fn start<P, K>(
     lp: &Loop,
     protocol: P,

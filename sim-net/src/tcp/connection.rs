@@ -10,6 +10,7 @@
 //! What arrives is handled in [`arrival`](super::arrival), what is due in
 //! [`timers`](super::timers).
 
+use std::mem::offset_of;
 use std::time::Duration;
 
 use sim_core::driver::TcpOptions;
@@ -93,7 +94,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// How many bytes a segment needs.
-    pub(super) const HOT: usize = std::mem::offset_of!(Self, config);
+    pub(super) const HOT: usize = offset_of!(Self, config);
+    /// Where what the oracle of streams looks at ends.
+    pub(super) const CHECKED: usize = offset_of!(Self, send) + Sender::CHECKED;
 
     /// Active open: the first segment out is a SYN.
     pub(crate) fn connect(now: Time, iss: Seq, config: Config) -> Self {

@@ -128,6 +128,9 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
+    /// Where what the oracle of streams looks at ends.
+    pub(super) const CHECKED: usize = std::mem::offset_of!(Self, tail);
+
     pub(crate) fn new(iss: Seq, config: &Config) -> Self {
         let first = iss.plus(1);
         Self {

@@ -65,9 +65,6 @@ pub(crate) struct Streams {
     over: Vec<Box<Stream>>,
 }
 
-/// How many bytes, from the flow on, the oracle of streams looks at.
-const SENDER_CHECKED: usize = 120;
-
 /// How many of them are kept.
 const OVER_MAX: usize = 64;
 
@@ -95,11 +92,14 @@ impl Streams {
 impl Stream {
     /// How many bytes a segment needs.
     pub(crate) const HOT: usize = offset_of!(Self, connection) + Connection::HOT;
+    /// How many bytes the oracle of streams looks at, from the flow to the queue of the sender.
+    const CHECKED: usize =
+        offset_of!(Self, connection) + Connection::CHECKED - offset_of!(Self, flow);
 
     /// Asks for the memory that the oracle of streams looks at when the peer takes something in.
     #[inline]
     pub(crate) fn prefetch_for_check(&self) {
-        prefetch_first(&self.flow, SENDER_CHECKED);
+        prefetch_first(&self.flow, Self::CHECKED);
     }
 
     /// Asks for the bytes that were sent first and are not acknowledged.

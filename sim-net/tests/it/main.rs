@@ -3,6 +3,7 @@
 mod backlog;
 mod cancellations;
 mod clocks;
+mod crowds;
 mod determinism;
 mod exhaustive;
 mod frozen;
