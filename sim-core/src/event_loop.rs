@@ -70,6 +70,11 @@ impl EventLoop {
         Self { engine, handle, events: RefCell::default() }
     }
 
+    /// Its engine, which closes the loop when it is dropped.
+    pub fn into_engine(self) -> Engine {
+        self.engine
+    }
+
     /// Runs until [`stop`](Self::stop).
     ///
     /// A stop before the run lets exactly one iteration run (contract A-05).

@@ -40,6 +40,12 @@ impl Bell {
         self.rung.store(true, Ordering::Release);
     }
 
+    /// Nobody has rung.
+    pub(crate) fn renew(&self) {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.rung.store(false, Ordering::Release);
+    }
+
     /// Moves the hosts that were woken into `hosts`, in order.
     pub(crate) fn take(&self, hosts: &mut Vec<u32>) {
         let mut rung = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,6 +58,11 @@ impl HostAlarm {
     /// It wakes nobody any more.
     pub(crate) fn silence(&self) {
         self.dead.store(true, Ordering::Relaxed);
+    }
+
+    /// It is the alarm of another process, in another world.
+    pub(crate) fn renew(&self) {
+        self.dead.store(false, Ordering::Relaxed);
     }
 }
 

@@ -54,6 +54,11 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
+    /// All hosts go by the world's clock.
+    pub(crate) fn renew(&mut self) {
+        self.of_hosts.clear();
+    }
+
     /// What the clock of `host` shows when the world's shows `world`.
     #[inline(always)]
     pub(crate) fn local(&self, host: u32, world: Time) -> Time {

@@ -73,6 +73,33 @@ impl HostDriver {
         }
     }
 
+    /// Makes it as new, for another world that has the same host. False if somebody beside its process and its engine
+    /// holds it.
+    pub(crate) fn renew(self: &Rc<Self>) -> bool {
+        let Self {
+            scheduler: _,
+            index: _,
+            fuse,
+            dead,
+            has_own_clock,
+            descriptors,
+            name: _,
+            alarm,
+            children,
+        } = &**self;
+        alarm.renew();
+        fuse.set(0);
+        descriptors.set(0);
+        dead.set(false);
+        has_own_clock.set(false);
+        drop(children.take());
+        Rc::strong_count(self) == 2 && Rc::weak_count(self) == 0 && Arc::strong_count(alarm) == 2
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// The process is gone: no destructor says goodbye through this driver.
     pub(crate) fn die(&self) {
         self.dead.set(true);
@@ -135,7 +162,7 @@ impl HostDriver {
     }
 
     fn has_descriptors(&self, count: u32) -> io::Result<()> {
-        let left = self.scheduler.limits.max_descriptors.saturating_sub(self.descriptors.get());
+        let left = self.scheduler.limits().max_descriptors.saturating_sub(self.descriptors.get());
         if count > left { Err(errno::os(EMFILE)) } else { Ok(()) }
     }
 

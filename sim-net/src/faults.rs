@@ -36,6 +36,14 @@ pub(crate) struct Faults {
 const _: () = assert!(Site::ALL.len() <= u32::BITS as usize, "each has a bit");
 
 impl Faults {
+    /// Nothing can happen.
+    pub(crate) fn renew(&mut self) {
+        let Self { drawn, drawable, others } = self;
+        *drawn = Default::default();
+        *drawable = 0;
+        others.clear();
+    }
+
     /// The fault can happen from now on.
     pub(crate) fn enable(&mut self, name: &'static str) {
         self.counter(name);

@@ -62,6 +62,13 @@ impl End {
 }
 
 impl Holds {
+    /// Nobody holds it.
+    pub(crate) fn renew(&mut self) {
+        let Self { states, costs } = self;
+        states.clear();
+        costs.clear();
+    }
+
     /// Somebody holds the host in a state. False if they did before.
     pub(crate) fn begin(&mut self, state: State, by: Holder) -> bool {
         let is_news = !self.states.contains(&(state, by));

@@ -123,15 +123,6 @@ impl News {
     }
 }
 
-/// The tables of a host that most hosts need, with nothing in them.
-#[derive(Debug, Default)]
-pub(crate) struct HostMemory {
-    tcp: Ports,
-    connections: Connections,
-    udp: Ports,
-    flows: FlowCounts,
-}
-
 /// How many flows a host has opened to each port of each host.
 #[derive(Debug, Default)]
 pub(crate) struct FlowCounts {
@@ -196,19 +187,18 @@ impl OtherFlows {
 }
 
 impl Host {
-    pub(crate) fn new(number: u32, name: &str, memory: HostMemory) -> Self {
-        let incarnation = 1;
-        Self {
+    pub(crate) fn new(number: u32, name: &str) -> Self {
+        let mut host = Self {
             number,
-            incarnation,
-            entity: entity(name, incarnation),
-            calls: calls_of(name, incarnation),
-            tcp: memory.tcp,
-            connections: memory.connections,
+            incarnation: 0,
+            entity: NameHash::new().finish(),
+            calls: NameHash::new(),
+            tcp: Ports::default(),
+            connections: Connections::default(),
             time_waits: TimeWaits::default(),
-            udp: memory.udp,
+            udp: Ports::default(),
             unix: Names::default(),
-            flows: memory.flows,
+            flows: FlowCounts::default(),
             ports_drawn: 0,
             ready: News::default(),
             queued: false,
@@ -224,17 +214,74 @@ impl Host {
             life: Life::default(),
             wall_ahead: 0,
             last_pid: 1,
-        }
+        };
+        host.name(name, 1);
+        host
     }
 
-    /// Its tables, emptied, when its world has ended.
-    pub(crate) fn into_memory(self) -> HostMemory {
-        let Self { mut tcp, mut connections, mut udp, mut flows, .. } = self;
+    /// Makes it as new, but for its room, when its world has ended.
+    pub(crate) fn rest(&mut self) {
+        let Self {
+            // What another world gives it.
+            number: _,
+            incarnation: _,
+            entity: _,
+            calls: _,
+            ready,
+            busy_until,
+            deadline,
+            queued,
+            delayed,
+            diverts,
+            deaf,
+            timer,
+            life,
+            tcp,
+            connections,
+            time_waits,
+            udp,
+            unix,
+            flows,
+            ports_drawn,
+            ranks,
+            files,
+            interface,
+            wall_ahead,
+            last_pid,
+        } = self;
+        ready.clear();
+        (*busy_until, *deadline) = (Time::ZERO, Time::NEVER);
+        (*queued, *delayed, *diverts, *deaf) = (false, false, false, false);
+        *timer = LazyTimer::default();
+        life.renew();
         tcp.renew();
         connections.renew();
+        time_waits.renew();
         udp.renew();
+        unix.renew();
         flows.renew();
-        HostMemory { tcp, connections, udp, flows }
+        *ranks = None;
+        files.clear();
+        *interface = None;
+        (*ports_drawn, *wall_ahead, *last_pid) = (0, 0, 1);
+    }
+
+    /// It is a host of another world from now on.
+    pub(crate) fn begin(&mut self, number: u32, name: &str) {
+        self.number = number;
+        self.name(name, 1);
+    }
+
+    /// Its own draws are keyed by this name, and by how many times it has booted.
+    fn name(&mut self, name: &str, incarnation: u16) {
+        self.incarnation = incarnation;
+        let mut hash = NameHash::new();
+        hash.text(name);
+        hash.text("@");
+        hash.number(u32::from(incarnation));
+        self.entity = hash.finish();
+        hash.text("/");
+        self.calls = hash;
     }
 
     /// True while it gets no turns: its machine is off or frozen, or its process paused or dead.
@@ -290,34 +337,12 @@ impl Host {
 
     /// It starts again, under a new incarnation.
     pub(crate) fn begin_incarnation(&mut self, name: &str) {
-        self.incarnation += 1;
-        self.entity = entity(name, self.incarnation);
-        self.calls = calls_of(name, self.incarnation);
+        self.name(name, self.incarnation + 1);
         self.flows.renew();
         self.unix.begin_incarnation();
         self.ports_drawn = 0;
         self.ranks = None;
     }
-}
-
-/// What a host's own draws are keyed by: `name@incarnation`.
-fn entity(name: &str, incarnation: u16) -> Entity {
-    incarnation_of(name, incarnation).finish()
-}
-
-/// What the names of the calls of a host's process begin with.
-pub(crate) fn calls_of(name: &str, incarnation: u16) -> NameHash {
-    let mut hash = incarnation_of(name, incarnation);
-    hash.text("/");
-    hash
-}
-
-fn incarnation_of(name: &str, incarnation: u16) -> NameHash {
-    let mut hash = NameHash::new();
-    hash.text(name);
-    hash.text("@");
-    hash.number(u32::from(incarnation));
-    hash
 }
 
 #[cfg(test)]

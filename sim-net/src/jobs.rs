@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::decisions::Site;
 use crate::link::Latency;
+use crate::memory::clear_map;
 use crate::network::Network;
 use crate::plan::FaultSite;
 
@@ -21,8 +22,10 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    pub(crate) fn new(latency: Latency) -> Self {
-        Self { latency, given: BTreeMap::new() }
+    /// Another world begins, in which jobs take so long.
+    pub(crate) fn begin(&mut self, latency: Latency) {
+        self.latency = latency;
+        clear_map(&mut self.given);
     }
 
     /// How long jobs take by default.
@@ -33,7 +36,7 @@ impl Jobs {
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self::new(Self::default_latency())
+        Self { latency: Self::default_latency(), given: BTreeMap::new() }
     }
 }
 

@@ -61,6 +61,29 @@ impl Fate {
 }
 
 impl Life {
+    /// Makes it as new.
+    pub(crate) fn renew(&mut self) {
+        let Self {
+            holds,
+            off,
+            frozen,
+            paused,
+            dead,
+            moved,
+            missed,
+            busy_until,
+            missed_events,
+            fate: Fate { dies, signals, starts },
+        } = self;
+        holds.renew();
+        for flag in [off, frozen, paused, dead, moved, missed, dies, starts] {
+            *flag = false;
+        }
+        *busy_until = Time::ZERO;
+        *missed_events = MissedEvents::default();
+        signals.clear();
+    }
+
     fn is_running(&self) -> bool {
         !(self.off || self.frozen || self.paused || self.dead)
     }

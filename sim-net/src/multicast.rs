@@ -17,6 +17,7 @@ use crate::errno::{
     EPROTO,
 };
 use crate::faults;
+use crate::memory::clear_map;
 use crate::network::Network;
 use crate::packet::{Body, udp_headers};
 use crate::socket_table::SocketId;
@@ -55,6 +56,11 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
+    /// Nobody is in any.
+    pub(crate) fn renew(&mut self) {
+        clear_map(&mut self.members);
+    }
+
     fn join(&mut self, group: (Ip, Interface), host: u32) {
         *self.members.entry(group).or_default().entry(host).or_default() += 1;
     }

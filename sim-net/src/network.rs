@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::mem::take;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -16,11 +15,10 @@ use crate::capture::icmp::read_quote;
 use crate::decisions::{Draws, Site};
 use crate::errno::{self, EINVAL, ENETUNREACH, EOPNOTSUPP};
 use crate::flow::Flow;
-use crate::host::{Host, HostMemory};
+use crate::host::Host;
 use crate::jobs::Jobs;
-use crate::link::table::LinkTable;
-use crate::link::{LinkError, LinkRule};
-use crate::memory::{Spare, clear};
+use crate::link::{Link, LinkError, LinkRule};
+use crate::memory::{clear, clear_map};
 use crate::missed::Missed;
 use crate::multicast::Groups;
 use crate::names::query::NameService;
@@ -38,13 +36,13 @@ use crate::unix;
 use crate::wire::{Path, Wire};
 
 /// The network, one for each world.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Network {
     pub(crate) wire: Wire,
     pub(crate) sockets: SocketTable,
     pub(crate) hosts: Vec<Host>,
-    /// The tables of hosts that the world does not have yet.
-    host_memory: Vec<HostMemory>,
+    /// Hosts of the last world that this one does not have yet, the first ones last.
+    rested_hosts: Vec<Host>,
     /// Connections that are over.
     pub(crate) streams: Streams,
     pub(crate) pool: Pool,
@@ -72,70 +70,72 @@ pub(crate) struct Network {
 
 /// The largest number that a host can have: 10.255.255.255 is the broadcast address.
 const NUMBER_MAX: u32 = 0xff_fffe;
-/// For how many hosts tables are left to the next world.
+/// How many hosts are left to the next world.
 const HOSTS_LEFT_MAX: usize = 64;
 
 impl Network {
-    /// A network without hosts, in the memory of `spare` that it has a use for.
-    pub(crate) fn new(
+    /// A world begins: with this seed, links as `link`, save where the rules say otherwise, and this number for its
+    /// first host.
+    pub(crate) fn begin(
+        &mut self,
         seed: u64,
-        links: LinkTable,
+        link: &Link,
+        rules: &[LinkRule],
         keep_log: bool,
         first_number: u32,
-        spare: &mut Spare,
-    ) -> Self {
-        Self {
-            wire: Wire::new(seed, links, keep_log, take(&mut spare.agenda)),
-            sockets: take(&mut spare.sockets),
-            hosts: take(&mut spare.hosts),
-            host_memory: take(&mut spare.host_memory),
-            streams: take(&mut spare.streams),
-            pool: take(&mut spare.pool),
-            tcp: TcpConfig::default(),
-            ready: take(&mut spare.ready),
-            is_control_ready: false,
-            delayed_hosts: 0,
-            injection: Injection::default(),
-            is_watched: false,
-            woken: Vec::new(),
-            names: BTreeMap::new(),
-            name_service: NameService::default(),
-            jobs: Jobs::default(),
-            groups: Groups::default(),
-            first_number,
-            moved: BTreeMap::new(),
-            moves: 0,
-        }
+    ) {
+        self.wire.begin(seed, link, rules, keep_log);
+        self.first_number = first_number;
     }
 
-    /// Leaves its memory to another network: this one has ended.
-    pub(crate) fn leave_to(&mut self, spare: &mut Spare) {
-        let Self { sockets, streams, pool, hosts, host_memory, .. } = self;
+    /// The world has ended: makes this as new, but for its room.
+    pub(crate) fn renew(&mut self) {
+        let Self {
+            wire,
+            sockets,
+            hosts,
+            rested_hosts,
+            streams,
+            pool,
+            tcp,
+            ready,
+            is_control_ready,
+            delayed_hosts,
+            injection,
+            is_watched,
+            woken,
+            names,
+            name_service,
+            // Whoever begins a world says how long they take in it.
+            jobs: _,
+            groups,
+            first_number,
+            moved,
+            moves,
+        } = self;
         // First, so that nobody else holds what connections have sent.
-        self.wire.agenda.renew();
+        wire.renew();
         sockets.renew(|socket| {
             if let Kind::Stream(stream) = socket.kind {
                 streams.put(stream, pool);
             }
         });
-        // The last first, so that the next world's first host takes those of the first.
-        for host in hosts.drain(..).rev() {
-            let memory = host.into_memory();
-            if host_memory.len() < HOSTS_LEFT_MAX {
-                host_memory.push(memory);
-            }
-        }
+        rested_hosts.clear();
+        rested_hosts.extend(hosts.drain(..).take(HOSTS_LEFT_MAX).rev());
+        rested_hosts.iter_mut().for_each(Host::rest);
         clear(hosts);
-        self.ready.renew();
+        ready.renew();
+        injection.renew();
+        clear(woken);
+        clear_map(names);
+        name_service.renew();
+        groups.renew();
+        clear_map(moved);
+        *tcp = TcpConfig::default();
+        (*is_control_ready, *is_watched) = (false, false);
+        (*delayed_hosts, *first_number, *moves) = (0, 0, 0);
         // After all that holds payloads.
-        self.pool.renew();
-        spare.agenda = take(&mut self.wire.agenda);
-        spare.sockets = take(&mut self.sockets);
-        spare.streams = take(&mut self.streams);
-        spare.pool = take(&mut self.pool);
-        spare.ready = take(&mut self.ready);
-        spare.hosts = take(&mut self.hosts);
-        spare.host_memory = take(&mut self.host_memory);
+        pool.renew();
     }
 
     /// Sets what streams show their applications.
@@ -157,8 +157,14 @@ impl Network {
     /// Adds a host and returns its index. Others find it by its name if `is_named`.
     pub(crate) fn add_host(&mut self, name: &Arc<str>, is_named: bool) -> u32 {
         let index = self.hosts.len() as u32;
-        let memory = self.host_memory.pop().unwrap_or_default();
-        self.hosts.push(Host::new(index + self.first_number, name, memory));
+        let number = index + self.first_number;
+        match self.rested_hosts.pop() {
+            Some(mut host) => {
+                host.begin(number, name);
+                self.hosts.push(host);
+            }
+            None => self.hosts.push(Host::new(number, name)),
+        }
         self.wire.trace.hosts.push(Arc::clone(name));
         if is_named {
             self.names.insert(Arc::clone(name), index);

@@ -12,6 +12,7 @@ use crate::agenda::Event;
 use crate::holds::{End, Holder};
 use crate::link::{Link, LinkRule};
 use crate::links::Links;
+use crate::memory::clear_map;
 use crate::network::Network;
 use crate::partition::{self, Effect, HostSet, Partition};
 use crate::plan::{
@@ -31,7 +32,7 @@ const QUIESCE: u32 = u32::MAX;
 pub(crate) struct Orders {
     faults: RefCell<Vec<Standing>>,
     /// Each with its place among the entries of the plan.
-    clocks: Vec<(usize, Clock)>,
+    clocks: RefCell<Vec<(usize, Clock)>>,
     /// How many faults have begun.
     begun: Cell<u64>,
     absent: RefCell<Vec<String>>,
@@ -139,9 +140,20 @@ fn follows(fault: &Fault) -> bool {
 }
 
 impl Orders {
-    /// The orders of a plan that [`check`] found no fault with.
-    pub(crate) fn new(plan: &Plan) -> Self {
-        let (mut faults, mut clocks) = (Vec::new(), Vec::new());
+    /// There are none.
+    pub(crate) fn renew(&self) {
+        let Self { faults, clocks, begun, absent, clocks_are_right, stepped_by_hand } = self;
+        faults.borrow_mut().clear();
+        clocks.borrow_mut().clear();
+        begun.set(0);
+        absent.borrow_mut().clear();
+        clocks_are_right.set(false);
+        clear_map(&mut stepped_by_hand.borrow_mut());
+    }
+
+    /// They are those of a plan that [`check`] found no fault with.
+    pub(crate) fn begin(&self, plan: &Plan) {
+        let (mut faults, mut clocks) = (self.faults.borrow_mut(), self.clocks.borrow_mut());
         for (number, entry) in plan.entries.iter().enumerate() {
             match entry {
                 Entry::Fault(fault) => {
@@ -152,7 +164,6 @@ impl Orders {
                 Entry::Deviation(_) | Entry::Environment(_) | Entry::Workload(_) => {}
             }
         }
-        Self { faults: RefCell::new(faults), clocks, ..Self::default() }
     }
 
     /// What the fault that began last says of something, of those in force that say anything of it, and when
@@ -182,8 +193,8 @@ impl Orders {
 
     /// The hosts that orders were about when the world had none of that name, and still has not.
     pub(crate) fn absent_hosts(&self, is_there: impl Fn(&str) -> bool) -> Vec<String> {
-        let clocks = self.clocks.iter().map(|(_, clock)| clock.host.clone());
-        let absent = self.absent.borrow();
+        let (clocks, absent) = (self.clocks.borrow(), self.absent.borrow());
+        let clocks = clocks.iter().map(|(_, clock)| clock.host.clone());
         let named = absent.iter().cloned().chain(clocks);
         named.filter(|name| !is_there(name)).collect()
     }
@@ -247,8 +258,9 @@ impl Scheduler {
         let hosts = network.hosts.len() as u32;
         drop(network);
         let were_right = self.orders.clocks_are_right.replace(true);
+        let clocks = self.orders.clocks.borrow();
         for (_, Clock { host, offset_nanos, .. }) in
-            self.orders.clocks.iter().filter(|(_, clock)| !clock.is_permanent && !were_right)
+            clocks.iter().filter(|(_, clock)| !clock.is_permanent && !were_right)
         {
             if let Some(index) = self.index_of(host) {
                 self.set_drift(index, 0);
@@ -284,7 +296,8 @@ impl Scheduler {
     fn take_back_clocks_by_hand(&self, hosts: u32) {
         for index in 1..hosts {
             let name = Arc::clone(&self.network().wire.trace.hosts[index as usize]);
-            let mut clocks = self.orders.clocks.iter().map(|(_, clock)| clock);
+            let clocks = self.orders.clocks.borrow();
+            let mut clocks = clocks.iter().map(|(_, clock)| clock);
             let permanent = clocks.rfind(|clock| clock.is_permanent && *clock.host == *name);
             let drift = permanent.map_or(0, |clock| clock.drift_ppb);
             let is_other = self.network().wire.clocks.drift(index) != drift;
@@ -300,7 +313,8 @@ impl Scheduler {
     /// Sets the clocks of a host that has just been made.
     pub(crate) fn set_clocks_of(&self, name: &str, index: u32) {
         let are_right = self.orders.clocks_are_right.get();
-        for (entry, clock) in self.orders.clocks.iter().filter(|(_, clock)| clock.host == name) {
+        let clocks = self.orders.clocks.borrow();
+        for (entry, clock) in clocks.iter().filter(|(_, clock)| clock.host == name) {
             if are_right && !clock.is_permanent {
                 continue;
             }

@@ -241,6 +241,14 @@ impl Members {
 }
 
 impl Cuts {
+    /// Nothing is cut, or ever was.
+    pub(crate) fn renew(&mut self) {
+        let Self { masks, last, jams } = self;
+        masks.clear();
+        *last = 0;
+        jams.clear();
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.masks.is_empty() && self.jams.is_empty()
     }
@@ -319,13 +327,13 @@ mod tests {
     use super::*;
     use crate::address::{Endpoint, Ip};
     use crate::flow::Flow;
-    use crate::link::table::LinkTable;
-    use crate::memory::Spare;
+    use crate::link::Link;
     use crate::packet::{Body, Icmp};
     use crate::socket_table::SocketId;
 
     fn network() -> Network {
-        let mut network = Network::new(1, LinkTable::default(), false, 0, &mut Spare::default());
+        let mut network = Network::default();
+        network.begin(1, &Link::default(), &[], false, 0);
         for name in ["control", "a", "b", "c", "d"] {
             network.add_host(&Arc::from(name), true);
         }

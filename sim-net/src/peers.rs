@@ -207,8 +207,6 @@ impl Peers {
 mod tests {
     use super::*;
     use crate::address::Ip;
-    use crate::agenda::Agenda;
-    use crate::link::table::LinkTable;
     use crate::wire::Wire;
 
     const PORT: u16 = 7;
@@ -230,7 +228,7 @@ mod tests {
 
     #[test]
     fn peers_that_are_alike_are_each_shown_as_they_were_added() {
-        let wire = Wire::new(1, LinkTable::default(), false, Agenda::default());
+        let wire = Wire::default();
         let mut peers = Peers::default();
         // 1 is the host itself, and 40 has another number: they are not like the others.
         let number = |host| if host == 40 { 2 } else { 1 };
@@ -250,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_taken_out_keeps_its_flow_and_others_stay() {
-        let wire = Wire::new(1, LinkTable::default(), false, Agenda::default());
+        let wire = Wire::default();
         let mut peers = Peers::default();
         (0..90).for_each(|host| peers.add(peer(&wire, host, 1), true));
         let flow = peer(&wire, 80, 1).flow;
@@ -265,7 +263,7 @@ mod tests {
 
     #[test]
     fn when_links_have_changed_each_way_is_looked_for_again_and_peers_stay_alike() {
-        let wire = Wire::new(1, LinkTable::default(), false, Agenda::default());
+        let wire = Wire::default();
         let mut peers = Peers::default();
         (0..90).for_each(|host| peers.add(peer(&wire, host, 1), true));
         for version in 4..7 {

@@ -6,6 +6,7 @@ use std::panic::Location;
 use sim_core::Time;
 use sim_core::property::{Property, PropertyKind};
 
+use crate::memory::clear_map;
 use crate::report::{Finding, FindingKind};
 
 /// How often code came by a property.
@@ -39,6 +40,13 @@ pub(crate) struct Properties {
 }
 
 impl Properties {
+    /// Nothing was come by.
+    pub(crate) fn renew(&mut self) {
+        let Self { counts, broken } = self;
+        clear_map(counts);
+        *broken = None;
+    }
+
     /// Code came by a property.
     pub(crate) fn count(&mut self, property: &Property) {
         let Property { name, kind, holds } = *property;

@@ -20,7 +20,7 @@ use crate::driver::HostDriver;
 use crate::holds::{End, Holder, State};
 use crate::host::INCARNATIONS_MAX;
 use crate::leftovers::HostLeftovers;
-use crate::memory::{Memory, Spare, clear};
+use crate::memory::Memory;
 use crate::network::Network;
 use crate::orders::Orders;
 use crate::process::Programs;
@@ -99,14 +99,17 @@ pub(crate) struct Scheduler {
     pub(crate) programs: RefCell<Programs>,
     pub(crate) bell: Arc<Bell>,
     engines: EngineMemory,
-    /// Where the tables go when the world ends.
-    memory: Option<Memory>,
-    pub(crate) limits: Limits,
+    /// Where it goes when the world ends.
+    memory: Cell<Option<Memory>>,
+    /// Processes of hosts of the last world, those of later hosts first.
+    rested: RefCell<Vec<Process>>,
+    limits: Cell<Limits>,
     /// The last moment that the limits allow.
-    end: Time,
-    /// How many records they allow.
-    events_max: u64,
-    panics: PanicPolicy,
+    end: Cell<Time>,
+    /// How many records they allow, and how many turns at one instant.
+    events_max: Cell<u64>,
+    turns_max: Cell<u64>,
+    panics: Cell<PanicPolicy>,
     /// A host that was to start once more than it can.
     worn_out: Cell<Option<u32>>,
     turns: Cell<u64>,
@@ -135,10 +138,14 @@ impl Seat {
     }
 }
 
-struct Process {
-    engine: Engine,
-    driver: Rc<HostDriver>,
+/// The process of a host.
+pub(crate) struct Process {
+    pub(crate) engine: Engine,
+    pub(crate) driver: Rc<HostDriver>,
 }
+
+/// For how many hosts processes are left to the next world.
+const PROCESSES_LEFT_MAX: usize = 64;
 
 /// Somebody who waits for the world to be quiet.
 #[derive(Debug, Default)]
@@ -148,38 +155,111 @@ pub(crate) struct Settler {
 }
 
 impl Scheduler {
-    /// A world without hosts but the control loop.
-    pub(crate) fn new(
-        network: Network,
-        orders: Orders,
-        limits: Limits,
-        panics: PanicPolicy,
-        spare: Spare,
-        memory: Option<&Memory>,
-    ) -> Rc<Self> {
+    /// One without a world.
+    pub(crate) fn new() -> Rc<Self> {
+        let (network, limits) = (Network::default(), Limits::default());
         let bell = Arc::clone(&network.name_service.bell);
         Rc::new(Self {
             now: Cell::new(Time::ZERO),
             network: RefCell::new(network),
-            seats: RefCell::new(spare.seats),
+            seats: RefCell::default(),
             departed: RefCell::default(),
-            orders,
+            orders: Orders::default(),
             properties: RefCell::default(),
             programs: RefCell::default(),
             bell,
-            engines: spare.engines.unwrap_or_default(),
-            memory: memory.cloned(),
-            end: limits.end(),
-            events_max: limits.events_max(),
-            limits,
-            panics,
+            engines: EngineMemory::default(),
+            memory: Cell::new(None),
+            rested: RefCell::default(),
+            limits: Cell::new(limits),
+            end: Cell::new(limits.end()),
+            events_max: Cell::new(limits.events_max()),
+            turns_max: Cell::new(limits.max_turns_per_instant),
+            panics: Cell::new(PanicPolicy::EndRun),
             worn_out: Cell::new(None),
             turns: Cell::new(0),
             current: Cell::new(CONTROL),
             settlers: RefCell::default(),
-            events: Cell::new(spare.events),
-            rung: Cell::new(spare.rung),
+            events: Cell::default(),
+            rung: Cell::default(),
         })
+    }
+
+    /// A world begins. What becomes of it is left in `memory`.
+    pub(crate) fn begin_world(&self, limits: Limits, panics: PanicPolicy, memory: Option<&Memory>) {
+        self.limits.set(limits);
+        self.end.set(limits.end());
+        self.events_max.set(limits.events_max());
+        self.turns_max.set(limits.max_turns_per_instant);
+        self.panics.set(panics);
+        self.memory.set(memory.cloned());
+    }
+
+    /// The world has ended, and its control loop with it: leaves what became of it to the next one, if that is
+    /// wanted and nobody has a handle of it.
+    pub(crate) fn leave(self: &Rc<Self>, control: Option<Process>) {
+        let mut rested = self.rested.take();
+        rested.reverse();
+        rested.extend(control);
+        let Some(memory) = self.memory.take() else { return };
+        rested.retain(|process| !process.engine.is_held() && process.driver.renew());
+        if Rc::strong_count(self) != 1 + rested.len() || Rc::weak_count(self) > 0 {
+            return;
+        }
+        self.renew();
+        self.rested.replace(rested);
+        memory.leave(Rc::clone(self));
+    }
+
+    /// Makes it as new, but for its room.
+    fn renew(&self) {
+        let Self {
+            now,
+            network,
+            // They are empty.
+            seats: _,
+            departed: _,
+            rested: _,
+            settlers: _,
+            orders,
+            properties,
+            programs,
+            // The network has it, too.
+            bell: _,
+            engines: _,
+            // What is said when a world begins.
+            memory: _,
+            limits: _,
+            end: _,
+            events_max: _,
+            turns_max: _,
+            panics: _,
+            worn_out,
+            turns,
+            current,
+            // Emptied each turn.
+            events: _,
+            rung: _,
+        } = self;
+        now.set(Time::ZERO);
+        network.borrow_mut().renew();
+        orders.renew();
+        properties.borrow_mut().renew();
+        programs.borrow_mut().renew();
+        worn_out.set(None);
+        turns.set(0);
+        current.set(CONTROL);
+    }
+
+    /// Nobody needs what it has left to the next world.
+    pub(crate) fn drop_rested(&self) {
+        let rested = self.rested.take();
+        drop(rested);
+    }
+
+    /// What a run may take.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits.get()
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -193,7 +273,7 @@ impl Scheduler {
 
     /// By when the scenario must be done.
     pub(crate) fn time_max(&self) -> Time {
-        self.limits.time_max()
+        self.limits().time_max()
     }
 
     /// What user code has left on the hosts that are up.
@@ -226,26 +306,47 @@ impl Scheduler {
         self.current.get()
     }
 
-    /// Makes the engine of the control loop. It must be the first.
-    pub(crate) fn control_engine(self: &Rc<Self>, name: &Arc<str>, is_named: bool) -> Engine {
+    /// Makes the process of the control loop. It must be the first.
+    pub(crate) fn control_process(self: &Rc<Self>, name: &str, is_named: bool) -> Process {
+        let name = &self.name_of_next(name);
         let index = self.network().add_host(name, is_named);
         debug_assert_eq!(index, CONTROL);
         self.seats.borrow_mut().push(Seat::default());
-        self.engine(index, name).0
+        self.first_process(index, name)
     }
 
-    fn engine(self: &Rc<Self>, index: u32, name: &Arc<str>) -> (Engine, Rc<HostDriver>) {
+    /// Makes a process for a host.
+    fn new_process(self: &Rc<Self>, index: u32, name: &Arc<str>) -> Process {
         let driver = Rc::new(HostDriver::new(Rc::clone(self), index, Arc::clone(name)));
         let engine = Engine::new(Rc::clone(&driver) as Rc<_>, self.engines.clone());
-        engine.handle().set_panic_policy(self.panics);
-        (engine, driver)
+        engine.handle().set_panic_policy(self.panics.get());
+        Process { engine, driver }
     }
 
-    /// Makes a process for a host, and says what its loop is.
-    fn new_process(self: &Rc<Self>, index: u32, name: &Arc<str>) -> (Process, Loop) {
-        let (engine, driver) = self.engine(index, name);
-        let handle = engine.handle();
-        (Process { engine, driver }, handle)
+    /// The name of the next host, which the host of its place had in the last world, too, most likely.
+    fn name_of_next(&self, name: &str) -> Arc<str> {
+        let index = self.network().hosts.len() as u32;
+        let rested = self.rested.borrow();
+        let names = rested.iter().rev().map(|process| &process.driver);
+        match names.skip_while(|driver| driver.index() < index).next() {
+            Some(driver) if **driver.name() == *name => Arc::clone(driver.name()),
+            _ => Arc::from(name),
+        }
+    }
+
+    /// The first process of a host: the one that a host of the same place and name had in the last world, if there
+    /// is one.
+    fn first_process(self: &Rc<Self>, index: u32, name: &Arc<str>) -> Process {
+        while let Some(mut process) =
+            self.rested.borrow_mut().pop_if(|it| it.driver.index() <= index)
+        {
+            let is_its = process.driver.index() == index && process.driver.name() == name;
+            if is_its && process.engine.renew() {
+                process.engine.handle().set_panic_policy(self.panics.get());
+                return process;
+            }
+        }
+        self.new_process(index, name)
     }
 
     /// The places of the processes, by host.
@@ -266,9 +367,10 @@ impl Scheduler {
         if let Some(handle) = known {
             return handle;
         }
-        let name = Arc::from(name);
+        let name = self.name_of_next(name);
         let index = self.network().add_host(&name, true);
-        let (process, handle) = self.new_process(index, &name);
+        let process = self.first_process(index, &name);
+        let handle = process.engine.handle();
         self.set_clocks_of(&name, index);
         if self.network().wire.clocks.has_own(index) {
             process.driver.use_own_clock();
@@ -405,7 +507,8 @@ impl Scheduler {
         let has_own_clock = network.wire.clocks.has_own(index);
         let cost = network.host(index).life.holds.cost();
         drop(network);
-        let (process, handle) = self.new_process(index, &name);
+        let process = self.new_process(index, &name);
+        let handle = process.engine.handle();
         if has_own_clock {
             process.driver.use_own_clock();
         }
@@ -499,7 +602,11 @@ impl Scheduler {
                 process.driver.die();
                 process.engine.die();
             }
-            seats.drain(..).for_each(|seat| panics.run(|| drop(seat)));
+            for Seat { process, handle, boot } in seats.drain(..) {
+                panics.run(|| self.end_life(process));
+                panics.run(|| drop(handle));
+                panics.run(|| drop(boot));
+            }
             panics.run(|| self.bury());
             if self.seats.borrow().is_empty() {
                 self.seats.replace(seats);
@@ -510,6 +617,16 @@ impl Scheduler {
         let programs = self.programs.take();
         panics.run(|| drop(programs));
         panics.resume();
+    }
+
+    /// Ends a process with the world.
+    fn end_life(&self, process: Option<Process>) {
+        let Some(process) = process else { return };
+        process.engine.end();
+        let mut rested = self.rested.borrow_mut();
+        if rested.len() < PROCESSES_LEFT_MAX {
+            rested.push(process);
+        }
     }
 
     /// Runs the world until the control loop, whose turn ended with `next`, has something to do.
@@ -617,11 +734,11 @@ impl Scheduler {
     ) -> Result<(), RunError> {
         let turns = self.turns.get() + 1;
         self.turns.set(turns);
-        let Limits { max_turns_per_instant, .. } = &self.limits;
-        if turns > *max_turns_per_instant {
-            return Err(limit("max_turns_per_instant", format!("{max_turns_per_instant} turns")));
+        let turns_max = self.turns_max.get();
+        if turns > turns_max {
+            return Err(limit("max_turns_per_instant", format!("{turns_max} turns")));
         }
-        if network.wire.trace.steps() >= self.events_max {
+        if network.wire.trace.steps() >= self.events_max.get() {
             return Err(self.too_many_events());
         }
         self.current.set(index);
@@ -656,7 +773,7 @@ impl Scheduler {
     /// Nothing is left to do at this instant: moves the clock to the next event.
     #[inline]
     fn advance(&self, network: &mut Network, at: Time) -> Result<(), RunError> {
-        if at > self.end {
+        if at > self.end.get() {
             return Err(self.too_late(network, at));
         }
         self.now.set(at);
@@ -671,7 +788,7 @@ impl Scheduler {
     /// Which limit the world's trace has run into.
     #[cold]
     fn too_many_events(&self) -> RunError {
-        let Limits { max_events, stop_at, .. } = self.limits;
+        let Limits { max_events, stop_at, .. } = self.limits();
         match stop_at {
             Some(stop @ StopAt::Step(step)) if step <= max_events => {
                 limit(STOP_AT, stop.to_string())
@@ -683,12 +800,12 @@ impl Scheduler {
     /// Which limit the world's time has run into.
     #[cold]
     fn too_late(&self, network: &Network, at: Time) -> RunError {
-        let Limits { max_time, live_until, stop_at, .. } = self.limits;
+        let (Limits { max_time, live_until, stop_at, .. }, end) = (self.limits(), self.end.get());
         if let Some(stop @ StopAt::Time(_)) = stop_at
-            && self.end < self.limits.time_max()
+            && end < self.time_max()
         {
-            self.now.set(self.end);
-            stop_at::reached(network.wire.trace.steps(), self.end);
+            self.now.set(end);
+            stop_at::reached(network.wire.trace.steps(), end);
             return limit(STOP_AT, stop.to_string());
         }
         match live_until {
@@ -730,24 +847,6 @@ impl Scheduler {
             pending.extend(tasks.map(|task| format!("{host}: task {task:?}")));
         }
         Err(RunError::Deadlock { pending })
-    }
-}
-
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        let Some(memory) = self.memory.take() else { return };
-        let mut spare = Spare {
-            engines: Some(self.engines.clone()),
-            seats: self.seats.take(),
-            events: self.events.take(),
-            rung: self.rung.take(),
-            ..Spare::default()
-        };
-        clear(&mut spare.seats);
-        clear(&mut spare.events);
-        clear(&mut spare.rung);
-        self.network.get_mut().leave_to(&mut spare);
-        memory.leave(Box::new(spare));
     }
 }
 

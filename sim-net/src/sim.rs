@@ -1,19 +1,16 @@
 //! How a simulation is set up.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sim_core::{EventLoop, Outcome, PanicPolicy, Time, World};
 
 use crate::jobs::Jobs;
-use crate::link::table::LinkTable;
 use crate::link::{Latency, Link, LinkRule, Rate};
 use crate::links::Links;
-use crate::memory::{Memory, Spare};
+use crate::memory::Memory;
 use crate::names::Resolver;
-use crate::network::Network;
-use crate::orders::{self, Orders};
+use crate::orders;
 use crate::plan::{Plan, PlanError};
 use crate::plane::Plane;
 use crate::plane::recording::Recording;
@@ -502,12 +499,12 @@ impl Sim {
     }
 
     fn build_in(&self, memory: Option<&Memory>) -> Simulation {
-        let links = LinkTable::new(self.link.clone(), self.rules.clone());
-        let mut spare = memory.map(Memory::take).unwrap_or_default();
+        let scheduler = memory.and_then(Memory::take).unwrap_or_else(Scheduler::new);
         // The census reads its turns off the log, and where a run stops is seen there.
         let stops = matches!(self.limits.stop_at, Some(StopAt::Step(_)));
         let keep_log = self.keep_log || self.census || stops;
-        let mut network = Network::new(self.seed, links, keep_log, 0, &mut spare);
+        let mut network = scheduler.network();
+        network.begin(self.seed, &self.link, &self.rules, keep_log, 0);
         network.wire.trace.bound_log(self.log_max);
         network.wire.trace.leave_out(self.log_after);
         if let Some(StopAt::Step(step)) = self.limits.stop_at {
@@ -526,17 +523,18 @@ impl Sim {
         network.set_stream_faults(self.stream_faults);
         network.set_plane(Plane::new(&self.plan, seed, is_replay, until, recording, census));
         network.set_resolver(self.resolver.clone());
-        network.jobs = Jobs::new(self.executor.clone());
+        network.jobs.begin(self.executor.clone());
+        drop(network);
         let mut limits = self.limits;
         if let Some(quiesce) = self.quiesce {
             limits.calm_at = Some(quiesce);
             limits.live_until = Some(quiesce.saturating_add(self.liveness.unwrap_or(LIVENESS)));
         }
-        let scheduler =
-            Scheduler::new(network, Orders::new(&self.plan), limits, self.panics, *spare, memory);
-        let engine = scheduler.control_engine(&Arc::from("control"), false);
+        scheduler.begin_world(limits, self.panics, memory);
+        scheduler.orders.begin(&self.plan);
+        let control = scheduler.control_process("control", false);
         scheduler.schedule_orders(self.quiesce);
-        Simulation::new(EventLoop::new(engine), scheduler, self.keep_log, self.leftovers)
+        Simulation::new(control, scheduler, self.keep_log, self.leftovers)
     }
 }
 
@@ -553,10 +551,8 @@ impl Sim {
 /// # Ok::<(), sim_core::RunError>(())
 /// ```
 pub fn new_loop() -> EventLoop {
-    let mut spare = Spare::default();
-    let network = Network::new(0, LinkTable::default(), false, 1, &mut spare);
-    let limits = Limits::default();
-    let scheduler =
-        Scheduler::new(network, Orders::default(), limits, PanicPolicy::EndRun, spare, None);
-    EventLoop::new(scheduler.control_engine(&Arc::from("host"), true))
+    let scheduler = Scheduler::new();
+    scheduler.network().begin(0, &Link::default(), &[], false, 1);
+    scheduler.begin_world(Limits::default(), PanicPolicy::EndRun, None);
+    EventLoop::new(scheduler.control_process("host", true).engine)
 }

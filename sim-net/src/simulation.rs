@@ -16,6 +16,7 @@ use sim_core::{Boot, EventLoop, Loop, Outcome, Rng, Time, World, WorldBackend};
 
 use crate::capture::Capture;
 use crate::decisions::{Entity, Site, below};
+use crate::driver::HostDriver;
 use crate::leftovers::{self, HostLeftovers};
 use crate::link::LinkError;
 use crate::links::{LinkHandle, Links};
@@ -25,7 +26,7 @@ use crate::plane::binding::Bindings;
 use crate::plane::census::Census;
 use crate::properties::{PropertyCount, PropertyId};
 use crate::report::{Finding, FindingKind, Report, panic_message};
-use crate::scheduler::{CONTROL, Scheduler, Settler};
+use crate::scheduler::{CONTROL, Process, Scheduler, Settler};
 use crate::sim::LIVENESS;
 use crate::trace::{Log, Record};
 use crate::tun::Tun;
@@ -48,7 +49,9 @@ use crate::wire::Wire;
 /// ```
 pub struct Simulation {
     /// There until the simulation has run.
-    control: Option<EventLoop>,
+    control: Option<Control>,
+    /// What is left of it then.
+    ended: Option<Process>,
     scheduler: Rc<Scheduler>,
     /// The log is for the user.
     shows_log: bool,
@@ -56,18 +59,26 @@ pub struct Simulation {
     seeks_leftovers: bool,
 }
 
+/// The control loop, and what drives it.
+struct Control {
+    lp: EventLoop,
+    driver: Rc<HostDriver>,
+}
+
 impl Simulation {
     pub(crate) fn new(
-        control: EventLoop,
+        control: Process,
         scheduler: Rc<Scheduler>,
         shows_log: bool,
         seeks_leftovers: bool,
     ) -> Self {
-        Self { control: Some(control), scheduler, shows_log, seeks_leftovers }
+        let Process { engine, driver } = control;
+        let control = Some(Control { lp: EventLoop::new(engine), driver });
+        Self { control, ended: None, scheduler, shows_log, seeks_leftovers }
     }
 
     fn control(&self) -> &EventLoop {
-        self.control.as_ref().expect("it is there until the report is made")
+        &self.control.as_ref().expect("it is there until the report is made").lp
     }
 
     /// The world, to give to a scenario or to make hosts in.
@@ -145,8 +156,9 @@ impl Simulation {
         let capture = capture.map(|capture| self.with_hosts(*capture));
         let (bindings, recording, census) = (self.bindings(), self.recording(), self.take_census());
         // Destructors of protocols run here, and those of the scenario.
-        let control = self.control.take();
-        for ended in [self.contain(|| self.scheduler.close()), self.contain(|| drop(control))] {
+        self.ended = self.control.take().map(Control::into_process);
+        let end_control = || self.ended.iter().for_each(|control| control.engine.end());
+        for ended in [self.contain(|| self.scheduler.close()), self.contain(end_control)] {
             if let Err(finding) = self.judged(ended) {
                 outcome = outcome.and(Err(finding));
             }
@@ -185,7 +197,7 @@ impl Simulation {
         if !self.seeks_leftovers {
             return Ok(());
         }
-        let calm_at = self.scheduler.limits.calm_at.map_or(Time::ZERO, |at| Time::ZERO + at);
+        let calm_at = self.scheduler.limits().calm_at.map_or(Time::ZERO, |at| Time::ZERO + at);
         // A moment before the run would be ended for it.
         let last = self.scheduler.time_max() - Time::from_nanos(1_000_000);
         let until = (self.time().max(calm_at) + LIVENESS).min(Time::ZERO + last);
@@ -349,6 +361,14 @@ impl Simulation {
 impl Drop for Simulation {
     fn drop(&mut self) {
         self.scheduler.close();
+        drop(self.control.take());
+        self.scheduler.leave(self.ended.take());
+    }
+}
+
+impl Control {
+    fn into_process(self) -> Process {
+        Process { engine: self.lp.into_engine(), driver: self.driver }
     }
 }
 
@@ -415,11 +435,11 @@ impl WorldBackend for Backend {
     }
 
     fn calm_at(&self) -> Time {
-        self.0.limits.calm_at.map_or(Time::ZERO, |at| Time::ZERO + at)
+        self.0.limits().calm_at.map_or(Time::ZERO, |at| Time::ZERO + at)
     }
 
     fn patience_from(&self, from: Time) -> Time {
-        match self.0.limits.live_until {
+        match self.0.limits().live_until {
             // A moment before the run is ended for it.
             Some(until) => (Time::ZERO + until.saturating_sub(Duration::from_millis(1))).max(from),
             None => from + LIVENESS,

@@ -22,6 +22,7 @@ pub use self::notes::{Episode, EpisodeKind, State, When};
 use self::packed::{Packed, RollingHash};
 use crate::decisions::Site;
 use crate::flow::Flow;
+use crate::memory::{clear, clear_map};
 use crate::stop_at;
 
 /// How many records a finding shows.
@@ -310,13 +311,13 @@ struct Kept {
 }
 
 impl Trace {
-    pub(crate) fn new(keep_log: bool) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             hash: RollingHash::default(),
             steps: 0,
             settle_at: 1,
             tail: Box::new([Packed::BLANK; TAIL]),
-            log: keep_log.then(Box::default),
+            log: None,
             log_max: usize::MAX,
             log_after: 0,
             is_bare: false,
@@ -324,6 +325,35 @@ impl Trace {
             hosts: Vec::new(),
             names: Names::new(),
         }
+    }
+
+    /// Makes it as new.
+    pub(crate) fn renew(&mut self) {
+        let Self {
+            hash,
+            steps,
+            settle_at,
+            // The next records take the places of these, and before that nobody looks there.
+            tail: _,
+            log,
+            log_max,
+            log_after,
+            is_bare,
+            stop,
+            hosts,
+            names,
+        } = self;
+        *hash = RollingHash::default();
+        (*steps, *settle_at, *stop) = (0, 1, 0);
+        *log = None;
+        (*log_max, *log_after, *is_bare) = (usize::MAX, 0, false);
+        clear(hosts);
+        clear_map(names);
+    }
+
+    /// Keeps all records from now on.
+    pub(crate) fn keep_log(&mut self) {
+        self.log = Some(Box::default());
     }
 
     /// Keeps no more records in the log than this.
@@ -726,7 +756,10 @@ mod tests {
     #[test]
     fn the_hash_sees_time_host_order_and_content_but_not_the_log() {
         let run = |keep_log: bool, records: &[(u64, u32, Record)]| {
-            let mut trace = Trace::new(keep_log);
+            let mut trace = Trace::new();
+            if keep_log {
+                trace.keep_log();
+            }
             for &(nanos, host, record) in records {
                 trace.record(Time::from_nanos(nanos), host, record);
             }
@@ -743,7 +776,8 @@ mod tests {
 
     #[test]
     fn a_log_that_begins_late_has_what_comes_then_and_what_was_so_before() {
-        let mut trace = Trace::new(true);
+        let mut trace = Trace::new();
+        trace.keep_log();
         trace.leave_out(3);
         let at = Time::from_nanos;
         for step in 1..=5 {
@@ -771,7 +805,7 @@ mod tests {
     fn every_record_is_in_the_hash_wherever_in_the_ring_it_stands() {
         let count = 2 * TAIL as u32 + 3;
         let hash = |odd: Option<u32>| {
-            let mut trace = Trace::new(false);
+            let mut trace = Trace::new();
             for step in 0..count {
                 let offset = if odd == Some(step) { count } else { step };
                 trace.record(Time::from_nanos(1), 0, data(offset));
@@ -786,7 +820,7 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_last_records_in_order() {
-        let mut trace = Trace::new(false);
+        let mut trace = Trace::new();
         for step in 0..200 {
             trace.record(Time::from_nanos(step), 0, Record::Turn);
         }

@@ -15,7 +15,7 @@ use crate::flow::Flow;
 use crate::link::lane::Lane;
 use crate::link::pipeline::Fate;
 use crate::link::table::LinkTable;
-use crate::link::{LOOPBACK_DELAY, LOOPBACK_MTU};
+use crate::link::{LOOPBACK_DELAY, LOOPBACK_MTU, Link, LinkRule};
 use crate::packet::{Body, Packet};
 use crate::plane::Plane;
 use crate::plane::passage::{DelayBy, Passage};
@@ -64,24 +64,62 @@ impl Path {
     }
 }
 
-impl Wire {
-    pub(crate) fn new(seed: u64, links: LinkTable, keep_log: bool, agenda: Agenda) -> Self {
-        let mut faults = Faults::default();
-        links.enable(&mut faults);
+impl Default for Wire {
+    fn default() -> Self {
         Self {
             now: Time::ZERO,
             clocks: Clocks::default(),
-            agenda,
-            decisions: Decisions::new(seed),
-            trace: Trace::new(keep_log),
-            links,
-            faults,
+            agenda: Agenda::default(),
+            decisions: Decisions::new(0),
+            trace: Trace::new(),
+            links: LinkTable::default(),
+            faults: Faults::default(),
             capture: None,
             plane: None,
-            is_observed: keep_log,
+            is_observed: false,
             forms_trains: true,
             observed: 0,
         }
+    }
+}
+
+impl Wire {
+    /// A world begins: with this seed, and links as `link`, save where the rules say otherwise.
+    pub(crate) fn begin(&mut self, seed: u64, link: &Link, rules: &[LinkRule], keep_log: bool) {
+        self.decisions = Decisions::new(seed);
+        self.links.renew(link, rules);
+        self.links.enable(&mut self.faults);
+        self.is_observed = keep_log;
+        if keep_log {
+            self.trace.keep_log();
+        }
+    }
+
+    /// The world has ended: makes this as new, but for its room.
+    pub(crate) fn renew(&mut self) {
+        let Self {
+            now,
+            clocks,
+            agenda,
+            // They are another world's when that begins.
+            decisions: _,
+            links: _,
+            trace,
+            faults,
+            capture,
+            plane,
+            is_observed,
+            forms_trains,
+            observed,
+        } = self;
+        *now = Time::ZERO;
+        clocks.renew();
+        agenda.renew();
+        trace.renew();
+        faults.renew();
+        *capture = None;
+        *plane = None;
+        (*is_observed, *forms_trains, *observed) = (false, true, 0);
     }
 
     /// Keeps what is sent from now on.

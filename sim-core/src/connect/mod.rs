@@ -164,7 +164,7 @@ impl Connecting {
         }
         // One after another (E-04).
         let mut errors = Vec::new();
-        for remote in remotes {
+        while let Some(&remote) = remotes.get(errors.len()) {
             match self.attempt(remote, locals.as_deref()).await {
                 Ok(socket) => return Ok(socket),
                 Err(error) => errors.push(error),

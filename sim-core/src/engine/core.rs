@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::callbacks::{Action, Callbacks, Place};
 use super::first_panic::FirstPanic;
 use super::inbox::{Inbox, TaskWaker, Woken};
-use super::memory::{EngineMemory, Tables};
+use super::memory::{EngineMemory, Room, Tables};
 use super::report::{ErrorContext, Reporter};
 use super::sources::{Flow, Registered};
 use super::unclosed;
@@ -159,6 +159,14 @@ impl Marks {
     }
 }
 
+/// What a callback may take before debug mode tells of it, unless the user says otherwise.
+const SLOW_CALLBACK: Duration = Duration::from_millis(100);
+
+/// What becomes of panics, unless the user says otherwise.
+fn first_policy(driver: &dyn Driver) -> PanicPolicy {
+    if driver.is_simulated() { PanicPolicy::EndRun } else { PanicPolicy::Contain }
+}
+
 #[repr(C)]
 pub(crate) struct Core {
     // What every turn needs comes first.
@@ -217,10 +225,9 @@ impl Core {
 
     pub(crate) fn new(driver: Rc<dyn Driver>, memory: EngineMemory) -> Rc<Self> {
         let tables = memory.take_tables();
-        let simulated = driver.is_simulated();
-        let policy = if simulated { PanicPolicy::EndRun } else { PanicPolicy::Contain };
+        let policy = first_policy(&*driver);
         Rc::new(Self {
-            inbox: Arc::new(Inbox::new(driver.alarm(), simulated, tables.inbox)),
+            inbox: Arc::new(Inbox::new(driver.alarm(), driver.is_simulated(), tables.inbox)),
             keeps_states: driver.keeps_states(),
             driver,
             memory,
@@ -247,7 +254,7 @@ impl Core {
             executors: OnceCell::new(),
             callback_cost: Cell::new(Duration::ZERO),
             debug: Cell::new(false),
-            slow_callback: Cell::new(Duration::from_millis(100)),
+            slow_callback: Cell::new(SLOW_CALLBACK),
             policy: Cell::new(policy),
             reporter: Reporter::default(),
             connections: Cell::new(0),
@@ -565,7 +572,94 @@ impl Core {
         place.filter(|_| self.debug())
     }
 
-    // The end.
+    // The end, and another beginning.
+
+    /// True if somebody beside the owner of its engine holds it.
+    pub(super) fn is_held(self: &Rc<Self>) -> bool {
+        let is_held = Rc::strong_count(self) > 1 || Rc::weak_count(self) > 0;
+        is_held || Arc::strong_count(&self.inbox) > 1 || Arc::weak_count(&self.inbox) > 0
+    }
+
+    /// Makes it as new but for its room, once it is closed and its tasks are dropped. False if somebody still holds
+    /// it, or if it is too large to be kept.
+    pub(super) fn renew(self: &mut Rc<Self>) -> bool {
+        let Some(core) = Rc::get_mut(self) else { return false };
+        // Whoever adds a field says here what it is in the beginning.
+        let Self {
+            driver,
+            inbox,
+            memory: _,
+            batch_left,
+            in_turn,
+            marks,
+            policy,
+            keeps_states,
+            closed,
+            dead,
+            debug,
+            running,
+            stopping,
+            still_readable,
+            ready,
+            sources,
+            callbacks,
+            batch,
+            executors,
+            scratch,
+            #[cfg(feature = "tls")]
+            entropy,
+            tasks,
+            current_task,
+            woken,
+            flow,
+            in_error,
+            callback_cost,
+            slow_callback,
+            connections,
+            task_numbers,
+            waiter_numbers,
+            reporter,
+            signals,
+            cancellable,
+        } = core;
+        let room = Room {
+            ready: ready.get_mut(),
+            batch: batch.get_mut(),
+            woken: woken.get_mut(),
+            flow: flow.get_mut(),
+            callbacks: callbacks.get_mut(),
+            tasks: tasks.get_mut(),
+            sources: sources.get_mut(),
+            still_readable: still_readable.get_mut(),
+        };
+        if !Arc::get_mut(inbox).is_some_and(Inbox::renew) || !room.renew() {
+            return false;
+        }
+        for flag in [in_turn, closed, dead, debug, running, stopping, in_error] {
+            flag.set(false);
+        }
+        for number in [connections, task_numbers] {
+            number.set(0);
+        }
+        batch_left.set(0);
+        waiter_numbers.set(0);
+        *marks = Marks::default();
+        callback_cost.set(Duration::ZERO);
+        slow_callback.set(SLOW_CALLBACK);
+        executors.take();
+        scratch.get_mut().clear();
+        #[cfg(feature = "tls")]
+        entropy.take();
+        current_task.take();
+        reporter.renew();
+        if !signals.get_mut().is_empty() {
+            return false;
+        }
+        cancellable.get_mut().clear();
+        policy.set(first_policy(&**driver));
+        *keeps_states = driver.keeps_states();
+        true
+    }
 
     pub(crate) fn close(self: &Rc<Self>) {
         if self.closed.replace(true) {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 use std::thread::ThreadId;
 
+use super::memory::ENTRIES_MAX;
 use crate::arena::Key;
 use crate::current;
 use crate::driver::Alarm;
@@ -116,6 +117,20 @@ impl Inbox {
         let mut woken = lock(&self.woken);
         std::mem::swap(&mut *woken, into);
         self.waiting.store(false, Release);
+    }
+
+    /// Makes it as new but for its room. False if that is too large to be kept.
+    pub(crate) fn renew(&mut self) -> bool {
+        let Self { waiting, in_turn, is_foreign, simulated: _, position, .. } = self;
+        for flag in [waiting, in_turn, is_foreign] {
+            *flag.get_mut() = false;
+        }
+        *position.get_mut() = 0;
+        let Self { owner: _, woken, alarm: _, foreign, .. } = self;
+        *foreign.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        let woken = woken.get_mut().unwrap_or_else(PoisonError::into_inner);
+        woken.clear();
+        woken.capacity() <= ENTRIES_MAX
     }
 
     /// Takes its memory, when its engine is gone.

@@ -15,7 +15,7 @@ use crate::task::AnyTask;
 /// How many engines leave their tables behind.
 const TABLES_MAX: usize = 64;
 /// How many entries a table has room for that is left behind.
-const ENTRIES_MAX: usize = 1_024;
+pub(super) const ENTRIES_MAX: usize = 1_024;
 
 /// The memory that the engines of a world share: the buffer that reads go through, which grows to
 /// what reads need, up to 256 KiB; and the tables of engines that are gone, for those to come. A
@@ -79,7 +79,7 @@ impl EngineMemory {
 
     /// Keeps the tables of an engine that is gone, if they are small.
     pub(super) fn keep_tables(&self, mut tables: Tables) {
-        if tables.clear() {
+        if tables.renew() {
             let mut kept = self.0.tables.borrow_mut();
             if kept.len() < TABLES_MAX {
                 kept.push(tables);
@@ -91,14 +91,38 @@ impl EngineMemory {
 impl Tables {
     /// Makes them as new but for their room. False if they are too large to be kept, or not empty of
     /// what users gave the engine.
-    fn clear(&mut self) -> bool {
+    fn renew(&mut self) -> bool {
         let Self { ready, batch, woken, inbox, flow, callbacks, tasks, sources, still_readable } =
             self;
+        if inbox.capacity() > ENTRIES_MAX {
+            return false;
+        }
+        inbox.clear();
+        Room { ready, batch, woken, flow, callbacks, tasks, sources, still_readable }.renew()
+    }
+}
+
+/// The tables of one engine, wherever they are.
+pub(super) struct Room<'a> {
+    pub(super) ready: &'a mut Vec<Queued>,
+    pub(super) batch: &'a mut Vec<Queued>,
+    pub(super) woken: &'a mut Vec<Woken>,
+    pub(super) flow: &'a mut VecDeque<Flow>,
+    pub(super) callbacks: &'a mut Callbacks,
+    pub(super) tasks: &'a mut Arena<Rc<dyn AnyTask>>,
+    pub(super) sources: &'a mut Arena<Registered>,
+    pub(super) still_readable: &'a mut Vec<Key>,
+}
+
+impl Room<'_> {
+    /// Makes them as new but for their room. False if they are too large to be kept, or not empty of
+    /// what users gave the engine.
+    pub(super) fn renew(self) -> bool {
+        let Self { ready, batch, woken, flow, callbacks, tasks, sources, still_readable } = self;
         let room = [
             ready.capacity(),
             batch.capacity(),
             woken.capacity(),
-            inbox.capacity(),
             flow.capacity(),
             callbacks.capacity(),
             tasks.capacity(),
@@ -111,7 +135,6 @@ impl Tables {
         ready.clear();
         batch.clear();
         woken.clear();
-        inbox.clear();
         still_readable.clear();
         callbacks.renew() && tasks.renew() && sources.renew()
     }

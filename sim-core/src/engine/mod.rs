@@ -87,6 +87,43 @@ impl Engine {
     pub fn close(&self) {
         self.core.close();
     }
+
+    /// Does what dropping it does: closes the loop and drops its tasks, in order of creation. Ending twice does
+    /// nothing.
+    ///
+    /// # Panics
+    ///
+    /// With what a destructor panicked with, when everything is dropped.
+    pub fn end(&self) {
+        let mut panics = FirstPanic::default();
+        panics.run(|| self.core.close());
+        panics.run(|| self.core.drop_tasks());
+        panics.resume();
+    }
+
+    /// True if somebody beside its owner holds it: a handle of its loop, a [`Turner`], a waker of one of its tasks.
+    pub fn is_held(&self) -> bool {
+        self.core.is_held()
+    }
+
+    /// Makes it as new, once it has [ended](Self::end): another loop over the same driver, in the same memory. False
+    /// if somebody [holds](Self::is_held) what was, or if that is too large to be kept; drop it then.
+    ///
+    /// ```
+    /// use sim_core::testing;
+    ///
+    /// let mut engine = testing::engine();
+    /// let handle = engine.handle();
+    /// engine.end();
+    /// assert!(!engine.renew(), "there is a handle of the loop that was");
+    /// drop(handle);
+    /// assert!(engine.renew());
+    /// assert!(!engine.handle().is_closed());
+    /// ```
+    #[must_use]
+    pub fn renew(&mut self) -> bool {
+        self.turner.core.renew()
+    }
 }
 
 impl Deref for Engine {
@@ -211,10 +248,7 @@ impl Turner {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let mut panics = FirstPanic::default();
-        panics.run(|| self.core.close());
-        panics.run(|| self.core.drop_tasks());
-        panics.resume();
+        self.end();
     }
 }
 

@@ -134,6 +134,14 @@ impl Reporter {
         self.set(None);
     }
 
+    /// Makes it as new.
+    pub(crate) fn renew(&mut self) {
+        let Self { handler, count, depth } = self;
+        handler.take();
+        count.set(0);
+        depth.set(0);
+    }
+
     /// Calls the handler. If it fails itself, the default one hears of both.
     pub(crate) fn report(&self, lp: &Loop, context: &ErrorContext) {
         self.count.set(self.count.get() + 1);

@@ -13,6 +13,7 @@ use super::{Chance, Link, LinkRule, MTU, Oversize, Rate};
 use crate::decisions::Entity;
 use crate::faults::{Faults, QUEUE};
 use crate::flow::Flow;
+use crate::memory::clear_map;
 use crate::packet::Packet;
 use crate::partition::Cuts;
 use crate::plan::FaultSite;
@@ -100,14 +101,8 @@ pub(crate) struct HeldBackKey {
 }
 
 impl Default for LinkTable {
+    /// Links that are alike.
     fn default() -> Self {
-        Self::new(Link::default(), Vec::new())
-    }
-}
-
-impl LinkTable {
-    /// Links as `everywhere`, save where the rules say otherwise.
-    pub(crate) fn new(everywhere: Link, rules: Vec<LinkRule>) -> Self {
         let mut table = Self {
             least: 0,
             spread: 0,
@@ -117,12 +112,12 @@ impl LinkTable {
             version: 0,
             judges_arrivals: false,
             watched: None,
-            everywhere: Rc::new(everywhere),
+            everywhere: Rc::default(),
             pairs: BTreeMap::new(),
             channels: BTreeMap::new(),
             uplinks: BTreeMap::new(),
             downlinks: BTreeMap::new(),
-            rules,
+            rules: Vec::new(),
             cuts: Cuts::default(),
             held: VecDeque::new(),
             held_number: 0,
@@ -133,6 +128,55 @@ impl LinkTable {
         };
         table.look_again();
         table
+    }
+}
+
+impl LinkTable {
+    /// Makes it as new, but for its room: the links of another world, which are as `everywhere`, save where the rules
+    /// say otherwise.
+    pub(crate) fn renew(&mut self, everywhere: &Link, rules: &[LinkRule]) {
+        let Self {
+            // What is found out anew, below.
+            least: _,
+            spread: _,
+            is_special: _,
+            odds: _,
+            differs: _,
+            version,
+            judges_arrivals: _,
+            watched,
+            everywhere: own,
+            pairs,
+            channels,
+            uplinks,
+            downlinks,
+            rules: own_rules,
+            cuts,
+            held,
+            held_number,
+            held_resets,
+            held_back,
+            held_back_serial,
+            answers,
+        } = self;
+        (*version, *watched) = (0, None);
+        if **own != *everywhere {
+            *own = Rc::new(everywhere.clone());
+        }
+        clear_map(pairs);
+        clear_map(channels);
+        clear_map(uplinks);
+        clear_map(downlinks);
+        own_rules.clear();
+        own_rules.extend_from_slice(rules);
+        cuts.renew();
+        held.clear();
+        *held_number = 0;
+        held_resets.clear();
+        held_back.clear();
+        *held_back_serial = 0;
+        clear_map(answers);
+        self.look_again();
     }
 
     // Parameters.

@@ -18,6 +18,7 @@ use crate::agenda::Event;
 use crate::bell::Bell;
 use crate::decisions::Site;
 use crate::link::Probability;
+use crate::memory::clear_map;
 use crate::missed::Missed;
 use crate::network::Network;
 use crate::plan::FaultSite;
@@ -113,6 +114,33 @@ pub(crate) enum Asked {
 }
 
 impl NameService {
+    /// Makes it as new, for another world.
+    pub(crate) fn renew(&mut self) {
+        let Self {
+            config,
+            zone,
+            scheduled,
+            of_hosts,
+            of_names,
+            delays,
+            queries,
+            next_serial,
+            waiting,
+            asked,
+            bell,
+        } = self;
+        *config = Resolver::default();
+        zone.renew();
+        scheduled.clear();
+        clear_map(of_hosts);
+        clear_map(of_names);
+        clear_map(delays);
+        queries.clear();
+        (*next_serial, *waiting) = (0, 0);
+        clear_map(asked);
+        bell.renew();
+    }
+
     /// True while a question may take time or go wrong.
     fn is_special(&self) -> bool {
         !(self.config.is_prompt()

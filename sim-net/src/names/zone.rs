@@ -7,6 +7,7 @@ use sim_core::ResolveFailure;
 use sim_core::driver::{Family, is_same_name};
 
 use crate::address::Ip;
+use crate::memory::clear_map;
 use crate::network::Network;
 
 /// What was said about names by hand.
@@ -17,6 +18,10 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
+    pub(super) fn renew(&mut self) {
+        clear_map(&mut self.records);
+    }
+
     /// The name has these addresses from now on, whoever else has it.
     pub(super) fn set(&mut self, name: &str, addresses: Vec<IpAddr>) {
         self.restore(name);

@@ -92,28 +92,28 @@ impl Plane {
         recording: Option<Recording>,
         census: bool,
     ) -> Option<Box<Self>> {
-        let claims = Claims::new(plan);
         let is_needed = is_planned || recording.is_some() || census || !plan.entries.is_empty();
+        if !is_needed {
+            return None;
+        }
         let environment = (0..).zip(&plan.entries).filter_map(|(number, entry)| match entry {
             Entry::Environment(environment) => Some((environment.clone(), number)),
             _ => None,
         });
-        is_needed.then(|| {
-            Box::new(Self {
-                plan: plan.clone(),
-                seed,
-                is_planned,
-                until,
-                is_calm: false,
-                claims,
-                environment: environment.collect(),
-                groups: Groups::default(),
-                flows: Vec::new(),
-                by_flow: BTreeMap::new(),
-                recorder: recording.map(|options| Box::new(Recorder::new(options))),
-                census: census.then(Box::default),
-            })
-        })
+        Some(Box::new(Self {
+            plan: plan.clone(),
+            seed,
+            is_planned,
+            until,
+            is_calm: false,
+            claims: Claims::new(plan),
+            environment: environment.collect(),
+            groups: Groups::default(),
+            flows: Vec::new(),
+            by_flow: BTreeMap::new(),
+            recorder: recording.map(|options| Box::new(Recorder::new(options))),
+            census: census.then(Box::default),
+        }))
     }
 
     /// Time goes on.

@@ -13,6 +13,7 @@ use sim_core::{Loop, Signal};
 use super::Notice;
 use crate::driver::HostDriver;
 use crate::errno::{self, EBADF, ENOENT};
+use crate::memory::clear_map;
 use crate::network::Network;
 use crate::scheduler::Scheduler;
 use crate::socket_table::{Kind, Ready, SocketId};
@@ -25,6 +26,11 @@ const COMMAND_NOT_FOUND: i32 = 127;
 pub(crate) struct Programs(BTreeMap<String, Program>);
 
 impl Programs {
+    /// There are none.
+    pub(crate) fn renew(&mut self) {
+        clear_map(&mut self.0);
+    }
+
     pub(crate) fn insert(&mut self, name: &str, program: Program) {
         self.0.insert(name.to_owned(), program);
     }

@@ -234,7 +234,7 @@ impl Call<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::calls_of;
+    use crate::host::Host;
 
     /// What is drawn and what a plan says of it meet in the name.
     #[test]
@@ -251,7 +251,9 @@ mod tests {
             (Call::Crash("log"), "n1@2/log"),
         ];
         for (call, spelled) in calls {
-            let mut hash = calls_of("n1", 2);
+            let mut host = Host::new(1, "n1");
+            host.begin_incarnation("n1");
+            let mut hash = host.calls;
             call.spell(&mut hash).unwrap();
             let entity = hash.finish();
             let name = CallName { host: "n1".into(), incarnation: 2, call, entity };

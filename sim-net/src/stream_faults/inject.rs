@@ -8,6 +8,7 @@ use sim_core::Time;
 use super::{Boundary, StreamFaults};
 use crate::decisions::{Decisions, Draws, Entity, RecentDraws, Site, below};
 use crate::faults::Faults;
+use crate::memory::clear_map;
 use crate::network::Network;
 use crate::plane::stream_name::StreamName;
 use crate::socket_table::{Kind, SocketId};
@@ -84,6 +85,16 @@ impl Injection {
             }
         }
         Self { config, is_on: !config.are_none(), ..Self::default() }
+    }
+
+    /// Nothing can happen, and nobody looks.
+    pub(crate) fn renew(&mut self) {
+        let Self { config, is_on, streams, recent, calls } = self;
+        *config = StreamFaults::default();
+        *is_on = false;
+        streams.clear();
+        *recent = RecentDraws::default();
+        clear_map(calls);
     }
 
     pub(crate) fn forget(&mut self, id: SocketId) {

@@ -9,6 +9,7 @@ use sim_core::Time;
 use super::segment::{Flags, Segment, Seq};
 use super::stamps::Stamps;
 use crate::address::Endpoint;
+use crate::memory::clear_map;
 
 /// How long a connection stays (`TCP_TIMEWAIT_LEN`).
 const DURATION: Duration = Duration::from_secs(60);
@@ -64,6 +65,13 @@ pub(crate) enum Verdict {
 }
 
 impl TimeWaits {
+    /// There are none.
+    pub(crate) fn renew(&mut self) {
+        let Self { by_pair, expiries } = self;
+        clear_map(by_pair);
+        expiries.clear();
+    }
+
     pub(crate) fn insert(&mut self, pair: Pair, remains: Remains, now: Time) {
         self.expire(now);
         let until = now + DURATION;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sim_core::UnixAddr;
 
+use crate::memory::clear_map;
 use crate::socket_table::SocketId;
 
 /// The names of a host.
@@ -29,6 +30,14 @@ pub(crate) struct Name {
 }
 
 impl Names {
+    /// There are none, and never were any.
+    pub(crate) fn renew(&mut self) {
+        let Self { bound, files_made, opened } = self;
+        clear_map(bound);
+        *files_made = 0;
+        clear_map(opened);
+    }
+
     pub(crate) fn get(&self, addr: &UnixAddr) -> Option<Name> {
         self.bound.get(addr).copied()
     }
