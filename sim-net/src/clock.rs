@@ -2,6 +2,8 @@
 
 use sim_core::Time;
 
+use crate::memory::clear;
+
 /// Parts in a billion.
 const BILLION: i128 = 1_000_000_000;
 
@@ -56,7 +58,7 @@ pub(crate) struct Clocks {
 impl Clocks {
     /// All hosts go by the world's clock.
     pub(crate) fn renew(&mut self) {
-        self.of_hosts.clear();
+        clear(&mut self.of_hosts);
     }
 
     /// What the clock of `host` shows when the world's shows `world`.

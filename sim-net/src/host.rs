@@ -119,7 +119,7 @@ impl News {
 
     pub(crate) fn clear(&mut self) {
         self.first = None;
-        self.others.clear();
+        clear(&mut self.others);
     }
 }
 
@@ -261,7 +261,7 @@ impl Host {
         unix.renew();
         flows.renew();
         *ranks = None;
-        files.clear();
+        clear(files);
         *interface = None;
         (*ports_drawn, *wall_ahead, *last_pid) = (0, 0, 1);
     }

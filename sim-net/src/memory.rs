@@ -9,7 +9,7 @@
 //! A world that somebody still has a handle of, when it has ended, stays that handle's: nothing is left then.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 
@@ -70,6 +70,14 @@ pub(crate) fn clear<T>(table: &mut Vec<T>) {
     table.clear();
     if table.capacity() > ENTRIES_MAX {
         *table = Vec::new();
+    }
+}
+
+/// Empties a queue, and gives it up if it is large.
+pub(crate) fn clear_queue<T>(queue: &mut VecDeque<T>) {
+    queue.clear();
+    if queue.capacity() > ENTRIES_MAX {
+        *queue = VecDeque::new();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::agenda::Event;
 use crate::holds::{End, Holder};
 use crate::link::{Link, LinkRule};
 use crate::links::Links;
-use crate::memory::clear_map;
+use crate::memory::{clear, clear_map};
 use crate::network::Network;
 use crate::partition::{self, Effect, HostSet, Partition};
 use crate::plan::{
@@ -143,10 +143,10 @@ impl Orders {
     /// There are none.
     pub(crate) fn renew(&self) {
         let Self { faults, clocks, begun, absent, clocks_are_right, stepped_by_hand } = self;
-        faults.borrow_mut().clear();
-        clocks.borrow_mut().clear();
+        clear(&mut faults.borrow_mut());
+        clear(&mut clocks.borrow_mut());
         begun.set(0);
-        absent.borrow_mut().clear();
+        clear(&mut absent.borrow_mut());
         clocks_are_right.set(false);
         clear_map(&mut stepped_by_hand.borrow_mut());
     }

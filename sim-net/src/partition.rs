@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::link::LinkError;
+use crate::memory::clear;
 use crate::network::Network;
 use crate::packet::Packet;
 
@@ -244,9 +245,9 @@ impl Cuts {
     /// Nothing is cut, or ever was.
     pub(crate) fn renew(&mut self) {
         let Self { masks, last, jams } = self;
-        masks.clear();
+        clear(masks);
         *last = 0;
-        jams.clear();
+        clear(jams);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

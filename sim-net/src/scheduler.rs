@@ -20,7 +20,7 @@ use crate::driver::HostDriver;
 use crate::holds::{End, Holder, State};
 use crate::host::INCARNATIONS_MAX;
 use crate::leftovers::HostLeftovers;
-use crate::memory::Memory;
+use crate::memory::{Memory, clear};
 use crate::network::Network;
 use crate::orders::Orders;
 use crate::process::Programs;
@@ -216,8 +216,8 @@ impl Scheduler {
         let Self {
             now,
             network,
+            seats,
             // They are empty.
-            seats: _,
             departed: _,
             rested: _,
             settlers: _,
@@ -237,10 +237,12 @@ impl Scheduler {
             worn_out,
             turns,
             current,
-            // Emptied each turn.
-            events: _,
-            rung: _,
+            events,
+            rung,
         } = self;
+        clear(&mut seats.borrow_mut());
+        clear_cell(events);
+        clear_cell(rung);
         now.set(Time::ZERO);
         network.borrow_mut().renew();
         orders.renew();
@@ -848,6 +850,12 @@ impl Scheduler {
         }
         Err(RunError::Deadlock { pending })
     }
+}
+
+fn clear_cell<T>(cell: &Cell<Vec<T>>) {
+    let mut table = cell.take();
+    clear(&mut table);
+    cell.set(table);
 }
 
 /// Runs a boot function as a task of its host, in which even its first line runs.

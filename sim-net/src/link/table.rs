@@ -13,7 +13,7 @@ use super::{Chance, Link, LinkRule, MTU, Oversize, Rate};
 use crate::decisions::Entity;
 use crate::faults::{Faults, QUEUE};
 use crate::flow::Flow;
-use crate::memory::clear_map;
+use crate::memory::{ENTRIES_MAX, clear, clear_map, clear_queue};
 use crate::packet::Packet;
 use crate::partition::Cuts;
 use crate::plan::FaultSite;
@@ -170,10 +170,13 @@ impl LinkTable {
         own_rules.clear();
         own_rules.extend_from_slice(rules);
         cuts.renew();
-        held.clear();
+        clear_queue(held);
         *held_number = 0;
-        held_resets.clear();
+        clear(held_resets);
         held_back.clear();
+        if held_back.capacity() > ENTRIES_MAX {
+            *held_back = Slab::new();
+        }
         *held_back_serial = 0;
         clear_map(answers);
         self.look_again();

@@ -18,7 +18,7 @@ use crate::agenda::Event;
 use crate::bell::Bell;
 use crate::decisions::Site;
 use crate::link::Probability;
-use crate::memory::clear_map;
+use crate::memory::{ENTRIES_MAX, clear_map};
 use crate::missed::Missed;
 use crate::network::Network;
 use crate::plan::FaultSite;
@@ -136,6 +136,9 @@ impl NameService {
         clear_map(of_names);
         clear_map(delays);
         queries.clear();
+        if queries.capacity() > ENTRIES_MAX {
+            *queries = Slab::new();
+        }
         (*next_serial, *waiting) = (0, 0);
         clear_map(asked);
         bell.renew();

@@ -8,7 +8,7 @@ use sim_core::Time;
 use super::{Boundary, StreamFaults};
 use crate::decisions::{Decisions, Draws, Entity, RecentDraws, Site, below};
 use crate::faults::Faults;
-use crate::memory::clear_map;
+use crate::memory::{clear, clear_map};
 use crate::network::Network;
 use crate::plane::stream_name::StreamName;
 use crate::socket_table::{Kind, SocketId};
@@ -92,7 +92,7 @@ impl Injection {
         let Self { config, is_on, streams, recent, calls } = self;
         *config = StreamFaults::default();
         *is_on = false;
-        streams.clear();
+        clear(streams);
         *recent = RecentDraws::default();
         clear_map(calls);
     }

@@ -9,7 +9,7 @@ use sim_core::Time;
 use super::segment::{Flags, Segment, Seq};
 use super::stamps::Stamps;
 use crate::address::Endpoint;
-use crate::memory::clear_map;
+use crate::memory::{clear_map, clear_queue};
 
 /// How long a connection stays (`TCP_TIMEWAIT_LEN`).
 const DURATION: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ impl TimeWaits {
     pub(crate) fn renew(&mut self) {
         let Self { by_pair, expiries } = self;
         clear_map(by_pair);
-        expiries.clear();
+        clear_queue(expiries);
     }
 
     pub(crate) fn insert(&mut self, pair: Pair, remains: Remains, now: Time) {

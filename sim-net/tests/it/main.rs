@@ -12,6 +12,7 @@ mod hosts;
 mod jobs;
 mod leftovers;
 mod links;
+mod memory;
 mod multicast;
 mod names;
 mod partitions;
