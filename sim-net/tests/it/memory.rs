@@ -10,8 +10,8 @@ use std::time::Duration;
 use sim_core::program::ProcessContext;
 use sim_core::{Loop, PanicPolicy, Signal, Time, World, sometimes};
 use sim_net::{
-    CongestionControl, Memory, NameFault, Plan, Probability, Recording, Report, Resolver, Sim,
-    StopAt, StreamFaults, TcpConfig,
+    CongestionControl, LinkRule, Memory, NameFault, Plan, Probability, Rate, Recording, Report,
+    Resolver, Sim, StopAt, StreamFaults, TcpConfig,
 };
 
 use crate::protocols::{Datagrams, Echo, Recorder, endpoint, ms, udp_echo};
@@ -86,6 +86,7 @@ fn plan(text: &str) -> Plan {
 /// Worlds that differ in all that can be said of one.
 fn sims() -> Vec<(&'static str, Sim)> {
     let likely = |chance: f64| Probability::new(chance).unwrap();
+    let rate = |bits| Rate::bits_per_second(bits).unwrap();
     let jittered = || Sim::new(7).latency(ms(1)..ms(20));
     let faults = StreamFaults::new()
         .short_writes(likely(0.3))
@@ -97,6 +98,7 @@ fn sims() -> Vec<(&'static str, Sim)> {
         .spawn_errors(likely(0.3))
         .cancellations(likely(0.01));
     let links = "latency=1ms..9ms,loss=3%,dup=3%,reorder=5%/2,corrupt=2%/deliver,rate=2Mbit";
+    let lossy = || jittered().link(links.parse::<LinkRule>().unwrap());
     let trouble = "crash server 40ms for 200ms\n\
         pause client-0 20ms for 100ms\n\
         freeze client-1 30ms for 50ms\n\
@@ -104,29 +106,45 @@ fn sims() -> Vec<(&'static str, Sim)> {
         kill client-1 700ms\n\
         signal client-0 SIGUSR1 25ms\n\
         clock client-1 offset +3ms drift +40ppm\n\
+        clock client-0 at 30ms step +250ms\n\
         cut client-0 | server 60ms for 80ms\n\
         cut nobody | server 60ms for 80ms";
+    let endless = "cut client-0->server 20ms.. hold\n\
+        isolate client-1 25ms.. reject\n\
+        freeze client-1 45ms..\n\
+        pause client-3 30ms..\n\
+        slow client-0 10ms.. by 1ms\n\
+        dns client-2 1ms.. silent permanent\n\
+        link client-1<->server 15ms.. latency=70ms,reorder=50%/9\n\
+        crash server 300ms.. new-address";
+    let dead = "crash server 20ms..\ncrash client-0 30ms..\nkill client-1 at 35ms";
     let resolver = Resolver::new().latency(ms(2)..ms(9)).fault(NameFault::TryAgain, likely(0.3));
     let tcp = TcpConfig::default().congestion(CongestionControl::Cubic).sack(false);
     vec![
         ("plain", Sim::new(7)),
         ("another seed", Sim::new(8)),
         ("jitter", jittered()),
-        ("links", jittered().link(links.parse::<sim_net::LinkRule>().unwrap())),
-        (
-            "some links",
-            jittered().link("client-0<->server: loss=20%".parse::<sim_net::LinkRule>().unwrap()),
-        ),
+        ("links", lossy()),
+        ("some links", jittered().link("client-0<->server: loss=20%".parse::<LinkRule>().unwrap())),
         ("stream faults", jittered().stream_faults(faults)),
         ("trouble", jittered().plan(&plan(trouble)).unwrap()),
+        ("endless trouble", jittered().plan(&plan(endless)).unwrap()),
+        ("endless trouble on loss", lossy().stream_faults(faults).plan(&plan(endless)).unwrap()),
+        ("dead", jittered().plan(&plan(dead)).unwrap()),
+        ("narrow", jittered().uplink("client-0", rate(256_000)).downlink("server", rate(512_000))),
         ("trouble that ends", jittered().plan(&plan(trouble)).unwrap().quiesce(ms(100))),
         ("recorded", jittered().stream_faults(faults).record(Recording::new())),
-        ("replayed", jittered().replay(&plan("crash server 40ms for 200ms\nemfile server@1/accept:7000 nr 1 = 2")).unwrap()),
+        (
+            "replayed",
+            jittered()
+                .replay(&plan("crash server 40ms for 200ms\nemfile server@1/accept:7000 nr 1 = 2"))
+                .unwrap(),
+        ),
         ("census", jittered().census(true)),
         ("logged", jittered().trace(true)),
         ("captured", jittered().capture(true)),
         ("resolver and executor", jittered().resolver(resolver).executor(ms(1)..ms(30))),
-        ("tcp", jittered().tcp(tcp).segment_trains(false)),
+        ("tcp", lossy().tcp(tcp).segment_trains(false)),
         ("few descriptors", jittered().max_descriptors(6)),
         ("few events", jittered().max_events(300)),
         ("stopped", jittered().stop_at(StopAt::Step(250))),
@@ -140,6 +158,7 @@ fn told(report: &Report<()>) -> String {
     format!("{report:?}")
 }
 
+/// Worlds that end of themselves, and in the middle of everything.
 #[test]
 fn no_world_can_tell_which_ones_went_before_it() {
     let sims = sims();
@@ -147,9 +166,17 @@ fn no_world_can_tell_which_ones_went_before_it() {
     let memory = Memory::default();
     for (before, first) in &sims {
         for ((name, sim), expected) in sims.iter().zip(&alone) {
-            drop(first.run_in(&memory, everything));
-            let after = told(&sim.run_in(&memory, everything));
-            assert!(after == *expected, "{name} after {before}: {after}\nand alone: {expected}");
+            for end in [11, 28, 47, 130, 900, 9_000] {
+                drop(first.run_in(&memory, move |world| async move {
+                    let all = everything(world.clone());
+                    drop(world.timeout(ms(end), all).await);
+                }));
+                let after = told(&sim.run_in(&memory, everything));
+                assert!(
+                    after == *expected,
+                    "{name} after {before} for {end} ms: {after}\nand alone: {expected}"
+                );
+            }
         }
     }
 }
