@@ -101,12 +101,12 @@ impl Network {
             ready,
             is_control_ready,
             delayed_hosts,
-            injection,
             is_watched,
             woken,
             names,
             name_service,
-            // Whoever begins a world says how long they take in it.
+            // Whoever begins a world says what they do in it.
+            injection: _,
             jobs: _,
             groups,
             first_number,
@@ -125,7 +125,6 @@ impl Network {
         rested_hosts.iter_mut().for_each(Host::rest);
         clear(hosts);
         ready.renew();
-        injection.renew();
         clear(woken);
         clear_map(names);
         name_service.renew();

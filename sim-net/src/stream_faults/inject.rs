@@ -8,7 +8,6 @@ use sim_core::Time;
 use super::{Boundary, StreamFaults};
 use crate::decisions::{Decisions, Draws, Entity, RecentDraws, Site, below};
 use crate::faults::Faults;
-use crate::memory::{clear, clear_map};
 use crate::network::Network;
 use crate::plane::stream_name::StreamName;
 use crate::socket_table::{Kind, SocketId};
@@ -85,16 +84,6 @@ impl Injection {
             }
         }
         Self { config, is_on: !config.are_none(), ..Self::default() }
-    }
-
-    /// Nothing can happen, and nobody looks.
-    pub(crate) fn renew(&mut self) {
-        let Self { config, is_on, streams, recent, calls } = self;
-        *config = StreamFaults::default();
-        *is_on = false;
-        clear(streams);
-        *recent = RecentDraws::default();
-        clear_map(calls);
     }
 
     pub(crate) fn forget(&mut self, id: SocketId) {

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use sim_core::program::ProcessContext;
-use sim_core::{Loop, PanicPolicy, Signal, Time, World, sometimes};
+use sim_core::{Cx, Loop, PanicPolicy, Protocol, Signal, Time, World, sometimes};
 use sim_net::{
     CongestionControl, LinkRule, Memory, NameFault, Plan, Probability, Rate, Recording, Report,
     Resolver, Sim, StopAt, StreamFaults, TcpConfig,
@@ -45,13 +45,33 @@ async fn everything(world: World) {
     world.sleep(Duration::from_secs(3)).await;
 }
 
+/// Says something, and counts what it hears.
+struct Counting {
+    hello: Vec<u8>,
+    heard: usize,
+}
+
+impl Protocol for Counting {
+    fn connection_made(&mut self, cx: &mut Cx<'_, Self>) {
+        cx.write(&self.hello);
+    }
+
+    fn data_received(&mut self, _: &mut Cx<'_, Self>, data: &[u8]) {
+        self.heard += data.len();
+    }
+
+    fn digest(&self) -> Option<String> {
+        Some(self.heard.to_string())
+    }
+}
+
 async fn calls(world: World, lp: Loop, number: u64) -> io::Result<()> {
     let heard = Rc::new(RefCell::new(0));
     let ears = Rc::clone(&heard);
     lp.add_signal_handler(Signal::USR1, move || *ears.borrow_mut() += 1)?;
     lp.getaddrinfo(("server", 80)).await?;
     let hello = vec![number as u8; lp.rng("size").range(1..40_000) as usize];
-    let conn = lp.create_connection(TCP, || Recorder::saying(&hello)).await?;
+    let conn = lp.create_connection(TCP, || Counting { hello, heard: 0 }).await?;
     let datagrams = endpoint(&lp, None, Some(UDP), Datagrams::default).await?;
     for _ in 0..5 {
         datagrams.transport().send_to(b"question", None)?;
@@ -61,6 +81,7 @@ async fn calls(world: World, lp: Loop, number: u64) -> io::Result<()> {
     let member = lp.datagram().local(("0.0.0.0", 99)).reuse_port(true);
     let member = member.bind(Datagrams::default).await?;
     member.transport().join_multicast(group, None)?;
+    member.transport().send_to(b"all", Some((group, 99).into()))?;
     let _unix = lp.create_unix_server("/run/echo", || Echo).await?;
     let local = lp.create_unix_connection("/run/echo", || Recorder::saying(b"hello")).await?;
     let file = lp.store("log")?;
@@ -116,7 +137,7 @@ fn sims() -> Vec<(&'static str, Sim)> {
         slow client-0 10ms.. by 1ms\n\
         dns client-2 1ms.. silent permanent\n\
         link client-1<->server 15ms.. latency=70ms,reorder=50%/9\n\
-        crash server 300ms.. new-address";
+        crash server 300ms for 50ms new-address";
     let dead = "crash server 20ms..\ncrash client-0 30ms..\nkill client-1 at 35ms";
     let resolver = Resolver::new().latency(ms(2)..ms(9)).fault(NameFault::TryAgain, likely(0.3));
     let tcp = TcpConfig::default().congestion(CongestionControl::Cubic).sack(false);
@@ -166,7 +187,7 @@ fn no_world_can_tell_which_ones_went_before_it() {
     let memory = Memory::default();
     for (before, first) in &sims {
         for ((name, sim), expected) in sims.iter().zip(&alone) {
-            for end in [11, 28, 47, 130, 900, 9_000] {
+            for end in [11, 28, 47, 115, 125, 140, 160, 500, 9_000] {
                 drop(first.run_in(&memory, move |world| async move {
                     let all = everything(world.clone());
                     drop(world.timeout(ms(end), all).await);
