@@ -5,6 +5,8 @@
 //! loop has something to do itself. At each instant, in this order: all due events of the agenda;
 //! the control loop, if it is ready; one ready host; and again.
 
+mod next_world;
+
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::driver::HostDriver;
 use crate::holds::{End, Holder, State};
 use crate::host::INCARNATIONS_MAX;
 use crate::leftovers::HostLeftovers;
-use crate::memory::{Memory, clear};
+use crate::memory::Memory;
 use crate::network::Network;
 use crate::orders::Orders;
 use crate::process::Programs;
@@ -144,9 +146,6 @@ pub(crate) struct Process {
     pub(crate) driver: Rc<HostDriver>,
 }
 
-/// For how many hosts processes are left to the next world.
-const PROCESSES_LEFT_MAX: usize = 64;
-
 /// Somebody who waits for the world to be quiet.
 #[derive(Debug, Default)]
 pub(crate) struct Settler {
@@ -193,70 +192,6 @@ impl Scheduler {
         self.turns_max.set(limits.max_turns_per_instant);
         self.panics.set(panics);
         self.memory.set(memory.cloned());
-    }
-
-    /// The world has ended, and its control loop with it: leaves what became of it to the next one, if that is
-    /// wanted and nobody has a handle of it.
-    pub(crate) fn leave(self: &Rc<Self>, control: Option<Process>) {
-        let mut rested = self.rested.take();
-        rested.reverse();
-        rested.extend(control);
-        let Some(memory) = self.memory.take() else { return };
-        rested.retain(|process| !process.engine.is_held() && process.driver.renew());
-        if Rc::strong_count(self) != 1 + rested.len() || Rc::weak_count(self) > 0 {
-            return;
-        }
-        self.renew();
-        self.rested.replace(rested);
-        memory.leave(Rc::clone(self));
-    }
-
-    /// Makes it as new, but for its room.
-    fn renew(&self) {
-        let Self {
-            now,
-            network,
-            seats,
-            // They are empty.
-            departed: _,
-            rested: _,
-            settlers: _,
-            orders,
-            properties,
-            programs,
-            // The network has it, too.
-            bell: _,
-            engines: _,
-            // What is said when a world begins.
-            memory: _,
-            limits: _,
-            end: _,
-            events_max: _,
-            turns_max: _,
-            panics: _,
-            worn_out,
-            turns,
-            current,
-            events,
-            rung,
-        } = self;
-        clear(&mut seats.borrow_mut());
-        clear_cell(events);
-        clear_cell(rung);
-        now.set(Time::ZERO);
-        network.borrow_mut().renew();
-        orders.renew();
-        properties.borrow_mut().renew();
-        programs.borrow_mut().renew();
-        worn_out.set(None);
-        turns.set(0);
-        current.set(CONTROL);
-    }
-
-    /// Nobody needs what it has left to the next world.
-    pub(crate) fn drop_rested(&self) {
-        let rested = self.rested.take();
-        drop(rested);
     }
 
     /// What a run may take.
@@ -323,32 +258,6 @@ impl Scheduler {
         let engine = Engine::new(Rc::clone(&driver) as Rc<_>, self.engines.clone());
         engine.handle().set_panic_policy(self.panics.get());
         Process { engine, driver }
-    }
-
-    /// The name of the next host, which the host of its place had in the last world, too, most likely.
-    fn name_of_next(&self, name: &str) -> Arc<str> {
-        let index = self.network().hosts.len() as u32;
-        let rested = self.rested.borrow();
-        let names = rested.iter().rev().map(|process| &process.driver);
-        match names.skip_while(|driver| driver.index() < index).next() {
-            Some(driver) if **driver.name() == *name => Arc::clone(driver.name()),
-            _ => Arc::from(name),
-        }
-    }
-
-    /// The first process of a host: the one that a host of the same place and name had in the last world, if there
-    /// is one.
-    fn first_process(self: &Rc<Self>, index: u32, name: &Arc<str>) -> Process {
-        while let Some(mut process) =
-            self.rested.borrow_mut().pop_if(|it| it.driver.index() <= index)
-        {
-            let is_its = process.driver.index() == index && process.driver.name() == name;
-            if is_its && process.engine.renew() {
-                process.engine.handle().set_panic_policy(self.panics.get());
-                return process;
-            }
-        }
-        self.new_process(index, name)
     }
 
     /// The places of the processes, by host.
@@ -621,16 +530,6 @@ impl Scheduler {
         panics.resume();
     }
 
-    /// Ends a process with the world.
-    fn end_life(&self, process: Option<Process>) {
-        let Some(process) = process else { return };
-        process.engine.end();
-        let mut rested = self.rested.borrow_mut();
-        if rested.len() < PROCESSES_LEFT_MAX {
-            rested.push(process);
-        }
-    }
-
     /// Runs the world until the control loop, whose turn ended with `next`, has something to do.
     pub(crate) fn run(
         self: &Rc<Self>,
@@ -850,12 +749,6 @@ impl Scheduler {
         }
         Err(RunError::Deadlock { pending })
     }
-}
-
-fn clear_cell<T>(cell: &Cell<Vec<T>>) {
-    let mut table = cell.take();
-    clear(&mut table);
-    cell.set(table);
 }
 
 /// Runs a boot function as a task of its host, in which even its first line runs.

@@ -190,7 +190,7 @@ fn no_world_can_tell_which_ones_went_before_it() {
             for end in [11, 28, 47, 115, 125, 140, 160, 500, 9_000] {
                 drop(first.run_in(&memory, move |world| async move {
                     let all = everything(world.clone());
-                    drop(world.timeout(ms(end), all).await);
+                    let _ = world.timeout(ms(end), all).await;
                 }));
                 let after = told(&sim.run_in(&memory, everything));
                 assert!(
