@@ -70,7 +70,16 @@ impl EventLoop {
         Self { engine, handle, events: RefCell::default() }
     }
 
-    /// Its engine, which closes the loop when it is dropped.
+    /// Its engine, whose end is the loop's.
+    ///
+    /// ```
+    /// use sim_core::testing;
+    ///
+    /// let lp = testing::new_loop();
+    /// lp.call_soon(|| {});
+    /// let engine = lp.into_engine();
+    /// assert_eq!(engine.next(), sim_core::driver::Next::Now);
+    /// ```
     pub fn into_engine(self) -> Engine {
         self.engine
     }

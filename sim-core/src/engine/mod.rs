@@ -91,6 +91,16 @@ impl Engine {
     /// Does what dropping it does: closes the loop and drops its tasks, in order of creation. Ending twice does
     /// nothing.
     ///
+    /// ```
+    /// use sim_core::testing;
+    ///
+    /// let engine = testing::engine();
+    /// let task = engine.handle().create_task(std::future::pending::<()>());
+    /// engine.end();
+    /// assert!(engine.handle().is_closed() && engine.pending_tasks().is_empty());
+    /// # drop(task);
+    /// ```
+    ///
     /// # Panics
     ///
     /// With what a destructor panicked with, when everything is dropped.
@@ -102,6 +112,16 @@ impl Engine {
     }
 
     /// True if somebody beside its owner holds it: a handle of its loop, a [`Turner`], a waker of one of its tasks.
+    ///
+    /// ```
+    /// use sim_core::testing;
+    ///
+    /// let engine = testing::engine();
+    /// let handle = engine.handle();
+    /// assert!(engine.is_held());
+    /// drop(handle);
+    /// assert!(!engine.is_held());
+    /// ```
     pub fn is_held(&self) -> bool {
         self.core.is_held()
     }

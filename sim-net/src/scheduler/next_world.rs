@@ -91,8 +91,8 @@ impl Scheduler {
     pub(super) fn name_of_next(&self, name: &str) -> Arc<str> {
         let index = self.network().hosts.len() as u32;
         let rested = self.rested.borrow();
-        let names = rested.iter().rev().map(|process| &process.driver);
-        match names.skip_while(|driver| driver.index() < index).next() {
+        let mut drivers = rested.iter().rev().map(|process| &process.driver);
+        match drivers.find(|driver| driver.index() >= index) {
             Some(driver) if **driver.name() == *name => Arc::clone(driver.name()),
             _ => Arc::from(name),
         }
