@@ -253,7 +253,7 @@ fn handles_of_a_world_that_has_ended_are_not_of_the_next() {
     let ended = Time::ZERO + ms(1_234);
     for which in 0..4 {
         let memory = Memory::default();
-        let kept: Rc<RefCell<Option<Box<dyn Fn()>>>> = Rc::default();
+        let kept = Rc::new(RefCell::new(None));
         let place = kept.clone();
         let report = Sim::new(1).run_in(&memory, move |world| async move {
             let lp = world.host("client-0");
@@ -269,7 +269,7 @@ fn handles_of_a_world_that_has_ended_are_not_of_the_next() {
             *place.borrow_mut() = Some(look);
         });
         assert!(report.outcome.is_ok());
-        let look = kept.take().unwrap();
+        let look: Box<dyn Fn()> = kept.take().unwrap();
         look();
         let report = Sim::new(7).run_in(&memory, move |world| async move {
             world.clone().timeout(ms(200), everything(world.clone())).await.unwrap_err();
