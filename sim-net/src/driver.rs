@@ -73,9 +73,14 @@ impl HostDriver {
         }
     }
 
-    /// Makes it as new, for another world that has the same host. False if somebody beside its process and its engine
-    /// holds it.
-    pub(crate) fn renew(self: &Rc<Self>) -> bool {
+    /// True if somebody beside its process and its engine holds it.
+    pub(crate) fn is_held(self: &Rc<Self>) -> bool {
+        let is_held = Rc::strong_count(self) > 2 || Rc::weak_count(self) > 0;
+        is_held || Arc::strong_count(&self.alarm) > 2
+    }
+
+    /// Makes it as new, for another world that has the same host.
+    pub(crate) fn renew(&self) {
         let Self {
             scheduler: _,
             index: _,
@@ -86,14 +91,13 @@ impl HostDriver {
             name: _,
             alarm,
             children,
-        } = &**self;
+        } = self;
         alarm.renew();
         fuse.set(0);
         descriptors.set(0);
         dead.set(false);
         has_own_clock.set(false);
         drop(children.take());
-        Rc::strong_count(self) == 2 && Rc::weak_count(self) == 0 && Arc::strong_count(alarm) == 2
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {

@@ -120,9 +120,9 @@ impl Network {
                 streams.put(stream, pool);
             }
         });
-        rested_hosts.clear();
-        rested_hosts.extend(hosts.drain(..).take(HOSTS_LEFT_MAX).rev());
-        rested_hosts.iter_mut().for_each(Host::rest);
+        let room = HOSTS_LEFT_MAX.saturating_sub(rested_hosts.len());
+        hosts.iter_mut().take(room).for_each(Host::rest);
+        rested_hosts.extend(hosts.drain(..).take(room).rev());
         clear(hosts);
         ready.renew();
         clear(woken);

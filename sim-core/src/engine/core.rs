@@ -580,10 +580,13 @@ impl Core {
         is_held || Arc::strong_count(&self.inbox) > 1 || Arc::weak_count(&self.inbox) > 0
     }
 
-    /// Makes it as new but for its room, once it is closed and its tasks are dropped. False if somebody still holds
-    /// it, or if it is too large to be kept.
+    /// Makes it as new but for its room, once it is closed and its tasks are dropped. False if they are not, if
+    /// somebody still holds it, or if it is too large to be kept.
     pub(super) fn renew(self: &mut Rc<Self>) -> bool {
         let Some(core) = Rc::get_mut(self) else { return false };
+        if !core.closed.get() || !core.signals.get_mut().is_empty() {
+            return false;
+        }
         // Whoever adds a field says here what it is in the beginning.
         let Self {
             driver,
@@ -619,7 +622,7 @@ impl Core {
             task_numbers,
             waiter_numbers,
             reporter,
-            signals,
+            signals: _,
             cancellable,
         } = core;
         let room = Room {
@@ -652,9 +655,6 @@ impl Core {
         entropy.take();
         current_task.take();
         reporter.renew();
-        if !signals.get_mut().is_empty() {
-            return false;
-        }
         cancellable.get_mut().clear();
         policy.set(first_policy(&**driver));
         *keeps_states = driver.keeps_states();

@@ -127,12 +127,13 @@ impl Engine {
     }
 
     /// Makes it as new, once it has [ended](Self::end): another loop over the same driver, in the same memory. False
-    /// if somebody [holds](Self::is_held) what was, or if that is too large to be kept; drop it then.
+    /// if it has not, if somebody [holds](Self::is_held) what was, or if that is too large to be kept; drop it then.
     ///
     /// ```
     /// use sim_core::testing;
     ///
     /// let mut engine = testing::engine();
+    /// assert!(!engine.renew(), "it has not ended");
     /// let handle = engine.handle();
     /// engine.end();
     /// assert!(!engine.renew(), "there is a handle of the loop that was");

@@ -1,6 +1,7 @@
 //! What a scheduler leaves to the next world, and what that takes.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -27,10 +28,19 @@ impl Scheduler {
     /// wanted and nobody has a handle of it.
     pub(crate) fn leave(self: &Rc<Self>, control: Option<Process>) {
         let mut rested = self.rested.take();
-        rested.reverse();
         rested.extend(control);
         let Some(memory) = self.memory.take() else { return };
-        rested.retain(|process| !process.engine.is_held() && process.driver.renew());
+        rested.retain(|process| {
+            let is_held = process.engine.is_held() || process.driver.is_held();
+            // Who holds it wakes nobody in the next world.
+            if is_held {
+                process.driver.die();
+            } else {
+                process.driver.renew();
+            }
+            !is_held
+        });
+        rested.sort_by_key(|process| Reverse(process.driver.index()));
         if Rc::strong_count(self) != 1 + rested.len() || Rc::weak_count(self) > 0 {
             return;
         }

@@ -270,18 +270,49 @@ fn handles_of_a_world_that_has_ended_are_not_of_the_next() {
         });
         assert!(report.outcome.is_ok());
         let look: Box<dyn Fn()> = kept.take().unwrap();
-        look();
         let report = Sim::new(7).run_in(&memory, move |world| async move {
             world.clone().timeout(ms(200), everything(world.clone())).await.unwrap_err();
             look();
-            everything(world).await;
+            world.sleep(Duration::from_secs(1)).await;
         });
         let alone = Sim::new(7).run(|world| async move {
             world.clone().timeout(ms(200), everything(world.clone())).await.unwrap_err();
-            everything(world).await;
+            world.sleep(Duration::from_secs(1)).await;
         });
+        assert!(alone.outcome.is_ok());
         assert_eq!(told(&report), told(&alone), "with handle {which}");
         assert_eq!(told(&Sim::new(7).run_in(&memory, everything)), expected);
+    }
+}
+
+/// More hosts and fewer, others at their places, and more than are kept.
+#[test]
+fn worlds_of_other_hosts_follow_each_other() {
+    let shapes = [("a", 3), ("a", 1), ("b", 7), ("a", 7), ("b", 2), ("a", 90), ("a", 0), ("b", 5)];
+    let sim = Sim::new(5).latency(ms(1)..ms(9));
+    let memory = Memory::default();
+    for _ in 0..2 {
+        for (first, clients) in shapes {
+            let scenario = async move |world: World| {
+                let server = world.host("server");
+                let _listening = server.create_server(TCP, || Echo).await?;
+                let mut conns = Vec::new();
+                for number in 0..clients {
+                    // Every other place has the same host in all worlds.
+                    let first = if number % 2 == 0 { first } else { "c" };
+                    let client = world.host(&format!("{first}{number}"));
+                    let hello = || Recorder::saying(b"hello");
+                    conns.push(client.create_connection(TCP, hello).await?);
+                }
+                world.sleep(ms(100)).await;
+                let heard = conns.iter().map(|conn| conn.with(|it, _| it.data.len())).sum();
+                io::Result::Ok(heard)
+            };
+            let alone: Report<usize> = sim.run(scenario);
+            let after: Report<usize> = sim.run_in(&memory, scenario);
+            assert_eq!(*alone.outcome.as_ref().unwrap(), clients * 5);
+            assert_eq!(format!("{after:?}"), format!("{alone:?}"), "{first}, {clients}");
+        }
     }
 }
 
