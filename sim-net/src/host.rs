@@ -215,7 +215,7 @@ impl Host {
             wall_ahead: 0,
             last_pid: 1,
         };
-        host.name(name, 1);
+        host.set_name(name, 1);
         host
     }
 
@@ -269,11 +269,11 @@ impl Host {
     /// It is a host of another world from now on.
     pub(crate) fn begin(&mut self, number: u32, name: &str) {
         self.number = number;
-        self.name(name, 1);
+        self.set_name(name, 1);
     }
 
     /// Its own draws are keyed by this name, and by how many times it has booted.
-    fn name(&mut self, name: &str, incarnation: u16) {
+    fn set_name(&mut self, name: &str, incarnation: u16) {
         self.incarnation = incarnation;
         let mut hash = NameHash::new();
         hash.text(name);
@@ -337,7 +337,7 @@ impl Host {
 
     /// It starts again, under a new incarnation.
     pub(crate) fn begin_incarnation(&mut self, name: &str) {
-        self.name(name, self.incarnation + 1);
+        self.set_name(name, self.incarnation + 1);
         self.flows.renew();
         self.unix.begin_incarnation();
         self.ports_drawn = 0;

@@ -47,7 +47,7 @@
 //! | `scheduler`, `ready_hosts`, `bell` | whose turn it is |
 //! | `driver` | what a host offers its engine |
 //! | `network`, `host` | the kernels of the hosts |
-//! | `spare` | the memory that a world leaves to the next |
+//! | `memory`, `scheduler/next_world` | what a world leaves to the next |
 //! | `wire` | what is between them |
 //! | `agenda` | what happens when |
 //! | `packet`, `flow` | what travels, and its name |

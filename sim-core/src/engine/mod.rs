@@ -284,3 +284,78 @@ impl fmt::Debug for Engine {
         f.debug_struct("Engine").field("host", &self.core.driver.host()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::{ErrorContext, PanicPolicy, testing};
+
+    /// What can be asked of an engine.
+    fn told(engine: &Engine) -> String {
+        let lp = engine.handle();
+        let task = lp.create_task(std::future::pending::<()>());
+        format!(
+            "{} {} {} {:?} {:?} {} {}",
+            task.name(),
+            lp.debug(),
+            lp.report_count(),
+            engine.next(),
+            engine.pending_tasks(),
+            lp.exception_handler().is_some(),
+            lp.is_closed(),
+        )
+    }
+
+    #[test]
+    fn an_engine_that_is_made_as_new_is_like_a_new_one() {
+        let expected = told(&testing::engine());
+        let mut engine = testing::engine();
+        let ran = Rc::new(Cell::new(0));
+        for round in 0..3 {
+            let lp = engine.handle();
+            lp.set_debug(true);
+            lp.set_panic_policy(PanicPolicy::Contain);
+            lp.set_slow_callback_duration(Duration::ZERO);
+            engine.set_callback_cost(Duration::from_secs(1));
+            lp.set_exception_handler(Some(Rc::new(|_: &Loop, _: &ErrorContext| {})));
+            lp.call_exception_handler(ErrorContext::message("a report"));
+            let timer = Rc::clone(&ran);
+            lp.call_later(Duration::from_secs(1), move || timer.set(timer.get() + 100)).detach();
+            let soon = Rc::clone(&ran);
+            lp.call_soon(move || soon.set(soon.get() + 1));
+            lp.create_task(std::future::pending::<()>());
+            engine.turn(Time::ZERO, &mut Vec::new());
+            assert_eq!(ran.get(), 2 * round + 1);
+            let never = Rc::clone(&ran);
+            lp.call_soon(move || never.set(1_000));
+            drop(lp);
+            engine.end();
+            assert_eq!(Rc::strong_count(&ran), 1, "it holds what it was given");
+            assert!(engine.renew());
+            assert_eq!(told(&engine), expected);
+            engine.end();
+            assert!(engine.renew());
+            let after = Rc::clone(&ran);
+            engine.handle().call_soon(move || after.set(after.get() + 1));
+            engine.turn(Time::from_nanos(5_000_000_000), &mut Vec::new());
+            assert_eq!(ran.get(), 2 * round + 2, "timers of before are gone, and new handles run");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_somebody_holds_or_that_is_open_is_not_made_as_new() {
+        let mut engine = testing::engine();
+        assert!(!engine.renew(), "it is open");
+        let task = engine.handle().create_task(async {});
+        engine.close();
+        assert!(!engine.renew(), "it has a task");
+        drop(task);
+        engine.end();
+        let turner = engine.turner();
+        assert!(engine.is_held() && !engine.renew());
+        drop(turner);
+        assert!(!engine.is_held() && engine.renew());
+    }
+}

@@ -13,7 +13,7 @@ use super::{Chance, Link, LinkRule, MTU, Oversize, Rate};
 use crate::decisions::Entity;
 use crate::faults::{Faults, QUEUE};
 use crate::flow::Flow;
-use crate::memory::{ENTRIES_MAX, clear, clear_map, clear_queue};
+use crate::memory::{clear, clear_map, clear_queue, clear_slab};
 use crate::packet::Packet;
 use crate::partition::Cuts;
 use crate::plan::FaultSite;
@@ -173,10 +173,7 @@ impl LinkTable {
         clear_queue(held);
         *held_number = 0;
         clear(held_resets);
-        held_back.clear();
-        if held_back.capacity() > ENTRIES_MAX {
-            *held_back = Slab::new();
-        }
+        clear_slab(held_back);
         *held_back_serial = 0;
         clear_map(answers);
         self.look_again();

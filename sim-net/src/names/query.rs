@@ -18,7 +18,7 @@ use crate::agenda::Event;
 use crate::bell::Bell;
 use crate::decisions::Site;
 use crate::link::Probability;
-use crate::memory::{ENTRIES_MAX, clear_map};
+use crate::memory::{clear_map, clear_slab};
 use crate::missed::Missed;
 use crate::network::Network;
 use crate::plan::FaultSite;
@@ -135,10 +135,7 @@ impl NameService {
         clear_map(of_hosts);
         clear_map(of_names);
         clear_map(delays);
-        queries.clear();
-        if queries.capacity() > ENTRIES_MAX {
-            *queries = Slab::new();
-        }
+        clear_slab(queries);
         (*next_serial, *waiting) = (0, 0);
         clear_map(asked);
         bell.renew();
